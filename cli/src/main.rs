@@ -1,0 +1,2 @@
+//! maxmargin
+fn main() {}

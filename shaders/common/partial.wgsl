@@ -1,0 +1,74 @@
+// What one workgroup knows of its samples: merged over the workgroup by a tree of fixed shape, written once, and
+// finished in f64 by the host. No float atomics, so the same input gives the same bits.
+
+const WORKGROUP: u32 = 256u;
+
+// Bits of Sum.flags and Partial.flags; src/gpu/partial.rs reads them.
+const FLAG_NAN: u32 = 1u;
+const FLAG_PLUS_INFINITY: u32 = 2u;
+const FLAG_MINUS_INFINITY: u32 = 4u;
+const FLAG_WILD: u32 = 8u;
+
+// Where no element is bad.
+const NONE_BAD: u32 = 0xffffffffu;
+
+// A sum of reals: small + large * 2^32, or what the flags say. real_finite.wgsl only uses `small`.
+struct Sum {
+    small: f32,
+    large: f32,
+    flags: u32,
+}
+
+struct Partial {
+    // Weighted losses.
+    loss: Sum,
+    // Sample weights of the kept samples; all finite, so no flag is ever set.
+    weight: Sum,
+    // Kept samples; those with a violation; those predicted right.
+    count: u32,
+    active: u32,
+    correct: u32,
+    // FLAG_WILD: this variant cannot compute these samples.
+    flags: u32,
+    // First target and first weight that are not allowed, as indices within the dispatch.
+    bad_target: u32,
+    bad_weight: u32,
+}
+
+fn sum_zero() -> Sum { return Sum(0.0, 0.0, 0u); }
+
+fn partial_zero() -> Partial {
+    return Partial(sum_zero(), sum_zero(), 0u, 0u, 0u, 0u, NONE_BAD, NONE_BAD);
+}
+
+fn partial_merge(a: Partial, b: Partial) -> Partial {
+    return Partial(
+        sum_merge(a.loss, b.loss),
+        sum_merge(a.weight, b.weight),
+        a.count + b.count,
+        a.active + b.active,
+        a.correct + b.correct,
+        a.flags | b.flags,
+        min(a.bad_target, b.bad_target),
+        min(a.bad_weight, b.bad_weight),
+    );
+}
+
+var<workgroup> workgroup_partials: array<Partial, WORKGROUP>;
+
+// Merges one Partial a lane; the result is lane 0's. Called by every lane of the workgroup.
+fn workgroup_merge(lane: u32, partial: Partial) -> Partial {
+    var merged = partial;
+    for (var stride = WORKGROUP / 2u; stride > 0u; stride /= 2u) {
+        workgroup_partials[lane] = merged;
+        workgroupBarrier();
+        if lane < stride { merged = partial_merge(merged, workgroup_partials[lane + stride]); }
+        workgroupBarrier();
+    }
+    return merged;
+}
+
+// A weight is finite and not negative.
+fn is_bad_weight(bits: u32) -> bool {
+    return (bits & 0x7fffffffu) >= 0x7f800000u || ((bits & 0x80000000u) != 0u && bits != 0x80000000u);
+}

@@ -1,0 +1,9 @@
+// Crammer-Singer: phi(margin + max over i != y of (s_i - s_y)).
+
+const COMBINE_MAX: bool = true;
+const TRUE_COLUMN: bool = false;
+const RIVALS_COMPARE_WITH_TRUE: bool = true;
+
+fn violation(score: Real, true_score: Real, is_true: bool) -> Real {
+    return real_add(real(params.margin), real_subtract(score, true_score));
+}

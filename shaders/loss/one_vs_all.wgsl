@@ -1,0 +1,9 @@
+// One against all: sum over i of phi(margin - t_i*s_i), t_i = +1 for i = y and -1 otherwise.
+
+const COMBINE_MAX: bool = false;
+const TRUE_COLUMN: bool = true;
+const RIVALS_COMPARE_WITH_TRUE: bool = false;
+
+fn violation(score: Real, true_score: Real, is_true: bool) -> Real {
+    return real_add(real(params.margin), real_select_negated(score, is_true));
+}

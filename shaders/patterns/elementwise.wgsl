@@ -1,0 +1,118 @@
+// The elementwise pattern: one score and one target a sample. The loss gives value_and_slope(score, sign).
+//
+// Each lane adds params.inner terms in a row and params.outer such rows, then the workgroup's tree takes over: at most
+// 4 + 4 + 8 roundings on the way from a loss to its partial sum.
+
+struct Params {
+    // Samples in this dispatch and workgroups in a row of the grid.
+    samples: u32,
+    groups_in_row: u32,
+    groups: u32,
+    // Samples a lane: inner * outer.
+    inner: u32,
+    outer: u32,
+    // Elements between the start of a binding and the first sample.
+    scores_shift: u32,
+    targets_shift: u32,
+    weights_shift: u32,
+    losses_shift: u32,
+    gradient_shift: u32,
+    margin: f32,
+    kink_slope: f32,
+    // What the gradient of the reduced value is divided by.
+    divisor: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> scores: array<u32>;
+@group(0) @binding(2) var<storage, read> targets: array<u32>;
+@group(0) @binding(3) var<storage, read> sample_weights: array<u32>;
+@group(0) @binding(4) var<storage, read_write> losses: array<u32>;
+@group(0) @binding(5) var<storage, read_write> gradient: array<u32>;
+@group(0) @binding(6) var<storage, read_write> partials: array<Partial>;
+
+override HAS_WEIGHTS: bool = false;
+override WRITE_LOSSES: bool = false;
+override WRITE_GRADIENT: bool = false;
+// Only counts, weights and bad elements: what a weighted mean's gradient must know beforehand.
+override ONLY_WEIGHTS: bool = false;
+// Targets are f32 rather than i32.
+override FLOAT_TARGETS: bool = false;
+// src/loss/labels.rs: 0 for labels -1/+1, 1 for labels 0/1, 2 for any finite target.
+override TARGET_RULE: u32 = 0u;
+
+struct Point {
+    value: Real,
+    slope: Real,
+    active: bool,
+    correct: bool,
+}
+
+struct Target {
+    // -1, 0 or +1.
+    sign: f32,
+    bad: bool,
+}
+
+// Compares bits, so that no float test is left to the compiler's assumptions.
+fn read_target(bits: u32) -> Target {
+    let one = bits == select(1u, 0x3f800000u, FLOAT_TARGETS);
+    let minus_one = bits == select(0xffffffffu, 0xbf800000u, FLOAT_TARGETS);
+    let zero = bits == 0u || (FLOAT_TARGETS && bits == 0x80000000u);
+    let finite = !FLOAT_TARGETS || (bits & 0x7f800000u) != 0x7f800000u;
+    if TARGET_RULE == 0u { return Target(select(-1.0, 1.0, one), !(one || minus_one)); }
+    if TARGET_RULE == 1u { return Target(select(-1.0, 1.0, one), !(one || zero)); }
+    return Target(select(select(0.0, -1.0, minus_one), 1.0, one), !finite);
+}
+
+// One sample, added to the lane's partial; its outputs are written.
+fn visit(i: u32, partial: ptr<function, Partial>) {
+    var weight = real(1.0);
+    if HAS_WEIGHTS {
+        let weight_bits = sample_weights[i + params.weights_shift];
+        if is_bad_weight(weight_bits) {
+            (*partial).bad_weight = min((*partial).bad_weight, i);
+            return;
+        }
+        if is_wild(weight_bits) { (*partial).flags |= FLAG_WILD; }
+        weight = real_from_bits(weight_bits);
+        (*partial).weight = sum_add((*partial).weight, weight);
+    }
+    (*partial).count += 1u;
+    if ONLY_WEIGHTS { return; }
+    let target_value = read_target(targets[i + params.targets_shift]);
+    if target_value.bad {
+        (*partial).bad_target = min((*partial).bad_target, i);
+        return;
+    }
+    let score_bits = scores[i + params.scores_shift];
+    if is_wild(score_bits) { (*partial).flags |= FLAG_WILD; }
+    let point = value_and_slope(real_from_bits(score_bits), target_value.sign);
+    let loss = real_multiply(point.value, weight);
+    (*partial).loss = sum_add((*partial).loss, loss);
+    (*partial).active += u32(point.active);
+    (*partial).correct += u32(point.correct);
+    if WRITE_LOSSES { losses[i + params.losses_shift] = real_to_bits(loss); }
+    if WRITE_GRADIENT {
+        let slope = real_multiply(point.slope, gradient_coefficient(weight));
+        gradient[i + params.gradient_shift] = real_to_bits(slope);
+    }
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let group = workgroup.y * params.groups_in_row + workgroup.x;
+    if group >= params.groups { return; }
+    let first = group * params.inner * params.outer * WORKGROUP + lane;
+    var partial = partial_zero();
+    for (var outer = 0u; outer < params.outer; outer++) {
+        var chain = partial_zero();
+        for (var inner = 0u; inner < params.inner; inner++) {
+            let i = first + (outer * params.inner + inner) * WORKGROUP;
+            if i < params.samples { visit(i, &chain); }
+        }
+        partial = partial_merge(partial, chain);
+    }
+    let merged = workgroup_merge(lane, partial);
+    if lane == 0u { partials[group] = merged; }
+}

@@ -1,0 +1,296 @@
+// The rows pattern: one row of class scores and one class index a sample. The loss gives violation(score, true_score,
+// is_true) and says how columns are combined.
+//
+// params.lanes lanes, a power of two, share a row; a workgroup holds WORKGROUP / lanes teams of them, and each team
+// takes params.rows_per_team rows one after the other. A row's columns are added in chains of at most CHAIN terms, then
+// a tree over the lanes. The gradient is written in a second walk over the row, which by then is cached.
+
+struct Params {
+    rows: u32,
+    columns: u32,
+    groups_in_row: u32,
+    groups: u32,
+    lanes: u32,
+    rows_per_team: u32,
+    scores_shift: u32,
+    targets_shift: u32,
+    weights_shift: u32,
+    losses_shift: u32,
+    gradient_shift: u32,
+    // Rows with this target are left out; compared only where has_ignore_index is not 0.
+    ignore_index: i32,
+    has_ignore_index: u32,
+    margin: f32,
+    kink_slope: f32,
+    // What the gradient of the reduced value is divided by.
+    divisor: f32,
+    // What a row's sum over classes is divided by: 1 or C.
+    class_divisor: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> scores: array<u32>;
+@group(0) @binding(2) var<storage, read> targets: array<i32>;
+@group(0) @binding(3) var<storage, read> sample_weights: array<u32>;
+@group(0) @binding(4) var<storage, read> class_weights: array<u32>;
+@group(0) @binding(5) var<storage, read_write> losses: array<u32>;
+@group(0) @binding(6) var<storage, read_write> gradient: array<u32>;
+@group(0) @binding(7) var<storage, read_write> partials: array<Partial>;
+// One row of sums a team: per_class[team * C + class].
+@group(0) @binding(8) var<storage, read_write> per_class: array<Sum>;
+
+override HAS_WEIGHTS: bool = false;
+override HAS_CLASS_WEIGHTS: bool = false;
+override WRITE_LOSSES: bool = false;
+override WRITE_GRADIENT: bool = false;
+override WRITE_PER_CLASS: bool = false;
+override ONLY_WEIGHTS: bool = false;
+override SPLIT_TIES: bool = false;
+
+const CHAIN: u32 = 16u;
+const NO_INDEX: u32 = 0xffffffffu;
+
+// Bits of Row.flags.
+const ROW_ACTIVE: u32 = 1u;
+const ROW_BEATEN: u32 = 2u;
+const ROW_NAN: u32 = 4u;
+const ROW_WILD: u32 = 8u;
+
+// What is known of a row's columns.
+struct Row {
+    // Sums of the penalties and of the rivals' slopes (COMBINE_MAX: unused).
+    value: Sum,
+    slope: Sum,
+    // Highest rival, its lowest index, and how many share it (COMBINE_MAX only).
+    best: Real,
+    best_index: u32,
+    ties: u32,
+    flags: u32,
+}
+
+fn row_zero() -> Row {
+    return Row(sum_zero(), sum_zero(), real_lowest(), NO_INDEX, 0u, 0u);
+}
+
+fn row_merge(a: Row, b: Row) -> Row {
+    var best = a.best;
+    var best_index = a.best_index;
+    var ties = a.ties;
+    if COMBINE_MAX && b.best_index != NO_INDEX {
+        if a.best_index == NO_INDEX || real_less(a.best, b.best) {
+            best = b.best;
+            best_index = b.best_index;
+            ties = b.ties;
+        } else if real_equal(a.best, b.best) {
+            best_index = min(best_index, b.best_index);
+            ties += b.ties;
+        }
+    }
+    return Row(sum_merge(a.value, b.value), sum_merge(a.slope, b.slope), best, best_index, ties, a.flags | b.flags);
+}
+
+var<workgroup> workgroup_rows: array<Row, WORKGROUP>;
+
+// Merges the Rows of each team; every lane of the team gets the result. Called by every lane of the workgroup.
+fn team_merge(lane: u32, row: Row) -> Row {
+    let member = lane % params.lanes;
+    workgroup_rows[lane] = row;
+    workgroupBarrier();
+    for (var stride = params.lanes / 2u; stride > 0u; stride /= 2u) {
+        if member < stride {
+            workgroup_rows[lane] = row_merge(workgroup_rows[lane], workgroup_rows[lane + stride]);
+        }
+        workgroupBarrier();
+    }
+    let merged = workgroup_rows[lane - member];
+    workgroupBarrier();
+    return merged;
+}
+
+struct Sample {
+    kept: bool,
+    class_index: u32,
+    // Element of the row's first score.
+    first: u32,
+    true_score: Real,
+    sample_weight: Real,
+    weight: Real,
+}
+
+// Reads a row's label and weights, and notes what is bad. `counts` is true for one lane of the team.
+fn read_sample(row: u32, counts: bool, partial: ptr<function, Partial>) -> Sample {
+    var sample = Sample(false, 0u, 0u, real(0.0), real(1.0), real(1.0));
+    if row >= params.rows { return sample; }
+    let label = targets[row + params.targets_shift];
+    if params.has_ignore_index != 0u && label == params.ignore_index {
+        if HAS_WEIGHTS && is_bad_weight(sample_weights[row + params.weights_shift]) {
+            (*partial).bad_weight = min((*partial).bad_weight, row);
+        }
+        return sample;
+    }
+    if label < 0 || u32(label) >= params.columns {
+        (*partial).bad_target = min((*partial).bad_target, row);
+        return sample;
+    }
+    sample.class_index = u32(label);
+    if HAS_WEIGHTS {
+        let weight_bits = sample_weights[row + params.weights_shift];
+        if is_bad_weight(weight_bits) {
+            (*partial).bad_weight = min((*partial).bad_weight, row);
+            return sample;
+        }
+        if is_wild(weight_bits) { (*partial).flags |= FLAG_WILD; }
+        sample.sample_weight = real_from_bits(weight_bits);
+        sample.weight = sample.sample_weight;
+    }
+    sample.kept = true;
+    if HAS_CLASS_WEIGHTS {
+        sample.weight = real_multiply(sample.weight, real_from_bits(class_weights[sample.class_index]));
+    }
+    if counts {
+        (*partial).count += 1u;
+        if HAS_WEIGHTS { (*partial).weight = sum_add((*partial).weight, sample.sample_weight); }
+    }
+    if ONLY_WEIGHTS { return sample; }
+    sample.first = row * params.columns + params.scores_shift;
+    sample.true_score = real_from_bits(scores[sample.first + sample.class_index]);
+    return sample;
+}
+
+// One column, added to what is known of the row.
+fn visit(column: u32, sample: Sample, team: u32, row: ptr<function, Row>) {
+    let bits = scores[sample.first + column];
+    let score = real_from_bits(bits);
+    let is_true = column == sample.class_index;
+    if is_wild(bits) { (*row).flags |= ROW_WILD; }
+    if real_is_nan(score) || real_is_nan(sample.true_score) {
+        (*row).flags |= ROW_NAN;
+    } else if !is_true {
+        // The lowest index wins the argmax, so an equal score before the true class beats it.
+        if real_less(sample.true_score, score)
+            || (column < sample.class_index && real_equal(sample.true_score, score)) {
+            (*row).flags |= ROW_BEATEN;
+        }
+        if COMBINE_MAX {
+            *row = row_merge(*row, Row(sum_zero(), sum_zero(), score, column, 1u, 0u));
+        }
+    }
+    if COMBINE_MAX || (is_true && !TRUE_COLUMN) { return; }
+    let column_violation = violation(score, sample.true_score, is_true);
+    let penalised = penalise(column_violation);
+    (*row).value = sum_add((*row).value, penalised.value);
+    if WRITE_GRADIENT && RIVALS_COMPARE_WITH_TRUE { (*row).slope = sum_add((*row).slope, penalised.slope); }
+    if real_is_positive(column_violation) { (*row).flags |= ROW_ACTIVE; }
+    if WRITE_PER_CLASS {
+        // No other lane of the dispatch touches this element.
+        let cell = team * params.columns + column;
+        per_class[cell] = sum_add(per_class[cell], real_multiply(penalised.value, sample.weight));
+    }
+}
+
+// All columns of one lane, in chains.
+fn walk(member: u32, sample: Sample, team: u32) -> Row {
+    var row = row_zero();
+    if !sample.kept { return row; }
+    let stride = params.lanes;
+    var column = member;
+    while column < params.columns {
+        var long_chain = row_zero();
+        for (var i = 0u; i < CHAIN && column < params.columns; i++) {
+            var chain = row_zero();
+            for (var j = 0u; j < CHAIN && column < params.columns; j++) {
+                visit(column, sample, team, &chain);
+                column += stride;
+            }
+            long_chain = row_merge(long_chain, chain);
+        }
+        row = row_merge(row, long_chain);
+    }
+    return row;
+}
+
+fn write_gradient(member: u32, row_index: u32, sample: Sample, row: Row, best: Penalised, undefined: bool) {
+    let first = row_index * params.columns;
+    let coefficient = real_divide(gradient_coefficient(sample.weight), params.class_divisor);
+    for (var column = member; column < params.columns; column += params.lanes) {
+        var slope = real(0.0);
+        let is_true = column == sample.class_index;
+        if sample.kept {
+            let score = real_from_bits(scores[sample.first + column]);
+            if undefined {
+                slope = row_nan();
+            } else if COMBINE_MAX {
+                if is_true {
+                    slope = real_negate(best.slope);
+                } else if SPLIT_TIES {
+                    if real_equal(score, row.best) { slope = real_divide(best.slope, f32(row.ties)); }
+                } else if column == row.best_index {
+                    slope = best.slope;
+                }
+            } else if is_true {
+                if TRUE_COLUMN {
+                    slope = real_negate(penalise(violation(score, sample.true_score, true)).slope);
+                }
+                if RIVALS_COMPARE_WITH_TRUE { slope = real_subtract(slope, sum_to_real(row.slope)); }
+            } else {
+                slope = penalise(violation(score, sample.true_score, false)).slope;
+            }
+            slope = real_multiply(slope, coefficient);
+        }
+        gradient[first + column + params.gradient_shift] = real_to_bits(slope);
+    }
+}
+
+// What an undefined row is filled with. Only wild rows are, so the finite variant's result is thrown away.
+fn row_nan() -> Real { return real_from_bits(0x7fc00000u); }
+
+// A row's loss, counters and outputs, once all its columns are known.
+fn finish(row_index: u32, member: u32, sample: Sample, row: Row, partial: ptr<function, Partial>) {
+    var value = sum_to_real(row.value);
+    var best = Penalised(real(0.0), real(0.0));
+    var active = (row.flags & ROW_ACTIVE) != 0u;
+    if COMBINE_MAX {
+        let best_violation = violation(row.best, sample.true_score, false);
+        best = penalise(best_violation);
+        value = best.value;
+        active = real_is_positive(best_violation);
+    }
+    if (row.flags & ROW_NAN) != 0u { value = row_nan(); }
+    let undefined = real_is_nan(value);
+    if WRITE_GRADIENT { write_gradient(member, row_index, sample, row, best, undefined); }
+    if member != 0u { return; }
+    var loss = real(0.0);
+    if sample.kept {
+        loss = real_multiply(real_divide(value, params.class_divisor), sample.weight);
+        (*partial).loss = sum_add((*partial).loss, loss);
+        (*partial).active += u32(active && !undefined);
+        (*partial).correct += u32((row.flags & (ROW_BEATEN | ROW_NAN)) == 0u);
+        if (row.flags & ROW_WILD) != 0u { (*partial).flags |= FLAG_WILD; }
+    }
+    if WRITE_LOSSES { losses[row_index + params.losses_shift] = real_to_bits(loss); }
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let group = workgroup.y * params.groups_in_row + workgroup.x;
+    if group >= params.groups { return; }
+    let teams = WORKGROUP / params.lanes;
+    let member = lane % params.lanes;
+    let team = group * teams + lane / params.lanes;
+    var partial = partial_zero();
+    if WRITE_PER_CLASS {
+        for (var column = member; column < params.columns; column += params.lanes) {
+            per_class[team * params.columns + column] = sum_zero();
+        }
+    }
+    for (var turn = 0u; turn < params.rows_per_team; turn++) {
+        // Neighbouring teams take neighbouring rows.
+        let row_index = (group * params.rows_per_team + turn) * teams + lane / params.lanes;
+        let sample = read_sample(row_index, member == 0u, &partial);
+        if ONLY_WEIGHTS { continue; }
+        let row = team_merge(lane, walk(member, sample, team));
+        if row_index < params.rows { finish(row_index, member, sample, row, &partial); }
+    }
+    let merged = workgroup_merge(lane, partial);
+    if lane == 0u { partials[group] = merged; }
+}

@@ -1,0 +1,110 @@
+//! The native backend: one driver a pattern, threaded, written so that the compiler vectorises the inner loops.
+//!
+//! Samples are cut into jobs of a fixed size, whatever the number of threads, and the jobs' sums are merged in order:
+//! the same input gives the same bits on every run. Every f32 loss is added in f64.
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::evaluation::{Output, Totals};
+use crate::real::Real;
+use crate::tensor::Batch;
+
+pub(crate) mod elementwise;
+pub(crate) mod rows;
+pub(crate) mod weights;
+
+/// Samples a pass through the scratch arrays, which then stay in the first-level cache.
+const SCRATCH: usize = 1024;
+
+/// Independent partial sums of a vectorised reduction.
+const LANES: usize = 16;
+
+/// A precision that host outputs exist in.
+pub(crate) trait HostReal: Real {
+    /// Wraps a vector of this type.
+    fn output(values: Vec<Self>) -> Output;
+}
+
+impl HostReal for f32 {
+    fn output(values: Vec<Self>) -> Output {
+        Output::F32(values)
+    }
+}
+
+impl HostReal for f64 {
+    fn output(values: Vec<Self>) -> Output {
+        Output::F64(values)
+    }
+}
+
+/// A run of samples and its part of the outputs.
+struct Job<'a, T> {
+    start: usize,
+    samples: usize,
+    losses: Option<&'a mut [T]>,
+    gradient: Option<&'a mut [T]>,
+}
+
+/// Cuts `samples` into jobs of `job_samples`, runs them on all threads and merges their totals in order.
+///
+/// `width` is the number of gradient elements a sample. The error of the lowest job wins; indices in it are made
+/// global by the jobs' starts.
+fn run_jobs<T: Real>(
+    samples: usize,
+    job_samples: usize,
+    width: usize,
+    losses: Option<&mut [T]>,
+    gradient: Option<&mut [T]>,
+    run: impl Fn(Job<'_, T>) -> Result<Totals> + Sync,
+) -> Result<Totals> {
+    let mut losses = losses.map(|x| x.chunks_mut(job_samples));
+    let mut gradient = gradient.map(|x| x.chunks_mut(job_samples * width));
+    let mut jobs = (0..samples.div_ceil(job_samples)).map(|index| Job {
+        start: index * job_samples,
+        samples: job_samples.min(samples - index * job_samples),
+        losses: losses.as_mut().and_then(Iterator::next),
+        gradient: gradient.as_mut().and_then(Iterator::next),
+    });
+    let run = |job: Job<'_, T>| {
+        let start = job.start as u64;
+        run(job).map_err(|error| error.shifted(start))
+    };
+    if samples <= job_samples {
+        // Small inputs: no thread pool in the way.
+        return jobs.next().map_or(Ok(Totals::default()), run);
+    }
+    let jobs: Vec<_> = jobs.collect();
+    let parts: Vec<Result<Totals>> = jobs.into_par_iter().map(run).collect();
+    let mut totals = Totals::default();
+    for part in parts {
+        totals.merge(&part?);
+    }
+    Ok(totals)
+}
+
+/// Sum in f64 over fixed lanes.
+#[inline(always)]
+fn sum<T: Real>(values: &[T]) -> f64 {
+    let mut lanes = [0f64; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *lane += x.to_f64();
+        }
+    }
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *lane += x.to_f64();
+    }
+    lanes.iter().sum()
+}
+
+/// The error for a device tensor that reached the CPU backend.
+fn wrong_device(batch: &Batch<'_>) -> Error {
+    match batch.device_tensor() {
+        Some((input, tensor)) => {
+            Error::WrongDevice { input, expected: tensor.gpu().name().into(), got: "the native CPU backend".into() }
+        }
+        None => Error::Option { option: "device", expected: "host data".into(), got: "device data".into() },
+    }
+}

@@ -1,0 +1,52 @@
+//! Sample and class weights: checked, summed, and read in the precision of the computation.
+
+use crate::cpu::{run_jobs, sum};
+use crate::error::{Error, Input, Result};
+use crate::evaluation::Totals;
+use crate::real::Real;
+
+/// What a weight may be, in words.
+pub(crate) const EXPECTED: &str = "a finite weight of at least 0";
+
+/// Checks that every weight is finite and not negative, also after rounding to f32.
+pub(crate) fn check<T: Real>(weights: &[T], input: Input) -> Result<()> {
+    match weights.iter().position(|w| !is_weight(*w)) {
+        None => Ok(()),
+        Some(index) => Err(bad(input, index, weights[index])),
+    }
+}
+
+fn is_weight<T: Real>(w: T) -> bool {
+    let rounded = w.to_f64() as f32;
+    rounded >= 0.0 && rounded < f32::INFINITY
+}
+
+fn bad<T: Real>(input: Input, index: usize, weight: T) -> Error {
+    // f32 digits for an f32 weight: 0.1 and not 0.10000000149011612.
+    let value = if size_of::<T>() == size_of::<f32>() {
+        (weight.to_f64() as f32).to_string()
+    } else {
+        weight.to_f64().to_string()
+    };
+    Error::Value { input, index: index as u64, value, expected: EXPECTED.into() }
+}
+
+/// Copies `weights` to `scratch` in the precision of the computation, and checks them.
+#[inline(always)]
+pub(super) fn decode<W: Real, T: Real>(weights: &[W], scratch: &mut [T]) -> Result<()> {
+    let mut all_good = true;
+    for (to, &from) in scratch.iter_mut().zip(weights) {
+        *to = T::from_f64(from.to_f64());
+        all_good &= is_weight(from);
+    }
+    if all_good { Ok(()) } else { check(weights, Input::SampleWeights) }
+}
+
+/// The count and the sum of all weights: what a weighted mean's gradient must know beforehand.
+pub(super) fn total<W: Real>(weights: &[W], job_samples: usize) -> Result<Totals> {
+    run_jobs::<W>(weights.len(), job_samples, 1, None, None, |job| {
+        let weights = &weights[job.start..job.start + job.samples];
+        check(weights, Input::SampleWeights)?;
+        Ok(Totals { count: weights.len() as u64, weight_sum: sum(weights), ..Totals::default() })
+    })
+}

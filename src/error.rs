@@ -1,0 +1,195 @@
+//! The one error type: every variant says what was expected, what came, and where.
+
+use std::fmt;
+
+/// Which of the caller's inputs an error speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Input {
+    /// The scores (raw decision values, logits, predictions).
+    Scores,
+    /// The targets (labels, class indices).
+    Targets,
+    /// One weight a sample.
+    SampleWeights,
+    /// One weight a class.
+    ClassWeights,
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Input::Scores => "scores",
+            Input::Targets => "targets",
+            Input::SampleWeights => "sample weights",
+            Input::ClassWeights => "class weights",
+        })
+    }
+}
+
+/// Everything that can go wrong in this crate.
+///
+/// [`Error::is_input`] tells the caller's data apart from a failing device.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Two inputs that must have as many elements as each other do not.
+    #[error("{input}: expected {expected} elements (one for each {unit}), got {got}")]
+    Length {
+        /// The input with the wrong length.
+        input: Input,
+        /// Elements expected.
+        expected: usize,
+        /// Elements received.
+        got: usize,
+        /// What one element belongs to: `score`, `row of scores`, `class`.
+        unit: &'static str,
+    },
+    /// A shape is not what the loss takes.
+    #[error("{input}: expected shape {expected}, got {got}")]
+    Shape {
+        /// The input with the wrong shape.
+        input: Input,
+        /// The shape expected, in words.
+        expected: String,
+        /// The shape received, in words.
+        got: String,
+    },
+    /// An element is not among the values that the loss takes. `index` is the first such element.
+    #[error("{input}[{index}]: expected {expected}, got {value}")]
+    Value {
+        /// The input that holds the value.
+        input: Input,
+        /// Flat index of the first bad element.
+        index: u64,
+        /// The value found there, as the input holds it.
+        value: String,
+        /// What is allowed there.
+        expected: String,
+    },
+    /// The mean of no samples: the input is empty, or every row is ignored.
+    #[error(
+        "mean over no samples: expected at least one sample that is not ignored, got {got} samples, all ignored or none at all; reduction sum is defined (0)"
+    )]
+    EmptyMean {
+        /// Samples received, ignored ones included.
+        got: u64,
+    },
+    /// A weighted mean whose weights sum to zero.
+    #[error("weighted mean over {count} samples: expected a positive sum of weights, got 0; reduction sum is defined")]
+    ZeroWeight {
+        /// Samples that entered the sum.
+        count: u64,
+    },
+    /// An option of a loss or a request has a value that it cannot have.
+    #[error("option {option}: expected {expected}, got {got}")]
+    Option {
+        /// The option's name.
+        option: &'static str,
+        /// What it may be.
+        expected: String,
+        /// What it was.
+        got: String,
+    },
+    /// No device answers to this selection.
+    #[error(
+        "device {requested:?}: expected auto, cpu, gpu, gpu:N or a part of an adapter's name; adapters here: {available}"
+    )]
+    UnknownDevice {
+        /// The selection asked for.
+        requested: String,
+        /// What could have been selected.
+        available: String,
+    },
+    /// A device tensor was used with a device that it does not live on.
+    #[error("{input}: the tensor lives on {expected}, but the evaluation was asked for on {got}")]
+    WrongDevice {
+        /// The input that lives elsewhere.
+        input: Input,
+        /// Where it lives.
+        expected: String,
+        /// The device that was asked to evaluate.
+        got: String,
+    },
+    /// An element type that this input cannot have on a device.
+    #[error("{input}: expected elements of type {expected}, got {got}")]
+    ElementType {
+        /// The input with the wrong type.
+        input: Input,
+        /// The types allowed.
+        expected: &'static str,
+        /// The type received.
+        got: &'static str,
+    },
+    /// A request goes beyond what the device can address.
+    #[error("{what}: the device allows at most {limit}, got {got}")]
+    DeviceLimit {
+        /// What is too large.
+        what: &'static str,
+        /// The device's limit.
+        limit: u64,
+        /// The size asked for.
+        got: u64,
+    },
+    /// The device has no memory left for an allocation.
+    #[error("{device}: out of memory while {operation}")]
+    OutOfMemory {
+        /// The device's name.
+        device: String,
+        /// What was being done.
+        operation: String,
+    },
+    /// The device was lost (unplugged, reset by its driver, or destroyed by its owner).
+    #[error("{device}: device lost while {operation}: {reason}")]
+    DeviceLost {
+        /// The device's name.
+        device: String,
+        /// What was being done.
+        operation: String,
+        /// The driver's words.
+        reason: String,
+    },
+    /// The graphics API refused an operation. This is a defect of this crate or of the driver.
+    #[error("{device}: {operation} failed: {message}")]
+    Gpu {
+        /// The device's name.
+        device: String,
+        /// What was being done.
+        operation: String,
+        /// The API's words.
+        message: String,
+    },
+}
+
+impl Error {
+    /// True where the caller's data or options are at fault; false where a device is.
+    pub fn is_input(&self) -> bool {
+        self.input().is_some()
+            || matches!(self, Error::EmptyMean { .. } | Error::ZeroWeight { .. } | Error::Option { .. })
+    }
+
+    /// The input that the error speaks of, where there is one.
+    pub fn input(&self) -> Option<Input> {
+        match self {
+            Error::Length { input, .. }
+            | Error::Shape { input, .. }
+            | Error::Value { input, .. }
+            | Error::WrongDevice { input, .. }
+            | Error::ElementType { input, .. } => Some(*input),
+            _ => None,
+        }
+    }
+
+    /// The same error with the index of a bad value moved by `offset`: a chunk's index becomes the whole input's.
+    pub(crate) fn shifted(self, offset: u64) -> Self {
+        match self {
+            Error::Value { input, index, value, expected } => {
+                Error::Value { input, index: index + offset, value, expected }
+            }
+            other => other,
+        }
+    }
+}
+
+/// The crate's result.
+pub type Result<T> = std::result::Result<T, Error>;

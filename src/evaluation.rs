@@ -1,0 +1,216 @@
+//! What is asked for and what comes back: the same for every loss on every device.
+
+use crate::error::{Error, Result};
+use crate::gpu::DeviceTensor;
+
+/// How the per-sample losses become one number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reduction {
+    /// The sum divided by the number of kept samples, or by the sum of the sample weights where they are given.
+    /// Class weights never enter the divisor.
+    #[default]
+    Mean,
+    /// The weighted sum.
+    Sum,
+    /// No value, only per-sample losses. A gradient is that of the sum.
+    None,
+}
+
+/// What an evaluation is to return beside the counters, which are free.
+///
+/// ```
+/// use maxmargin::{Reduction, Request};
+/// let request = Request::new().reduction(Reduction::Sum).gradient().losses();
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request {
+    pub(crate) reduction: Reduction,
+    pub(crate) gradient: bool,
+    pub(crate) losses: bool,
+    pub(crate) per_class: bool,
+}
+
+impl Request {
+    /// The mean and the counters.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Chooses the reduction. [`Reduction::None`] asks for the per-sample losses.
+    pub fn reduction(mut self, reduction: Reduction) -> Self {
+        self.reduction = reduction;
+        self.losses |= reduction == Reduction::None;
+        self
+    }
+
+    /// Asks for the gradient of the reduced value with respect to the scores, in the shape of the scores.
+    pub fn gradient(mut self) -> Self {
+        self.gradient = true;
+        self
+    }
+
+    /// Asks for the losses of the samples after every weight, 0 for ignored samples.
+    pub fn losses(mut self) -> Self {
+        self.losses = true;
+        self
+    }
+
+    /// Asks for each class's value (one-vs-all only; reduction mean or sum, without a gradient).
+    pub fn per_class(mut self) -> Self {
+        self.per_class = true;
+        self
+    }
+}
+
+/// The precision that the per-sample arithmetic ran in. Sums are finished in f64 either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// Single precision.
+    F32,
+    /// Double precision (f64 scores on the CPU).
+    F64,
+}
+
+/// Per-sample losses or a gradient, where the scores were: a host vector, or a tensor on the scores' device.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Output {
+    /// Host memory, single precision.
+    F32(Vec<f32>),
+    /// Host memory, double precision.
+    F64(Vec<f64>),
+    /// Memory of the GPU that the scores live on.
+    Device(DeviceTensor),
+}
+
+impl Output {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Output::F32(x) => x.len(),
+            Output::F64(x) => x.len(),
+            Output::Device(x) => x.len(),
+        }
+    }
+
+    /// True where there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The elements as f64 on the host; reads back a device tensor, blocking.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn to_f64(&self) -> Result<Vec<f64>> {
+        Ok(match self {
+            Output::F32(x) => x.iter().map(|&x| x.into()).collect(),
+            Output::F64(x) => x.clone(),
+            Output::Device(x) => x.read_f32()?.into_iter().map(f64::from).collect(),
+        })
+    }
+}
+
+/// The result of one evaluation.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// The reduced value; `None` with [`Reduction::None`] and with per-class values.
+    pub value: Option<f64>,
+    /// Each class's reduced value, where asked for.
+    pub per_class: Option<Vec<f64>>,
+    /// Samples that entered: all but the ignored ones, zero-weight samples included.
+    pub count: u64,
+    /// Sum of the sample weights of those samples, or their count where no weights were given.
+    pub weight_sum: f64,
+    /// Kept samples with any margin violation v > 0.
+    pub active: u64,
+    /// Kept samples predicted right: sign of the score for binary, lowest-index argmax for multiclass. `None` where a
+    /// prediction means nothing (embedding).
+    pub correct: Option<u64>,
+    /// Per-sample losses after every weight, where asked for.
+    pub losses: Option<Output>,
+    /// Gradient with respect to the scores, where asked for.
+    pub gradient: Option<Output>,
+    /// The precision of the per-sample arithmetic.
+    pub precision: Precision,
+}
+
+impl Evaluation {
+    /// `correct / count`; `None` where a prediction means nothing or nothing was counted.
+    pub fn accuracy(&self) -> Option<f64> {
+        self.correct.filter(|_| self.count > 0).map(|correct| correct as f64 / self.count as f64)
+    }
+}
+
+/// The sums of one pass over the samples, on their way to an [`Evaluation`]. Parts are merged in a fixed order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Totals {
+    pub(crate) sum: f64,
+    pub(crate) weight_sum: f64,
+    pub(crate) count: u64,
+    pub(crate) active: u64,
+    pub(crate) correct: u64,
+    pub(crate) per_class: Vec<f64>,
+}
+
+impl Totals {
+    pub(crate) fn merge(&mut self, other: &Totals) {
+        self.sum += other.sum;
+        self.weight_sum += other.weight_sum;
+        self.count += other.count;
+        self.active += other.active;
+        self.correct += other.correct;
+        if self.per_class.is_empty() {
+            self.per_class.clone_from(&other.per_class);
+        } else {
+            for (total, part) in self.per_class.iter_mut().zip(&other.per_class) {
+                *total += part;
+            }
+        }
+    }
+
+    /// The divisor of the reduction: 1 unless the mean is asked for.
+    ///
+    /// `samples` counts ignored samples too and only words the error.
+    pub(crate) fn divisor(&self, reduction: Reduction, samples: usize) -> Result<f64> {
+        match reduction {
+            Reduction::Sum | Reduction::None => Ok(1.0),
+            Reduction::Mean if self.count == 0 => Err(Error::EmptyMean { got: samples as u64 }),
+            Reduction::Mean if self.weight_sum == 0.0 => Err(Error::ZeroWeight { count: self.count }),
+            Reduction::Mean => Ok(self.weight_sum),
+        }
+    }
+
+    /// Finishes an evaluation: the same arithmetic for every device.
+    pub(crate) fn finish(
+        self,
+        request: &Request,
+        samples: usize,
+        has_correct: bool,
+        outputs: Outputs,
+    ) -> Result<Evaluation> {
+        let divisor = self.divisor(request.reduction, samples)?;
+        let per_class = request.per_class.then(|| self.per_class.iter().map(|sum| sum / divisor).collect());
+        let scalar = request.reduction != Reduction::None && !request.per_class;
+        Ok(Evaluation {
+            value: scalar.then_some(self.sum / divisor),
+            per_class,
+            count: self.count,
+            weight_sum: self.weight_sum,
+            active: self.active,
+            correct: has_correct.then_some(self.correct),
+            losses: outputs.losses,
+            gradient: outputs.gradient,
+            precision: outputs.precision,
+        })
+    }
+}
+
+/// What a device writes beside its totals.
+pub(crate) struct Outputs {
+    pub(crate) losses: Option<Output>,
+    pub(crate) gradient: Option<Output>,
+    pub(crate) precision: Precision,
+}

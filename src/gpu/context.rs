@@ -1,0 +1,354 @@
+//! One opened device: its pipelines, its errors, and the way back to the host.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_intrusive::channel::shared::oneshot_channel;
+
+use super::adapter::{self, AdapterDescription};
+use super::pool::{BufferPool, PooledBuffer};
+use super::shader::Variant;
+use crate::error::{Error, Result};
+
+/// How a [`Gpu`] runs. The defaults are the device's own limits; lower ones exist for tests and for drivers that lie.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct GpuOptions {
+    /// Fills every output buffer with a pattern before a kernel runs, so that an element that no kernel writes shows.
+    pub poison_outputs: bool,
+    /// At most this many bytes a binding; larger inputs are walked in several dispatches.
+    pub max_binding_bytes: Option<u64>,
+    /// Samples a lane of an elementwise kernel, 1 to 16; otherwise chosen by the number of samples.
+    pub samples_per_lane: Option<u32>,
+    /// Workgroups along one dimension of a dispatch at most.
+    pub max_workgroups: Option<u32>,
+}
+
+/// An opened GPU. Cheap to clone; every clone is the same device.
+///
+/// ```no_run
+/// use maxmargin::{Batch, BinaryHinge, Device, Request, gpu::Gpu};
+/// let gpu = Gpu::open("gpu")?;
+/// let scores = gpu.upload_f32(&[0.5, -2.0])?;
+/// let labels = gpu.upload_i32(&[1, -1])?;
+/// let device = Device::from(gpu);
+/// // Nothing but the result visits the host, as often as you like.
+/// let evaluation = device.evaluate(&BinaryHinge::new(), &Batch::new(&scores, &labels), &Request::new())?;
+/// assert_eq!(evaluation.value, Some(0.25));
+/// # Ok::<(), maxmargin::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Gpu {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    description: AdapterDescription,
+    options: GpuOptions,
+    pool: Arc<BufferPool>,
+    pipelines: Mutex<HashMap<Variant, wgpu::ComputePipeline>>,
+    /// The first error that reached no scope of ours, and the reason of a lost device.
+    failure: Arc<Mutex<Failure>>,
+    /// What kernels bind in the place of inputs and outputs that were not given.
+    unused_input: wgpu::Buffer,
+    unused_output: wgpu::Buffer,
+}
+
+#[derive(Debug, Default)]
+struct Failure {
+    uncaptured: Option<String>,
+    lost: Option<String>,
+}
+
+impl PartialEq for Gpu {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+impl Gpu {
+    /// Opens the adapter that `selection` names: `gpu`, `gpu:N` or a part of an adapter's name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownDevice`] where there is none, [`Error::Gpu`] where it cannot be opened.
+    pub fn open(selection: &str) -> Result<Self> {
+        pollster::block_on(Self::open_async(selection, GpuOptions::default()))
+    }
+
+    /// As [`Gpu::open`], with options, without blocking.
+    ///
+    /// # Errors
+    /// As [`Gpu::open`].
+    pub async fn open_async(selection: &str, options: GpuOptions) -> Result<Self> {
+        let mut adapters = adapter::enumerate().await;
+        let descriptions: Vec<_> = adapters.iter().map(|(_, d)| d.clone()).collect();
+        let (adapter, description) = adapters.swap_remove(adapter::select(&descriptions, selection)?);
+        Self::open_adapter(adapter, description, options).await
+    }
+
+    pub(crate) async fn open_adapter(
+        adapter: wgpu::Adapter,
+        description: AdapterDescription,
+        options: GpuOptions,
+    ) -> Result<Self> {
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("maxmargin"),
+            // The defaults are made for the smallest device: 128 MiB bindings on a GPU that could bind 4 GiB.
+            required_limits: adapter.limits(),
+            ..Default::default()
+        };
+        let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| Error::Gpu {
+            device: description.name.clone(),
+            operation: "opening the device".into(),
+            message: error.to_string(),
+        })?;
+        let failure = Arc::new(Mutex::new(Failure::default()));
+        // Without a handler wgpu panics.
+        let seen = failure.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            let mut failure = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            failure.uncaptured.get_or_insert_with(|| error.to_string());
+        }));
+        Ok(Self::assemble(device, queue, description, options, failure))
+    }
+
+    /// Uses a caller's own device and queue. The caller keeps both, and its own handler for uncaptured errors; this
+    /// crate's work runs inside error scopes. The device-lost callback is replaced by one that turns later calls into
+    /// [`Error::DeviceLost`].
+    ///
+    /// # Errors
+    /// [`Error::DeviceLimit`] where the device was opened with fewer storage buffers than the kernels bind.
+    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue, options: GpuOptions) -> Result<Self> {
+        let (limit, need) = (device.limits().max_storage_buffers_per_shader_stage, 8);
+        if limit < need {
+            let what = "storage buffers in one kernel";
+            return Err(Error::DeviceLimit { what, limit: limit.into(), got: need.into() });
+        }
+        let description = AdapterDescription::new(0, device.adapter_info(), device.features(), device.limits());
+        Ok(Self::assemble(device, queue, description, options, Arc::default()))
+    }
+
+    fn assemble(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        description: AdapterDescription,
+        options: GpuOptions,
+        failure: Arc<Mutex<Failure>>,
+    ) -> Self {
+        let seen = failure.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            let mut failure = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            failure.lost.get_or_insert_with(|| format!("{reason:?} {message}"));
+        });
+        let unused = |label| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size: 256,
+                usage: wgpu::BufferUsages::STORAGE,
+                mapped_at_creation: false,
+            })
+        };
+        let (unused_input, unused_output) = (unused("unused input"), unused("unused output"));
+        let pool = Arc::default();
+        let pipelines = Mutex::default();
+        Self {
+            inner: Arc::new(Inner {
+                device,
+                queue,
+                description,
+                options,
+                pool,
+                pipelines,
+                failure,
+                unused_input,
+                unused_output,
+            }),
+        }
+    }
+
+    /// The adapter's name.
+    pub fn name(&self) -> &str {
+        &self.inner.description.name
+    }
+
+    /// What the device is and can do.
+    pub fn description(&self) -> &AdapterDescription {
+        &self.inner.description
+    }
+
+    /// The wgpu device.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.inner.device
+    }
+
+    /// The wgpu queue.
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.inner.queue
+    }
+
+    pub(super) fn options(&self) -> &GpuOptions {
+        &self.inner.options
+    }
+
+    pub(super) fn unused_input(&self) -> &wgpu::Buffer {
+        &self.inner.unused_input
+    }
+
+    pub(super) fn unused_output(&self) -> &wgpu::Buffer {
+        &self.inner.unused_output
+    }
+
+    /// The largest number of bytes that one binding may have, a multiple of 256.
+    pub(super) fn max_binding_bytes(&self) -> u64 {
+        let limits = &self.inner.description.limits;
+        let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        self.inner.options.max_binding_bytes.map_or(limit, |own| own.min(limit)).max(1024) / 256 * 256
+    }
+
+    /// The largest number of workgroups along one dimension.
+    pub(super) fn max_workgroups(&self) -> u32 {
+        let limit = self.inner.description.limits.max_compute_workgroups_per_dimension;
+        self.inner.options.max_workgroups.map_or(limit, |own| own.min(limit)).max(1)
+    }
+
+    /// Runs `work`, which records or submits, and turns what wgpu reports of it into our errors.
+    pub(super) async fn attempt<R>(&self, operation: &str, work: impl FnOnce() -> R) -> Result<R> {
+        let device = &self.inner.device;
+        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let result = work();
+        // Popped before anything is awaited: scopes belong to this thread.
+        let scopes = [internal.pop(), validation.pop(), memory.pop()];
+        for scope in scopes {
+            if let Some(error) = scope.await {
+                return Err(self.error(operation, error));
+            }
+        }
+        self.check_alive(operation)?;
+        Ok(result)
+    }
+
+    /// The error of a lost device or of an error that no scope saw.
+    pub(super) fn check_alive(&self, operation: &str) -> Result<()> {
+        let failure = self.inner.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let (device, operation) = (self.name().to_owned(), operation.to_owned());
+        if let Some(reason) = &failure.lost {
+            return Err(Error::DeviceLost { device, operation, reason: reason.clone() });
+        }
+        match &failure.uncaptured {
+            Some(message) => Err(Error::Gpu { device, operation, message: message.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    fn error(&self, operation: &str, error: wgpu::Error) -> Error {
+        let (device, operation) = (self.name().to_owned(), operation.to_owned());
+        match error {
+            wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { device, operation },
+            wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+                Error::Gpu { device, operation, message: description }
+            }
+        }
+    }
+
+    /// A pooled buffer of at least `bytes`.
+    pub(super) async fn allocate(&self, bytes: u64, usage: wgpu::BufferUsages) -> Result<PooledBuffer> {
+        let limit = self.inner.description.limits.max_buffer_size;
+        if bytes > limit {
+            return Err(Error::DeviceLimit { what: "bytes in one buffer", limit, got: bytes });
+        }
+        self.attempt("allocating a buffer", || self.inner.pool.take(&self.inner.device, bytes, limit, usage)).await
+    }
+
+    /// A pooled buffer that a kernel writes, poisoned where the options say so.
+    pub(super) async fn allocate_output(&self, bytes: u64) -> Result<PooledBuffer> {
+        use wgpu::BufferUsages as Usage;
+        let buffer = self.allocate(bytes, Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST).await?;
+        if self.inner.options.poison_outputs {
+            let poison = vec![0xa5u8; (bytes as usize).min(1 << 20)];
+            for offset in (0..bytes).step_by(1 << 20) {
+                let part = poison.len().min((bytes - offset) as usize).next_multiple_of(4);
+                self.inner.queue.write_buffer(&buffer.buffer, offset, &poison[..part.min(poison.len())]);
+            }
+        }
+        Ok(buffer)
+    }
+
+    /// The pipeline of a variant, compiled on first use.
+    pub(super) async fn pipeline(&self, variant: &Variant) -> Result<wgpu::ComputePipeline> {
+        let cached = || {
+            let pipelines = self.inner.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+            pipelines.get(variant).cloned()
+        };
+        if let Some(pipeline) = cached() {
+            return Ok(pipeline);
+        }
+        let pipeline = self.attempt("compiling a kernel", || variant.create_pipeline(&self.inner.device)).await?;
+        let mut pipelines = self.inner.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(pipelines.entry(variant.clone()).or_insert(pipeline).clone())
+    }
+
+    /// Copies `bytes` (a multiple of 4) of `buffer` from `offset` to the host, after all work submitted before.
+    pub(super) async fn read(&self, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
+        use wgpu::BufferUsages as Usage;
+        if bytes == 0 {
+            return Ok(Vec::new());
+        }
+        let operation = "reading back results";
+        let staging = self.allocate(bytes, Usage::MAP_READ | Usage::COPY_DST).await?;
+        let (sender, receiver) = oneshot_channel();
+        self.attempt(operation, || {
+            let mut encoder = self.inner.device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(buffer, offset, &staging.buffer, 0, bytes);
+            self.inner.queue.submit([encoder.finish()]);
+            staging.buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
+                // The receiver only goes away with its future; then nobody waits for the answer.
+                let _ = sender.send(result);
+            });
+        })
+        .await?;
+        self.wait(operation)?;
+        let failed = |message: &str| Error::Gpu {
+            device: self.name().into(),
+            operation: operation.into(),
+            message: message.into(),
+        };
+        match receiver.receive().await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                self.check_alive(operation)?;
+                return Err(failed(&error.to_string()));
+            }
+            None => return Err(failed("the mapping was dropped")),
+        }
+        let data = {
+            let view = staging.buffer.get_mapped_range(0..bytes).map_err(|error| failed(&error.to_string()))?;
+            view.to_vec()
+        };
+        staging.buffer.unmap();
+        Ok(data)
+    }
+
+    /// Drives the device until the work submitted so far is done. Does nothing in a browser, which drives itself.
+    fn wait(&self, operation: &str) -> Result<()> {
+        loop {
+            match self.inner.device.poll(wgpu::PollType::wait_indefinitely()) {
+                Ok(_) => return self.check_alive(operation),
+                // GL waits are cut short after some two seconds.
+                Err(wgpu::PollError::Timeout) => self.check_alive(operation)?,
+                Err(error) => {
+                    self.check_alive(operation)?;
+                    return Err(Error::Gpu {
+                        device: self.name().into(),
+                        operation: operation.into(),
+                        message: error.to_string(),
+                    });
+                }
+            }
+        }
+    }
+}

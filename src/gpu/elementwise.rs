@@ -1,0 +1,186 @@
+//! The launcher of the elementwise pattern.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::context::Gpu;
+use super::launch::{
+    self, Dispatch, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, groups_in_row, is_tame, max_samples,
+    units_each,
+};
+use super::shader::{Constants, Variant, target_rule_number};
+use super::tensor::{DeviceTensor, ElementType, Window};
+use crate::error::Result;
+use crate::evaluation::{Evaluation, Request, Totals};
+use crate::loss::{ElementwiseLoss, LabelEncoding, TargetRule};
+use crate::tensor::{Batch, Targets, with_targets};
+
+/// `Params` of shaders/patterns/elementwise.wgsl.
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct ElementwiseParams {
+    samples: u32,
+    groups_in_row: u32,
+    groups: u32,
+    inner: u32,
+    outer: u32,
+    scores_shift: u32,
+    targets_shift: u32,
+    weights_shift: u32,
+    losses_shift: u32,
+    gradient_shift: u32,
+    margin: f32,
+    kink_slope: f32,
+    divisor: f32,
+    /// Uniform buffers come in units of 16 bytes.
+    padding: [u32; 3],
+}
+
+impl ElementwiseParams {
+    /// (name, byte offset) of each member, to be held against the WGSL struct.
+    pub const MEMBERS: &'static [(&'static str, usize)] = &[
+        ("samples", std::mem::offset_of!(ElementwiseParams, samples)),
+        ("groups_in_row", std::mem::offset_of!(ElementwiseParams, groups_in_row)),
+        ("groups", std::mem::offset_of!(ElementwiseParams, groups)),
+        ("inner", std::mem::offset_of!(ElementwiseParams, inner)),
+        ("outer", std::mem::offset_of!(ElementwiseParams, outer)),
+        ("scores_shift", std::mem::offset_of!(ElementwiseParams, scores_shift)),
+        ("targets_shift", std::mem::offset_of!(ElementwiseParams, targets_shift)),
+        ("weights_shift", std::mem::offset_of!(ElementwiseParams, weights_shift)),
+        ("losses_shift", std::mem::offset_of!(ElementwiseParams, losses_shift)),
+        ("gradient_shift", std::mem::offset_of!(ElementwiseParams, gradient_shift)),
+        ("margin", std::mem::offset_of!(ElementwiseParams, margin)),
+        ("kink_slope", std::mem::offset_of!(ElementwiseParams, kink_slope)),
+        ("divisor", std::mem::offset_of!(ElementwiseParams, divisor)),
+    ];
+}
+
+/// Terms in one chain of additions: inner of them make a row, outer rows follow each other.
+const CHAIN: u32 = 4;
+
+/// Evaluates an elementwise loss on a GPU.
+pub(crate) async fn evaluate<L: ElementwiseLoss>(
+    gpu: &Gpu,
+    loss: &L,
+    batch: &Batch<'_>,
+    request: &Request,
+) -> Result<Evaluation> {
+    let samples = batch.check_elementwise()?;
+    crate::cpu::elementwise::refuse_per_class(request, L::SHADER.name)?;
+    launch::evaluate(gpu, &Elementwise { loss }, batch, request, samples).await
+}
+
+struct Elementwise<'a, L> {
+    loss: &'a L,
+}
+
+impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
+    fn width(&self) -> usize {
+        1
+    }
+
+    fn has_tame_options(&self) -> bool {
+        is_tame(self.loss.terms().margin)
+    }
+
+    fn has_correct(&self) -> bool {
+        L::HAS_CORRECT
+    }
+
+    fn may_ignore(&self) -> bool {
+        false
+    }
+
+    fn target_expected(&self) -> String {
+        self.loss.target_rule().expected().into()
+    }
+
+    fn target_types(&self) -> (&'static [ElementType], &'static str) {
+        (&[ElementType::F32, ElementType::I32], "f32 or i32")
+    }
+
+    fn host_totals(&self, batch: &Batch<'_>) -> Result<Totals> {
+        crate::cpu::elementwise::weight_totals(batch)
+    }
+
+    async fn upload_targets(&self, gpu: &Gpu, targets: Targets<'_>, start: usize, end: usize) -> Result<DeviceTensor> {
+        let mut signs = vec![0f32; end - start];
+        let rule = self.loss.target_rule();
+        with_targets!(targets, x => rule.decode(&x[start..end], &mut signs)?, tensor => return Ok(tensor.clone()));
+        gpu.upload_f32_async(&signs).await
+    }
+
+    async fn upload_class_weights(&self, _: &Gpu) -> Result<Option<DeviceTensor>> {
+        Ok(None)
+    }
+
+    fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant {
+        let rule = match self.loss.target_rule() {
+            TargetRule::Labels(_) if inputs.decoded => TargetRule::Labels(LabelEncoding::PlusMinusOne),
+            rule => rule,
+        };
+        let constants = Constants {
+            has_weights: inputs.sample_weights.is_some(),
+            write_losses: request.losses,
+            write_gradient: request.gradient,
+            only_weights: pass.only_weights,
+            float_targets: inputs.targets.element_type() == ElementType::F32,
+            target_rule: target_rule_number(rule),
+            ..Constants::penalty(self.loss.terms().penalty)
+        };
+        Variant { loss: L::SHADER, arithmetic: pass.arithmetic, constants }
+    }
+
+    fn dispatches<'a>(
+        &self,
+        gpu: &Gpu,
+        inputs: &'a Resident,
+        outputs: &'a ResidentOutputs,
+        _: &Request,
+        pass: Pass,
+    ) -> Result<Vec<Dispatch<'a>>> {
+        let terms = self.loss.terms();
+        let most = max_samples(gpu, 1)?;
+        let mut dispatches = Vec::new();
+        for start in (0..inputs.samples).step_by(most) {
+            let samples = most.min(inputs.samples - start);
+            let each = match gpu.options().samples_per_lane {
+                Some(own) => own.clamp(1, CHAIN * CHAIN),
+                None => units_each(samples, WORKGROUP as usize, (CHAIN * CHAIN) as usize) as u32,
+            };
+            let inner = each.min(CHAIN);
+            let outer = each / inner;
+            let groups = samples.div_ceil((WORKGROUP * inner * outer) as usize) as u32;
+            let window = |tensor: &'a DeviceTensor| tensor.window(start, samples);
+            let scores = window(&inputs.scores);
+            let targets = window(&inputs.targets);
+            let weights = inputs.sample_weights.as_ref().map(window);
+            let [losses, gradient] = [outputs.losses.as_ref().map(window), outputs.gradient.as_ref().map(window)];
+            let shift = |window: Option<Window<'_>>| window.map_or(0, |w| w.shift);
+            let params = ElementwiseParams {
+                samples: samples as u32,
+                groups_in_row: groups_in_row(gpu, groups),
+                groups,
+                inner,
+                outer,
+                scores_shift: scores.shift,
+                targets_shift: targets.shift,
+                weights_shift: shift(weights),
+                losses_shift: shift(losses),
+                gradient_shift: shift(gradient),
+                margin: terms.margin as f32,
+                kink_slope: terms.kink.slope() as f32,
+                divisor: pass.divisor,
+                padding: [0; 3],
+            };
+            dispatches.push(Dispatch {
+                params: bytemuck::bytes_of(&params).to_vec(),
+                inputs: vec![Some(scores), Some(targets), weights],
+                outputs: [losses, gradient],
+                groups,
+                first_sample: start,
+                per_class: 0,
+            });
+        }
+        Ok(dispatches)
+    }
+}

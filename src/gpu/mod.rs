@@ -1,0 +1,32 @@
+//! The GPU backend: WGSL kernels through wgpu, on Vulkan, Metal and DX12 (GL as far as it goes).
+//!
+//! | file | room for |
+//! |---|---|
+//! | `adapter.rs` | listing adapters and choosing one |
+//! | `context.rs` | one opened device: pipelines, errors, readback |
+//! | `pool.rs` | buffers, reused |
+//! | `tensor.rs` | tensors that stay on the device |
+//! | `shader.rs` | assembling WGSL, and the list of all variants |
+//! | `partial.rs` | what a workgroup returns, finished in f64 |
+//! | `launch.rs` | windows over large buffers, dispatch and the choice of arithmetic |
+//! | `elementwise.rs`, `rows.rs` | one launcher a pattern |
+//!
+//! The functions ending in `_async` are the core; the others block on them and exist on native targets only.
+
+mod adapter;
+mod context;
+pub(crate) mod elementwise;
+mod launch;
+mod partial;
+mod pool;
+pub(crate) mod rows;
+mod shader;
+mod tensor;
+
+pub use adapter::{AdapterDescription, adapters, adapters_async};
+pub use context::{Gpu, GpuOptions};
+pub use elementwise::ElementwiseParams;
+pub use partial::Partial;
+pub use rows::RowsParams;
+pub use shader::{Arithmetic, Constants, Variant, variants};
+pub use tensor::{DeviceTensor, ElementType};

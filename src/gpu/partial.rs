@@ -1,0 +1,65 @@
+//! What one workgroup returns, and how the host finishes it in f64.
+
+use bytemuck::{Pod, Zeroable};
+
+/// `FLAG_...` of shaders/common/partial.wgsl.
+const FLAG_NAN: u32 = 1;
+const FLAG_PLUS_INFINITY: u32 = 2;
+const FLAG_MINUS_INFINITY: u32 = 4;
+pub(super) const FLAG_WILD: u32 = 8;
+
+/// `NONE_BAD` of shaders/common/partial.wgsl.
+pub(super) const NONE_BAD: u32 = u32::MAX;
+
+/// `Sum` of shaders/common/partial.wgsl.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Sum {
+    small: f32,
+    large: f32,
+    flags: u32,
+}
+
+impl Sum {
+    /// The sum as f64, NaN and infinities by the flags.
+    pub(super) fn to_f64(self) -> f64 {
+        let infinities = self.flags & (FLAG_PLUS_INFINITY | FLAG_MINUS_INFINITY);
+        if self.flags & FLAG_NAN != 0 || infinities == FLAG_PLUS_INFINITY | FLAG_MINUS_INFINITY {
+            f64::NAN
+        } else if infinities == FLAG_PLUS_INFINITY {
+            f64::INFINITY
+        } else if infinities == FLAG_MINUS_INFINITY {
+            f64::NEG_INFINITY
+        } else {
+            f64::from(self.small) + f64::from(self.large) * 2f64.powi(32)
+        }
+    }
+}
+
+/// `Partial` of shaders/common/partial.wgsl: what one workgroup knows of its samples.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Partial {
+    pub(super) loss: Sum,
+    pub(super) weight: Sum,
+    pub(super) count: u32,
+    pub(super) active: u32,
+    pub(super) correct: u32,
+    pub(super) flags: u32,
+    pub(super) bad_target: u32,
+    pub(super) bad_weight: u32,
+}
+
+impl Partial {
+    /// (name, byte offset) of each member, to be held against the WGSL struct.
+    pub const MEMBERS: &'static [(&'static str, usize)] = &[
+        ("loss", std::mem::offset_of!(Partial, loss)),
+        ("weight", std::mem::offset_of!(Partial, weight)),
+        ("count", std::mem::offset_of!(Partial, count)),
+        ("active", std::mem::offset_of!(Partial, active)),
+        ("correct", std::mem::offset_of!(Partial, correct)),
+        ("flags", std::mem::offset_of!(Partial, flags)),
+        ("bad_target", std::mem::offset_of!(Partial, bad_target)),
+        ("bad_weight", std::mem::offset_of!(Partial, bad_weight)),
+    ];
+}

@@ -1,0 +1,217 @@
+//! The launcher of the rows pattern.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::context::Gpu;
+use super::launch::{
+    self, Dispatch, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, groups_in_row, is_tame, max_samples,
+    units_each,
+};
+use super::partial::Sum;
+use super::shader::{Constants, Variant};
+use super::tensor::{DeviceTensor, ElementType, Window};
+use crate::error::Result;
+use crate::evaluation::{Evaluation, Request, Totals};
+use crate::loss::labels::{IGNORED, class_index_expected, decode_class_indices};
+use crate::loss::{MulticlassHinge, RowsLoss, Ties};
+use crate::tensor::{Batch, Targets, with_targets};
+
+/// `Params` of shaders/patterns/rows.wgsl.
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct RowsParams {
+    rows: u32,
+    columns: u32,
+    groups_in_row: u32,
+    groups: u32,
+    lanes: u32,
+    rows_per_team: u32,
+    scores_shift: u32,
+    targets_shift: u32,
+    weights_shift: u32,
+    losses_shift: u32,
+    gradient_shift: u32,
+    ignore_index: i32,
+    has_ignore_index: u32,
+    margin: f32,
+    kink_slope: f32,
+    divisor: f32,
+    class_divisor: f32,
+    /// Uniform buffers come in units of 16 bytes.
+    padding: [u32; 3],
+}
+
+impl RowsParams {
+    /// (name, byte offset) of each member, to be held against the WGSL struct.
+    pub const MEMBERS: &'static [(&'static str, usize)] = &[
+        ("rows", std::mem::offset_of!(RowsParams, rows)),
+        ("columns", std::mem::offset_of!(RowsParams, columns)),
+        ("groups_in_row", std::mem::offset_of!(RowsParams, groups_in_row)),
+        ("groups", std::mem::offset_of!(RowsParams, groups)),
+        ("lanes", std::mem::offset_of!(RowsParams, lanes)),
+        ("rows_per_team", std::mem::offset_of!(RowsParams, rows_per_team)),
+        ("scores_shift", std::mem::offset_of!(RowsParams, scores_shift)),
+        ("targets_shift", std::mem::offset_of!(RowsParams, targets_shift)),
+        ("weights_shift", std::mem::offset_of!(RowsParams, weights_shift)),
+        ("losses_shift", std::mem::offset_of!(RowsParams, losses_shift)),
+        ("gradient_shift", std::mem::offset_of!(RowsParams, gradient_shift)),
+        ("ignore_index", std::mem::offset_of!(RowsParams, ignore_index)),
+        ("has_ignore_index", std::mem::offset_of!(RowsParams, has_ignore_index)),
+        ("margin", std::mem::offset_of!(RowsParams, margin)),
+        ("kink_slope", std::mem::offset_of!(RowsParams, kink_slope)),
+        ("divisor", std::mem::offset_of!(RowsParams, divisor)),
+        ("class_divisor", std::mem::offset_of!(RowsParams, class_divisor)),
+    ];
+}
+
+/// Rows a team takes at most: the length of its chain of row losses.
+const MOST_ROWS: usize = 16;
+
+/// Evaluates a multiclass hinge on a GPU.
+pub(crate) async fn evaluate<M: RowsLoss>(
+    gpu: &Gpu,
+    loss: &MulticlassHinge<M>,
+    batch: &Batch<'_>,
+    request: &Request,
+) -> Result<Evaluation> {
+    let (rows, columns) = loss.check_batch(batch, request)?;
+    launch::evaluate(gpu, &Rows { loss, columns }, batch, request, rows).await
+}
+
+struct Rows<'a, M> {
+    loss: &'a MulticlassHinge<M>,
+    columns: usize,
+}
+
+impl<M: RowsLoss> Launcher for Rows<'_, M> {
+    fn width(&self) -> usize {
+        self.columns
+    }
+
+    fn has_tame_options(&self) -> bool {
+        is_tame(self.loss.terms.margin) && self.loss.class_weights.iter().flatten().all(|&w| is_tame(w))
+    }
+
+    fn has_correct(&self) -> bool {
+        true
+    }
+
+    fn may_ignore(&self) -> bool {
+        self.loss.ignore_index.is_some()
+    }
+
+    fn target_expected(&self) -> String {
+        class_index_expected(self.columns, self.loss.ignore_index)
+    }
+
+    fn target_types(&self) -> (&'static [ElementType], &'static str) {
+        (&[ElementType::I32], "i32")
+    }
+
+    fn host_totals(&self, batch: &Batch<'_>) -> Result<Totals> {
+        crate::cpu::rows::weight_totals(batch, self.columns, self.loss.ignore_index)
+    }
+
+    async fn upload_targets(&self, gpu: &Gpu, targets: Targets<'_>, start: usize, end: usize) -> Result<DeviceTensor> {
+        let mut indices = vec![0i32; end - start];
+        let ignored = self.loss.ignore_index;
+        with_targets!(targets, x => decode_class_indices(&x[start..end], self.columns, ignored, &mut indices)?,
+            tensor => return Ok(tensor.clone()));
+        gpu.upload_i32_async(&indices).await
+    }
+
+    async fn upload_class_weights(&self, gpu: &Gpu) -> Result<Option<DeviceTensor>> {
+        match &self.loss.class_weights {
+            None => Ok(None),
+            Some(weights) => {
+                let rounded: Vec<f32> = weights.iter().map(|&w| w as f32).collect();
+                gpu.upload_f32_async(&rounded).await.map(Some)
+            }
+        }
+    }
+
+    fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant {
+        let constants = Constants {
+            has_weights: inputs.sample_weights.is_some(),
+            has_class_weights: inputs.class_weights.is_some(),
+            write_losses: request.losses,
+            write_gradient: request.gradient,
+            write_per_class: request.per_class,
+            only_weights: pass.only_weights,
+            split_ties: self.loss.ties == Ties::Split,
+            ..Constants::penalty(self.loss.terms.penalty)
+        };
+        Variant { loss: M::SHADER, arithmetic: pass.arithmetic, constants }
+    }
+
+    fn dispatches<'a>(
+        &self,
+        gpu: &Gpu,
+        inputs: &'a Resident,
+        outputs: &'a ResidentOutputs,
+        request: &Request,
+        pass: Pass,
+    ) -> Result<Vec<Dispatch<'a>>> {
+        let columns = self.columns;
+        // A lane takes some four columns; a long row takes the whole workgroup.
+        let lanes = columns.div_ceil(4).next_power_of_two().min(WORKGROUP as usize);
+        let teams = WORKGROUP as usize / lanes;
+        let ignore_index = match self.loss.ignore_index {
+            Some(_) if inputs.decoded => Some(IGNORED),
+            // An index beyond i32 is no element's.
+            index => index.and_then(|index| i32::try_from(index).ok()),
+        };
+        let most = max_samples(gpu, columns)?;
+        // Per-class sums take C elements of 12 bytes a team: long turns keep them small beside the scores.
+        let (most, rows_per_team) = if request.per_class {
+            let group_bytes = (teams * columns * size_of::<Sum>()) as u64;
+            let groups = (gpu.max_binding_bytes() / group_bytes) as usize;
+            (most.min((groups * teams * MOST_ROWS).max(1)), Some(MOST_ROWS))
+        } else {
+            (most, None)
+        };
+        let mut dispatches = Vec::new();
+        for start in (0..inputs.samples).step_by(most) {
+            let rows = most.min(inputs.samples - start);
+            let rows_per_team = rows_per_team.unwrap_or_else(|| units_each(rows, teams, MOST_ROWS));
+            let groups = rows.div_ceil(teams * rows_per_team) as u32;
+            let of_rows = |tensor: &'a DeviceTensor| tensor.window(start, rows);
+            let of_scores = |tensor: &'a DeviceTensor| tensor.window(start * columns, rows * columns);
+            let scores = of_scores(&inputs.scores);
+            let targets = of_rows(&inputs.targets);
+            let weights = inputs.sample_weights.as_ref().map(of_rows);
+            let class_weights = inputs.class_weights.as_ref().map(|w| w.window(0, columns));
+            let [losses, gradient] = [outputs.losses.as_ref().map(of_rows), outputs.gradient.as_ref().map(of_scores)];
+            let shift = |window: Option<Window<'_>>| window.map_or(0, |w| w.shift);
+            let params = RowsParams {
+                rows: rows as u32,
+                columns: columns as u32,
+                groups_in_row: groups_in_row(gpu, groups),
+                groups,
+                lanes: lanes as u32,
+                rows_per_team: rows_per_team as u32,
+                scores_shift: scores.shift,
+                targets_shift: targets.shift,
+                weights_shift: shift(weights),
+                losses_shift: shift(losses),
+                gradient_shift: shift(gradient),
+                ignore_index: ignore_index.unwrap_or(0),
+                has_ignore_index: ignore_index.is_some().into(),
+                margin: self.loss.terms.margin as f32,
+                kink_slope: self.loss.terms.kink.slope() as f32,
+                divisor: pass.divisor,
+                class_divisor: self.loss.class_divisor(columns) as f32,
+                padding: [0; 3],
+            };
+            dispatches.push(Dispatch {
+                params: bytemuck::bytes_of(&params).to_vec(),
+                inputs: vec![Some(scores), Some(targets), weights, class_weights],
+                outputs: [losses, gradient],
+                groups,
+                first_sample: start,
+                per_class: if request.per_class { u64::from(groups) * (teams * columns) as u64 } else { 0 },
+            });
+        }
+        Ok(dispatches)
+    }
+}

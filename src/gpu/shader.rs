@@ -1,0 +1,210 @@
+//! Assembling a kernel from its parts, and the list of all variants: one list for the pipeline cache and the tests.
+
+use std::collections::HashSet;
+
+use crate::loss::{LossShader, Pattern, Penalty, SHADERS};
+
+/// Which file of shaders/common gives the kernels their real numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Arithmetic {
+    /// Plain f32, for input whose size rules out overflow and non-finite values.
+    Finite,
+    /// By the rules of IEEE 754 for any input, on bits.
+    Extended,
+}
+
+/// The pipeline constants of a variant (WGSL `override`s).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Constants {
+    /// Squared rather than linear penalty.
+    pub penalty_squared: bool,
+    /// Sample weights are bound.
+    pub has_weights: bool,
+    /// Class weights are bound (rows).
+    pub has_class_weights: bool,
+    /// Losses are written.
+    pub write_losses: bool,
+    /// The gradient is written.
+    pub write_gradient: bool,
+    /// Per-class sums are written (rows).
+    pub write_per_class: bool,
+    /// Only counts, weights and bad elements are computed.
+    pub only_weights: bool,
+    /// Ties share the gradient (rows).
+    pub split_ties: bool,
+    /// Targets are f32 rather than i32 (elementwise).
+    pub float_targets: bool,
+    /// The number of the target rule (elementwise).
+    pub target_rule: u8,
+}
+
+impl Constants {
+    /// The constants by their WGSL names, those of the pattern only.
+    pub fn named(&self, pattern: Pattern) -> Vec<(&'static str, f64)> {
+        let flag = |x: bool| f64::from(u8::from(x));
+        let mut named = vec![
+            ("PENALTY_SQUARED", flag(self.penalty_squared)),
+            ("HAS_WEIGHTS", flag(self.has_weights)),
+            ("WRITE_LOSSES", flag(self.write_losses)),
+            ("WRITE_GRADIENT", flag(self.write_gradient)),
+            ("ONLY_WEIGHTS", flag(self.only_weights)),
+        ];
+        named.extend(match pattern {
+            Pattern::Elementwise => {
+                vec![("FLOAT_TARGETS", flag(self.float_targets)), ("TARGET_RULE", f64::from(self.target_rule))]
+            }
+            Pattern::Rows => vec![
+                ("HAS_CLASS_WEIGHTS", flag(self.has_class_weights)),
+                ("WRITE_PER_CLASS", flag(self.write_per_class)),
+                ("SPLIT_TIES", flag(self.split_ties)),
+            ],
+        });
+        named
+    }
+}
+
+/// One compiled kernel: a loss, an arithmetic and the constants.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Variant {
+    /// The loss and its pattern.
+    pub loss: LossShader,
+    /// The real numbers it computes with.
+    pub arithmetic: Arithmetic,
+    /// The pipeline constants.
+    pub constants: Constants,
+}
+
+/// Whether a binding is the parameters, read, or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Binding {
+    Params,
+    Read,
+    Write,
+}
+
+/// The bindings of a pattern's template, in order.
+fn bindings(pattern: Pattern) -> &'static [Binding] {
+    use Binding::*;
+    match pattern {
+        Pattern::Elementwise => &[Params, Read, Read, Read, Write, Write, Write],
+        Pattern::Rows => &[Params, Read, Read, Read, Read, Write, Write, Write, Write],
+    }
+}
+
+impl Variant {
+    /// The WGSL text, without the constants.
+    pub fn source(&self) -> String {
+        let pattern = match self.loss.pattern {
+            Pattern::Elementwise => include_str!("../../shaders/patterns/elementwise.wgsl"),
+            Pattern::Rows => include_str!("../../shaders/patterns/rows.wgsl"),
+        };
+        let real = match self.arithmetic {
+            Arithmetic::Finite => include_str!("../../shaders/common/real_finite.wgsl"),
+            Arithmetic::Extended => include_str!("../../shaders/common/real_extended.wgsl"),
+        };
+        [
+            include_str!("../../shaders/common/partial.wgsl"),
+            real,
+            include_str!("../../shaders/common/numbers.wgsl"),
+            include_str!("../../shaders/common/penalty.wgsl"),
+            self.loss.source,
+            pattern,
+        ]
+        .join("\n")
+    }
+
+    pub(super) fn create_pipeline(&self, device: &wgpu::Device) -> wgpu::ComputePipeline {
+        let label = Some(self.loss.name);
+        let descriptor = wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(self.source().into()) };
+        let module = if cfg!(debug_assertions) {
+            device.create_shader_module(descriptor)
+        } else {
+            let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..Default::default() };
+            // SAFETY: the text is this crate's own, every loop in it counts up to a bound that is fixed before the
+            // loop or halves a stride down to zero, so none is infinite; all other run-time checks stay on.
+            unsafe { device.create_shader_module_trusted(descriptor, checks) }
+        };
+        let entries: Vec<_> = (0..)
+            .zip(bindings(self.loss.pattern))
+            .map(|(binding, kind)| wgpu::BindGroupLayoutEntry {
+                binding,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer {
+                    ty: match kind {
+                        Binding::Params => wgpu::BufferBindingType::Uniform,
+                        Binding::Read => wgpu::BufferBindingType::Storage { read_only: true },
+                        Binding::Write => wgpu::BufferBindingType::Storage { read_only: false },
+                    },
+                    has_dynamic_offset: false,
+                    min_binding_size: None,
+                },
+                count: None,
+            })
+            .collect();
+        let group = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+        let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label,
+            bind_group_layouts: &[Some(&group)],
+            immediate_size: 0,
+        });
+        device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label,
+            layout: Some(&layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &self.constants.named(self.loss.pattern),
+                // partial.wgsl and rows.wgsl write workgroup memory before they read it.
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: None,
+        })
+    }
+}
+
+/// Every variant that an evaluation can ask for.
+pub fn variants() -> Vec<Variant> {
+    let mut found = HashSet::new();
+    let mut all = Vec::new();
+    for &loss in SHADERS {
+        for arithmetic in [Arithmetic::Finite, Arithmetic::Extended] {
+            for bits in 0..1u32 << 11 {
+                let bit = |n: u32| bits >> n & 1 == 1;
+                let rows = loss.pattern == Pattern::Rows;
+                let constants = Constants {
+                    penalty_squared: bit(0),
+                    has_weights: bit(1),
+                    write_losses: bit(2),
+                    write_gradient: bit(3),
+                    only_weights: bit(4),
+                    has_class_weights: rows && bit(5),
+                    write_per_class: rows && bit(6) && !bit(3),
+                    split_ties: rows && bit(7),
+                    float_targets: !rows && bit(8),
+                    target_rule: if rows { 0 } else { ((bits >> 9) % 4).min(2) as u8 },
+                };
+                let variant = Variant { loss, arithmetic, constants };
+                if found.insert(variant.clone()) {
+                    all.push(variant);
+                }
+            }
+        }
+    }
+    all
+}
+
+/// The number by which elementwise.wgsl knows a target rule.
+pub(super) fn target_rule_number(rule: crate::loss::TargetRule) -> u8 {
+    use crate::loss::{LabelEncoding, TargetRule};
+    match rule {
+        TargetRule::Labels(LabelEncoding::PlusMinusOne) => 0,
+        TargetRule::Labels(LabelEncoding::ZeroOne) => 1,
+        TargetRule::Signs => 2,
+    }
+}
+
+impl Constants {
+    pub(super) fn penalty(penalty: Penalty) -> Self {
+        Self { penalty_squared: penalty == Penalty::Squared, ..Self::default() }
+    }
+}

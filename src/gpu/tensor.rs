@@ -1,0 +1,227 @@
+//! Tensors that stay on the device.
+
+use std::sync::Arc;
+
+use super::context::Gpu;
+use super::pool::PooledBuffer;
+use crate::error::{Error, Input, Result};
+
+/// The element types that kernels read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ElementType {
+    /// Single precision.
+    F32,
+    /// 32-bit signed integers.
+    I32,
+}
+
+impl ElementType {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            ElementType::F32 => "f32",
+            ElementType::I32 => "i32",
+        }
+    }
+}
+
+/// A flat array of 4-byte elements in the memory of one [`Gpu`]. Cheap to clone; clones share the memory, which goes
+/// back to the device's pool with the last of them.
+#[derive(Clone, Debug)]
+pub struct DeviceTensor {
+    gpu: Gpu,
+    storage: Arc<Storage>,
+    offset: u64,
+    len: usize,
+    element: ElementType,
+}
+
+#[derive(Debug)]
+enum Storage {
+    Pooled(PooledBuffer),
+    Foreign(wgpu::Buffer),
+    /// No element, no buffer.
+    Empty,
+}
+
+/// Part of a tensor as a kernel binds it: bindings start at aligned offsets, so the first element may come later.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window<'a> {
+    pub(super) buffer: &'a wgpu::Buffer,
+    pub(super) offset: u64,
+    pub(super) bytes: u64,
+    /// Elements between the start of the binding and the first element wanted.
+    pub(super) shift: u32,
+}
+
+impl DeviceTensor {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True where there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The type of the elements.
+    pub fn element_type(&self) -> ElementType {
+        self.element
+    }
+
+    /// The device that the tensor lives on.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// The buffer and the byte at which the tensor starts in it, for a caller's own kernels; `None` where it is empty.
+    pub fn buffer(&self) -> Option<(&wgpu::Buffer, u64)> {
+        let buffer = match &*self.storage {
+            Storage::Pooled(pooled) => &pooled.buffer,
+            Storage::Foreign(buffer) => buffer,
+            Storage::Empty => return None,
+        };
+        Some((buffer, self.offset))
+    }
+
+    /// The elements on the host, blocking.
+    ///
+    /// # Errors
+    /// [`Error::ElementType`] for a tensor of integers; otherwise where the device fails.
+    pub fn read_f32(&self) -> Result<Vec<f32>> {
+        pollster::block_on(self.read_f32_async())
+    }
+
+    /// As [`DeviceTensor::read_f32`], without blocking.
+    ///
+    /// # Errors
+    /// As [`DeviceTensor::read_f32`].
+    pub async fn read_f32_async(&self) -> Result<Vec<f32>> {
+        self.expect_type(Input::Scores, &[ElementType::F32], "f32")?;
+        let bytes = self.read_bytes(0, self.len).await?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    /// One element as text, to name it in an error.
+    pub(super) async fn read_text(&self, index: usize) -> Result<String> {
+        let bytes = self.read_bytes(index, 1).await?;
+        let word: [u8; 4] = bytes.try_into().unwrap_or_default();
+        Ok(match self.element {
+            ElementType::F32 => f32::from_ne_bytes(word).to_string(),
+            ElementType::I32 => i32::from_ne_bytes(word).to_string(),
+        })
+    }
+
+    async fn read_bytes(&self, start: usize, len: usize) -> Result<Vec<u8>> {
+        match self.buffer() {
+            Some((buffer, offset)) => self.gpu.read(buffer, offset + 4 * start as u64, 4 * len as u64).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    pub(super) fn expect_type(&self, input: Input, types: &[ElementType], names: &'static str) -> Result<()> {
+        if types.contains(&self.element) {
+            return Ok(());
+        }
+        Err(Error::ElementType { input, expected: names, got: self.element.name() })
+    }
+
+    /// The elements `start..start + len`, which is not empty.
+    pub(super) fn window(&self, start: usize, len: usize) -> Window<'_> {
+        let Some((buffer, offset)) = self.buffer() else {
+            return Window { buffer: self.gpu.unused_input(), offset: 0, bytes: 256, shift: 0 };
+        };
+        let alignment = u64::from(self.gpu.description().limits.min_storage_buffer_offset_alignment).max(4);
+        let first = offset + 4 * start as u64;
+        let aligned = first / alignment * alignment;
+        let shift = (first - aligned) / 4;
+        Window { buffer, offset: aligned, bytes: 4 * (shift + len as u64), shift: shift as u32 }
+    }
+}
+
+impl Gpu {
+    /// Copies f32 elements to the device.
+    ///
+    /// # Errors
+    /// Where the device has no memory left, or its largest buffer is smaller.
+    pub fn upload_f32(&self, elements: &[f32]) -> Result<DeviceTensor> {
+        pollster::block_on(self.upload_f32_async(elements))
+    }
+
+    /// As [`Gpu::upload_f32`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Gpu::upload_f32`].
+    pub async fn upload_f32_async(&self, elements: &[f32]) -> Result<DeviceTensor> {
+        self.upload(bytemuck::cast_slice(elements), ElementType::F32).await
+    }
+
+    /// Copies i32 elements (labels, class indices) to the device.
+    ///
+    /// # Errors
+    /// As [`Gpu::upload_f32`].
+    pub fn upload_i32(&self, elements: &[i32]) -> Result<DeviceTensor> {
+        pollster::block_on(self.upload_i32_async(elements))
+    }
+
+    /// As [`Gpu::upload_i32`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Gpu::upload_f32`].
+    pub async fn upload_i32_async(&self, elements: &[i32]) -> Result<DeviceTensor> {
+        self.upload(bytemuck::cast_slice(elements), ElementType::I32).await
+    }
+
+    async fn upload(&self, bytes: &[u8], element: ElementType) -> Result<DeviceTensor> {
+        use wgpu::BufferUsages as Usage;
+        if bytes.is_empty() {
+            return Ok(self.tensor(Storage::Empty, 0, 0, element));
+        }
+        let usage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
+        let pooled = self.allocate(bytes.len() as u64, usage).await?;
+        self.attempt("uploading", || self.queue().write_buffer(&pooled.buffer, 0, bytes)).await?;
+        Ok(self.tensor(Storage::Pooled(pooled), 0, bytes.len() / 4, element))
+    }
+
+    /// Views part of a caller's own buffer of this device as a tensor. The caller keeps the buffer; what it holds when
+    /// an evaluation is submitted is what is evaluated.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the part is not within the buffer or `offset` (bytes) is no multiple of 4, and
+    /// [`Error::Option`] where the buffer lacks the usage `STORAGE`. Reading back also needs `COPY_SRC`.
+    pub fn wrap_buffer(
+        &self,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+        len: usize,
+        element: ElementType,
+    ) -> Result<DeviceTensor> {
+        if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
+            let got = format!("{:?}", buffer.usage());
+            return Err(Error::Option { option: "buffer usage", expected: "STORAGE".into(), got });
+        }
+        let end = (len as u64).checked_mul(4).and_then(|bytes| bytes.checked_add(offset));
+        if !offset.is_multiple_of(4) || end.is_none_or(|end| end > buffer.size()) {
+            return Err(Error::Shape {
+                input: Input::Scores,
+                expected: format!("a part of the buffer's {} bytes that starts at a multiple of 4", buffer.size()),
+                got: format!("{len} elements of 4 bytes from byte {offset}"),
+            });
+        }
+        Ok(self.tensor(Storage::Foreign(buffer.clone()), offset, len, element))
+    }
+
+    /// A tensor for a kernel to write.
+    pub(super) async fn output_tensor(&self, len: usize) -> Result<DeviceTensor> {
+        if len == 0 {
+            return Ok(self.tensor(Storage::Empty, 0, 0, ElementType::F32));
+        }
+        let pooled = self.allocate_output(4 * len as u64).await?;
+        Ok(self.tensor(Storage::Pooled(pooled), 0, len, ElementType::F32))
+    }
+
+    fn tensor(&self, storage: Storage, offset: u64, len: usize, element: ElementType) -> DeviceTensor {
+        DeviceTensor { gpu: self.clone(), storage: Arc::new(storage), offset, len, element }
+    }
+}

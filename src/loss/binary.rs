@@ -1,0 +1,95 @@
+//! Binary hinge: phi(margin - t*s), the loss of the support vector machine.
+
+use super::penalty::{Kink, Penalty, PenaltyShape, Rule};
+use super::{ElementwiseLoss, LabelEncoding, LossShader, Pattern, Point, TargetRule, Terms, evaluate_elementwise};
+use crate::real::Real;
+
+pub(super) const SHADER: LossShader = LossShader {
+    name: "binary",
+    pattern: Pattern::Elementwise,
+    source: include_str!("../../shaders/loss/binary.wgsl"),
+};
+
+/// Binary hinge loss: phi(margin - t*s) for score s and label t in {-1, +1} (Cortes and Vapnik, 1995).
+///
+/// Scores are raw: no sigmoid is ever applied. Labels are read by a stated encoding, never by looking at the batch.
+/// A score predicts +1 if it is positive.
+///
+/// ```
+/// use maxmargin::{Batch, BinaryHinge, Device, LabelEncoding, Request};
+/// let loss = BinaryHinge::new().labels(LabelEncoding::ZeroOne);
+/// let batch = Batch::new(&[0.5f32, 0.7, 0.1], &[0u8, 1, 1]);
+/// let evaluation = Device::cpu().evaluate(&loss, &batch, &Request::new())?;
+/// assert!((evaluation.value.unwrap() - 0.9).abs() < 1e-6);
+/// assert_eq!(evaluation.correct, Some(2));
+/// # Ok::<(), maxmargin::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct BinaryHinge {
+    terms: Terms,
+    labels: LabelEncoding,
+}
+
+impl Default for BinaryHinge {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl BinaryHinge {
+    /// Margin 1, linear penalty, labels -1/+1, kink 0.
+    pub fn new() -> Self {
+        Self { terms: Terms::new(), labels: LabelEncoding::PlusMinusOne }
+    }
+
+    /// The margin that t*s must reach.
+    pub fn margin(mut self, margin: f64) -> Self {
+        self.terms.margin = margin;
+        self
+    }
+
+    /// The penalty of a violation.
+    pub fn penalty(mut self, penalty: Penalty) -> Self {
+        self.terms.penalty = penalty;
+        self
+    }
+
+    /// The slope where the margin is met exactly.
+    pub fn kink(mut self, kink: Kink) -> Self {
+        self.terms.kink = kink;
+        self
+    }
+
+    /// How the labels are encoded.
+    pub fn labels(mut self, labels: LabelEncoding) -> Self {
+        self.labels = labels;
+        self
+    }
+}
+
+impl ElementwiseLoss for BinaryHinge {
+    const SHADER: LossShader = SHADER;
+    const HAS_CORRECT: bool = true;
+
+    fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    fn target_rule(&self) -> TargetRule {
+        TargetRule::Labels(self.labels)
+    }
+
+    #[inline(always)]
+    fn value_and_slope<T: Real, P: PenaltyShape>(rule: &Rule<T, P>, score: T, target: T) -> Point<T> {
+        let violation = rule.margin - target * score;
+        let (value, slope) = rule.penalise(violation);
+        Point {
+            value,
+            slope: -target * slope,
+            active: violation > T::ZERO,
+            correct: ((score > T::ZERO) == (target > T::ZERO)) & !score.is_nan(),
+        }
+    }
+}
+
+evaluate_elementwise!(BinaryHinge);

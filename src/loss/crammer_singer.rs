@@ -1,0 +1,27 @@
+//! Crammer-Singer: the best rival alone is charged.
+
+use super::multiclass::rival_violation;
+use super::{Combination, LossShader, Pattern, RowsLoss};
+use crate::real::Real;
+
+pub(super) const SHADER: LossShader = LossShader {
+    name: "crammer_singer",
+    pattern: Pattern::Rows,
+    source: include_str!("../../shaders/loss/crammer_singer.wgsl"),
+};
+
+/// phi(margin + max over i != y of (s_i - s_y)) (Crammer and Singer, 2001).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CrammerSinger;
+
+impl RowsLoss for CrammerSinger {
+    const SHADER: LossShader = SHADER;
+    const COMBINATION: Combination = Combination::Max;
+    const TRUE_COLUMN: bool = false;
+    const RIVAL_SLOPE_ON_TRUE: f64 = -1.0;
+
+    #[inline(always)]
+    fn violation<T: Real>(margin: T, score: T, true_score: T, _: bool) -> T {
+        rival_violation(margin, score, true_score)
+    }
+}

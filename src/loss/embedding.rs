@@ -1,0 +1,95 @@
+//! Embedding hinge: torch's HingeEmbeddingLoss, which is not the hinge of a classifier.
+
+use super::penalty::{Kink, Penalty, PenaltyShape, Rule};
+use super::{ElementwiseLoss, LossShader, Pattern, Point, TargetRule, Terms, evaluate_elementwise};
+use crate::real::Real;
+
+pub(super) const SHADER: LossShader = LossShader {
+    name: "embedding",
+    pattern: Pattern::Elementwise,
+    source: include_str!("../../shaders/loss/embedding.wgsl"),
+};
+
+/// Embedding hinge loss for a distance x: x where t = +1, max(0, margin - x) where t = -1.
+///
+/// **This is not the hinge of a classifier** ([`crate::BinaryHinge`]): x is a distance that t = +1 pulls down, without
+/// a bound, and t = -1 pushes up to the margin. Minimising it drives outputs *against* the labels, so no accuracy is
+/// reported.
+///
+/// The rule is torch's to the letter: `(t != 1 ? max(0, margin - x) : 0) + (t != -1 ? x : 0)`. A target outside
+/// {-1, +1} gets both terms, whose sum is max(margin, x). Negative losses are legal. An active sample is one with
+/// t != 1 and x below the margin.
+///
+/// ```
+/// use maxmargin::{Batch, Device, EmbeddingHinge, Reduction, Request};
+/// let batch = Batch::new(&[0.25f32, 0.25, 0.25], &[1.0f32, -1.0, 0.5]);
+/// let request = Request::new().reduction(Reduction::Sum);
+/// let evaluation = Device::cpu().evaluate(&EmbeddingHinge::new(), &batch, &request)?;
+/// assert_eq!(evaluation.value, Some(0.25 + 0.75 + 1.0));
+/// # Ok::<(), maxmargin::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmbeddingHinge {
+    terms: Terms,
+}
+
+impl Default for EmbeddingHinge {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl EmbeddingHinge {
+    /// Margin 1, kink 0.
+    pub fn new() -> Self {
+        Self { terms: Terms::new() }
+    }
+
+    /// The distance that samples with t = -1 must keep.
+    pub fn margin(mut self, margin: f64) -> Self {
+        self.terms.margin = margin;
+        self
+    }
+
+    /// The slope of the hinge where the margin is met exactly.
+    pub fn kink(mut self, kink: Kink) -> Self {
+        self.terms.kink = kink;
+        self
+    }
+}
+
+impl ElementwiseLoss for EmbeddingHinge {
+    const SHADER: LossShader = SHADER;
+    const HAS_CORRECT: bool = false;
+
+    fn terms(&self) -> Terms {
+        Terms { penalty: Penalty::Linear, ..self.terms }
+    }
+
+    fn target_rule(&self) -> TargetRule {
+        TargetRule::Signs
+    }
+
+    #[inline(always)]
+    fn value_and_slope<T: Real, P: PenaltyShape>(rule: &Rule<T, P>, score: T, target: T) -> Point<T> {
+        let violation = rule.margin - score;
+        let (hinge, slope) = rule.penalise(violation);
+        let one = target == T::ONE;
+        // Both terms as max(margin, x): the sum of the two would lose the margin next to a large x, and all of it at
+        // minus infinity.
+        let both = if violation > T::ZERO { rule.margin } else { score };
+        let value = if one {
+            score
+        } else if target == -T::ONE {
+            hinge
+        } else {
+            both
+        };
+        let hinge_slope = if one { T::ZERO } else { -slope };
+        let distance_slope = if target == -T::ONE { T::ZERO } else { T::ONE };
+        let slope = if score.is_nan() { score } else { hinge_slope + distance_slope };
+        Point { value, slope, active: (violation > T::ZERO) & !one, correct: false }
+    }
+}
+
+evaluate_elementwise!(EmbeddingHinge);

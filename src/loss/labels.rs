@@ -1,0 +1,259 @@
+//! Labels and targets: how each host type is read, checked and turned into what the kernels compute with.
+
+use crate::error::{Error, Input, Result};
+use crate::real::Real;
+use crate::tensor::{Targets, with_targets};
+
+/// What the labels of a binary loss look like. Never guessed from a batch inside a loss; [`LabelEncoding::detect`] is
+/// there for data whose encoding is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LabelEncoding {
+    /// -1 and +1.
+    #[default]
+    PlusMinusOne,
+    /// 0 and 1 (or false and true).
+    ZeroOne,
+}
+
+impl LabelEncoding {
+    /// The first label other than 1 decides: -1 or 0. Labels that are all 1 read the same in both; -1/+1 is returned.
+    ///
+    /// # Errors
+    /// [`Error::Value`] where the first label other than 1 is neither; the labels after it are checked by the loss.
+    /// [`Error::ElementType`] for a device tensor: read it back, or say what it holds.
+    pub fn detect(labels: Targets<'_>) -> Result<Self> {
+        fn first<L: Label>(labels: &[L]) -> Result<LabelEncoding> {
+            match labels.iter().position(|l| l.class_index() != Some(1)) {
+                None => Ok(LabelEncoding::PlusMinusOne),
+                Some(index) => match labels[index].class_index() {
+                    Some(-1) => Ok(LabelEncoding::PlusMinusOne),
+                    Some(0) => Ok(LabelEncoding::ZeroOne),
+                    _ => Err(bad(index, labels[index], "a label of -1, 0 or 1".into())),
+                },
+            }
+        }
+        with_targets!(labels, x => first(x), _tensor => Err(Error::ElementType {
+            input: Input::Targets, expected: "host labels, to detect their encoding", got: "a device tensor" }))
+    }
+}
+
+/// What the targets of an elementwise loss may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TargetRule {
+    /// Labels in this encoding; the kernels see -1 and +1.
+    Labels(LabelEncoding),
+    /// Any finite number, of which only equality with -1 and +1 matters; the kernels see -1, +1, or 0 for all others.
+    Signs,
+}
+
+impl TargetRule {
+    pub(crate) fn expected(self) -> &'static str {
+        match self {
+            TargetRule::Labels(LabelEncoding::PlusMinusOne) => "a label of -1 or 1",
+            TargetRule::Labels(LabelEncoding::ZeroOne) => "a label of 0 or 1",
+            TargetRule::Signs => "a finite target",
+        }
+    }
+
+    /// The kernels' view of a target, -1, 0 or +1, and whether the rule forbids it.
+    #[inline(always)]
+    fn sign<L: Label, T: Real>(self, label: L) -> (T, bool) {
+        let one = label.is(1);
+        let negative = if one { T::ONE } else { -T::ONE };
+        match self {
+            TargetRule::Labels(LabelEncoding::PlusMinusOne) => (negative, !(one | label.is(-1))),
+            TargetRule::Labels(LabelEncoding::ZeroOne) => (negative, !(one | label.is(0))),
+            TargetRule::Signs => (if one | label.is(-1) { negative } else { T::ZERO }, !label.is_finite()),
+        }
+    }
+
+    /// Writes the kernels' view of `labels` to `signs`, which is as long.
+    ///
+    /// # Errors
+    /// [`Error::Value`] with the index within `labels` of the first one that the rule does not allow.
+    #[inline(always)]
+    pub(crate) fn decode<L: Label, T: Real>(self, labels: &[L], signs: &mut [T]) -> Result<()> {
+        // The rule is matched outside the loop, so that each of the three loops is compiled for itself.
+        let bad_seen = match self {
+            TargetRule::Labels(LabelEncoding::PlusMinusOne) => {
+                fill(labels, signs, |l| TargetRule::Labels(LabelEncoding::PlusMinusOne).sign(l))
+            }
+            TargetRule::Labels(LabelEncoding::ZeroOne) => {
+                fill(labels, signs, |l| TargetRule::Labels(LabelEncoding::ZeroOne).sign(l))
+            }
+            TargetRule::Signs => fill(labels, signs, |l| TargetRule::Signs.sign(l)),
+        };
+        if !bad_seen {
+            return Ok(());
+        }
+        match labels.iter().position(|&l| self.sign::<L, T>(l).1) {
+            Some(index) => Err(bad(index, labels[index], self.expected().into())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Fills `signs` from `labels` and says whether any label was bad. A flag instead of an early return keeps the loop free
+/// of branches, so that it vectorises.
+#[inline(always)]
+fn fill<L: Label, T: Real>(labels: &[L], signs: &mut [T], to_sign: impl Fn(L) -> (T, bool)) -> bool {
+    let mut bad_seen = false;
+    for (sign, &label) in signs.iter_mut().zip(labels) {
+        let (value, bad) = to_sign(label);
+        *sign = value;
+        bad_seen |= bad;
+    }
+    bad_seen
+}
+
+/// Writes the class indices of `labels` to `indices`, with `ignored` in the place of the caller's `ignore_index`.
+///
+/// # Errors
+/// [`Error::Value`] with the index within `labels` of the first one outside [0, classes) that is not ignored.
+pub(crate) fn decode_class_indices<L: Label>(
+    labels: &[L],
+    classes: usize,
+    ignore_index: Option<i64>,
+    indices: &mut [i32],
+) -> Result<()> {
+    for (position, (index, &label)) in indices.iter_mut().zip(labels).enumerate() {
+        let class = label.class_index();
+        *index = match class {
+            Some(class) if Some(class) == ignore_index => IGNORED,
+            Some(class) if class >= 0 && (class as u64) < classes as u64 => {
+                i32::try_from(class).map_err(|_| bad(position, label, "a class index below 2^31".into()))?
+            }
+            _ => return Err(bad(position, label, class_index_expected(classes, ignore_index))),
+        };
+    }
+    Ok(())
+}
+
+/// What a class index may be, in words.
+pub(crate) fn class_index_expected(classes: usize, ignore_index: Option<i64>) -> String {
+    match ignore_index {
+        Some(ignored) => format!("a class index in [0, {classes}) or the ignored {ignored}"),
+        None => format!("a class index in [0, {classes})"),
+    }
+}
+
+/// What the kernels see in the place of an ignored class index, whatever the caller's own is.
+pub(crate) const IGNORED: i32 = i32::MIN;
+
+fn bad<L: Label>(index: usize, label: L, expected: String) -> Error {
+    Error::Value { input: Input::Targets, index: index as u64, value: label.to_text(), expected }
+}
+
+/// A host type that labels come in.
+pub trait Label: Copy + Send + Sync {
+    /// True where the label equals this small integer exactly.
+    fn is(self, x: i8) -> bool;
+    /// True but for NaN and infinities.
+    fn is_finite(self) -> bool;
+    /// The label as an integer; `None` where it is not integral or beyond i64.
+    fn class_index(self) -> Option<i64>;
+    /// The label as the input holds it.
+    fn to_text(self) -> String;
+}
+
+macro_rules! integer_label {
+    ($($t:ty),+) => {$(
+        impl Label for $t {
+            #[inline(always)]
+            #[allow(unused_comparisons, reason = "the same rule for signed and unsigned types")]
+            fn is(self, x: i8) -> bool {
+                (x >= 0 || <$t>::MIN < 0) && self == x as $t
+            }
+            #[inline(always)]
+            fn is_finite(self) -> bool {
+                true
+            }
+            #[inline(always)]
+            fn class_index(self) -> Option<i64> {
+                i64::try_from(self).ok()
+            }
+            fn to_text(self) -> String {
+                self.to_string()
+            }
+        }
+    )+};
+}
+integer_label!(i8, u8, i32, i64, u64);
+
+macro_rules! float_label {
+    ($($t:ty),+) => {$(
+        impl Label for $t {
+            #[inline(always)]
+            fn is(self, x: i8) -> bool {
+                self == x as $t
+            }
+            #[inline(always)]
+            fn is_finite(self) -> bool {
+                <$t>::is_finite(self)
+            }
+            #[inline(always)]
+            fn class_index(self) -> Option<i64> {
+                // -2^63 is a float; 2^63 is the first one beyond i64.
+                let integral = self.trunc() == self && self >= -(2f64.powi(63)) as $t && self < 2f64.powi(63) as $t;
+                integral.then_some(self as i64)
+            }
+            fn to_text(self) -> String {
+                self.to_string()
+            }
+        }
+    )+};
+}
+float_label!(f32, f64);
+
+impl Label for bool {
+    #[inline(always)]
+    fn is(self, x: i8) -> bool {
+        i8::from(self) == x
+    }
+    #[inline(always)]
+    fn is_finite(self) -> bool {
+        true
+    }
+    #[inline(always)]
+    fn class_index(self) -> Option<i64> {
+        Some(i64::from(self))
+    }
+    fn to_text(self) -> String {
+        self.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn detection_follows_the_first_label_other_than_one() {
+        use LabelEncoding::*;
+        assert_eq!(LabelEncoding::detect((&[1i64, 1, -1, 0]).into()), Ok(PlusMinusOne));
+        assert_eq!(LabelEncoding::detect((&[1u8, 0]).into()), Ok(ZeroOne));
+        assert_eq!(LabelEncoding::detect((&[true, true]).into()), Ok(PlusMinusOne));
+        assert_eq!(LabelEncoding::detect((&[0.0f32]).into()), Ok(ZeroOne));
+        let error = LabelEncoding::detect((&[1i32, 3, -1]).into()).unwrap_err();
+        assert!(matches!(error, Error::Value { index: 1, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_float_label_must_be_exact_before_it_is_rounded() {
+        let rule = TargetRule::Labels(LabelEncoding::PlusMinusOne);
+        let mut signs = [0f32; 2];
+        let error = rule.decode(&[1.0f64, 1.0 + 1e-12], &mut signs).unwrap_err();
+        assert!(matches!(error, Error::Value { index: 1, .. }), "{error}");
+        TargetRule::Signs.decode(&[1.0f64, 1.0 + 1e-12], &mut signs).unwrap();
+        assert_eq!(signs, [1.0, 0.0]);
+    }
+
+    #[test]
+    fn class_indices_beyond_32_bits_are_named_as_they_are() {
+        let mut indices = [0; 2];
+        let error = decode_class_indices(&[1i64, (1 << 32) + 1], 3, None, &mut indices).unwrap_err();
+        assert_eq!(error.to_string(), "targets[1]: expected a class index in [0, 3), got 4294967297");
+        decode_class_indices(&[1i64, 1 << 40], 3, Some(1 << 40), &mut indices).unwrap();
+        assert_eq!(indices, [1, IGNORED]);
+    }
+}

@@ -1,0 +1,206 @@
+//! What is computed: options, formulas and value-and-slope functions. No loops over data live here.
+//!
+//! A loss belongs to one of the access patterns. [`ElementwiseLoss`] sees one score and its target; [`RowsLoss`] sees
+//! one row of class scores and the index of its true class. The pattern's drivers ([`crate::cpu`], [`crate::gpu`])
+//! do the rest: weights, ignored rows, validation, reduction, counters and non-finite values.
+//!
+//! To add a loss of a known pattern: its spec here in `X.rs`, its f64 definition in `src/reference/X.rs`, its WGSL in
+//! `shaders/loss/X.wgsl`, its rows in `tests/cases/X.rs`, one `mod` line in each of the three folders, and its shader
+//! in [`SHADERS`].
+//!
+//! # Non-finite values
+//! The same on every device:
+//!
+//! | row | loss | gradient | active | correct |
+//! |---|---|---|---|---|
+//! | ignored, whatever it holds | 0 | 0 | not counted | not counted |
+//! | NaN anywhere in the scores | NaN | NaN in the whole row | no | no |
+//! | infinite scores, formula has a limit (a hinge at -inf, one rival at +inf, ...) | the limit: 0, finite or +-inf | the limit of the slope | v > 0 | by comparison |
+//! | infinite scores, no limit (true class and a rival both +inf, or both -inf) | NaN | NaN in the whole row | no | by comparison |
+//! | finite, but a result beyond the range of the precision used | +-inf | +-inf where a slope overflows | v > 0 | by comparison |
+//!
+//! Weights multiply the loss and the slopes by IEEE rules: 0 * inf and 0 * NaN are NaN. A sum that holds NaN, or both
+//! infinities, is NaN. Two NaN are never told apart by their bits.
+
+mod binary;
+mod crammer_singer;
+mod embedding;
+pub(crate) mod labels;
+mod multiclass;
+mod one_vs_all;
+pub(crate) mod penalty;
+mod weston_watkins;
+
+pub use binary::BinaryHinge;
+pub use crammer_singer::CrammerSinger;
+pub use embedding::EmbeddingHinge;
+pub use labels::{Label, LabelEncoding, TargetRule};
+pub use multiclass::{MulticlassHinge, OverClasses};
+pub use one_vs_all::OneVsAll;
+pub use penalty::{Kink, LinearPenalty, Penalty, PenaltyShape, Rule, SquaredPenalty, Ties};
+pub use weston_watkins::WestonWatkins;
+
+use crate::error::{Error, Result};
+use crate::evaluation::{Evaluation, Request};
+use crate::gpu::Gpu;
+use crate::real::Real;
+use crate::tensor::Batch;
+
+/// Every loss's WGSL: one list for the pipeline cache, the shader tests and the documentation.
+pub const SHADERS: &[LossShader] =
+    &[binary::SHADER, embedding::SHADER, crammer_singer::SHADER, weston_watkins::SHADER, one_vs_all::SHADER];
+
+/// A loss's part of a kernel: its WGSL functions and the pattern that calls them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LossShader {
+    /// The loss's stem: `shaders/loss/NAME.wgsl`.
+    pub name: &'static str,
+    /// The pattern's template: `shaders/patterns/PATTERN.wgsl`.
+    pub pattern: Pattern,
+    /// The text of `shaders/loss/NAME.wgsl`.
+    pub source: &'static str,
+}
+
+/// How a loss walks its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Pattern {
+    /// One score and one target a sample.
+    Elementwise,
+    /// One row of class scores and one class index a sample.
+    Rows,
+}
+
+/// A loss that a device can evaluate. Implemented for every loss of the crate through its pattern.
+pub trait Loss: Sync {
+    /// Checks the options.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for an option that has no meaning.
+    fn check(&self) -> Result<()>;
+
+    /// Evaluates on the native CPU backend.
+    ///
+    /// # Errors
+    /// As [`crate::Device::evaluate`].
+    fn evaluate_on_cpu(&self, batch: &Batch<'_>, request: &Request) -> Result<Evaluation>;
+
+    /// Evaluates on a GPU.
+    ///
+    /// # Errors
+    /// As [`crate::Device::evaluate`].
+    fn evaluate_on_gpu(
+        &self,
+        gpu: &Gpu,
+        batch: &Batch<'_>,
+        request: &Request,
+    ) -> impl Future<Output = Result<Evaluation>>;
+}
+
+/// The numbers and conventions that a pattern's driver needs of every loss.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Terms {
+    /// The margin that a score must clear.
+    pub margin: f64,
+    /// The penalty of a violation.
+    pub penalty: Penalty,
+    /// The slope at the kink.
+    pub kink: Kink,
+}
+
+impl Terms {
+    pub(crate) fn new() -> Self {
+        Self { margin: 1.0, penalty: Penalty::Linear, kink: Kink::Zero }
+    }
+
+    /// The margin must be finite also where the computation is in f32.
+    pub(crate) fn check(&self) -> Result<()> {
+        if (self.margin as f32).is_finite() {
+            Ok(())
+        } else {
+            Err(Error::Option {
+                option: "margin",
+                expected: "a finite number in f32's range".into(),
+                got: self.margin.to_string(),
+            })
+        }
+    }
+}
+
+/// One sample of an elementwise loss.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point<T> {
+    /// The loss.
+    pub value: T,
+    /// Its derivative with respect to the score.
+    pub slope: T,
+    /// True where the margin is violated, v > 0.
+    pub active: bool,
+    /// True where the sign of the score is the target's.
+    pub correct: bool,
+}
+
+/// A loss of one score and one target a sample.
+pub trait ElementwiseLoss: Sync {
+    /// The loss's WGSL.
+    const SHADER: LossShader;
+    /// Whether a prediction, and so accuracy, means anything.
+    const HAS_CORRECT: bool;
+    /// Margin, penalty and kink.
+    fn terms(&self) -> Terms;
+    /// What the targets may be.
+    fn target_rule(&self) -> TargetRule;
+    /// The loss and its slope at one score. `target` is -1, 0 or +1 as [`TargetRule`] says.
+    fn value_and_slope<T: Real, P: PenaltyShape>(rule: &Rule<T, P>, score: T, target: T) -> Point<T>;
+}
+
+/// How the penalties of a row's columns make the row's loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Combination {
+    /// The largest: the highest score among the rivals decides.
+    Max,
+    /// The sum.
+    Sum,
+}
+
+/// A loss of one row of class scores and one true class a sample.
+pub trait RowsLoss: Copy + Sync + 'static {
+    /// The loss's WGSL.
+    const SHADER: LossShader;
+    /// How columns are combined.
+    const COMBINATION: Combination;
+    /// Whether the true class's own column carries a penalty (with slope -1 on its score) beside the rivals'.
+    const TRUE_COLUMN: bool;
+    /// The derivative of a rival's violation with respect to the true class's score: -1 where they are compared, or 0.
+    /// With respect to the rival's own score it is 1.
+    const RIVAL_SLOPE_ON_TRUE: f64;
+    /// The margin violation of one column.
+    fn violation<T: Real>(margin: T, score: T, true_score: T, is_true: bool) -> T;
+}
+
+/// Implements [`Loss`] for an [`ElementwiseLoss`]: a blanket implementation would exclude every other pattern.
+macro_rules! evaluate_elementwise {
+    ($loss:ty) => {
+        impl $crate::loss::Loss for $loss {
+            fn check(&self) -> $crate::error::Result<()> {
+                $crate::loss::ElementwiseLoss::terms(self).check()
+            }
+            fn evaluate_on_cpu(
+                &self,
+                batch: &$crate::tensor::Batch<'_>,
+                request: &$crate::evaluation::Request,
+            ) -> $crate::error::Result<$crate::evaluation::Evaluation> {
+                $crate::cpu::elementwise::evaluate(self, batch, request)
+            }
+            async fn evaluate_on_gpu(
+                &self,
+                gpu: &$crate::gpu::Gpu,
+                batch: &$crate::tensor::Batch<'_>,
+                request: &$crate::evaluation::Request,
+            ) -> $crate::error::Result<$crate::evaluation::Evaluation> {
+                $crate::gpu::elementwise::evaluate(gpu, self, batch, request).await
+            }
+        }
+    };
+}
+pub(crate) use evaluate_elementwise;

@@ -1,0 +1,196 @@
+//! What the multiclass hinges share: options, builder, and the way from a row's columns to its loss.
+
+use super::penalty::{Kink, Penalty, Ties};
+use super::{Loss, RowsLoss, Terms};
+use crate::error::{Error, Input, Result};
+use crate::evaluation::{Evaluation, Reduction, Request};
+use crate::gpu::Gpu;
+use crate::loss::{Combination, CrammerSinger, OneVsAll, WestonWatkins};
+use crate::tensor::Batch;
+
+/// Whether a row's loss is the sum over its classes, or that sum divided by C.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OverClasses {
+    /// The sum (the literature's form).
+    #[default]
+    Sum,
+    /// The sum divided by the number of classes (torch's MultiMarginLoss).
+    Mean,
+}
+
+/// A multiclass hinge loss over rows of raw class scores; the method `M` says which.
+///
+/// | constructor | a row's loss |
+/// |---|---|
+/// | [`MulticlassHinge::crammer_singer`] | phi(margin + max over i != y of (s_i - s_y)) |
+/// | [`MulticlassHinge::weston_watkins`] | sum over i != y of phi(margin + (s_i - s_y)) |
+/// | [`MulticlassHinge::one_vs_all`] | sum over i of phi(margin - t_i*s_i), t_i = +1 for i = y, else -1 |
+///
+/// The row's loss is multiplied by the true class's weight and the sample's weight. Rows whose target equals
+/// `ignore_index` are left out of everything; the ignored class's column still competes in the other rows.
+/// The lowest index wins the argmax that `correct` counts.
+///
+/// ```
+/// use maxmargin::{Batch, Device, MulticlassHinge, Request};
+/// let scores = [0.25f32, 0.20, 0.55, 0.55, 0.05, 0.40, 0.10, 0.30, 0.60, 0.90, 0.05, 0.05];
+/// let batch = Batch::rows(&scores, 3, &[0i64, 1, 2, 0]);
+/// let value = Device::cpu().evaluate(&MulticlassHinge::crammer_singer(), &batch, &Request::new())?.value;
+/// assert!((value.unwrap() - 0.9125).abs() < 1e-6);
+/// # Ok::<(), maxmargin::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct MulticlassHinge<M> {
+    pub(crate) method: M,
+    pub(crate) terms: Terms,
+    pub(crate) ties: Ties,
+    pub(crate) over_classes: OverClasses,
+    pub(crate) class_weights: Option<Vec<f64>>,
+    pub(crate) ignore_index: Option<i64>,
+}
+
+impl MulticlassHinge<CrammerSinger> {
+    /// Crammer and Singer (2001): the best rival alone is charged.
+    pub fn crammer_singer() -> Self {
+        Self::with_method(CrammerSinger)
+    }
+}
+
+impl MulticlassHinge<WestonWatkins> {
+    /// Weston and Watkins (1999): every rival within the margin is charged.
+    pub fn weston_watkins() -> Self {
+        Self::with_method(WestonWatkins)
+    }
+}
+
+impl MulticlassHinge<OneVsAll> {
+    /// One against all: C binary hinges a row.
+    pub fn one_vs_all() -> Self {
+        Self::with_method(OneVsAll)
+    }
+}
+
+impl<M: RowsLoss> MulticlassHinge<M> {
+    /// A multiclass hinge with this method: margin 1, linear penalty, sum over classes, no weights, nothing ignored.
+    pub fn with_method(method: M) -> Self {
+        Self {
+            method,
+            terms: Terms::new(),
+            ties: Ties::First,
+            over_classes: OverClasses::Sum,
+            class_weights: None,
+            ignore_index: None,
+        }
+    }
+
+    /// The margin between the true class and a rival.
+    pub fn margin(mut self, margin: f64) -> Self {
+        self.terms.margin = margin;
+        self
+    }
+
+    /// The penalty of a violation.
+    pub fn penalty(mut self, penalty: Penalty) -> Self {
+        self.terms.penalty = penalty;
+        self
+    }
+
+    /// The slope where a margin is met exactly.
+    pub fn kink(mut self, kink: Kink) -> Self {
+        self.terms.kink = kink;
+        self
+    }
+
+    /// Which of equal best rivals receives the gradient (Crammer-Singer).
+    pub fn ties(mut self, ties: Ties) -> Self {
+        self.ties = ties;
+        self
+    }
+
+    /// Whether a sum over classes is divided by their number. Crammer-Singer has no such sum and refuses `Mean`.
+    pub fn over_classes(mut self, over_classes: OverClasses) -> Self {
+        self.over_classes = over_classes;
+        self
+    }
+
+    /// One non-negative, finite weight a class; a sample's loss is multiplied by its true class's.
+    pub fn class_weights(mut self, weights: impl Into<Vec<f64>>) -> Self {
+        self.class_weights = Some(weights.into());
+        self
+    }
+
+    /// Leaves out the samples with this target, which may lie outside [0, C).
+    pub fn ignore_index(mut self, index: i64) -> Self {
+        self.ignore_index = Some(index);
+        self
+    }
+
+    /// The factor of the sum over columns: 1, or 1/C by division.
+    pub(crate) fn class_divisor(&self, classes: usize) -> f64 {
+        match self.over_classes {
+            OverClasses::Sum => 1.0,
+            OverClasses::Mean => classes as f64,
+        }
+    }
+
+    /// Checks what only shows with the batch and the request, and returns (rows, columns).
+    pub(crate) fn check_batch(&self, batch: &Batch<'_>, request: &Request) -> Result<(usize, usize)> {
+        let (rows, columns) = batch.check_rows()?;
+        if let Some(weights) = &self.class_weights {
+            if weights.len() != columns {
+                return Err(Error::Length {
+                    input: Input::ClassWeights,
+                    expected: columns,
+                    got: weights.len(),
+                    unit: "class",
+                });
+            }
+            crate::cpu::weights::check(weights, Input::ClassWeights)?;
+        }
+        if request.per_class {
+            let refuse = |expected: &str, got: &str| {
+                Err(Error::Option { option: "per-class values", expected: expected.into(), got: got.into() })
+            };
+            if M::COMBINATION == Combination::Max || M::RIVAL_SLOPE_ON_TRUE != 0.0 {
+                return refuse("a loss that is a sum of one term a class (one-vs-all)", M::SHADER.name);
+            }
+            if request.reduction == Reduction::None {
+                return refuse("reduction mean or sum", "none");
+            }
+            if request.gradient {
+                return refuse("no gradient (there is no single value to differentiate)", "a gradient");
+            }
+            if self.over_classes == OverClasses::Mean {
+                return refuse("the sum over classes", "the mean over classes");
+            }
+        }
+        Ok((rows, columns))
+    }
+}
+
+impl<M: RowsLoss> Loss for MulticlassHinge<M> {
+    fn check(&self) -> Result<()> {
+        self.terms.check()?;
+        if M::COMBINATION == Combination::Max && self.over_classes == OverClasses::Mean {
+            return Err(Error::Option {
+                option: "over-classes",
+                expected: format!("sum, since {} takes a maximum over the classes", M::SHADER.name),
+                got: "mean".into(),
+            });
+        }
+        Ok(())
+    }
+
+    fn evaluate_on_cpu(&self, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
+        crate::cpu::rows::evaluate(self, batch, request)
+    }
+
+    async fn evaluate_on_gpu(&self, gpu: &Gpu, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
+        crate::gpu::rows::evaluate(gpu, self, batch, request).await
+    }
+}
+
+/// margin + (s_i - s_y), in this order: two large scores cancel before the margin is added, so it is not lost.
+#[inline(always)]
+pub(super) fn rival_violation<T: crate::real::Real>(margin: T, score: T, true_score: T) -> T {
+    margin + (score - true_score)
+}

@@ -1,0 +1,26 @@
+//! One against all: a binary hinge for each class.
+
+use super::{Combination, LossShader, Pattern, RowsLoss};
+use crate::real::Real;
+
+pub(super) const SHADER: LossShader = LossShader {
+    name: "one_vs_all",
+    pattern: Pattern::Rows,
+    source: include_str!("../../shaders/loss/one_vs_all.wgsl"),
+};
+
+/// Sum over i of phi(margin - t_i*s_i) with t_i = +1 for the true class and -1 for the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OneVsAll;
+
+impl RowsLoss for OneVsAll {
+    const SHADER: LossShader = SHADER;
+    const COMBINATION: Combination = Combination::Sum;
+    const TRUE_COLUMN: bool = true;
+    const RIVAL_SLOPE_ON_TRUE: f64 = 0.0;
+
+    #[inline(always)]
+    fn violation<T: Real>(margin: T, score: T, _: T, is_true: bool) -> T {
+        if is_true { margin - score } else { margin + score }
+    }
+}

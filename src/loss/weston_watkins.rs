@@ -1,0 +1,27 @@
+//! Weston-Watkins: every rival within the margin is charged.
+
+use super::multiclass::rival_violation;
+use super::{Combination, LossShader, Pattern, RowsLoss};
+use crate::real::Real;
+
+pub(super) const SHADER: LossShader = LossShader {
+    name: "weston_watkins",
+    pattern: Pattern::Rows,
+    source: include_str!("../../shaders/loss/weston_watkins.wgsl"),
+};
+
+/// Sum over i != y of phi(margin + (s_i - s_y)) (Weston and Watkins, 1999); divided by C it is torch's MultiMarginLoss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WestonWatkins;
+
+impl RowsLoss for WestonWatkins {
+    const SHADER: LossShader = SHADER;
+    const COMBINATION: Combination = Combination::Sum;
+    const TRUE_COLUMN: bool = false;
+    const RIVAL_SLOPE_ON_TRUE: f64 = -1.0;
+
+    #[inline(always)]
+    fn violation<T: Real>(margin: T, score: T, true_score: T, _: bool) -> T {
+        rival_violation(margin, score, true_score)
+    }
+}

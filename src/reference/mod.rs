@@ -1,0 +1,102 @@
+//! The f64 definition of each loss, one sample at a time, written to be read: the oracle of the tests.
+//!
+//! Nothing here is shared with [`crate::loss`], [`crate::cpu`] or the shaders except the option types, so that a
+//! mistake there cannot hide here. Formulas are as in the literature; a rule that no formula states (ties, kinks,
+//! non-finite scores) is spelled out where it applies.
+
+pub mod binary;
+pub mod crammer_singer;
+pub mod embedding;
+pub mod one_vs_all;
+pub mod weston_watkins;
+
+use std::cmp::Ordering;
+
+use crate::loss::{Kink, OverClasses, Penalty, Ties};
+
+/// One sample's loss before weights, its gradient with respect to the sample's scores, and what is counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The loss.
+    pub loss: f64,
+    /// Its derivative with respect to each score of the sample.
+    pub gradient: Vec<f64>,
+    /// Any violation v > 0.
+    pub active: bool,
+    /// The prediction agrees with the target.
+    pub correct: bool,
+    /// Each class's own loss, where the loss is a sum of such.
+    pub per_class: Vec<f64>,
+}
+
+impl Sample {
+    /// A sample of which nothing is known: a NaN among its scores, or a limit that does not exist.
+    fn undefined(scores: usize, correct: bool) -> Self {
+        Self { loss: f64::NAN, gradient: vec![f64::NAN; scores], active: false, correct, per_class: vec![] }
+    }
+}
+
+/// The options that every definition takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// The margin.
+    pub margin: f64,
+    /// The penalty of a violation.
+    pub penalty: Penalty,
+    /// The slope at the kink.
+    pub kink: Kink,
+    /// Who receives the gradient of a tied maximum.
+    pub ties: Ties,
+    /// Whether sums over classes are divided by C.
+    pub over_classes: OverClasses,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            margin: 1.0,
+            penalty: Penalty::Linear,
+            kink: Kink::Zero,
+            ties: Ties::First,
+            over_classes: OverClasses::Sum,
+        }
+    }
+}
+
+impl Options {
+    /// phi(v): max(0, v) or max(0, v)^2.
+    fn phi(&self, v: f64) -> f64 {
+        let hinge = if v > 0.0 { v } else { 0.0 };
+        match self.penalty {
+            Penalty::Linear => hinge,
+            Penalty::Squared => hinge.powi(2),
+        }
+    }
+
+    /// phi'(v), at v = 0 by the kink convention.
+    fn phi_slope(&self, v: f64) -> f64 {
+        match self.penalty {
+            Penalty::Squared => 2.0 * v.max(0.0),
+            Penalty::Linear if v > 0.0 => 1.0,
+            Penalty::Linear if v < 0.0 => 0.0,
+            Penalty::Linear => match self.kink {
+                Kink::Zero => 0.0,
+                Kink::Half => 0.5,
+                Kink::Active => 1.0,
+            },
+        }
+    }
+
+    /// The factor of a sum over `classes` classes.
+    fn over(&self, classes: usize) -> f64 {
+        match self.over_classes {
+            OverClasses::Sum => 1.0,
+            OverClasses::Mean => 1.0 / classes as f64,
+        }
+    }
+}
+
+/// The lowest index of the largest score.
+fn argmax(scores: &[f64]) -> usize {
+    (0..scores.len()).rev().max_by(|&a, &b| scores[a].partial_cmp(&scores[b]).unwrap_or(Ordering::Equal)).unwrap_or(0)
+}

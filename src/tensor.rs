@@ -1,0 +1,206 @@
+//! What a caller hands in: scores, targets and weights, wherever they live.
+//!
+//! Host data is borrowed, never copied into a type of ours; device data is a [`DeviceTensor`]. Two inputs match by
+//! equal element count, so (N, 1) scores and (N) targets do; nothing is ever broadcast.
+
+use crate::error::{Error, Input, Result};
+use crate::gpu::DeviceTensor;
+
+/// Floating point numbers, borrowed from where they live.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Floats<'a> {
+    /// Host memory, single precision.
+    F32(&'a [f32]),
+    /// Host memory, double precision. The CPU computes in it; a GPU computes in f32.
+    F64(&'a [f64]),
+    /// Memory of a GPU, single precision.
+    Device(&'a DeviceTensor),
+}
+
+impl Floats<'_> {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Floats::F32(x) => x.len(),
+            Floats::F64(x) => x.len(),
+            Floats::Device(x) => x.len(),
+        }
+    }
+
+    /// True where there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Labels or targets, borrowed from where they live, in the type that they have there.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Targets<'a> {
+    /// Host booleans: false is 0, true is 1.
+    Bool(&'a [bool]),
+    /// Host 8-bit signed integers.
+    I8(&'a [i8]),
+    /// Host 8-bit unsigned integers.
+    U8(&'a [u8]),
+    /// Host 32-bit signed integers.
+    I32(&'a [i32]),
+    /// Host 64-bit signed integers.
+    I64(&'a [i64]),
+    /// Host 64-bit unsigned integers.
+    U64(&'a [u64]),
+    /// Host floats; labels and class indices must hold integral values.
+    F32(&'a [f32]),
+    /// Host doubles; labels and class indices must hold integral values.
+    F64(&'a [f64]),
+    /// Memory of a GPU, i32 or f32.
+    Device(&'a DeviceTensor),
+}
+
+/// Runs `$body` with `$x` bound to the host slice, whatever its type, or `$device` with `$tensor` bound to the tensor.
+macro_rules! with_targets {
+    ($targets:expr, $x:ident => $body:expr, $tensor:ident => $device:expr) => {
+        match $targets {
+            $crate::tensor::Targets::Bool($x) => $body,
+            $crate::tensor::Targets::I8($x) => $body,
+            $crate::tensor::Targets::U8($x) => $body,
+            $crate::tensor::Targets::I32($x) => $body,
+            $crate::tensor::Targets::I64($x) => $body,
+            $crate::tensor::Targets::U64($x) => $body,
+            $crate::tensor::Targets::F32($x) => $body,
+            $crate::tensor::Targets::F64($x) => $body,
+            $crate::tensor::Targets::Device($tensor) => $device,
+        }
+    };
+}
+pub(crate) use with_targets;
+
+impl Targets<'_> {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        with_targets!(self, x => x.len(), tensor => tensor.len())
+    }
+
+    /// True where there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+macro_rules! borrow_from {
+    ($target:ident: $($variant:ident($t:ty)),+) => {$(
+        impl<'a> From<&'a [$t]> for $target<'a> {
+            fn from(x: &'a [$t]) -> Self {
+                $target::$variant(x)
+            }
+        }
+        impl<'a> From<&'a Vec<$t>> for $target<'a> {
+            fn from(x: &'a Vec<$t>) -> Self {
+                $target::$variant(x)
+            }
+        }
+        impl<'a, const N: usize> From<&'a [$t; N]> for $target<'a> {
+            fn from(x: &'a [$t; N]) -> Self {
+                $target::$variant(x)
+            }
+        }
+    )+
+        impl<'a> From<&'a DeviceTensor> for $target<'a> {
+            fn from(x: &'a DeviceTensor) -> Self {
+                $target::Device(x)
+            }
+        }
+    };
+}
+borrow_from!(Floats: F32(f32), F64(f64));
+borrow_from!(Targets: Bool(bool), I8(i8), U8(u8), I32(i32), I64(i64), U64(u64), F32(f32), F64(f64));
+
+/// One batch: scores, targets and optional weights of the samples.
+///
+/// ```
+/// use maxmargin::Batch;
+/// let scores = [0.25f32, 0.20, 0.55, 0.55, 0.05, 0.40];
+/// let batch = Batch::rows(&scores, 3, &[0i64, 1]).sample_weights(&[1.0f32, 0.5]);
+/// assert_eq!(batch.len(), 6);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    pub(crate) scores: Floats<'a>,
+    pub(crate) columns: Option<usize>,
+    pub(crate) targets: Targets<'a>,
+    pub(crate) sample_weights: Option<Floats<'a>>,
+}
+
+impl<'a> Batch<'a> {
+    /// A batch for the elementwise losses: one target for each score, whatever their shapes.
+    pub fn new(scores: impl Into<Floats<'a>>, targets: impl Into<Targets<'a>>) -> Self {
+        Self { scores: scores.into(), columns: None, targets: targets.into(), sample_weights: None }
+    }
+
+    /// A batch for the losses over rows: `scores` is a row-major N x `columns` matrix, `targets` has N elements.
+    pub fn rows(scores: impl Into<Floats<'a>>, columns: usize, targets: impl Into<Targets<'a>>) -> Self {
+        Self { columns: Some(columns), ..Self::new(scores, targets) }
+    }
+
+    /// Weights of the samples, non-negative and finite, as many as there are targets.
+    pub fn sample_weights(mut self, weights: impl Into<Floats<'a>>) -> Self {
+        self.sample_weights = Some(weights.into());
+        self
+    }
+
+    /// Number of scores.
+    pub fn len(&self) -> usize {
+        self.scores.len()
+    }
+
+    /// True where there is no score.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The first input that lives on a GPU, with its name.
+    pub(crate) fn device_tensor(&self) -> Option<(Input, &'a DeviceTensor)> {
+        let floats = |input, floats: Floats<'a>| match floats {
+            Floats::Device(tensor) => Some((input, tensor)),
+            _ => None,
+        };
+        floats(Input::Scores, self.scores)
+            .or(match self.targets {
+                Targets::Device(tensor) => Some((Input::Targets, tensor)),
+                _ => None,
+            })
+            .or_else(|| self.sample_weights.and_then(|w| floats(Input::SampleWeights, w)))
+    }
+
+    /// Checks that targets and weights have one element for each of `samples` samples.
+    fn check_lengths(&self, samples: usize, unit: &'static str) -> Result<()> {
+        let check = |input, got| {
+            if got == samples { Ok(()) } else { Err(Error::Length { input, expected: samples, got, unit }) }
+        };
+        check(Input::Targets, self.targets.len())?;
+        self.sample_weights.map_or(Ok(()), |w| check(Input::SampleWeights, w.len()))
+    }
+
+    /// Checks an elementwise batch and returns its number of samples.
+    pub(crate) fn check_elementwise(&self) -> Result<usize> {
+        self.check_lengths(self.scores.len(), "score")?;
+        Ok(self.scores.len())
+    }
+
+    /// Checks a batch of rows and returns (rows, columns).
+    pub(crate) fn check_rows(&self) -> Result<(usize, usize)> {
+        let shape =
+            |got: String| Error::Shape { input: Input::Scores, expected: "(N, C) with at least 2 classes".into(), got };
+        let columns = self.columns.ok_or_else(|| shape(format!("({})", self.len())))?;
+        if columns < 2 {
+            return Err(shape(format!("(N, {columns})")));
+        }
+        if !self.len().is_multiple_of(columns) {
+            return Err(shape(format!("{} elements, not a multiple of {columns} columns", self.len())));
+        }
+        let rows = self.len() / columns;
+        self.check_lengths(rows, "row of scores")?;
+        Ok((rows, columns))
+    }
+}
