@@ -135,6 +135,8 @@ pub struct Evaluation {
     pub gradient: Option<Output>,
     /// The precision of the per-sample arithmetic.
     pub precision: Precision,
+    /// Time spent on bringing host data to the device: decoding, checking and staging it. 0 on the CPU.
+    pub upload_time: std::time::Duration,
 }
 
 impl Evaluation {
@@ -204,6 +206,7 @@ impl Totals {
             losses: outputs.losses,
             gradient: outputs.gradient,
             precision: outputs.precision,
+            upload_time: outputs.upload_time,
         })
     }
 }
@@ -213,4 +216,5 @@ pub(crate) struct Outputs {
     pub(crate) losses: Option<Output>,
     pub(crate) gradient: Option<Output>,
     pub(crate) precision: Precision,
+    pub(crate) upload_time: std::time::Duration,
 }

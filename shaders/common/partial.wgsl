@@ -26,7 +26,7 @@ struct Partial {
     weight: Sum,
     // Kept samples; those with a violation; those predicted right.
     count: u32,
-    active: u32,
+    violating: u32,
     correct: u32,
     // FLAG_WILD: this variant cannot compute these samples.
     flags: u32,
@@ -46,7 +46,7 @@ fn partial_merge(a: Partial, b: Partial) -> Partial {
         sum_merge(a.loss, b.loss),
         sum_merge(a.weight, b.weight),
         a.count + b.count,
-        a.active + b.active,
+        a.violating + b.violating,
         a.correct + b.correct,
         a.flags | b.flags,
         min(a.bad_target, b.bad_target),

@@ -44,7 +44,7 @@ override TARGET_RULE: u32 = 0u;
 struct Point {
     value: Real,
     slope: Real,
-    active: bool,
+    violating: bool,
     correct: bool,
 }
 
@@ -90,7 +90,7 @@ fn visit(i: u32, partial: ptr<function, Partial>) {
     let point = value_and_slope(real_from_bits(score_bits), target_value.sign);
     let loss = real_multiply(point.value, weight);
     (*partial).loss = sum_add((*partial).loss, loss);
-    (*partial).active += u32(point.active);
+    (*partial).violating += u32(point.violating);
     (*partial).correct += u32(point.correct);
     if WRITE_LOSSES { losses[i + params.losses_shift] = real_to_bits(loss); }
     if WRITE_GRADIENT {

@@ -248,12 +248,12 @@ fn row_nan() -> Real { return real_from_bits(0x7fc00000u); }
 fn finish(row_index: u32, member: u32, sample: Sample, row: Row, partial: ptr<function, Partial>) {
     var value = sum_to_real(row.value);
     var best = Penalised(real(0.0), real(0.0));
-    var active = (row.flags & ROW_ACTIVE) != 0u;
+    var violating = (row.flags & ROW_ACTIVE) != 0u;
     if COMBINE_MAX {
         let best_violation = violation(row.best, sample.true_score, false);
         best = penalise(best_violation);
         value = best.value;
-        active = real_is_positive(best_violation);
+        violating = real_is_positive(best_violation);
     }
     if (row.flags & ROW_NAN) != 0u { value = row_nan(); }
     let undefined = real_is_nan(value);
@@ -263,7 +263,7 @@ fn finish(row_index: u32, member: u32, sample: Sample, row: Row, partial: ptr<fu
     if sample.kept {
         loss = real_multiply(real_divide(value, params.class_divisor), sample.weight);
         (*partial).loss = sum_add((*partial).loss, loss);
-        (*partial).active += u32(active && !undefined);
+        (*partial).violating += u32(violating && !undefined);
         (*partial).correct += u32((row.flags & (ROW_BEATEN | ROW_NAN)) == 0u);
         if (row.flags & ROW_WILD) != 0u { (*partial).flags |= FLAG_WILD; }
     }

@@ -66,7 +66,8 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> Driver<'_, L, P, T> {
         let totals = run_jobs(samples, JOB, 1, losses.as_deref_mut(), gradient.as_deref_mut(), |job| {
             arch.dispatch(DriverJob { driver: self, job, divisor })
         })?;
-        let outputs = Outputs { losses: losses.map(T::output), gradient: gradient.map(T::output), precision };
+        let (losses, gradient) = (losses.map(T::output), gradient.map(T::output));
+        let outputs = Outputs { losses, gradient, precision, upload_time: Default::default() };
         totals.finish(self.request, samples, L::HAS_CORRECT, outputs)
     }
 

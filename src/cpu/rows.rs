@@ -71,7 +71,8 @@ impl<'a, M: RowsLoss, P: PenaltyShape, T: HostReal> Driver<'a, M, P, T> {
         if self.request.per_class && totals.per_class.is_empty() {
             totals.per_class = vec![0.0; self.columns];
         }
-        let outputs = Outputs { losses: losses.map(T::output), gradient: gradient.map(T::output), precision };
+        let (losses, gradient) = (losses.map(T::output), gradient.map(T::output));
+        let outputs = Outputs { losses, gradient, precision, upload_time: Default::default() };
         totals.finish(self.request, rows, true, outputs)
     }
 

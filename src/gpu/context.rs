@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 
 /// How a [`Gpu`] runs. The defaults are the device's own limits; lower ones exist for tests and for drivers that lie.
 #[derive(Clone, Debug, Default)]
-#[non_exhaustive]
 pub struct GpuOptions {
     /// Fills every output buffer with a pattern before a kernel runs, so that an element that no kernel writes shows.
     pub poison_outputs: bool,

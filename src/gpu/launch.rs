@@ -7,6 +7,8 @@
 //! 4. Where a kernel met a value that plain f32 arithmetic cannot be trusted with, the same dispatches run once more
 //!    with the extended arithmetic.
 
+use std::time::{Duration, Instant};
+
 use super::context::Gpu;
 use super::partial::{FLAG_WILD, NONE_BAD, Partial, Sum};
 use super::shader::{Arithmetic, Variant};
@@ -126,7 +128,9 @@ async fn evaluate_device<L: Launcher>(
     request: &Request,
     samples: usize,
 ) -> Result<(Totals, Outputs)> {
+    let started = Instant::now();
     let inputs = upload(gpu, launcher, batch, 0, samples).await?;
+    let upload_time = started.elapsed();
     let divisor = if request.gradient && request.reduction == Reduction::Mean {
         let known = !launcher.may_ignore() && inputs.sample_weights.is_none();
         let totals = if known {
@@ -152,6 +156,7 @@ async fn evaluate_device<L: Launcher>(
         losses: hand_over(outputs.losses).await?,
         gradient: hand_over(outputs.gradient).await?,
         precision: Precision::F32,
+        upload_time,
     };
     Ok((totals, outputs))
 }
@@ -172,6 +177,7 @@ async fn evaluate_host<L: Launcher>(
     let chunk = max_samples(gpu, launcher.width())?.min((CHUNK_SCORES / launcher.width()).max(1));
     let mut losses = request.losses.then(|| Vec::with_capacity(samples));
     let mut gradient = request.gradient.then(|| Vec::with_capacity(samples * launcher.width()));
+    let mut upload_time = Duration::ZERO;
     let mut totals = Totals::default();
     if request.per_class {
         totals.per_class = vec![0.0; launcher.width()];
@@ -179,7 +185,9 @@ async fn evaluate_host<L: Launcher>(
     for start in (0..samples).step_by(chunk) {
         let end = (start + chunk).min(samples);
         let shift = |error: Error| error.shifted(start as u64);
+        let started = Instant::now();
         let inputs = upload(gpu, launcher, batch, start, end).await.map_err(shift)?;
+        upload_time += started.elapsed();
         let (part, outputs) = evaluate_resident(gpu, launcher, &inputs, request, divisor).await.map_err(shift)?;
         totals.merge(&part);
         for (host, tensor) in [(&mut losses, outputs.losses), (&mut gradient, outputs.gradient)] {
@@ -188,8 +196,12 @@ async fn evaluate_host<L: Launcher>(
             }
         }
     }
-    let outputs =
-        Outputs { losses: losses.map(Output::F32), gradient: gradient.map(Output::F32), precision: Precision::F32 };
+    let outputs = Outputs {
+        losses: losses.map(Output::F32),
+        gradient: gradient.map(Output::F32),
+        precision: Precision::F32,
+        upload_time,
+    };
     Ok((totals, outputs))
 }
 
@@ -307,7 +319,7 @@ async fn run<L: Launcher>(
             wild |= partial.flags & FLAG_WILD != 0;
             totals.sum += partial.loss.to_f64();
             totals.count += u64::from(partial.count);
-            totals.active += u64::from(partial.active);
+            totals.active += u64::from(partial.violating);
             totals.correct += u64::from(partial.correct);
             totals.weight_sum +=
                 if inputs.sample_weights.is_some() { partial.weight.to_f64() } else { f64::from(partial.count) };

@@ -1,0 +1,154 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Max-margin (hinge) losses of arrays in files, on the CPU or any GPU.
+#[derive(Debug, Parser)]
+#[command(name = "maxmargin", version)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the devices that losses can be evaluated on.
+    Devices(DevicesArguments),
+    /// Evaluate a loss over scores and targets in files.
+    Eval(EvalArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevicesArguments {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalArguments {
+    #[command(subcommand)]
+    pub(crate) family: Family,
+}
+
+/// Files: .npy, .safetensors as FILE:TENSOR, .csv as FILE:COLUMN[,COLUMN].
+#[derive(Debug, Subcommand)]
+pub(crate) enum Family {
+    /// Binary hinge: phi(margin - t*s), the loss of a classifier.
+    #[command(allow_negative_numbers = true)]
+    Binary {
+        #[command(flatten)]
+        inputs: Inputs,
+        /// How the labels are encoded; auto lets the first label other than 1 decide.
+        #[arg(long, value_enum, default_value = "auto")]
+        labels: Labels,
+        /// The penalty of a margin violation.
+        #[arg(long, value_enum, default_value = "linear")]
+        penalty: PenaltyName,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Embedding hinge (torch's HingeEmbeddingLoss): x for t = 1, max(0, margin - x) for t = -1. Not a classifier's hinge.
+    #[command(allow_negative_numbers = true)]
+    Embedding {
+        #[command(flatten)]
+        inputs: Inputs,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Multiclass hinge over rows of class scores (N,C) and class indices (N).
+    #[command(allow_negative_numbers = true)]
+    Multiclass {
+        #[command(flatten)]
+        inputs: Inputs,
+        /// crammer-singer charges the best rival, weston-watkins every rival, one-vs-all every class by itself.
+        #[arg(long, value_enum, default_value = "crammer-singer")]
+        method: Method,
+        /// The penalty of a margin violation.
+        #[arg(long, value_enum, default_value = "linear")]
+        penalty: PenaltyName,
+        /// Divide a row's sum over classes by C (mean) or not (sum).
+        #[arg(long, value_enum, default_value = "sum")]
+        over_classes: Over,
+        /// Give each class's value (one-vs-all only).
+        #[arg(long)]
+        per_class: bool,
+        /// File with one weight a class.
+        #[arg(long)]
+        class_weights: Option<PathBuf>,
+        /// Leave out the samples with this target.
+        #[arg(long)]
+        ignore_index: Option<i64>,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inputs {
+    /// File with the scores: f16, bf16, f32 or f64.
+    #[arg(long)]
+    pub(crate) scores: PathBuf,
+    /// File with the targets: integers, bools, or floats.
+    #[arg(long)]
+    pub(crate) targets: PathBuf,
+    /// File with one weight a sample.
+    #[arg(long)]
+    pub(crate) sample_weights: Option<PathBuf>,
+    /// The margin that a score must clear.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) margin: f64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// How the losses become one number.
+    #[arg(long, value_enum, default_value = "mean")]
+    pub(crate) reduction: ReductionName,
+    /// Write the gradient with respect to the scores to this .npy file.
+    #[arg(long, value_name = "G.npy")]
+    pub(crate) grad_out: Option<PathBuf>,
+    /// Write one loss a sample to this .npy file.
+    #[arg(long, value_name = "L.npy")]
+    pub(crate) losses_out: Option<PathBuf>,
+    /// The slope where a margin is met exactly: 0, 1/2 or 1.
+    #[arg(long, value_enum, default_value = "zero")]
+    pub(crate) kink: KinkName,
+    /// Which of equal best rivals receives the gradient.
+    #[arg(long, value_enum, default_value = "first")]
+    pub(crate) ties: TiesName,
+    /// auto, cpu, gpu, gpu:N or part of an adapter's name.
+    #[arg(long)]
+    pub(crate) device: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print nothing but the value (with --json: the object) and errors.
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
+
+macro_rules! choices {
+    ($($name:ident { $($choice:ident),+ })+) => {$(
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+        pub(crate) enum $name { $($choice),+ }
+
+        impl $name {
+            /// The choice as it is written on the command line.
+            pub(crate) fn text(self) -> String {
+                self.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()
+            }
+        }
+    )+};
+}
+choices! {
+    Labels { PlusMinusOne, ZeroOne, Auto }
+    PenaltyName { Linear, Squared }
+    Method { CrammerSinger, WestonWatkins, OneVsAll }
+    Over { Sum, Mean }
+    ReductionName { Mean, Sum, None }
+    KinkName { Zero, Half, Active }
+    TiesName { First, Split }
+}

@@ -1,0 +1,40 @@
+//! What ends the program: one line on stderr and an exit code.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// A failure and its exit code: 2 for wrong usage, 1 for bad data or a failed device.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    code: u8,
+}
+
+pub(crate) type Outcome<T> = Result<T, Failure>;
+
+impl Failure {
+    /// The command line asks for something that does not exist.
+    pub(crate) fn usage(message: impl Display) -> Self {
+        Self { message: message.to_string(), code: 2 }
+    }
+
+    /// The data or a device is at fault.
+    pub(crate) fn data(message: impl Display) -> Self {
+        Self { message: message.to_string(), code: 1 }
+    }
+
+    /// A file is at fault.
+    pub(crate) fn file(path: &Path, message: impl Display) -> Self {
+        Self::data(format!("{}: {message}", path.display()))
+    }
+
+    /// Writes the one line and gives the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        let line = self.message.split_whitespace().collect::<Vec<_>>().join(" ");
+        // With stderr closed there is nobody left to tell.
+        let _ = writeln!(std::io::stderr(), "error: {line}");
+        ExitCode::from(self.code)
+    }
+}

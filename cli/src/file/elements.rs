@@ -1,0 +1,158 @@
+//! Elements as files hold them, turned into host vectors.
+
+use half::{bf16, f16};
+use maxmargin::{Floats, Targets};
+
+/// An array in row-major order.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Array {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) data: Data,
+}
+
+/// Elements in a type that loses nothing of the file's: f16 and bf16 become f32, small integers i32.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Data {
+    Bool(Vec<bool>),
+    I8(Vec<i8>),
+    U8(Vec<u8>),
+    I32(Vec<i32>),
+    I64(Vec<i64>),
+    U64(Vec<u64>),
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+}
+
+/// Runs `$body` with `$x` bound to the vector, whatever its type.
+macro_rules! with_data {
+    ($data:expr, $x:ident => $body:expr) => {
+        match $data {
+            Data::Bool($x) => $body,
+            Data::I8($x) => $body,
+            Data::U8($x) => $body,
+            Data::I32($x) => $body,
+            Data::I64($x) => $body,
+            Data::U64($x) => $body,
+            Data::F32($x) => $body,
+            Data::F64($x) => $body,
+        }
+    };
+}
+
+/// A file's element type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Bool,
+    I8,
+    U8,
+    I16,
+    U16,
+    I32,
+    U32,
+    I64,
+    U64,
+    F16,
+    BF16,
+    F32,
+    F64,
+}
+
+impl Kind {
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Kind::Bool | Kind::I8 | Kind::U8 => 1,
+            Kind::I16 | Kind::U16 | Kind::F16 | Kind::BF16 => 2,
+            Kind::I32 | Kind::U32 | Kind::F32 => 4,
+            Kind::I64 | Kind::U64 | Kind::F64 => 8,
+        }
+    }
+
+    /// The elements of `bytes`, whose length is a multiple of the type's.
+    pub(super) fn decode(self, bytes: &[u8], big_endian: bool) -> Data {
+        macro_rules! each {
+            ($t:ty, $map:expr) => {
+                bytes
+                    .as_chunks::<{ size_of::<$t>() }>()
+                    .0
+                    .iter()
+                    .map(|&b| if big_endian { <$t>::from_be_bytes(b) } else { <$t>::from_le_bytes(b) })
+                    .map($map)
+                    .collect()
+            };
+        }
+        match self {
+            Kind::Bool => Data::Bool(bytes.iter().map(|&b| b != 0).collect()),
+            Kind::I8 => Data::I8(each!(i8, |x| x)),
+            Kind::U8 => Data::U8(bytes.to_vec()),
+            Kind::I16 => Data::I32(each!(i16, i32::from)),
+            Kind::U16 => Data::I32(each!(u16, i32::from)),
+            Kind::I32 => Data::I32(each!(i32, |x| x)),
+            Kind::U32 => Data::I64(each!(u32, i64::from)),
+            Kind::I64 => Data::I64(each!(i64, |x| x)),
+            Kind::U64 => Data::U64(each!(u64, |x| x)),
+            Kind::F16 => Data::F32(each!(f16, f32::from)),
+            Kind::BF16 => Data::F32(each!(bf16, f32::from)),
+            Kind::F32 => Data::F32(each!(f32, |x| x)),
+            Kind::F64 => Data::F64(each!(f64, |x| x)),
+        }
+    }
+}
+
+impl Data {
+    /// The elements as floats; `None` where they are of another kind.
+    pub(crate) fn floats(&self) -> Option<Floats<'_>> {
+        match self {
+            Data::F32(x) => Some(x.into()),
+            Data::F64(x) => Some(x.into()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn targets(&self) -> Targets<'_> {
+        with_data!(self, x => x.into())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        with_data!(self, x => x.len())
+    }
+
+    /// From column-major to row-major order.
+    pub(super) fn transposed(self, shape: &[usize]) -> Data {
+        fn reorder<T: Copy>(from: Vec<T>, shape: &[usize]) -> Vec<T> {
+            let mut index = vec![0; shape.len()];
+            let mut to = Vec::with_capacity(from.len());
+            for _ in 0..from.len() {
+                let mut stride = 1;
+                let mut at = 0;
+                for (i, n) in index.iter().zip(shape) {
+                    at += i * stride;
+                    stride *= n;
+                }
+                to.push(from[at]);
+                for (i, n) in index.iter_mut().zip(shape).rev() {
+                    *i += 1;
+                    if *i < *n {
+                        break;
+                    }
+                    *i = 0;
+                }
+            }
+            to
+        }
+        match self {
+            Data::Bool(x) => Data::Bool(reorder(x, shape)),
+            Data::I8(x) => Data::I8(reorder(x, shape)),
+            Data::U8(x) => Data::U8(reorder(x, shape)),
+            Data::I32(x) => Data::I32(reorder(x, shape)),
+            Data::I64(x) => Data::I64(reorder(x, shape)),
+            Data::U64(x) => Data::U64(reorder(x, shape)),
+            Data::F32(x) => Data::F32(reorder(x, shape)),
+            Data::F64(x) => Data::F64(reorder(x, shape)),
+        }
+    }
+}
+
+/// The number of elements of a shape; `None` beyond what can be addressed.
+pub(super) fn elements(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n))
+}

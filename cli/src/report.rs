@@ -1,0 +1,136 @@
+//! What is printed: a short report, or one JSON object.
+
+use std::io::Write;
+
+use maxmargin::{Device, Evaluation, Precision};
+use serde_json::{Map, Value, json};
+
+use crate::failure::{Failure, Outcome};
+
+/// One evaluation with what the output says of it beside the numbers.
+pub(crate) struct Report {
+    pub(crate) loss: &'static str,
+    pub(crate) options: Map<String, Value>,
+    pub(crate) reduction: String,
+    pub(crate) evaluation: Evaluation,
+    pub(crate) device: Device,
+    /// Why this device, where it was not asked for by name.
+    pub(crate) device_note: Option<&'static str>,
+    pub(crate) read_seconds: f64,
+    pub(crate) compute_seconds: f64,
+    pub(crate) total_seconds: f64,
+}
+
+/// Writes a line to stdout. A closed pipe is the reader's way to say that it has enough.
+pub(crate) fn print(text: &str) -> Outcome<()> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::data(format!("stdout: {error}"))),
+        _ => Ok(()),
+    }
+}
+
+/// JSON has no NaN and no infinities: they are strings.
+fn number(x: f64) -> Value {
+    if x.is_nan() {
+        "NaN".into()
+    } else if x.is_infinite() {
+        if x > 0.0 { "Infinity".into() } else { "-Infinity".into() }
+    } else {
+        json!(x)
+    }
+}
+
+impl Report {
+    fn value(&self) -> Value {
+        match (&self.evaluation.per_class, self.evaluation.value) {
+            (Some(values), _) => values.iter().map(|&x| number(x)).collect(),
+            (None, Some(value)) => number(value),
+            (None, None) => Value::Null,
+        }
+    }
+
+    fn precision(&self) -> &'static str {
+        match self.evaluation.precision {
+            Precision::F32 => "f32",
+            Precision::F64 => "f64",
+        }
+    }
+
+    pub(crate) fn json(&self) -> String {
+        let device = match &self.device {
+            Device::Gpu(gpu) => {
+                let d = gpu.description();
+                let backend = format!("{:?}", d.backend).to_lowercase();
+                json!({ "kind": "gpu", "name": d.name, "backend": backend, "driver": d.driver })
+            }
+            _ => json!({ "kind": "cpu", "name": self.device.name(), "backend": "native", "driver": Value::Null }),
+        };
+        let mut object = json!({
+            "loss": self.loss,
+            "options": self.options,
+            "value": self.value(),
+            "reduction": self.reduction,
+            "count": self.evaluation.count,
+            "weight_sum": number(self.evaluation.weight_sum),
+            "active": self.evaluation.active,
+            "accuracy": self.evaluation.accuracy(),
+            "precision": self.precision(),
+            "device": device,
+            "seconds": {
+                "read": self.read_seconds,
+                "upload": self.evaluation.upload_time.as_secs_f64(),
+                "compute": self.compute_seconds,
+                "total": self.total_seconds,
+            },
+        });
+        if let (Some(note), Some(device)) = (self.device_note, object.get_mut("device")) {
+            device["note"] = note.into();
+        }
+        object.to_string()
+    }
+
+    /// The value alone.
+    pub(crate) fn plain_value(&self) -> String {
+        match (&self.evaluation.per_class, self.evaluation.value) {
+            (Some(values), _) => values.iter().map(f64::to_string).collect::<Vec<_>>().join(" "),
+            (None, Some(value)) => value.to_string(),
+            (None, None) => "none".into(),
+        }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let e = &self.evaluation;
+        let options: Vec<String> = self
+            .options
+            .iter()
+            .map(|(name, value)| format!("{name} {}", value.to_string().trim_matches('"')))
+            .collect();
+        let mut text = format!(
+            "{:<10}{}  ({})\n{:<10}{}  ({})\n{:<10}{}  weight sum {}\n{:<10}{}\n",
+            "loss",
+            self.loss,
+            options.join(", "),
+            "value",
+            self.plain_value(),
+            self.reduction,
+            "samples",
+            e.count,
+            e.weight_sum,
+            "active",
+            e.active
+        );
+        if let Some(accuracy) = e.accuracy() {
+            text += &format!("{:<10}{accuracy}\n", "accuracy");
+        }
+        let note = self.device_note.map(|note| format!(" ({note})")).unwrap_or_default();
+        text += &format!("{:<10}{}{note}, {}\n", "device", self.device.name(), self.precision());
+        text + &format!(
+            "{:<10}read {:.4}, upload {:.4}, compute {:.4}, total {:.4}",
+            "seconds",
+            self.read_seconds,
+            e.upload_time.as_secs_f64(),
+            self.compute_seconds,
+            self.total_seconds
+        )
+    }
+}

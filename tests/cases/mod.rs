@@ -1,0 +1,381 @@
+//! The case table: loss x options x sizes x kinds of values, and what the f64 reference says of each.
+
+use maxmargin::reference::{self, Options, Sample};
+use maxmargin::{
+    Batch, BinaryHinge, CrammerSinger, Device, EmbeddingHinge, Error, Evaluation, Kink, LabelEncoding, MulticlassHinge,
+    OneVsAll, OverClasses, Penalty, Reduction, Request, Ties, WestonWatkins,
+};
+
+/// A small generator, so that every run sees the same cases.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+    pub fn draw(&mut self) -> u64 {
+        // xorshift64* (Vigna, 2016).
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11
+    }
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.draw() % n as u64) as usize
+    }
+    pub fn unit(&mut self) -> f64 {
+        self.draw() as f64 / (1u64 << 53) as f64
+    }
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Values {
+    /// Spread over a few margins.
+    Plain,
+    /// Multiples of 1/8 below 4: sums are exact, ties and exact kinks are common.
+    Dyadic,
+    /// NaN, infinities, -0, huge and overflowing values among plain ones.
+    Spicy,
+    /// Beyond the finite arithmetic but far from overflow.
+    Large,
+}
+
+impl Values {
+    pub fn draw(self, random: &mut Random) -> f32 {
+        match self {
+            Values::Plain => (random.unit() * 6.0 - 3.0) as f32,
+            Values::Dyadic => random.below(64) as f32 / 8.0 - 4.0,
+            Values::Large => (random.unit() * 2e10 - 1e10) as f32,
+            Values::Spicy => match random.below(24) {
+                0 => f32::NAN,
+                1 | 2 => f32::INFINITY,
+                3 | 4 => f32::NEG_INFINITY,
+                5 => -0.0,
+                6 => 3e38,
+                7 => -3e38,
+                8 => 1e20,
+                9 => -1e20,
+                _ => (random.unit() * 6.0 - 3.0) as f32,
+            },
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    Binary(LabelEncoding),
+    Embedding,
+    CrammerSinger,
+    WestonWatkins,
+    OneVsAll,
+}
+
+pub const KINDS: &[Kind] = &[
+    Kind::Binary(LabelEncoding::PlusMinusOne),
+    Kind::Binary(LabelEncoding::ZeroOne),
+    Kind::Embedding,
+    Kind::CrammerSinger,
+    Kind::WestonWatkins,
+    Kind::OneVsAll,
+];
+
+/// One case with its data.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub kind: Kind,
+    pub options: Options,
+    pub reduction: Reduction,
+    pub columns: usize,
+    pub scores: Vec<f32>,
+    /// Labels, class indices or embedding targets.
+    pub targets: Vec<f32>,
+    pub sample_weights: Option<Vec<f32>>,
+    pub class_weights: Option<Vec<f64>>,
+    pub ignore_index: Option<i64>,
+    pub values: Values,
+}
+
+impl Case {
+    pub fn is_rows(&self) -> bool {
+        matches!(self.kind, Kind::CrammerSinger | Kind::WestonWatkins | Kind::OneVsAll)
+    }
+
+    pub fn random(kind: Kind, samples: usize, columns: usize, values: Values, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let r = &mut random;
+        let dyadic = values == Values::Dyadic;
+        let options = Options {
+            margin: if dyadic { r.pick(&[1.0, 0.5, 2.0, 0.0]) } else { r.pick(&[1.0, 0.3, 2.5, 0.0]) },
+            penalty: r.pick(&[Penalty::Linear, Penalty::Squared]),
+            kink: r.pick(&[Kink::Zero, Kink::Half, Kink::Active]),
+            ties: r.pick(&[Ties::First, Ties::Split]),
+            over_classes: match kind {
+                Kind::WestonWatkins | Kind::OneVsAll if !dyadic => r.pick(&[OverClasses::Sum, OverClasses::Mean]),
+                _ => OverClasses::Sum,
+            },
+        };
+        let mut case = Self {
+            kind,
+            options,
+            reduction: r.pick(&[Reduction::Mean, Reduction::Sum, Reduction::None]),
+            columns: 1,
+            scores: vec![],
+            targets: vec![],
+            sample_weights: None,
+            class_weights: None,
+            ignore_index: None,
+            values,
+        };
+        if case.is_rows() {
+            case.columns = columns;
+        }
+        let columns = case.columns;
+        case.scores = (0..samples * columns).map(|_| values.draw(r)).collect();
+        let weight = |r: &mut Random| {
+            let fraction = r.unit() as f32;
+            if dyadic { r.below(4) as f32 / 2.0 } else { r.pick(&[0.0, fraction, 1.5]) }
+        };
+        if r.below(2) == 0 {
+            case.sample_weights = Some((0..samples).map(|_| weight(r)).collect());
+        }
+        if case.is_rows() && r.below(2) == 0 {
+            case.class_weights = Some((0..columns).map(|_| f64::from(weight(r))).collect());
+        }
+        if case.is_rows() && r.below(2) == 0 {
+            case.ignore_index = Some(r.pick(&[-100, 0]));
+        }
+        case.targets = (0..samples)
+            .map(|_| match kind {
+                Kind::Binary(LabelEncoding::PlusMinusOne) => r.pick(&[-1.0, 1.0]),
+                Kind::Binary(LabelEncoding::ZeroOne) => r.pick(&[0.0, 1.0]),
+                Kind::Embedding => r.pick(&[-1.0, 1.0, 0.0, 0.25]),
+                _ if case.ignore_index.is_some() && r.below(4) == 0 => case.ignore_index.unwrap_or(0) as f32,
+                _ => r.below(columns) as f32,
+            })
+            .collect();
+        case
+    }
+
+    pub fn request(&self) -> Request {
+        Request::new().reduction(self.reduction).gradient().losses()
+    }
+
+    pub fn evaluate(&self, device: &Device, request: &Request) -> Result<Evaluation, Error> {
+        let mut batch = if self.is_rows() {
+            Batch::rows(&self.scores, self.columns, &self.targets)
+        } else {
+            Batch::new(&self.scores, &self.targets)
+        };
+        if let Some(weights) = &self.sample_weights {
+            batch = batch.sample_weights(weights);
+        }
+        self.evaluate_batch(device, &batch, request)
+    }
+
+    pub fn evaluate_batch(&self, device: &Device, batch: &Batch<'_>, request: &Request) -> Result<Evaluation, Error> {
+        let o = self.options;
+        match self.kind {
+            Kind::Binary(labels) => {
+                let loss = BinaryHinge::new().margin(o.margin).penalty(o.penalty).kink(o.kink).labels(labels);
+                device.evaluate(&loss, batch, request)
+            }
+            Kind::Embedding => device.evaluate(&EmbeddingHinge::new().margin(o.margin).kink(o.kink), batch, request),
+            Kind::CrammerSinger => device.evaluate(&self.multiclass(CrammerSinger), batch, request),
+            Kind::WestonWatkins => device.evaluate(&self.multiclass(WestonWatkins), batch, request),
+            Kind::OneVsAll => device.evaluate(&self.multiclass(OneVsAll), batch, request),
+        }
+    }
+
+    fn multiclass<M: maxmargin::loss::RowsLoss>(&self, method: M) -> MulticlassHinge<M> {
+        let o = self.options;
+        let mut loss = MulticlassHinge::with_method(method)
+            .margin(o.margin)
+            .penalty(o.penalty)
+            .kink(o.kink)
+            .ties(o.ties)
+            .over_classes(o.over_classes);
+        if let Some(weights) = &self.class_weights {
+            loss = loss.class_weights(weights.clone());
+        }
+        if let Some(index) = self.ignore_index {
+            loss = loss.ignore_index(index);
+        }
+        loss
+    }
+
+    /// The reference's answer, with the bounds that this case's arithmetic allows.
+    pub fn expect(&self) -> Expected {
+        // f32 options as the f32 computation sees them.
+        let options = Options { margin: f64::from(self.options.margin as f32), ..self.options };
+        let mut e = Expected::default();
+        if matches!(self.kind, Kind::OneVsAll) {
+            e.per_class = vec![0.0; self.columns];
+        }
+        let mut coefficients = Vec::new();
+        for (n, &target) in self.targets.iter().enumerate() {
+            let row: Vec<f64> = self.scores[n * self.columns..][..self.columns].iter().map(|&s| s.into()).collect();
+            let sample_weight = self.sample_weights.as_ref().map_or(1.0, |w| f64::from(w[n]));
+            if self.is_rows() && Some(target as i64) == self.ignore_index {
+                e.losses.push(0.0);
+                e.gradient.extend(vec![0.0; self.columns]);
+                e.loss_bounds.push(0.0);
+                coefficients.push(0.0);
+                continue;
+            }
+            let t = f64::from(target);
+            let class_weight = self.class_weights.as_ref().map_or(1.0, |w| f64::from(w[target as usize] as f32));
+            let Sample { loss, gradient, active, correct, per_class } = match self.kind {
+                Kind::Binary(LabelEncoding::PlusMinusOne) => reference::binary::sample(row[0], t, &options),
+                Kind::Binary(LabelEncoding::ZeroOne) => reference::binary::sample(row[0], 2.0 * t - 1.0, &options),
+                Kind::Embedding => reference::embedding::sample(row[0], t, &options),
+                Kind::CrammerSinger => reference::crammer_singer::sample(&row, target as usize, &options),
+                Kind::WestonWatkins => reference::weston_watkins::sample(&row, target as usize, &options),
+                Kind::OneVsAll => reference::one_vs_all::sample(&row, target as usize, &options),
+            };
+            let weight = sample_weight * class_weight;
+            let weighted = single(weight * single(loss));
+            e.sum += weighted;
+            e.losses.push(weighted);
+            e.gradient.extend(gradient.iter().map(|g| single(*g)));
+            coefficients.push(weight);
+            for (total, value) in e.per_class.iter_mut().zip(&per_class) {
+                *total += single(weight * single(*value));
+            }
+            e.count += 1;
+            e.weight_sum += sample_weight;
+            e.active += u64::from(active);
+            e.correct += u64::from(correct);
+            // What is added before anything cancels: the scale of every rounding.
+            let phi =
+                |v: f64| if options.penalty == Penalty::Squared && self.kind != Kind::Embedding { v * v } else { v };
+            // An infinite score either decides the result alone or has no part in it.
+            let row: Vec<f64> = row.iter().map(|&s| if s.is_finite() { s } else { 0.0 }).collect();
+            let reach: f64 = match self.kind {
+                Kind::WestonWatkins => {
+                    row.iter().map(|s| phi(options.margin + s.abs() + row[target as usize].abs())).sum()
+                }
+                Kind::OneVsAll => row.iter().map(|s| phi(options.margin + s.abs())).sum(),
+                Kind::CrammerSinger => phi(options.margin + 2.0 * row.iter().fold(0.0, |m: f64, s| m.max(s.abs()))),
+                _ => phi(options.margin + row[0].abs()),
+            };
+            let over = if options.over_classes == OverClasses::Mean { self.columns as f64 } else { 1.0 };
+            e.loss_bounds.push(weight * reach / over);
+            e.scale += weight * reach / over;
+        }
+        e.divisor = match self.reduction {
+            Reduction::Mean => e.weight_sum,
+            _ => 1.0,
+        };
+        for (n, coefficient) in coefficients.iter().enumerate() {
+            for g in &mut e.gradient[n * self.columns..][..self.columns] {
+                let row_divisor = if *g == 0.0 && *coefficient == 0.0 { 1.0 } else { e.divisor };
+                *g = single(*g * (coefficient / row_divisor));
+            }
+        }
+        e
+    }
+}
+
+/// Beyond f32 is infinite where the computation is in f32.
+fn single(x: f64) -> f64 {
+    if x.abs() > f64::from(f32::MAX) * (1.0 + 2f64.powi(-25)) { x.signum() * f64::INFINITY } else { x }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    pub sum: f64,
+    pub divisor: f64,
+    pub losses: Vec<f64>,
+    pub gradient: Vec<f64>,
+    pub per_class: Vec<f64>,
+    pub count: u64,
+    pub weight_sum: f64,
+    pub active: u64,
+    pub correct: u64,
+    pub loss_bounds: Vec<f64>,
+    pub scale: f64,
+}
+
+/// 2^-24: half a unit in the last place of 1 in f32.
+const EPSILON: f64 = 5.960_464_477_539_063e-8;
+
+/// One number against its expectation: NaN and infinities by kind, all else within the bound.
+pub fn close(got: f64, expected: f64, bound: f64) -> bool {
+    if expected.is_nan() || expected.is_infinite() {
+        return got.is_nan() == expected.is_nan() && (expected.is_nan() || got == expected);
+    }
+    (got - expected).abs() <= bound
+}
+
+/// Two arrays: lengths first, then the first differences with their indices.
+pub fn compare(what: &str, got: &[f64], expected: &[f64], bound: impl Fn(usize) -> f64) -> Result<(), String> {
+    if got.len() != expected.len() {
+        return Err(format!("{what}: {} elements, expected {}", got.len(), expected.len()));
+    }
+    let bad: Vec<_> = (0..got.len())
+        .filter(|&i| !close(got[i], expected[i], bound(i)))
+        .map(|i| format!("{what}[{i}] = {:e}, expected {:e} within {:e}", got[i], expected[i], bound(i)))
+        .collect();
+    if bad.is_empty() { Ok(()) } else { Err(format!("{} differ: {}", bad.len(), bad[..bad.len().min(3)].join("; "))) }
+}
+
+/// Holds an evaluation against the reference. Exact for dyadic inputs, within DESIGN's bounds for the rest.
+pub fn check(case: &Case, got: &Evaluation) -> Result<(), String> {
+    let e = case.expect();
+    let exact = case.values == Values::Dyadic;
+    let counters = |name: &str, got: u64, expected: u64| {
+        if got == expected { Ok(()) } else { Err(format!("{name} = {got}, expected {expected}")) }
+    };
+    counters("count", got.count, e.count)?;
+    counters("active", got.active, e.active)?;
+    match (case.kind, got.correct) {
+        (Kind::Embedding, None) => {}
+        (Kind::Embedding, Some(_)) => return Err("embedding reports an accuracy".into()),
+        (_, correct) => counters("correct", correct.ok_or("no correct")?, e.correct)?,
+    }
+    if !close(got.weight_sum, e.weight_sum, if exact { 0.0 } else { 1e-6 * e.weight_sum }) {
+        return Err(format!("weight sum {} instead of {}", got.weight_sum, e.weight_sum));
+    }
+    let value = e.sum / e.divisor;
+    match (case.reduction, got.value) {
+        (Reduction::None, None) => {}
+        (Reduction::None, Some(value)) => return Err(format!("a value {value} with reduction none")),
+        (_, got) => {
+            let bound = if exact { 0.0 } else { 1e-6 * e.scale / e.divisor };
+            compare("value", &[got.ok_or("no value")?], &[value], |_| bound)?;
+        }
+    }
+    let losses = got.losses.as_ref().ok_or("no losses")?.to_f64().map_err(|e| e.to_string())?;
+    // Margin, penalty and two weights round once each on what is added; a row's sum rounds in a chain of 16 + 16 and a
+    // tree of 8.
+    let roundings = if case.is_rows() { 48.0 } else { 6.0 };
+    // Multiples of 1/512 (two weights in halves, a square of eighths) below 2^15 fit in 24 bits.
+    let fits = |i: usize| exact && e.loss_bounds[i] < 32768.0;
+    let bound = |i: usize| if fits(i) { 0.0 } else { roundings * EPSILON * e.loss_bounds[i] + 1e-38 };
+    compare("loss", &losses, &e.losses, bound)?;
+    let gradient = got.gradient.as_ref().ok_or("no gradient")?.to_f64().map_err(|e| e.to_string())?;
+    let columns = case.columns;
+    // Slope, weights and divisor round once each, on the largest slope of the row.
+    let row_reach = |i: usize| {
+        let row = &e.gradient[i / columns * columns..][..columns];
+        let largest = row.iter().fold(0.0, |m: f64, g| if g.is_finite() { m.max(g.abs()) } else { m });
+        // A squared slope inherits the violation's rounding, which is relative to the scores.
+        let squared = case.options.penalty == Penalty::Squared && case.kind != Kind::Embedding;
+        let n = i / columns;
+        let weight = case.sample_weights.as_ref().map_or(1.0, |w| f64::from(w[n]))
+            * case.class_weights.as_ref().map_or(1.0, |w| w.iter().copied().fold(0.0, f64::max));
+        let scores = &case.scores[n * columns..][..columns];
+        let reach = scores.iter().fold(0.0, |m: f64, s| if s.is_finite() { m.max(f64::from(s.abs())) } else { m });
+        largest + if squared { columns as f64 * weight / e.divisor * (case.options.margin + 2.0 * reach) } else { 0.0 }
+    };
+    let sums_exact = exact && case.reduction != Reduction::Mean && case.options.ties == Ties::First;
+    compare(
+        "gradient",
+        &gradient,
+        &e.gradient,
+        |i| if sums_exact { 0.0 } else { 16.0 * EPSILON * row_reach(i) + 1e-38 },
+    )
+}

@@ -1,0 +1,390 @@
+//! The CPU and every GPU against the f64 reference, over the case table.
+//!
+//! `MAXMARGIN_GPU=require` makes a missing adapter a failure, `off` lists the GPU tests as ignored, `auto` (the
+//! default) runs them where there is an adapter. Every test names its device.
+
+mod cases;
+
+use cases::{Case, KINDS, Kind, Random, Values, check, compare};
+use libtest_mimic::{Arguments, Failed, Trial};
+use maxmargin::gpu::{ElementType, Gpu, GpuOptions, adapters};
+use maxmargin::{Batch, BinaryHinge, Device, Error, Input, MulticlassHinge, Reduction, Request};
+
+type Outcome = Result<(), Failed>;
+
+fn run(case: &Case, device: &Device) -> Result<(), String> {
+    let name = || {
+        format!(
+            "{:?} {} x {} {:?} {:?} {:?}",
+            case.kind,
+            case.targets.len(),
+            case.columns,
+            case.values,
+            case.options,
+            case.reduction
+        )
+    };
+    match case.evaluate(device, &case.request()) {
+        Ok(evaluation) => check(case, &evaluation).map_err(|error| format!("{}: {error}", name())),
+        // A mean over nothing has its own tests.
+        Err(Error::EmptyMean { .. } | Error::ZeroWeight { .. })
+            if case.reduction == Reduction::Mean && (case.expect().weight_sum == 0.0) =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(format!("{}: {error}", name())),
+    }
+}
+
+fn random_cases(device: &Device, values: Values) -> Outcome {
+    let mut failures = Vec::new();
+    let mut seed = 0;
+    for &kind in KINDS {
+        for samples in [0, 1, 2, 3, 7, 63, 255, 256, 257, 1000] {
+            for columns in [2, 3, 10, 33] {
+                for _ in 0..3 {
+                    seed += 1;
+                    failures.extend(run(&Case::random(kind, samples, columns, values, seed), device).err());
+                }
+            }
+        }
+        for columns in [64, 257, 1025, 5000] {
+            seed += 1;
+            failures.extend(run(&Case::random(kind, 37, columns, values, seed), device).err());
+        }
+    }
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{} cases fail, first: {}", failures.len(), failures[0]).into())
+    }
+}
+
+/// Larger sizes: several jobs and workgroups, M >= 500.
+fn large_cases(device: &Device) -> Outcome {
+    for (seed, &kind) in (1000..).zip(KINDS) {
+        for (samples, columns) in [(100_003, 10), (513, 1000), (20_000, 2)] {
+            run(&Case::random(kind, samples, columns, Values::Plain, seed), device)?;
+        }
+    }
+    Ok(())
+}
+
+fn per_class(device: &Device) -> Outcome {
+    for seed in 0..40 {
+        let values = [Values::Plain, Values::Dyadic, Values::Spicy][seed as usize % 3];
+        let mut case = Case::random(Kind::OneVsAll, 500 + seed as usize, 2 + 7 * (seed as usize % 5), values, seed);
+        case.options.over_classes = maxmargin::OverClasses::Sum;
+        case.reduction = if seed % 2 == 0 { Reduction::Mean } else { Reduction::Sum };
+        let got = case.evaluate(device, &Request::new().reduction(case.reduction).per_class().losses())?;
+        let e = case.expect();
+        let expected: Vec<f64> = e.per_class.iter().map(|x| x / e.divisor).collect();
+        let bound = if values == Values::Dyadic { 0.0 } else { 1e-6 * e.scale / e.divisor };
+        compare("per class", got.per_class.as_deref().unwrap_or(&[]), &expected, |i| {
+            if expected[i].is_finite() && !bound.is_finite() { 1e-6 * expected[i].abs() + 1e-4 } else { bound }
+        })?;
+        if got.value.is_some() {
+            return Err("a value beside per-class values".into());
+        }
+    }
+    Ok(())
+}
+
+fn deterministic(device: &Device) -> Outcome {
+    for &kind in KINDS {
+        let case = Case::random(kind, 70_001, 7, Values::Plain, 5);
+        let bits = || -> Result<_, Error> {
+            let e = case.evaluate(device, &case.request())?;
+            let all = [e.losses.as_ref().map(|x| x.to_f64()), e.gradient.as_ref().map(|x| x.to_f64())];
+            Ok((
+                e.value.map(f64::to_bits),
+                all.map(|x| x.and_then(Result::ok).map(|x| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>())),
+            ))
+        };
+        let first = bits()?;
+        for _ in 0..3 {
+            if bits()? != first {
+                return Err(format!("{kind:?} differs between runs").into());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn ignored_rows_hold_anything(device: &Device) -> Outcome {
+    for &kind in &KINDS[3..] {
+        let mut case = Case::random(kind, 300, 5, Values::Dyadic, 77);
+        case.ignore_index = Some(-100);
+        case.reduction = Reduction::Sum;
+        for n in 0..300 {
+            if n % 3 == 0 {
+                case.targets[n] = -100.0;
+                case.scores[n * 5 + n % 5] = [f32::NAN, f32::INFINITY, 3e38][n / 3 % 3];
+            } else if case.targets[n] < 0.0 {
+                case.targets[n] = 1.0;
+            }
+        }
+        run(&case, device)?;
+        let value = case.evaluate(device, &case.request())?.value;
+        if !value.is_some_and(f64::is_finite) {
+            return Err(format!("{kind:?}: {value:?}").into());
+        }
+    }
+    Ok(())
+}
+
+fn errors(device: &Device) -> Outcome {
+    let expect = |result: Result<maxmargin::Evaluation, Error>, text: &str| match result {
+        Err(error) if error.to_string().contains(text) => Ok(()),
+        Err(error) => Err(format!("expected {text:?}, got {error}")),
+        Ok(_) => Err(format!("expected {text:?}, got a value")),
+    };
+    let n = 5000;
+    let scores = vec![0.5f32; n];
+    let mut labels = vec![1i32; n];
+    let binary = BinaryHinge::new();
+    let request = Request::new().gradient();
+    (labels[4321], labels[4700]) = (0, 7);
+    expect(
+        device.evaluate(&binary, &Batch::new(&scores, &labels), &request),
+        "targets[4321]: expected a label of -1 or 1, got 0",
+    )?;
+    labels[4321] = 1;
+    expect(device.evaluate(&binary, &Batch::new(&scores, &labels), &request), "targets[4700]")?;
+    labels[4700] = -1;
+    let mut weights = vec![1.0f32; n];
+    for bad in [-0.5, f32::NAN, f32::INFINITY] {
+        weights[2048] = bad;
+        expect(
+            device.evaluate(&binary, &Batch::new(&scores, &labels).sample_weights(&weights), &request),
+            "sample weights[2048]",
+        )?;
+    }
+    expect(
+        device.evaluate(&binary, &Batch::new(&scores, &labels).sample_weights(&vec![0.0f32; n]), &request),
+        "positive sum of weights",
+    )?;
+    expect(device.evaluate(&binary, &Batch::new(&scores, &labels[1..]), &request), "expected 5000 elements")?;
+    expect(device.evaluate(&binary, &Batch::new(&[0f32; 0], &[0i32; 0]), &request), "mean over no samples")?;
+    let empty =
+        device.evaluate(&binary, &Batch::new(&[0f32; 0], &[0i32; 0]), &Request::new().reduction(Reduction::Sum))?;
+    if empty.value != Some(0.0) {
+        return Err(format!("empty sum {:?}", empty.value).into());
+    }
+    let rows = MulticlassHinge::crammer_singer();
+    let class = [0i64, 1, (1 << 33) + 1];
+    expect(
+        device.evaluate(&rows, &Batch::rows(&scores[..6], 2, &class), &request),
+        "targets[2]: expected a class index in [0, 2), got 8589934593",
+    )?;
+    expect(device.evaluate(&rows, &Batch::rows(&scores[..6], 1, &[0i64; 6]), &request), "at least 2 classes")?;
+    let all_ignored = rows.clone().ignore_index(-100);
+    expect(
+        device.evaluate(&all_ignored, &Batch::rows(&scores[..6], 2, &[-100i64; 3]), &request),
+        "mean over no samples",
+    )?;
+    expect(device.evaluate(&binary.margin(f64::NAN), &Batch::new(&scores, &labels), &request), "option margin")?;
+    Ok(())
+}
+
+fn open(index: usize, options: impl Fn(&mut GpuOptions)) -> Result<Device, Error> {
+    let mut own = GpuOptions::default();
+    own.poison_outputs = true;
+    options(&mut own);
+    pollster::block_on(Gpu::open_async(&format!("gpu:{index}"), own)).map(Device::from)
+}
+
+/// Tensors on the device, windows with shifts, validation on the device, and a caller's own device and buffer.
+fn resident(device: &Device) -> Outcome {
+    let Device::Gpu(gpu) = device else { return Err("not a GPU".into()) };
+    for (seed, &kind) in (50..).zip(KINDS) {
+        let case = Case::random(kind, 3001, 6, Values::Plain, seed);
+        let scores = gpu.upload_f32(&case.scores)?;
+        let integral: Vec<i32> = case.targets.iter().map(|&t| t as i32).collect();
+        let targets = if case.is_rows() { gpu.upload_i32(&integral)? } else { gpu.upload_f32(&case.targets)? };
+        let weights = case.sample_weights.as_ref().map(|w| gpu.upload_f32(w)).transpose()?;
+        let mut batch = if case.is_rows() { Batch::rows(&scores, 6, &targets) } else { Batch::new(&scores, &targets) };
+        if let Some(weights) = &weights {
+            batch = batch.sample_weights(weights);
+        }
+        let got = case.evaluate_batch(device, &batch, &case.request())?;
+        check(&case, &got)?;
+        if !matches!(got.gradient, Some(maxmargin::Output::Device(_))) {
+            return Err("the gradient left the device".into());
+        }
+    }
+    let bad = gpu.upload_i32(&[1, -1, 1, 5, 0])?;
+    let scores = gpu.upload_f32(&[0.0; 5])?;
+    match device.evaluate(&BinaryHinge::new(), &Batch::new(&scores, &bad), &Request::new()) {
+        Err(Error::Value { input: Input::Targets, index: 3, value, .. }) if value == "5" => {}
+        other => return Err(format!("{other:?}").into()),
+    }
+    let own = Gpu::from_wgpu(gpu.device().clone(), gpu.queue().clone(), GpuOptions::default())?;
+    let (buffer, _) = scores.buffer().ok_or("no buffer")?;
+    let part = own.wrap_buffer(buffer, 4, 3, ElementType::F32)?;
+    let value =
+        Device::from(own).evaluate(&BinaryHinge::new(), &Batch::new(&part, &[1i8, 1, 1]), &Request::new())?.value;
+    if value != Some(1.0) {
+        return Err(format!("{value:?}").into());
+    }
+    Ok(())
+}
+
+/// More than 65,535 workgroups in one dispatch (which needs the grid's second dimension), and over one binding's limit.
+fn beyond_limits(index: usize) -> Outcome {
+    let samples = 65_536 * 256 + 3;
+    let mut random = Random::new(9);
+    let scores: Vec<f32> = (0..samples).map(|_| Values::Dyadic.draw(&mut random)).collect();
+    let labels: Vec<i8> = (0..samples).map(|_| if random.below(2) == 0 { -1 } else { 1 }).collect();
+    let exact: f64 = scores.iter().zip(&labels).map(|(&s, &t)| (1.0 - f64::from(t) * f64::from(s)).max(0.0)).sum();
+    let request = Request::new().reduction(Reduction::Sum);
+    let device = open(index, |o| o.samples_per_lane = Some(1))?;
+    let value = device.evaluate(&BinaryHinge::new(), &Batch::new(&scores, &labels), &request)?.value;
+    compare("65,537 workgroups", &[value.unwrap_or(0.0)], &[exact], |_| 0.0)?;
+    // The same data as rows of one large tensor on the device, which takes many bindings.
+    let device = open(index, |o| o.max_binding_bytes = Some(1 << 20))?;
+    let Device::Gpu(gpu) = &device else { return Err("not a GPU".into()) };
+    let tensor = gpu.upload_f32(&scores)?;
+    let got = device.evaluate(&BinaryHinge::new(), &Batch::new(&tensor, &labels[..]), &request);
+    // Labels on the host join the scores in one buffer.
+    compare("many bindings", &[got?.value.unwrap_or(0.0)], &[exact], |_| 0.0)?;
+    Ok(())
+}
+
+/// Over the binding limit that the device itself has, where that is small enough to reach.
+fn beyond_real_binding(index: usize) -> Outcome {
+    let device = open(index, |_| {})?;
+    let Device::Gpu(gpu) = &device else { return Err("not a GPU".into()) };
+    let limit = gpu.description().limits.max_storage_buffer_binding_size;
+    if limit > 256 << 20 {
+        println!("{}: binds {limit} bytes, too much for this test; see beyond_limits", gpu.name());
+        return Ok(());
+    }
+    let samples = (limit / 4) as usize + 1001;
+    let scores: Vec<f32> = (0..samples).map(|i| (i % 33) as f32 / 8.0 - 2.0).collect();
+    let targets = vec![1i8; samples];
+    let exact: f64 = scores.iter().map(|&s| (1.0 - f64::from(s)).max(0.0)).sum();
+    let tensor = gpu.upload_f32(&scores)?;
+    let got = device.evaluate(
+        &BinaryHinge::new(),
+        &Batch::new(&tensor, &targets),
+        &Request::new().reduction(Reduction::Sum).gradient(),
+    )?;
+    compare("value", &[got.value.unwrap_or(0.0)], &[exact], |_| 0.0)?;
+    let gradient = got.gradient.ok_or("no gradient")?.to_f64()?;
+    let expected: Vec<f64> = scores.iter().map(|&s| if s < 1.0 { -1.0 } else { 0.0 }).collect();
+    compare("gradient", &gradient, &expected, |_| 0.0)?;
+    Ok(())
+}
+
+/// Each kind of comparison must notice a perturbed result.
+fn negative_controls(device: &Device) -> Outcome {
+    let case = Case::random(Kind::WestonWatkins, 300, 6, Values::Plain, 3);
+    let case = Case { reduction: Reduction::Mean, ..case };
+    let good = case.evaluate(device, &case.request())?;
+    check(&case, &good)?;
+    let perturbed = |change: &dyn Fn(&mut maxmargin::Evaluation)| {
+        let mut bad = good.clone();
+        change(&mut bad);
+        check(&case, &bad).is_err()
+    };
+    let nudge = |output: &mut Option<maxmargin::Output>| match output {
+        Some(maxmargin::Output::F32(x)) => {
+            let i = (0..x.len()).max_by(|&a, &b| x[a].total_cmp(&x[b])).unwrap_or(0);
+            x[i] *= 1.0001;
+        }
+        _ => panic!("host outputs expected"),
+    };
+    let noticed = [
+        perturbed(&|e| e.value = e.value.map(|v| v * 1.00002)),
+        perturbed(&|e| e.active += 1),
+        perturbed(&|e| e.correct = e.correct.map(|c| c + 1)),
+        perturbed(&|e| e.weight_sum *= 1.0001),
+        perturbed(&|e| nudge(&mut e.losses)),
+        perturbed(&|e| nudge(&mut e.gradient)),
+        perturbed(&|e| e.gradient = Some(maxmargin::Output::F32(vec![0.0; 3]))),
+        perturbed(&|e| e.value = Some(f64::NAN)),
+    ];
+    if noticed == [true; 8] { Ok(()) } else { Err(format!("unnoticed: {noticed:?}").into()) }
+}
+
+/// The gradient against central differences of the value in f64, away from the kink.
+fn finite_differences() -> Outcome {
+    for (seed, &kind) in (200..).zip(KINDS.iter().cycle().take(60)) {
+        let mut case = Case::random(kind, 9, 4, Values::Plain, seed);
+        case.reduction = if seed % 2 == 0 { Reduction::Mean } else { Reduction::Sum };
+        if case.expect().weight_sum == 0.0 {
+            continue;
+        }
+        let scores: Vec<f64> = case.scores.iter().map(|&s| s.into()).collect();
+        let value = |scores: &[f64], request: &Request| {
+            let mut batch =
+                if case.is_rows() { Batch::rows(scores, 4, &case.targets) } else { Batch::new(scores, &case.targets) };
+            if let Some(weights) = &case.sample_weights {
+                batch = batch.sample_weights(weights);
+            }
+            case.evaluate_batch(&Device::cpu(), &batch, request)
+        };
+        let request = Request::new().reduction(case.reduction);
+        let gradient = value(&scores, &request.gradient())?.gradient.ok_or("no gradient")?.to_f64()?;
+        let step = 1e-6;
+        for i in 0..scores.len() {
+            let at = |delta: f64| {
+                let mut moved = scores.clone();
+                moved[i] += delta;
+                value(&moved, &request).map(|e| e.value.unwrap_or(f64::NAN))
+            };
+            let difference = (at(step)? - at(-step)?) / (2.0 * step);
+            if (difference - gradient[i]).abs() > 1e-6 * (1.0 + difference.abs()) {
+                return Err(format!("{kind:?} {seed}: gradient[{i}] = {}, difference {difference}", gradient[i]).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+type Test = (&'static str, fn(&Device) -> Outcome);
+
+const TESTS: &[Test] = &[
+    ("plain values", |d| random_cases(d, Values::Plain)),
+    ("dyadic values are exact", |d| random_cases(d, Values::Dyadic)),
+    ("spicy values", |d| random_cases(d, Values::Spicy)),
+    ("large values", |d| random_cases(d, Values::Large)),
+    ("large sizes", large_cases),
+    ("per-class values", per_class),
+    ("bit-identical from run to run", deterministic),
+    ("ignored rows hold anything", ignored_rows_hold_anything),
+    ("errors name index and value", errors),
+    ("negative controls", negative_controls),
+];
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials = vec![Trial::test("[reference] gradients agree with finite differences", finite_differences)];
+    for &(name, test) in TESTS {
+        trials.push(Trial::test(format!("[cpu] {name}"), move || test(&Device::cpu())));
+    }
+    let mode = std::env::var("MAXMARGIN_GPU").unwrap_or_else(|_| "auto".into());
+    let found = if mode == "off" { vec![] } else { adapters() };
+    if found.is_empty() {
+        let reason = if mode == "off" { "MAXMARGIN_GPU=off" } else { "no adapter found" };
+        let require = mode == "require";
+        trials.push(
+            Trial::test(format!("[gpu] all GPU tests: {reason}"), move || {
+                if require { Err("MAXMARGIN_GPU=require, but no adapter was found".into()) } else { Ok(()) }
+            })
+            .with_ignored_flag(!require),
+        );
+    }
+    for adapter in found {
+        let (index, label) = (adapter.index, format!("{:?}/{}", adapter.backend, adapter.name));
+        for &(name, test) in TESTS.iter().chain(&[("resident tensors", resident as fn(&Device) -> Outcome)]) {
+            trials.push(Trial::test(format!("[{label}] {name}"), move || test(&open(index, |_| {})?)));
+        }
+        trials.push(Trial::test(format!("[{label}] over 65,535 workgroups and small bindings"), move || {
+            beyond_limits(index)
+        }));
+        trials.push(Trial::test(format!("[{label}] over the binding limit"), move || beyond_real_binding(index)));
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}

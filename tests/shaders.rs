@@ -1,0 +1,132 @@
+//! Every shader without a GPU: validated, translated to SPIR-V, MSL and HLSL, and its structs held against the host's.
+
+use maxmargin::gpu::{Arithmetic, ElementwiseParams, Partial, RowsParams, Variant, variants};
+use maxmargin::loss::Pattern;
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+
+fn validate(module: &naga::Module) -> Result<ModuleInfo, String> {
+    Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(module)
+        .map_err(|error| format!("{:?}", error.into_inner()))
+}
+
+/// The texts of all variants, each once.
+fn sources() -> Vec<(String, Variant)> {
+    let mut sources: Vec<(String, Variant)> = Vec::new();
+    for variant in variants() {
+        if !sources.iter().any(|(_, v)| v.loss == variant.loss && v.arithmetic == variant.arithmetic) {
+            sources.push((variant.source(), variant));
+        }
+    }
+    sources
+}
+
+fn name(variant: &Variant) -> String {
+    format!("{} {:?} {:?}", variant.loss.name, variant.arithmetic, variant.constants)
+}
+
+/// Validates and translates one variant with its constants set, as the backends do.
+fn translate(source: &str, variant: &Variant) -> Result<(), String> {
+    let module = naga::front::wgsl::parse_str(source).map_err(|e| e.emit_to_string(source))?;
+    let info = validate(&module)?;
+    let constants = variant
+        .constants
+        .named(variant.loss.pattern)
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    let stage = Some((naga::ShaderStage::Compute, "main"));
+    let (module, info) = naga::back::pipeline_constants::process_overrides(&module, &info, stage, &constants)
+        .map_err(|error| format!("overrides: {error:?}"))?;
+    let bounds = naga::proc::BoundsCheckPolicies::default();
+    spv::write_vec(&module, &info, &spv::Options::default(), None).map_err(|error| format!("SPIR-V: {error}"))?;
+    let options = msl::Options { fake_missing_bindings: true, bounds_check_policies: bounds, ..Default::default() };
+    msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
+        .map_err(|error| format!("MSL: {error}"))?;
+    let options = hlsl::Options { fake_missing_bindings: true, ..Default::default() };
+    let mut text = String::new();
+    hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default())
+        .write(&module, &info, None)
+        .map_err(|error| format!("HLSL: {error}"))?;
+    if text.is_empty() { Err("HLSL: nothing written".into()) } else { Ok(()) }
+}
+
+#[test]
+fn every_shader_file_is_part_of_a_variant() {
+    let mut found = 0;
+    let sources = sources();
+    let mut orphans = Vec::new();
+    for folder in ["patterns", "loss", "common"] {
+        let folder = format!("{}/shaders/{folder}", env!("CARGO_MANIFEST_DIR"));
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            found += 1;
+            if !sources.iter().any(|(source, _)| source.contains(&text)) {
+                orphans.push(path);
+            }
+        }
+    }
+    assert!(found >= 12, "only {found} shader files found");
+    assert!(orphans.is_empty(), "in no variant: {orphans:?}");
+    assert_eq!(sources.len(), 2 * maxmargin::loss::SHADERS.len());
+}
+
+#[test]
+fn every_variant_validates_and_translates() {
+    let sources = sources();
+    let all = variants();
+    assert!(all.len() > 1000, "only {} variants", all.len());
+    let mut failures = Vec::new();
+    for variant in &all {
+        let (source, _) = sources
+            .iter()
+            .find(|(_, v)| v.loss == variant.loss && v.arithmetic == variant.arithmetic)
+            .expect("a text for each variant");
+        if let Err(error) = translate(source, variant) {
+            failures.push(format!("{}: {error}", name(variant)));
+        }
+    }
+    assert!(failures.is_empty(), "{} of {} fail, first: {}", failures.len(), all.len(), failures[0]);
+}
+
+#[test]
+fn a_broken_shader_fails_the_validation() {
+    let (source, variant) = sources().swap_remove(0);
+    let broken = source.replace("let merged = workgroup_merge(lane, partial);", "let merged = partial.count;");
+    assert_ne!(broken, source);
+    assert_eq!(translate(&source, &variant), Ok(()));
+    assert!(translate(&broken, &variant).is_err());
+}
+
+#[test]
+fn host_structs_match_the_shaders() {
+    let mut checked = 0;
+    for (source, variant) in sources() {
+        let module = naga::front::wgsl::parse_str(&source).unwrap();
+        let (params, size) = match variant.loss.pattern {
+            Pattern::Elementwise => (ElementwiseParams::MEMBERS, size_of::<ElementwiseParams>()),
+            Pattern::Rows => (RowsParams::MEMBERS, size_of::<RowsParams>()),
+            other => panic!("no host struct for {other:?}"),
+        };
+        for (wgsl_name, members, host_size, exact) in
+            [("Params", params, size, false), ("Partial", Partial::MEMBERS, size_of::<Partial>(), true)]
+        {
+            let (_, ty) = module.types.iter().find(|(_, t)| t.name.as_deref() == Some(wgsl_name)).unwrap();
+            let naga::TypeInner::Struct { members: wgsl, span } = &ty.inner else { panic!("{wgsl_name}: no struct") };
+            let wgsl: Vec<_> = wgsl.iter().map(|m| (m.name.as_deref().unwrap(), m.offset as usize)).collect();
+            assert_eq!(wgsl, members, "{wgsl_name} of {}", variant.loss.name);
+            assert!(host_size >= *span as usize && (!exact || host_size == *span as usize), "{wgsl_name}: {host_size}");
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 4 * maxmargin::loss::SHADERS.len());
+}
+
+#[test]
+fn both_arithmetics_are_listed() {
+    for arithmetic in [Arithmetic::Finite, Arithmetic::Extended] {
+        assert!(variants().iter().any(|v| v.arithmetic == arithmetic));
+    }
+}
