@@ -188,8 +188,7 @@ fn errors(device: &Device) -> Outcome {
 }
 
 fn open(index: usize, options: impl Fn(&mut GpuOptions)) -> Result<Device, Error> {
-    let mut own = GpuOptions::default();
-    own.poison_outputs = true;
+    let mut own = GpuOptions { poison_outputs: true, ..GpuOptions::default() };
     options(&mut own);
     pollster::block_on(Gpu::open_async(&format!("gpu:{index}"), own)).map(Device::from)
 }
@@ -255,12 +254,7 @@ fn beyond_limits(index: usize) -> Outcome {
 fn beyond_real_binding(index: usize) -> Outcome {
     let device = open(index, |_| {})?;
     let Device::Gpu(gpu) = &device else { return Err("not a GPU".into()) };
-    let limit = gpu.description().limits.max_storage_buffer_binding_size;
-    if limit > 256 << 20 {
-        println!("{}: binds {limit} bytes, too much for this test; see beyond_limits", gpu.name());
-        return Ok(());
-    }
-    let samples = (limit / 4) as usize + 1001;
+    let samples = (gpu.description().limits.max_storage_buffer_binding_size / 4) as usize + 1001;
     let scores: Vec<f32> = (0..samples).map(|i| (i % 33) as f32 / 8.0 - 2.0).collect();
     let targets = vec![1i8; samples];
     let exact: f64 = scores.iter().map(|&s| (1.0 - f64::from(s)).max(0.0)).sum();
@@ -288,12 +282,12 @@ fn negative_controls(device: &Device) -> Outcome {
         change(&mut bad);
         check(&case, &bad).is_err()
     };
-    let nudge = |output: &mut Option<maxmargin::Output>| match output {
-        Some(maxmargin::Output::F32(x)) => {
+    // Leaves outputs of another kind alone, so that the check below finds them unperturbed and fails.
+    let nudge = |output: &mut Option<maxmargin::Output>| {
+        if let Some(maxmargin::Output::F32(x)) = output {
             let i = (0..x.len()).max_by(|&a, &b| x[a].total_cmp(&x[b])).unwrap_or(0);
             x[i] *= 1.0001;
         }
-        _ => panic!("host outputs expected"),
     };
     let noticed = [
         perturbed(&|e| e.value = e.value.map(|v| v * 1.00002)),
@@ -384,7 +378,13 @@ fn main() {
         trials.push(Trial::test(format!("[{label}] over 65,535 workgroups and small bindings"), move || {
             beyond_limits(index)
         }));
-        trials.push(Trial::test(format!("[{label}] over the binding limit"), move || beyond_real_binding(index)));
+        // Elsewhere `max_binding_bytes` stands in for the device's own limit, in the test before this one.
+        let limit = adapter.limits.max_storage_buffer_binding_size;
+        let trial = match limit > 256 << 20 {
+            true => format!("[{label}] over the binding limit: {limit} bytes are too many to fill"),
+            false => format!("[{label}] over the binding limit"),
+        };
+        trials.push(Trial::test(trial, move || beyond_real_binding(index)).with_ignored_flag(limit > 256 << 20));
     }
     libtest_mimic::run(&arguments, trials).exit();
 }

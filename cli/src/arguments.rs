@@ -13,6 +13,7 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "parsed once; boxing would only hide the arguments")]
 pub(crate) enum Command {
     /// List the devices that losses can be evaluated on.
     Devices(DevicesArguments),
@@ -33,7 +34,7 @@ pub(crate) struct EvalArguments {
     pub(crate) family: Family,
 }
 
-/// Files: .npy, .safetensors as FILE:TENSOR, .csv as FILE:COLUMN[,COLUMN].
+/// Files: .npy, .safetensors as FILE:TENSOR, .csv as FILE:COLUMN,COLUMN.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Family {
     /// Binary hinge: phi(margin - t*s), the loss of a classifier.

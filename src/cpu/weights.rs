@@ -18,7 +18,7 @@ pub(crate) fn check<T: Real>(weights: &[T], input: Input) -> Result<()> {
 
 fn is_weight<T: Real>(w: T) -> bool {
     let rounded = w.to_f64() as f32;
-    rounded >= 0.0 && rounded < f32::INFINITY
+    (0.0..f32::INFINITY).contains(&rounded)
 }
 
 fn bad<T: Real>(input: Input, index: usize, weight: T) -> Error {

@@ -59,11 +59,15 @@ impl AdapterDescription {
 
 /// All adapters with what they describe, in wgpu's order: those of Vulkan, Metal and DX12, or else those of GL.
 pub(crate) async fn enumerate() -> Vec<(wgpu::Adapter, AdapterDescription)> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
-    let mut adapters = instance.enumerate_adapters(wgpu::Backends::PRIMARY).await;
+    let of = async |backends| {
+        let descriptor =
+            wgpu::InstanceDescriptor { backends, ..wgpu::InstanceDescriptor::new_without_display_handle() };
+        wgpu::Instance::new(descriptor).enumerate_adapters(backends).await
+    };
+    let mut adapters = of(wgpu::Backends::PRIMARY).await;
     if adapters.is_empty() {
-        // GL is best effort, lists the same devices once more, and its loader writes to stderr on some machines.
-        adapters = instance.enumerate_adapters(wgpu::Backends::SECONDARY).await;
+        // GL is best effort, lists the same devices once more, and loading it writes to stderr on some machines.
+        adapters = of(wgpu::Backends::SECONDARY).await;
     }
     adapters
         .into_iter()

@@ -1,6 +1,6 @@
 //! The f64 definition of each loss, one sample at a time, written to be read: the oracle of the tests.
 //!
-//! Nothing here is shared with [`crate::loss`], [`crate::cpu`] or the shaders except the option types, so that a
+//! Nothing here is shared with [`crate::loss`], `src/cpu` or the shaders except the option types, so that a
 //! mistake there cannot hide here. Formulas are as in the literature; a rule that no formula states (ties, kinks,
 //! non-finite scores) is spelled out where it applies.
 

@@ -7,32 +7,32 @@ use maxmargin::{
 };
 
 /// A small generator, so that every run sees the same cases.
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
-    pub fn draw(&mut self) -> u64 {
+    pub(crate) fn draw(&mut self) -> u64 {
         // xorshift64* (Vigna, 2016).
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11
     }
-    pub fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         (self.draw() % n as u64) as usize
     }
-    pub fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         self.draw() as f64 / (1u64 << 53) as f64
     }
-    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Values {
+pub(crate) enum Values {
     /// Spread over a few margins.
     Plain,
     /// Multiples of 1/8 below 4: sums are exact, ties and exact kinks are common.
@@ -44,7 +44,7 @@ pub enum Values {
 }
 
 impl Values {
-    pub fn draw(self, random: &mut Random) -> f32 {
+    pub(crate) fn draw(self, random: &mut Random) -> f32 {
         match self {
             Values::Plain => (random.unit() * 6.0 - 3.0) as f32,
             Values::Dyadic => random.below(64) as f32 / 8.0 - 4.0,
@@ -65,7 +65,7 @@ impl Values {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Binary(LabelEncoding),
     Embedding,
     CrammerSinger,
@@ -73,7 +73,7 @@ pub enum Kind {
     OneVsAll,
 }
 
-pub const KINDS: &[Kind] = &[
+pub(crate) const KINDS: &[Kind] = &[
     Kind::Binary(LabelEncoding::PlusMinusOne),
     Kind::Binary(LabelEncoding::ZeroOne),
     Kind::Embedding,
@@ -84,26 +84,26 @@ pub const KINDS: &[Kind] = &[
 
 /// One case with its data.
 #[derive(Clone, Debug)]
-pub struct Case {
-    pub kind: Kind,
-    pub options: Options,
-    pub reduction: Reduction,
-    pub columns: usize,
-    pub scores: Vec<f32>,
+pub(crate) struct Case {
+    pub(crate) kind: Kind,
+    pub(crate) options: Options,
+    pub(crate) reduction: Reduction,
+    pub(crate) columns: usize,
+    pub(crate) scores: Vec<f32>,
     /// Labels, class indices or embedding targets.
-    pub targets: Vec<f32>,
-    pub sample_weights: Option<Vec<f32>>,
-    pub class_weights: Option<Vec<f64>>,
-    pub ignore_index: Option<i64>,
-    pub values: Values,
+    pub(crate) targets: Vec<f32>,
+    pub(crate) sample_weights: Option<Vec<f32>>,
+    pub(crate) class_weights: Option<Vec<f64>>,
+    pub(crate) ignore_index: Option<i64>,
+    pub(crate) values: Values,
 }
 
 impl Case {
-    pub fn is_rows(&self) -> bool {
+    pub(crate) fn is_rows(&self) -> bool {
         matches!(self.kind, Kind::CrammerSinger | Kind::WestonWatkins | Kind::OneVsAll)
     }
 
-    pub fn random(kind: Kind, samples: usize, columns: usize, values: Values, seed: u64) -> Self {
+    pub(crate) fn random(kind: Kind, samples: usize, columns: usize, values: Values, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let r = &mut random;
         let dyadic = values == Values::Dyadic;
@@ -159,11 +159,11 @@ impl Case {
         case
     }
 
-    pub fn request(&self) -> Request {
+    pub(crate) fn request(&self) -> Request {
         Request::new().reduction(self.reduction).gradient().losses()
     }
 
-    pub fn evaluate(&self, device: &Device, request: &Request) -> Result<Evaluation, Error> {
+    pub(crate) fn evaluate(&self, device: &Device, request: &Request) -> Result<Evaluation, Error> {
         let mut batch = if self.is_rows() {
             Batch::rows(&self.scores, self.columns, &self.targets)
         } else {
@@ -175,7 +175,12 @@ impl Case {
         self.evaluate_batch(device, &batch, request)
     }
 
-    pub fn evaluate_batch(&self, device: &Device, batch: &Batch<'_>, request: &Request) -> Result<Evaluation, Error> {
+    pub(crate) fn evaluate_batch(
+        &self,
+        device: &Device,
+        batch: &Batch<'_>,
+        request: &Request,
+    ) -> Result<Evaluation, Error> {
         let o = self.options;
         match self.kind {
             Kind::Binary(labels) => {
@@ -207,7 +212,7 @@ impl Case {
     }
 
     /// The reference's answer, with the bounds that this case's arithmetic allows.
-    pub fn expect(&self) -> Expected {
+    pub(crate) fn expect(&self) -> Expected {
         // f32 options as the f32 computation sees them.
         let options = Options { margin: f64::from(self.options.margin as f32), ..self.options };
         let mut e = Expected::default();
@@ -236,10 +241,18 @@ impl Case {
                 Kind::OneVsAll => reference::one_vs_all::sample(&row, target as usize, &options),
             };
             let weight = sample_weight * class_weight;
-            let weighted = single(weight * single(loss));
+            // A row's sum overflows before it is divided by C, and so do its slopes.
+            let over = if options.over_classes == OverClasses::Mean { self.columns as f64 } else { 1.0 };
+            let row_single = |x: f64| single(x * over) / over;
+            let weighted = single(weight * row_single(loss));
             e.sum += weighted;
             e.losses.push(weighted);
-            e.gradient.extend(gradient.iter().map(|g| single(*g)));
+            // The slope of a maximum overflows before ties share it.
+            let shared_overflow = self.kind == Kind::CrammerSinger && gradient.iter().any(|g| single(*g).is_infinite());
+            e.gradient.extend(gradient.iter().map(|&g| match shared_overflow && g != 0.0 {
+                true => g * f64::INFINITY,
+                false => row_single(g),
+            }));
             coefficients.push(weight);
             for (total, value) in e.per_class.iter_mut().zip(&per_class) {
                 *total += single(weight * single(*value));
@@ -261,7 +274,6 @@ impl Case {
                 Kind::CrammerSinger => phi(options.margin + 2.0 * row.iter().fold(0.0, |m: f64, s| m.max(s.abs()))),
                 _ => phi(options.margin + row[0].abs()),
             };
-            let over = if options.over_classes == OverClasses::Mean { self.columns as f64 } else { 1.0 };
             e.loss_bounds.push(weight * reach / over);
             e.scale += weight * reach / over;
         }
@@ -285,25 +297,25 @@ fn single(x: f64) -> f64 {
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Expected {
-    pub sum: f64,
-    pub divisor: f64,
-    pub losses: Vec<f64>,
-    pub gradient: Vec<f64>,
-    pub per_class: Vec<f64>,
-    pub count: u64,
-    pub weight_sum: f64,
-    pub active: u64,
-    pub correct: u64,
-    pub loss_bounds: Vec<f64>,
-    pub scale: f64,
+pub(crate) struct Expected {
+    pub(crate) sum: f64,
+    pub(crate) divisor: f64,
+    pub(crate) losses: Vec<f64>,
+    pub(crate) gradient: Vec<f64>,
+    pub(crate) per_class: Vec<f64>,
+    pub(crate) count: u64,
+    pub(crate) weight_sum: f64,
+    pub(crate) active: u64,
+    pub(crate) correct: u64,
+    pub(crate) loss_bounds: Vec<f64>,
+    pub(crate) scale: f64,
 }
 
 /// 2^-24: half a unit in the last place of 1 in f32.
 const EPSILON: f64 = 5.960_464_477_539_063e-8;
 
 /// One number against its expectation: NaN and infinities by kind, all else within the bound.
-pub fn close(got: f64, expected: f64, bound: f64) -> bool {
+pub(crate) fn close(got: f64, expected: f64, bound: f64) -> bool {
     if expected.is_nan() || expected.is_infinite() {
         return got.is_nan() == expected.is_nan() && (expected.is_nan() || got == expected);
     }
@@ -311,7 +323,7 @@ pub fn close(got: f64, expected: f64, bound: f64) -> bool {
 }
 
 /// Two arrays: lengths first, then the first differences with their indices.
-pub fn compare(what: &str, got: &[f64], expected: &[f64], bound: impl Fn(usize) -> f64) -> Result<(), String> {
+pub(crate) fn compare(what: &str, got: &[f64], expected: &[f64], bound: impl Fn(usize) -> f64) -> Result<(), String> {
     if got.len() != expected.len() {
         return Err(format!("{what}: {} elements, expected {}", got.len(), expected.len()));
     }
@@ -323,7 +335,7 @@ pub fn compare(what: &str, got: &[f64], expected: &[f64], bound: impl Fn(usize) 
 }
 
 /// Holds an evaluation against the reference. Exact for dyadic inputs, within DESIGN's bounds for the rest.
-pub fn check(case: &Case, got: &Evaluation) -> Result<(), String> {
+pub(crate) fn check(case: &Case, got: &Evaluation) -> Result<(), String> {
     let e = case.expect();
     let exact = case.values == Values::Dyadic;
     let counters = |name: &str, got: u64, expected: u64| {

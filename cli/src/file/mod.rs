@@ -1,4 +1,4 @@
-//! Arrays in files: .npy, .safetensors as FILE:TENSOR, .csv as FILE:COLUMN[,COLUMN].
+//! Arrays in files: .npy, .safetensors as FILE:TENSOR, .csv as FILE:COLUMN,COLUMN.
 
 mod csv;
 mod elements;
