@@ -1,16 +1,13 @@
 //! The CPU and every GPU against the f64 reference, over the case table.
-//!
-//! `MAXMARGIN_GPU=require` makes a missing adapter a failure, `off` lists the GPU tests as ignored, `auto` (the
-//! default) runs them where there is an adapter. Every test names its device.
 
 mod cases;
+mod harness;
 
 use cases::{Case, KINDS, Kind, Random, Values, check, compare};
-use libtest_mimic::{Arguments, Failed, Trial};
-use maxmargin::gpu::{ElementType, Gpu, GpuOptions, adapters};
+use harness::{Outcome, adapters_under_test, label, open};
+use libtest_mimic::{Arguments, Trial};
+use maxmargin::gpu::{ElementType, Gpu, GpuOptions};
 use maxmargin::{Batch, BinaryHinge, Device, Error, Input, MulticlassHinge, Reduction, Request};
-
-type Outcome = Result<(), Failed>;
 
 fn run(case: &Case, device: &Device) -> Result<(), String> {
     let name = || {
@@ -187,12 +184,6 @@ fn errors(device: &Device) -> Outcome {
     Ok(())
 }
 
-fn open(index: usize, options: impl Fn(&mut GpuOptions)) -> Result<Device, Error> {
-    let mut own = GpuOptions { poison_outputs: true, ..GpuOptions::default() };
-    options(&mut own);
-    pollster::block_on(Gpu::open_async(&format!("gpu:{index}"), own)).map(Device::from)
-}
-
 /// Tensors on the device, windows with shifts, validation on the device, and a caller's own device and buffer.
 fn resident(device: &Device) -> Outcome {
     let Device::Gpu(gpu) = device else { return Err("not a GPU".into()) };
@@ -358,20 +349,10 @@ fn main() {
     for &(name, test) in TESTS {
         trials.push(Trial::test(format!("[cpu] {name}"), move || test(&Device::cpu())));
     }
-    let mode = std::env::var("MAXMARGIN_GPU").unwrap_or_else(|_| "auto".into());
-    let found = if mode == "off" { vec![] } else { adapters() };
-    if found.is_empty() {
-        let reason = if mode == "off" { "MAXMARGIN_GPU=off" } else { "no adapter found" };
-        let require = mode == "require";
-        trials.push(
-            Trial::test(format!("[gpu] all GPU tests: {reason}"), move || {
-                if require { Err("MAXMARGIN_GPU=require, but no adapter was found".into()) } else { Ok(()) }
-            })
-            .with_ignored_flag(!require),
-        );
-    }
+    let (found, none_found) = adapters_under_test();
+    trials.extend(none_found);
     for adapter in found {
-        let (index, label) = (adapter.index, format!("{:?}/{}", adapter.backend, adapter.name));
+        let (index, label) = (adapter.index, label(&adapter));
         for &(name, test) in TESTS.iter().chain(&[("resident tensors", resident as fn(&Device) -> Outcome)]) {
             trials.push(Trial::test(format!("[{label}] {name}"), move || test(&open(index, |_| {})?)));
         }
