@@ -113,7 +113,9 @@ impl Case {
                 return Err(format!("{what}: {} numbers, the peer has {}", got.len(), expected.len()).into());
             }
             for (i, (&got, &expected)) in got.iter().zip(&expected).enumerate() {
-                if !((got - expected).abs() <= tolerance * (1.0 + expected.abs())) {
+                // Also false for a NaN.
+                let within = (got - expected).abs() <= tolerance * (1.0 + expected.abs());
+                if !within {
                     return Err(format!("{what}[{i}] = {got}, the peer has {expected}").into());
                 }
             }
@@ -172,6 +174,8 @@ fn negative_control(cases: &[Case]) -> Outcome {
     Ok(())
 }
 
+type Test = Box<dyn Fn(&[Case]) -> Outcome + Send>;
+
 fn load() -> Result<Vec<Case>, Failed> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/peers.json");
     let document: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
@@ -186,7 +190,7 @@ fn main() {
         Ok(cases) => (Arc::new(cases), vec![]),
         Err(error) => (Arc::default(), vec![Trial::test("peers.json is read", move || Err(error))]),
     };
-    let mut trial = |name: String, test: Box<dyn Fn(&[Case]) -> Outcome + Send>| {
+    let mut trial = |name: String, test: Test| {
         let cases: Arc<Vec<Case>> = cases.clone();
         trials.push(Trial::test(name, move || test(&cases)));
     };

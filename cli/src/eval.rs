@@ -62,8 +62,9 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let mut gradient_out = common.grad_out.as_deref().map(PendingOutput::new).transpose()?;
     let mut losses_out = common.losses_out.as_deref().map(PendingOutput::new).transpose()?;
     let (device, device_note) = choose_device(common)?;
+    let reading = Instant::now();
     let loaded = load(inputs, class_weights_path)?;
-    let read_seconds = started.elapsed().as_secs_f64();
+    let read_seconds = reading.elapsed().as_secs_f64();
 
     let computing = Instant::now();
     let (loss, options, evaluation) = evaluate(&arguments.family, &loaded, &device, request(arguments, common))?;
@@ -271,11 +272,6 @@ fn evaluate(
                     return Err(Failure::file(&loaded.inputs.scores, message));
                 }
             };
-            if loaded.scores.shape.first() != Some(&loaded.targets.data.len()) {
-                let (rows, got) = (loaded.scores.shape[0], loaded.targets.data.len());
-                let message = format!("targets: expected {rows} elements (one for each row of scores), got {got}");
-                return Err(Failure::file(&loaded.inputs.targets, message));
-            }
             let options_of =
                 Multiclass { loaded, margin, penalty: *penalty, over: *over_classes, ignore: *ignore_index, common };
             let evaluation = match method {

@@ -112,10 +112,6 @@ impl Data {
         with_data!(self, x => x.into())
     }
 
-    pub(crate) fn len(&self) -> usize {
-        with_data!(self, x => x.len())
-    }
-
     /// From column-major to row-major order.
     pub(super) fn transposed(self, shape: &[usize]) -> Data {
         fn reorder<T: Copy>(from: Vec<T>, shape: &[usize]) -> Vec<T> {

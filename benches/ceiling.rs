@@ -1,0 +1,118 @@
+//! The native CPU backend against the memory's own speed: forward passes beside a plain sum over the same bytes.
+//!
+//! Both are measured in turn within one run, because only their ratio means anything on a shared machine.
+//! `cargo bench --bench ceiling`; the number of samples (32 Mi unless given) can follow `--`.
+
+#![allow(clippy::print_stdout, missing_docs, reason = "a program for people, not a library")]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use maxmargin::{
+    Batch, BinaryHinge, Device, EmbeddingHinge, MulticlassHinge, OneVsAll, Request, Targets, WestonWatkins,
+};
+use rayon::prelude::*;
+
+const ROUNDS: usize = 21;
+const CLASSES: usize = 16;
+
+/// Reads every byte once on all threads, eight bytes at a time: what no evaluation can beat.
+fn read_sum(bytes: &[u8]) -> u64 {
+    bytes
+        .par_chunks(1 << 18)
+        .map(|part| {
+            let (words, rest) = part.as_chunks::<64>();
+            let mut lanes = [0u64; 8];
+            for word in words {
+                for (lane, bytes) in lanes.iter_mut().zip(word.as_chunks::<8>().0) {
+                    *lane = lane.wrapping_add(u64::from_le_bytes(*bytes));
+                }
+            }
+            lanes.iter().fold(0u64, |a, b| a.wrapping_add(*b)) + rest.iter().map(|&b| u64::from(b)).sum::<u64>()
+        })
+        .reduce(|| 0, u64::wrapping_add)
+}
+
+fn seconds(work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64()
+}
+
+/// (first quartile, median, third quartile).
+fn quartiles(mut times: Vec<f64>) -> (f64, f64, f64) {
+    times.sort_by(f64::total_cmp);
+    (times[times.len() / 4], times[times.len() / 2], times[3 * times.len() / 4])
+}
+
+fn compare(name: &str, parts: &[&[u8]], work: impl Fn()) {
+    let bytes: usize = parts.iter().map(|x| x.len()).sum();
+    let read = || {
+        parts.iter().for_each(|x| {
+            black_box(read_sum(x));
+        })
+    };
+    read();
+    work();
+    let (mut reads, mut works) = (vec![], vec![]);
+    for _ in 0..ROUNDS {
+        reads.push(seconds(read));
+        works.push(seconds(&work));
+    }
+    let ((r1, r2, r3), (w1, w2, w3)) = (quartiles(reads), quartiles(works));
+    let rate = |t: f64| bytes as f64 / t / 1e9;
+    println!(
+        "{name:<38} {:>6.2} GB/s ({:.2} to {:.2})   read-sum {:>6.2} GB/s ({:.2} to {:.2})   ratio {:.2}",
+        rate(w2),
+        rate(w3),
+        rate(w1),
+        rate(r2),
+        rate(r3),
+        rate(r1),
+        r2 / w2
+    );
+}
+
+fn main() {
+    let samples = std::env::args().skip(1).find_map(|a| a.parse().ok()).unwrap_or(32usize << 20);
+    println!("{samples} scores, f32, {} threads, median of {ROUNDS} (quartiles)", rayon::current_num_threads());
+    // A cheap generator with no pattern that a branch predictor could learn.
+    let mut state = 1u64;
+    let mut random = move || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 40) as f32 / (1u64 << 24) as f32
+    };
+    let scores: Vec<f32> = (0..samples).map(|_| 4.0 * random() - 2.0).collect();
+    let floats: Vec<f32> = (0..samples).map(|_| if random() < 0.5 { -1.0 } else { 1.0 }).collect();
+    let bytes: Vec<i8> = floats.iter().map(|&t| t as i8).collect();
+    let long: Vec<i64> = floats.iter().map(|&t| t as i64).collect();
+    let classes: Vec<i32> = (0..samples / CLASSES).map(|_| (random() * CLASSES as f32) as i32).collect();
+    let device = Device::cpu();
+    let request = Request::new();
+    let evaluate = |targets: Targets<'_>| {
+        // The inputs are valid: an error would show as an impossible speed, so it ends the run.
+        let value = device.evaluate(&BinaryHinge::new(), &Batch::new(&scores, targets), &request).map(|e| e.value);
+        assert!(value.is_ok_and(|v| v.is_some()), "evaluation failed");
+    };
+    let s: &[u8] = bytemuck::cast_slice(&scores);
+    compare("binary, f32 labels", &[s, bytemuck::cast_slice(&floats)], || evaluate(Targets::from(&floats)));
+    compare("binary, i8 labels", &[s, bytemuck::cast_slice(&bytes)], || evaluate(Targets::from(&bytes)));
+    compare("binary, i64 labels", &[s, bytemuck::cast_slice(&long)], || evaluate(Targets::from(&long)));
+    compare("embedding, f32 targets", &[s, bytemuck::cast_slice(&floats)], || {
+        let batch = Batch::new(&scores, &floats);
+        assert!(device.evaluate(&EmbeddingHinge::new(), &batch, &request).is_ok(), "evaluation failed");
+    });
+    let rows = Batch::rows(&scores[..classes.len() * CLASSES], CLASSES, &classes);
+    let all: [&[u8]; 2] = [s, bytemuck::cast_slice(&classes)];
+    compare("crammer-singer, 16 classes, i32 labels", &all, || {
+        assert!(device.evaluate(&MulticlassHinge::crammer_singer(), &rows, &request).is_ok(), "evaluation failed");
+    });
+    compare("weston-watkins, 16 classes, i32 labels", &all, || {
+        let loss = MulticlassHinge::with_method(WestonWatkins);
+        assert!(device.evaluate(&loss, &rows, &request).is_ok(), "evaluation failed");
+    });
+    compare("one-vs-all, 16 classes, i32 labels", &all, || {
+        let loss = MulticlassHinge::with_method(OneVsAll);
+        assert!(device.evaluate(&loss, &rows, &request).is_ok(), "evaluation failed");
+    });
+}

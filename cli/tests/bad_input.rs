@@ -1,0 +1,179 @@
+//! What bad input gets: one `error:` line that names file, index and value, exit 1 (2 for wrong usage), no panic, and no
+//! file left behind. Outputs are asked for throughout, so that one left behind would show.
+
+mod support;
+
+use support::{Folder, npy};
+
+const BINARY: &str = "eval binary --scores s.npy --targets t.npy --grad-out g.npy --losses-out l.npy";
+const ROWS: &str = "eval multiclass --scores s.npy --targets t.npy --grad-out g.npy --losses-out l.npy";
+
+/// Scores (4, 2) and targets that suit both losses.
+fn good() -> Folder {
+    let folder = Folder::new();
+    folder.f32("s.npy", "(4, 2)", &[0.5; 8]);
+    folder.i64("t.npy", &[1, 0, 1, 0]);
+    folder
+}
+
+#[test]
+fn usage() {
+    let folder = good();
+    let wrong = |arguments: &str, words: &[&str]| folder.fails(arguments, 2, words);
+    wrong(&format!("{ROWS} --over-classes mean"), &["--over-classes", "crammer-singer"]);
+    wrong(&format!("{ROWS} --per-class"), &["--per-class", "one-vs-all"]);
+    wrong(&format!("{ROWS} --method one-vs-all --per-class"), &["--per-class", "--grad-out"]);
+    wrong(&format!("{BINARY} --losses-out g.npy").replacen("--losses-out l.npy ", "", 1), &["same file"]);
+    wrong(&BINARY.replace("s.npy", "s.txt"), &["s.txt", ".npy"]);
+    wrong(&BINARY.replace("s.npy", "s.csv"), &["s.csv:COLUMN"]);
+    wrong(&BINARY.replace("s.npy", "s.safetensors"), &["s.safetensors:TENSOR"]);
+    wrong(&format!("{BINARY} --margin inf"), &["margin", "inf"]);
+    for arguments in ["eval", "eval binary", "eval cubic", "frobnicate", &format!("{BINARY} --penalty cubic")] {
+        assert_eq!(folder.run(arguments).status.code(), Some(2), "{arguments}");
+    }
+    assert_eq!(folder.run("--help").status.code(), Some(0));
+    assert_eq!(folder.run("--version").status.code(), Some(0));
+}
+
+#[test]
+fn broken_npy() {
+    let folder = good();
+    let data = [0u8; 32];
+    let whole = npy("<f4", "(4, 2)", false, &data);
+    let bad = |bytes: &[u8], words: &[&str]| {
+        folder.write("s.npy", bytes);
+        folder.fails(ROWS, 1, &[&["s.npy"], words].concat());
+    };
+    bad(b"", &[]);
+    bad(b"\x93NUMPY", &[]);
+    bad(b"PK\x03\x04 not an array at all", &[]);
+    bad(&whole[..40], &[]);
+    bad(&whole[..whole.len() - 1], &["32 bytes", "31"]);
+    bad(&[&whole[..], b"x"].concat(), &["32 bytes", "33"]);
+    bad(&npy("<f4", "(4000000000, 2)", false, &data), &["32000000000 bytes", "holds 32"]);
+    bad(&npy("<f4", "(4294967296, 4294967296)", false, &data), &["too large"]);
+    bad(&npy("<f4", "(18446744073709551615, 2)", false, &data), &[]);
+    bad(&npy("<f4", "(99999999999999999999, 2)", false, &data), &[]);
+    bad(&npy("<f4", "(-4, 2)", false, &data), &[]);
+    bad(&npy("<f4", "(4, 2", false, &data), &[]);
+    bad(&npy("<i4", "(4, 2)", false, &data), &["expected f16, bf16, f32 or f64"]);
+    bad(&npy("<c8", "(4, 1)", false, &data), &["<c8"]);
+    bad(&npy("|O", "(4, 2)", false, &data), &[]);
+    bad(&npy("|S4", "(4, 2)", false, &data), &[]);
+    bad(&npy("<M8[ns]", "(4,)", false, &data), &[]);
+    bad(&npy("<f4", "(8,)", false, &data), &["(N, C)", "[8]"]);
+    bad(&npy("<f4", "(2, 2, 2)", false, &data), &["(N, C)", "[2, 2, 2]"]);
+    bad(&npy("<f4", "(8, 1)", false, &data), &["at least 2 classes"]);
+    // A header that is longer than the file.
+    let mut header = whole.clone();
+    header[8..10].copy_from_slice(&u16::MAX.to_le_bytes());
+    bad(&header, &[]);
+    folder.fails(&ROWS.replace("t.npy", "missing.npy"), 1, &["s.npy"]);
+    folder.f32("s.npy", "(4, 2)", &[0.5; 8]);
+    folder.fails(&ROWS.replace("t.npy", "missing.npy"), 1, &["missing.npy", "No such file"]);
+}
+
+#[test]
+fn broken_csv_and_safetensors() {
+    let folder = good();
+    folder.write("x.csv", b"a,label\n1,0\nfoo,1\n");
+    let csv = |scores: &str| format!("eval binary --scores {scores} --targets t.npy --grad-out g.npy");
+    folder.fails(&csv("x.csv:a"), 1, &["x.csv", "row 1", "column a", "foo"]);
+    folder.fails(&csv("x.csv:b"), 1, &["x.csv", "\"b\"", "a, label"]);
+    folder.write("x.csv", b"1,2\n3\n");
+    folder.fails(&csv("x.csv:0"), 1, &["x.csv"]);
+    folder.fails(&csv("x.csv:2"), 1, &["x.csv", "0 to 1"]);
+    folder.write("x.csv", b"");
+    folder.fails(&csv("x.csv:0"), 1, &["x.csv", "empty"]);
+    let safe = |header: &str, length: u64, data: &[u8]| {
+        folder.write("x.safetensors", &[&length.to_le_bytes(), header.as_bytes(), data].concat());
+    };
+    let header = r#"{"s":{"dtype":"F32","shape":[4,2],"data_offsets":[0,32]}}"#;
+    safe(header, header.len() as u64, &[0; 32]);
+    folder.fails(&csv("x.safetensors:q"), 1, &["x.safetensors", "\"q\"", "s"]);
+    safe(header, header.len() as u64, &[0; 31]);
+    folder.fails(&csv("x.safetensors:s"), 1, &["x.safetensors"]);
+    safe(header, u64::MAX, &[0; 32]);
+    folder.fails(&csv("x.safetensors:s"), 1, &["x.safetensors"]);
+    let lying = r#"{"s":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,32]}}"#;
+    safe(lying, lying.len() as u64, &[0; 32]);
+    folder.fails(&csv("x.safetensors:s"), 1, &["x.safetensors"]);
+}
+
+#[test]
+fn labels() {
+    let folder = good();
+    folder.f32("s.npy", "(4,)", &[0.5; 4]);
+    folder.i64("t.npy", &[1, 0, 1, -1]);
+    folder.fails(BINARY, 1, &["t.npy", "[3]", "-1"]);
+    folder.fails(&format!("{BINARY} --labels zero-one"), 1, &["t.npy", "[3]", "-1"]);
+    folder.fails(&format!("{BINARY} --labels plus-minus-one"), 1, &["t.npy", "[1]", "got 0"]);
+    folder.i64("t.npy", &[1, 1, 7, 0]);
+    folder.fails(BINARY, 1, &["t.npy", "[2]", "got 7"]);
+    folder.f32("t.npy", "(4,)", &[1.0, -1.0, 0.5, -1.0]);
+    folder.fails(BINARY, 1, &["t.npy", "[2]", "0.5"]);
+    folder.f32("t.npy", "(4,)", &[1.0, f32::NAN, 0.5, -1.0]);
+    folder.fails(BINARY, 1, &["t.npy", "[1]", "NaN"]);
+    folder.fails(&BINARY.replace("binary", "embedding"), 1, &["t.npy", "[1]", "NaN"]);
+    folder.i64("t.npy", &[1, 1, 1]);
+    folder.fails(BINARY, 1, &["t.npy", "4", "3"]);
+
+    folder.f32("s.npy", "(4, 2)", &[0.5; 8]);
+    for (bad, text) in
+        [(2, "2"), (-1, "-1"), (1 << 32, "4294967296"), ((1 << 32) + 1, "4294967297"), (i64::MIN, "-922")]
+    {
+        folder.i64("t.npy", &[1, 0, bad, 9]);
+        folder.fails(ROWS, 1, &["t.npy", "[2]", text]);
+    }
+    folder.npy("t.npy", "<u8", "(1,)", &u64::MAX.to_le_bytes());
+    folder.f32("s.npy", "(1, 2)", &[0.5; 2]);
+    folder.fails(ROWS, 1, &["t.npy", "[0]", "18446744073709551615"]);
+    folder.i64("t.npy", &[1, 0]);
+    folder.fails(ROWS, 1, &["t.npy", "expected 1 ", "got 2"]);
+}
+
+#[test]
+fn weights() {
+    let folder = good();
+    let sample = format!("{ROWS} --sample-weights w.npy");
+    for bad in [-0.5, f32::NAN, f32::INFINITY] {
+        folder.f32("w.npy", "(4,)", &[1.0, 0.0, bad, 1.0]);
+        folder.fails(&sample, 1, &["w.npy", "[2]"]);
+    }
+    folder.f32("w.npy", "(4,)", &[0.0; 4]);
+    folder.fails(&sample, 1, &["w.npy", "weight"]);
+    folder.f32("w.npy", "(3,)", &[1.0; 3]);
+    folder.fails(&sample, 1, &["w.npy", "4", "3"]);
+    let class = format!("{ROWS} --class-weights w.npy");
+    folder.fails(&class, 1, &["w.npy", "2", "3"]);
+    folder.f32("w.npy", "(2,)", &[1.0, -2.0]);
+    folder.fails(&class, 1, &["w.npy", "[1]", "-2"]);
+}
+
+#[test]
+fn nothing_to_average() {
+    let folder = good();
+    folder.f32("s.npy", "(0, 2)", &[]);
+    folder.i64("t.npy", &[]);
+    folder.fails(ROWS, 1, &["t.npy", "mean"]);
+    folder.fails(BINARY, 1, &["t.npy", "mean"]);
+    folder.f32("s.npy", "(2, 2)", &[0.0; 4]);
+    folder.i64("t.npy", &[5, 5]);
+    folder.fails(&format!("{ROWS} --ignore-index 5"), 1, &["t.npy", "mean"]);
+}
+
+#[test]
+fn devices_and_outputs() {
+    let folder = good();
+    for device in ["no-such-device", "gpu:99", "gpu:x"] {
+        folder.fails(&format!("{ROWS} --device {device}"), 1, &[device, "cpu"]);
+    }
+    folder.fails(&ROWS.replace("g.npy", "no/such/folder/g.npy"), 1, &["no/such/folder/g.npy"]);
+    std::fs::create_dir(folder.path("folder.npy")).unwrap();
+    folder.fails(&ROWS.replace("g.npy", "folder.npy"), 1, &["folder.npy", "folder"]);
+    // A bad label leaves an older output as it was.
+    folder.write("g.npy", b"older");
+    folder.i64("t.npy", &[1, 0, 3, 0]);
+    folder.fails(ROWS, 1, &["t.npy", "[2]"]);
+    assert_eq!(std::fs::read(folder.path("g.npy")).unwrap(), b"older");
+}

@@ -1,0 +1,229 @@
+//! The contract of `maxmargin eval` and `maxmargin devices`: values, formats, outputs and JSON.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod support;
+
+use serde_json::json;
+use support::{Folder, npy, read_npy};
+
+const DIGITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data");
+
+fn close(got: &serde_json::Value, expected: f64, tolerance: f64) {
+    let got = got.as_f64().unwrap();
+    assert!((got - expected).abs() <= tolerance * expected.abs(), "{got} instead of {expected}");
+}
+
+fn binary(folder: &Folder) {
+    folder.f32("s.npy", "(3,)", &[0.5, 0.7, 0.1]);
+    folder.i64("t.npy", &[0, 1, 1]);
+}
+
+#[test]
+fn digits_agree_with_scikit_learn() {
+    let folder = Folder::new();
+    let peer: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(format!("{DIGITS}/digits_scikit_learn.json")).unwrap()).unwrap();
+    let files = format!("--scores {DIGITS}/digits_scores.npy --targets {DIGITS}/digits_labels.npy");
+    let got = folder.json(&format!("eval multiclass {files}"));
+    close(&got["value"], peer["hinge_loss"].as_f64().unwrap(), 1e-14);
+    assert_eq!(got["accuracy"], peer["accuracy_score"]);
+    assert_eq!(got["precision"], "f64");
+    let got = folder.json(&format!("eval multiclass {files} --method one-vs-all --per-class"));
+    let each = peer["hinge_loss_of_each_class"].as_array().unwrap();
+    assert_eq!(got["value"].as_array().unwrap().len(), each.len());
+    for (got, expected) in got["value"].as_array().unwrap().iter().zip(each) {
+        close(got, expected.as_f64().unwrap(), 1e-14);
+    }
+}
+
+#[test]
+fn json_has_every_field() {
+    let folder = Folder::new();
+    binary(&folder);
+    let got = folder.json("eval binary --scores s.npy --targets t.npy");
+    close(&got["value"], 0.9, 1e-6);
+    for (field, expected) in [
+        ("loss", json!("binary")),
+        ("reduction", json!("mean")),
+        ("count", json!(3)),
+        ("weight_sum", json!(3.0)),
+        ("active", json!(3)),
+        ("precision", json!("f32")),
+    ] {
+        assert_eq!(got[field], expected, "{field}");
+    }
+    close(&got["accuracy"], 2.0 / 3.0, 1e-15);
+    assert_eq!(got["options"]["labels"], "zero-one");
+    assert_eq!(got["options"]["margin"], 1.0);
+    for field in ["kind", "name", "backend", "driver"] {
+        assert!(got["device"].get(field).is_some(), "device.{field}");
+    }
+    assert_eq!(got["device"]["kind"], "cpu");
+    for field in ["read", "upload", "compute", "total"] {
+        assert!(got["seconds"][field].as_f64().unwrap() >= 0.0, "seconds.{field}");
+    }
+    let none = folder.json("eval binary --scores s.npy --targets t.npy --reduction none");
+    assert_eq!(none["value"], json!(null));
+    let embedding = folder.json("eval embedding --scores s.npy --targets s.npy");
+    assert_eq!(embedding["accuracy"], json!(null));
+}
+
+#[test]
+fn non_finite_values_are_strings() {
+    let folder = Folder::new();
+    folder.i64("t.npy", &[1, -1]);
+    for (score, text) in [(f32::NAN, "NaN"), (f32::INFINITY, "Infinity")] {
+        folder.f32("s.npy", "(2,)", &[0.0, score]);
+        assert_eq!(folder.json("eval binary --scores s.npy --targets t.npy")["value"], text);
+    }
+    folder.f32("s.npy", "(2,)", &[f32::NEG_INFINITY, 0.0]);
+    assert_eq!(folder.json("eval embedding --scores s.npy --targets t.npy")["value"], "-Infinity");
+}
+
+#[test]
+fn outputs_have_the_shape_of_the_scores() {
+    let folder = Folder::new();
+    folder.f32("s.npy", "(2, 3)", &[2.0, 0.5, 0.25, 0.0, 0.0, 3.0]);
+    folder.i64("t.npy", &[0, -100]);
+    let arguments = "--scores s.npy --targets t.npy --method weston-watkins --margin 2 --ignore-index -100";
+    folder.json(&format!("eval multiclass {arguments} --grad-out g.npy --losses-out l.npy"));
+    let (header, gradient) = read_npy(&folder.path("g.npy"));
+    assert!(header.contains("(2, 3, )") && header.contains("<f4"), "{header}");
+    assert_eq!(gradient, [-2.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
+    let (header, losses) = read_npy(&folder.path("l.npy"));
+    assert!(header.contains("(2, )"), "{header}");
+    assert_eq!(losses, [0.75, 0.0]);
+    assert_eq!(folder.names(), ["g.npy", "l.npy", "s.npy", "t.npy"]);
+    // An older output is replaced.
+    folder.json(&format!("eval multiclass {arguments} --margin 0 --grad-out g.npy").replacen("--margin 2 ", "", 1));
+    assert_eq!(read_npy(&folder.path("g.npy")).1, [0.0; 6]);
+}
+
+#[test]
+fn double_precision_stays_double() {
+    let folder = Folder::new();
+    let s = [1.0 / 3.0, -0.1f64];
+    folder.npy("s.npy", "<f8", "(2, 1)", &s.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
+    folder.i64("t.npy", &[1, -1]);
+    let got = folder.json("eval binary --scores s.npy --targets t.npy --grad-out g.npy");
+    assert_eq!(got["precision"], "f64");
+    assert_eq!(got["value"].as_f64(), Some(((1.0 - s[0]) + (1.0 + s[1])) / 2.0));
+    let (header, gradient) = read_npy(&folder.path("g.npy"));
+    assert!(header.contains("<f8") && header.contains("(2, 1, )"), "{header}");
+    assert_eq!(gradient, [-0.5, 0.5]);
+}
+
+#[test]
+fn unusual_npy_is_read() {
+    let folder = Folder::new();
+    // Rows [2, 0.5, 0.25] and [0, 1, 3] as columns first, big-endian.
+    let columns = [2.0f32, 0.0, 0.5, 1.0, 0.25, 3.0];
+    folder.write("s.npy", &npy(">f4", "(2, 3)", true, &columns.map(f32::to_be_bytes).concat()));
+    folder.write("t.npy", &npy(">i2", "(2,)", false, &[0, 0, 0, 1]));
+    let arguments = "eval multiclass --scores s.npy --targets t.npy --reduction sum";
+    assert_eq!(folder.json(arguments)["value"], 3.0);
+    // 1.0, -2.0 and 0.5 in half precision.
+    folder.npy("s.npy", "<f2", "(3,)", &[0x00, 0x3c, 0x00, 0xc0, 0x00, 0x38]);
+    for (dtype, data) in [("|b1", [1u8, 0, 1]), ("|u1", [1, 0, 1]), ("|i1", [1, 255, 1])] {
+        folder.npy("t.npy", dtype, "(3,)", &data);
+        assert_eq!(folder.json("eval binary --scores s.npy --targets t.npy --reduction sum")["value"], 0.5, "{dtype}");
+    }
+    // No axis at all: one score.
+    folder.npy("s.npy", "<f4", "()", &0.25f32.to_le_bytes());
+    folder.npy("t.npy", "<f8", "()", &1f64.to_le_bytes());
+    assert_eq!(folder.json("eval binary --scores s.npy --targets t.npy")["value"], 0.75);
+}
+
+#[test]
+fn safetensors_and_csv() {
+    let folder = Folder::new();
+    // bf16 1.0, -2.0, 0.5 and u8 1, 0, 1.
+    let header = r#"{"s":{"dtype":"BF16","shape":[3],"data_offsets":[0,6]},"t":{"dtype":"U8","shape":[3],"data_offsets":[6,9]}}"#;
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.bytes());
+    bytes.extend([0x80, 0x3f, 0x00, 0xc0, 0x00, 0x3f, 1, 0, 1]);
+    folder.write("x.safetensors", &bytes);
+    let sum = "--reduction sum";
+    let got = folder.json(&format!("eval binary --scores x.safetensors:s --targets x.safetensors:t {sum}"));
+    assert_eq!(got["value"], 0.5);
+    folder.write("x.csv", b"a,b,label\n2,0.5,0\n0,1,1\n");
+    let got = folder.json(&format!("eval multiclass --scores x.csv:a,b --targets x.csv:label {sum}"));
+    assert_eq!((&got["value"], &got["precision"]), (&json!(0.0), &json!("f64")));
+    folder.write("y.csv", b"2,0.5,0\n0,1,0\n");
+    let got = folder.json(&format!("eval multiclass --scores y.csv:0,1 --targets y.csv:2 {sum}"));
+    assert_eq!(got["value"], 2.0);
+    // Whole numbers are scores too.
+    let got = folder.json(&format!("eval binary --scores y.csv:0 --targets x.csv:label {sum}"));
+    assert_eq!(got["value"], 4.0);
+}
+
+#[test]
+fn weights_and_options() {
+    let folder = Folder::new();
+    folder.f32("s.npy", "(2, 2)", &[0.0, 0.5, 0.5, 0.5]);
+    folder.i64("t.npy", &[0, 1]);
+    folder.i64("w.npy", &[3, 1]);
+    folder.f32("c.npy", "(2,)", &[0.5, 2.0]);
+    let arguments = "eval multiclass --scores s.npy --targets t.npy --sample-weights w.npy --class-weights c.npy";
+    // Violations 1.5 and 1: 0.5*3*1.5 + 2*1*1, over the sum of the sample weights.
+    assert_eq!(folder.json(arguments)["value"], (2.25 + 2.0) / 4.0);
+    let squared = folder.json(&format!("{arguments} --penalty squared --method weston-watkins --over-classes mean"));
+    assert_eq!(squared["value"], (0.5 * 3.0 * 1.125 + 2.0 * 0.5) / 4.0);
+    folder.f32("k.npy", "(2,)", &[1.0, 1.0]);
+    folder.f32("p.npy", "(2,)", &[1.0, 1.0]);
+    for (kink, slope) in [("zero", 0.0), ("half", -0.5), ("active", -1.0)] {
+        folder.json(&format!(
+            "eval binary --scores k.npy --targets p.npy --reduction sum --kink {kink} --grad-out g.npy --ties split"
+        ));
+        assert_eq!(read_npy(&folder.path("g.npy")).1, [slope; 2], "{kink}");
+    }
+    // An empty sum is 0.
+    folder.f32("e.npy", "(0,)", &[]);
+    assert_eq!(folder.json("eval binary --scores e.npy --targets e.npy --reduction sum")["value"], 0.0);
+}
+
+#[test]
+fn what_is_printed() {
+    let folder = Folder::new();
+    binary(&folder);
+    let text = |arguments: &str| {
+        let output = folder.run(arguments);
+        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let report = text("eval binary --scores s.npy --targets t.npy");
+    for line in ["value", "samples", "active", "accuracy", "device", "seconds"] {
+        assert!(report.lines().any(|l| l.starts_with(line)), "no {line} in\n{report}");
+    }
+    assert!(report.contains("auto:") && report.contains("f32") && report.contains("zero-one"), "{report}");
+    let quiet = text("eval binary --scores s.npy --targets t.npy --quiet");
+    assert!((quiet.trim().parse::<f64>().unwrap() - 0.9).abs() < 1e-6, "{quiet}");
+    assert!(text("devices").starts_with("cpu"));
+    let devices: serde_json::Value = serde_json::from_str(&text("devices --json")).unwrap();
+    assert!(devices["adapters"].is_array());
+}
+
+/// Every loss on the GPU says the same as on the CPU; runs where the other GPU tests do.
+#[test]
+fn a_gpu_says_the_same() {
+    let folder = Folder::new();
+    let devices: serde_json::Value = serde_json::from_slice(&folder.run("devices --json").stdout).unwrap();
+    let mode = std::env::var("MAXMARGIN_GPU").unwrap_or_default();
+    if mode == "off" || (mode != "require" && devices["adapters"].as_array().unwrap().is_empty()) {
+        return;
+    }
+    let files = format!("--scores {DIGITS}/digits_scores.npy --targets {DIGITS}/digits_labels.npy");
+    for options in ["", "--method weston-watkins --penalty squared", "--method one-vs-all --grad-out g.npy"] {
+        let cpu = folder.json(&format!("eval multiclass {files} {options} --device cpu"));
+        let gpu = folder.json(&format!("eval multiclass {files} {options} --device gpu"));
+        close(&gpu["value"], cpu["value"].as_f64().unwrap(), 1e-6);
+        assert_eq!((&gpu["device"]["kind"], &gpu["precision"]), (&json!("gpu"), &json!("f32")));
+        for field in ["count", "active", "accuracy"] {
+            assert_eq!(gpu[field], cpu[field], "{options} {field}");
+        }
+    }
+    let name = devices["adapters"][0]["name"].as_str().unwrap().split(' ').next().unwrap().to_uppercase();
+    assert_eq!(folder.json(&format!("eval multiclass {files} --device {name}"))["device"]["kind"], "gpu");
+    assert_eq!(folder.json(&format!("eval multiclass {files} --device gpu:0"))["device"]["kind"], "gpu");
+}
