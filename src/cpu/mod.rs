@@ -12,6 +12,7 @@ use crate::tensor::Batch;
 
 pub(crate) mod elementwise;
 pub(crate) mod rows;
+mod tile;
 pub(crate) mod weights;
 
 /// Samples a pass through the scratch arrays, which then stay in the first-level cache.

@@ -1,6 +1,9 @@
 //! The driver of the rows pattern: one row of class scores and one class index a sample.
 
-use crate::cpu::{HostReal, Job, LANES, SCRATCH, run_jobs, weights, wrong_device};
+use std::ops::Range;
+
+use crate::cpu::tile::{Lanes, ROWS, Summary, Tile};
+use crate::cpu::{HostReal, Job, SCRATCH, run_jobs, weights, wrong_device};
 use crate::error::Result;
 use crate::evaluation::{Evaluation, Outputs, Precision, Reduction, Request, Totals};
 use crate::loss::labels::{IGNORED, decode_class_indices};
@@ -146,218 +149,164 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for DriverJo
 
     #[inline(always)]
     fn call(mut self) -> Result<Totals> {
+        let (driver, samples) = (self.driver, self.job.samples);
+        let mut sums = Sums::new(if driver.request.per_class { driver.columns } else { 0 });
+        let mut scratch = Scratch::new();
+        for start in (0..samples).step_by(SCRATCH) {
+            let end = (start + SCRATCH).min(samples);
+            let span = (self.job.start + start, self.job.start + end);
+            decode(driver.batch, driver.columns, driver.loss.ignore_index, span, &mut scratch)
+                .map_err(|error| error.shifted(start as u64))?;
+            for first in (start..end).step_by(ROWS) {
+                let rows = first..(first + ROWS).min(end);
+                let labels = rows.start - start..rows.end - start;
+                self.tile(rows, &scratch.classes[labels.clone()], &scratch.weights[labels], &mut sums);
+            }
+        }
+        Ok(sums.into_totals())
+    }
+}
+
+/// The sums of a job, kept apart for each lane so that no addition waits for the one before.
+struct Sums {
+    losses: Lanes<f64>,
+    weights: Lanes<f64>,
+    count: u64,
+    active: u64,
+    correct: u64,
+    per_class: Vec<f64>,
+}
+
+impl Sums {
+    fn new(classes: usize) -> Self {
+        Self {
+            losses: [0.0; ROWS],
+            weights: [0.0; ROWS],
+            count: 0,
+            active: 0,
+            correct: 0,
+            per_class: vec![0.0; classes],
+        }
+    }
+
+    fn into_totals(self) -> Totals {
+        Totals {
+            sum: self.losses.iter().sum(),
+            weight_sum: self.weights.iter().sum(),
+            count: self.count,
+            active: self.active,
+            correct: self.correct,
+            per_class: self.per_class,
+        }
+    }
+}
+
+impl<M: RowsLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, M, P, T> {
+    /// Rows of the job, at most a tile of them, with their class indices and sample weights.
+    #[inline(always)]
+    fn tile(&mut self, rows: Range<usize>, classes: &[i32], sample_weights: &[T], sums: &mut Sums) {
         let driver = self.driver;
         let columns = driver.columns;
-        let class_divisor = T::from_f64(driver.loss.class_divisor(columns));
-        let per_class = if driver.request.per_class { vec![0.0; columns] } else { Vec::new() };
-        let mut totals = Totals { per_class, ..Totals::default() };
-        let mut scratch = Scratch::new();
-        for start in (0..self.job.samples).step_by(SCRATCH) {
-            let end = (start + SCRATCH).min(self.job.samples);
-            let first = self.job.start + start;
-            let span = (first, self.job.start + end);
-            decode(driver.batch, columns, driver.loss.ignore_index, span, &mut scratch)
-                .map_err(|error| error.shifted(start as u64))?;
-            for row in start..end {
-                let class = scratch.classes[row - start];
-                if class == IGNORED {
-                    // Losses and gradient were allocated as zeros.
-                    continue;
-                }
-                let class = class as usize;
-                let scores = &driver.scores[(self.job.start + row) * columns..][..columns];
-                let sample_weight = scratch.weights[row - start];
-                let weight = driver.class_weights.as_ref().map_or(sample_weight, |w| sample_weight * w[class]);
-                let gradient = self.job.gradient.as_deref_mut().map(|g| &mut g[row * columns..][..columns]);
-                let outcome = RowKernel::<M, P, T> {
-                    rule: &driver.rule,
-                    scores,
-                    class,
-                    ties: driver.loss.ties,
-                    _method: driver.loss.method,
-                }
-                .evaluate(
-                    gradient,
-                    weight / self.divisor,
-                    class_divisor,
-                    &mut totals.per_class,
-                    weight,
-                );
-                let loss = outcome.loss / class_divisor * weight;
-                totals.sum += loss.to_f64();
-                totals.weight_sum += sample_weight.to_f64();
-                totals.count += 1;
-                totals.active += u64::from(outcome.active);
-                totals.correct += u64::from(outcome.correct);
-                if let Some(losses) = self.job.losses.as_deref_mut() {
-                    losses[row] = loss;
-                }
+        let first = (self.job.start + rows.start) * columns;
+        let scores = &driver.scores[first..first + rows.len() * columns];
+        let mut tile = Tile { scores, columns, classes: [0; ROWS], true_scores: [T::ZERO; ROWS] };
+        let (mut kept, mut weights) = ([false; ROWS], [T::ZERO; ROWS]);
+        for (row, (&class, &weight)) in classes.iter().zip(sample_weights).enumerate() {
+            // IGNORED is no column's index.
+            tile.classes[row] = class as u32;
+            if class != IGNORED {
+                kept[row] = true;
+                tile.true_scores[row] = scores[row * columns + class as usize];
+                weights[row] = driver.class_weights.as_ref().map_or(weight, |w| weight * w[class as usize]);
+                sums.weights[row] += weight.to_f64();
             }
         }
-        Ok(totals)
-    }
-}
-
-struct RowOutcome<T> {
-    loss: T,
-    active: bool,
-    correct: bool,
-}
-
-/// One row.
-struct RowKernel<'a, M, P, T> {
-    rule: &'a Rule<T, P>,
-    scores: &'a [T],
-    class: usize,
-    ties: Ties,
-    _method: M,
-}
-
-impl<M: RowsLoss, P: PenaltyShape, T: Real> RowKernel<'_, M, P, T> {
-    #[inline(always)]
-    fn violation(&self, score: T, is_true: bool) -> T {
-        M::violation(self.rule.margin, score, self.scores[self.class], is_true)
-    }
-
-    /// The row's loss before weights; writes the gradient row and adds to the per-class sums where they are there.
-    #[inline(always)]
-    fn evaluate(
-        &self,
-        gradient: Option<&mut [T]>,
-        coefficient: T,
-        class_divisor: T,
-        per_class: &mut [f64],
-        weight: T,
-    ) -> RowOutcome<T> {
-        let true_score = self.scores[self.class];
-        let (before, after) = (&self.scores[..self.class], &self.scores[self.class + 1..]);
-        let (best_before, nan_before) = maximum(before);
-        let (best_after, nan_after) = maximum(after);
-        let has_nan = nan_before | nan_after | true_score.is_nan();
-        let correct = !has_nan
-            && (before.is_empty() || best_before < true_score)
-            && (after.is_empty() || best_after <= true_score);
-        let best = if best_after > best_before { best_after } else { best_before };
-
-        let (loss, active, rival_slopes) = if has_nan {
-            (T::NAN, false, 0.0)
+        let rule = &driver.rule;
+        let summary = if self.job.gradient.is_some() {
+            tile.summarise::<M, P, true>(rule, |_, _| {})
+        } else if sums.per_class.is_empty() {
+            tile.summarise::<M, P, false>(rule, |_, _| {})
         } else {
-            match M::COMBINATION {
-                Combination::Max => {
-                    let v = self.violation(best, false);
-                    let (value, slope) = self.rule.penalise(v);
-                    (value, v > T::ZERO, slope.to_f64())
-                }
-                Combination::Sum => self.sum_columns(before, after),
-            }
-        };
-        for (column, (sum, &score)) in per_class.iter_mut().zip(self.scores).enumerate() {
             // A class's value depends on its own column alone, so a NaN stays in its class.
-            let value = self.rule.penalise(self.violation(score, column == self.class)).0;
-            *sum += (value * weight).to_f64();
-        }
-        if let Some(gradient) = gradient {
-            if loss.is_nan() {
-                gradient.fill(T::NAN);
-            } else {
-                self.write_gradient(gradient, best, T::from_f64(rival_slopes), coefficient / class_divisor);
-            }
-        }
-        RowOutcome { loss, active: active & !loss.is_nan(), correct }
-    }
-
-    /// (sum of the penalties, any violation, sum of the rivals' slopes).
-    #[inline(always)]
-    fn sum_columns(&self, before: &[T], after: &[T]) -> (T, bool, f64) {
-        let mut values = [0f64; LANES];
-        let mut slopes = [0f64; LANES];
-        let mut active = [0u32; LANES];
-        let mut add = |lane: usize, score: T| {
-            let v = self.violation(score, false);
-            let (value, slope) = self.rule.penalise(v);
-            values[lane] += value.to_f64();
-            slopes[lane] += slope.to_f64();
-            active[lane] |= u32::from(v > T::ZERO);
+            tile.summarise::<M, P, false>(rule, |column, values| {
+                let weighted = |row: usize| if kept[row] { (values[row] * weights[row]).to_f64() } else { 0.0 };
+                sums.per_class[column] += (0..ROWS).map(weighted).sum::<f64>();
+            })
         };
-        for segment in [before, after] {
-            let (chunks, rest) = segment.as_chunks::<LANES>();
-            for chunk in chunks {
-                for (lane, &score) in chunk.iter().enumerate() {
-                    add(lane, score);
-                }
-            }
-            for (lane, &score) in rest.iter().enumerate() {
-                add(lane, score);
-            }
+        let class_divisor = T::from_f64(driver.loss.class_divisor(columns));
+        let mut losses = [T::ZERO; ROWS];
+        for row in 0..ROWS {
+            let loss = summary.loss[row] / class_divisor * weights[row];
+            losses[row] = if kept[row] { loss } else { T::ZERO };
+            sums.losses[row] += losses[row].to_f64();
         }
-        let mut total: f64 = values.iter().sum();
-        let mut any_active = active.iter().any(|&a| a != 0);
-        if M::TRUE_COLUMN {
-            let v = self.violation(self.scores[self.class], true);
-            total += self.rule.penalise(v).0.to_f64();
-            any_active |= v > T::ZERO;
+        for (row, &kept) in kept.iter().enumerate() {
+            sums.count += u64::from(kept);
+            sums.active += u64::from(kept & (summary.active[row] != 0));
+            sums.correct += u64::from(kept & (summary.correct[row] != 0));
         }
-        (T::from_f64(total), any_active, slopes.iter().sum())
+        if let Some(out) = self.job.losses.as_deref_mut() {
+            out[rows.clone()].copy_from_slice(&losses[..rows.len()]);
+        }
+        let Some(gradient) = self.job.gradient.as_deref_mut() else { return };
+        for (row, gradient) in gradient[rows.start * columns..rows.end * columns].chunks_exact_mut(columns).enumerate()
+        {
+            // The gradient was allocated as zeros.
+            if !kept[row] {
+                continue;
+            }
+            if summary.loss[row].is_nan() {
+                gradient.fill(T::NAN);
+                continue;
+            }
+            let coefficient = weights[row] / self.divisor / class_divisor;
+            let scores = &scores[row * columns..][..columns];
+            driver.write_gradient(gradient, scores, &tile, &summary, row, coefficient);
+        }
     }
+}
 
-    /// The gradient of a row whose loss is not NaN. `rival_slopes` is the sum of the rivals' slopes.
+impl<M: RowsLoss, P: PenaltyShape, T: HostReal> Driver<'_, M, P, T> {
+    /// The gradient of a row whose loss is not NaN.
     #[inline(always)]
-    fn write_gradient(&self, gradient: &mut [T], best: T, rival_slopes: T, coefficient: T) {
-        match M::COMBINATION {
-            Combination::Max => {
-                let is_best = |i: usize| i != self.class && self.scores[i] == best;
-                match self.ties {
-                    Ties::First => {
-                        gradient.fill(T::ZERO);
-                        if let Some(first) = (0..gradient.len()).find(|&i| is_best(i)) {
-                            gradient[first] = rival_slopes * coefficient;
-                        }
-                    }
-                    Ties::Split => {
-                        let ties = (0..gradient.len()).filter(|&i| is_best(i)).count();
-                        let share = rival_slopes / T::from_f64(ties as f64) * coefficient;
-                        for (i, g) in gradient.iter_mut().enumerate() {
-                            *g = if is_best(i) { share } else { T::ZERO };
-                        }
-                    }
+    fn write_gradient(
+        &self,
+        gradient: &mut [T],
+        scores: &[T],
+        tile: &Tile<'_, T>,
+        summary: &Summary<T>,
+        row: usize,
+        coefficient: T,
+    ) {
+        let (class, true_score) = (tile.classes[row] as usize, tile.true_scores[row]);
+        let rival_slope = summary.rival_slope[row];
+        match (M::COMBINATION, self.loss.ties) {
+            (Combination::Max, Ties::First) => {
+                // The gradient was allocated as zeros.
+                gradient[summary.best_index[row] as usize] = rival_slope * coefficient;
+            }
+            (Combination::Max, Ties::Split) => {
+                let is_best = |i: usize| (i != class) & (scores[i] == summary.best[row]);
+                let ties = (0..scores.len()).filter(|&i| is_best(i)).count();
+                let share = rival_slope / T::from_f64(ties as f64) * coefficient;
+                for (i, g) in gradient.iter_mut().enumerate() {
+                    *g = if is_best(i) { share } else { T::ZERO };
                 }
             }
-            Combination::Sum => {
-                for (g, &score) in gradient.iter_mut().zip(self.scores) {
-                    *g = self.rule.penalise(self.violation(score, false)).1 * coefficient;
+            (Combination::Sum, _) => {
+                for (g, &score) in gradient.iter_mut().zip(scores) {
+                    *g = self.rule.penalise(M::violation(self.rule.margin, score, true_score, false)).1 * coefficient;
                 }
             }
         }
         // The true class: its own column where it has one, and what the rivals' violations owe to its score.
         let mut slope = T::ZERO;
         if M::TRUE_COLUMN {
-            slope += -self.rule.penalise(self.violation(self.scores[self.class], true)).1;
+            slope += -self.rule.penalise(M::violation(self.rule.margin, true_score, true_score, true)).1;
         }
         if M::RIVAL_SLOPE_ON_TRUE != 0.0 {
-            slope += T::from_f64(M::RIVAL_SLOPE_ON_TRUE) * rival_slopes;
+            slope += T::from_f64(M::RIVAL_SLOPE_ON_TRUE) * rival_slope;
         }
-        gradient[self.class] = slope * coefficient;
+        gradient[class] = slope * coefficient;
     }
-}
-
-/// The largest element (minus infinity where there is none) and whether any is NaN.
-#[inline(always)]
-fn maximum<T: Real>(values: &[T]) -> (T, bool) {
-    let mut best = [T::NEG_INFINITY; LANES];
-    let mut nan = [false; LANES];
-    let (chunks, rest) = values.as_chunks::<LANES>();
-    let mut take = |lane: usize, x: T| {
-        best[lane] = if x > best[lane] { x } else { best[lane] };
-        nan[lane] |= x.is_nan();
-    };
-    for chunk in chunks {
-        for (lane, &x) in chunk.iter().enumerate() {
-            take(lane, x);
-        }
-    }
-    for (lane, &x) in rest.iter().enumerate() {
-        take(lane, x);
-    }
-    let best = best.into_iter().fold(T::NEG_INFINITY, |a, b| if b > a { b } else { a });
-    (best, nan.contains(&true))
 }

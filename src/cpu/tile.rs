@@ -1,0 +1,136 @@
+//! The columns of several rows at once: one lane a row, so that nothing but the final sums crosses lanes.
+//!
+//! Rows are usually short (ten classes), so a vector along a row would be half empty and end in a horizontal sum each
+//! time. Instead a block of columns is transposed into a small tile, and each column is then visited for all rows.
+
+use crate::loss::{Combination, PenaltyShape, RowsLoss, Rule};
+use crate::real::Real;
+
+/// Rows a tile.
+pub(super) const ROWS: usize = 16;
+
+/// Columns a block; also the longest chain that is added in the precision of the computation before f64 takes over.
+const BLOCK: usize = 16;
+
+/// One number for each row of a tile.
+pub(super) type Lanes<T> = [T; ROWS];
+
+/// Up to [`ROWS`] rows of scores with what is known of them before their columns are visited.
+pub(super) struct Tile<'a, T> {
+    /// The rows, one after the other.
+    pub(super) scores: &'a [T],
+    /// Columns a row.
+    pub(super) columns: usize,
+    /// True classes; no column's index for an ignored row.
+    pub(super) classes: Lanes<u32>,
+    /// Scores of the true classes.
+    pub(super) true_scores: Lanes<T>,
+}
+
+/// What the columns of each row add up to. Flags are 0 or 1.
+pub(super) struct Summary<T> {
+    /// The loss before weights; NaN where any score is.
+    pub(super) loss: Lanes<T>,
+    /// Slope of the best rival (maximum) or sum of the rivals' slopes, where slopes are asked for.
+    pub(super) rival_slope: Lanes<T>,
+    /// Lowest index of the best rival (maximum), where slopes are asked for.
+    pub(super) best_index: Lanes<u32>,
+    /// The best rival's score (maximum).
+    pub(super) best: Lanes<T>,
+    /// Any violation.
+    pub(super) active: Lanes<u32>,
+    /// The true class wins the argmax, and no score is NaN.
+    pub(super) correct: Lanes<u32>,
+}
+
+impl<T: Real> Tile<'_, T> {
+    /// Copies `width` columns from `first` on, transposed. Lanes without a row keep what they hold.
+    #[inline(always)]
+    fn transpose(&self, first: usize, width: usize, block: &mut [Lanes<T>; BLOCK]) {
+        for (row, scores) in (0..ROWS).zip(self.scores.chunks_exact(self.columns)) {
+            let scores = &scores[first..first + width];
+            match scores.first_chunk::<BLOCK>() {
+                // Known at compile time: no check an element.
+                Some(scores) => (0..BLOCK).for_each(|column| block[column][row] = scores[column]),
+                None => block.iter_mut().zip(scores).for_each(|(lanes, &score)| lanes[row] = score),
+            }
+        }
+    }
+
+    /// Visits every column once. `SLOPES` asks for what the gradient needs; `per_class` receives each column's penalties
+    /// and the lanes that they belong to.
+    #[inline(always)]
+    pub(super) fn summarise<M: RowsLoss, P: PenaltyShape, const SLOPES: bool>(
+        &self,
+        rule: &Rule<T, P>,
+        mut per_class: impl FnMut(usize, &Lanes<T>),
+    ) -> Summary<T> {
+        let mut block = [[T::ZERO; ROWS]; BLOCK];
+        let (mut total, mut total_slope) = ([0f64; ROWS], [0f64; ROWS]);
+        let (mut best, mut best_index) = ([T::NEG_INFINITY; ROWS], [0u32; ROWS]);
+        let (mut nan, mut beaten, mut active) = ([0u32; ROWS], [0u32; ROWS], [0u32; ROWS]);
+        for first in (0..self.columns).step_by(BLOCK) {
+            let width = BLOCK.min(self.columns - first);
+            self.transpose(first, width, &mut block);
+            let (mut chain, mut slope_chain) = ([T::ZERO; ROWS], [T::ZERO; ROWS]);
+            for (offset, scores) in block[..width].iter().enumerate() {
+                let column = (first + offset) as u32;
+                let mut values = [T::ZERO; ROWS];
+                for row in 0..ROWS {
+                    let (score, true_score) = (scores[row], self.true_scores[row]);
+                    let is_true = self.classes[row] == column;
+                    nan[row] |= u32::from(score.is_nan());
+                    // The lowest index wins the argmax, so an equal score before the true class beats it.
+                    beaten[row] |= u32::from(score > true_score)
+                        | (u32::from(score == true_score) & u32::from(column < self.classes[row]));
+                    match M::COMBINATION {
+                        Combination::Max => {
+                            let better = !is_true & (score > best[row]);
+                            best[row] = if better { score } else { best[row] };
+                            best_index[row] = if SLOPES & better { column } else { best_index[row] };
+                        }
+                        Combination::Sum => {
+                            let v = M::violation(rule.margin, score, true_score, is_true);
+                            let (value, slope) = rule.penalise(v);
+                            let counts = M::TRUE_COLUMN | !is_true;
+                            values[row] = if counts { value } else { T::ZERO };
+                            chain[row] += values[row];
+                            active[row] |= u32::from(counts & (v > T::ZERO));
+                            if SLOPES {
+                                slope_chain[row] += if is_true { T::ZERO } else { slope };
+                            }
+                        }
+                    }
+                }
+                per_class(column as usize, &values);
+            }
+            if M::COMBINATION == Combination::Sum {
+                for row in 0..ROWS {
+                    total[row] += chain[row].to_f64();
+                    if SLOPES {
+                        total_slope[row] += slope_chain[row].to_f64();
+                    }
+                }
+            }
+        }
+        let mut summary = Summary {
+            loss: total.map(T::from_f64),
+            rival_slope: total_slope.map(T::from_f64),
+            best_index,
+            best,
+            active,
+            correct: [0; ROWS],
+        };
+        for row in 0..ROWS {
+            if M::COMBINATION == Combination::Max {
+                let v = M::violation(rule.margin, best[row], self.true_scores[row], false);
+                (summary.loss[row], summary.rival_slope[row]) = rule.penalise(v);
+                summary.active[row] = u32::from(v > T::ZERO);
+            }
+            summary.loss[row] = if nan[row] != 0 { T::NAN } else { summary.loss[row] };
+            summary.active[row] &= u32::from(!summary.loss[row].is_nan());
+            summary.correct[row] = (beaten[row] | nan[row]) ^ 1;
+        }
+        summary
+    }
+}
