@@ -33,7 +33,7 @@ fn run(case: &Case, device: &Device) -> Result<(), String> {
     }
 }
 
-fn random_cases(device: &Device, values: Values) -> Outcome {
+fn random_cases(device: &Device, values: Values, double: bool) -> Outcome {
     let mut failures = Vec::new();
     let mut seed = 0;
     for &kind in KINDS {
@@ -41,13 +41,15 @@ fn random_cases(device: &Device, values: Values) -> Outcome {
             for columns in [2, 3, 10, 33] {
                 for _ in 0..3 {
                     seed += 1;
-                    failures.extend(run(&Case::random(kind, samples, columns, values, seed), device).err());
+                    let case = Case { double, ..Case::random(kind, samples, columns, values, seed) };
+                    failures.extend(run(&case, device).err());
                 }
             }
         }
         for columns in [64, 257, 1025, 5000] {
             seed += 1;
-            failures.extend(run(&Case::random(kind, 37, columns, values, seed), device).err());
+            let case = Case { double, ..Case::random(kind, 37, columns, values, seed) };
+            failures.extend(run(&case, device).err());
         }
     }
     if failures.is_empty() {
@@ -262,6 +264,26 @@ fn beyond_real_binding(index: usize) -> Outcome {
     Ok(())
 }
 
+/// A device that is gone is an error from then on, never a panic.
+fn lost_device(device: &Device) -> Outcome {
+    let Device::Gpu(gpu) = device else { return Err("not a GPU".into()) };
+    let scores = gpu.upload_f32(&[0.5; 1000])?;
+    let labels = vec![1i8; 1000];
+    let evaluate = || device.evaluate(&BinaryHinge::new(), &Batch::new(&scores, &labels), &Request::new().gradient());
+    evaluate()?;
+    gpu.device().destroy();
+    for _ in 0..2 {
+        match evaluate() {
+            Err(Error::DeviceLost { .. }) => {}
+            other => return Err(format!("{other:?}").into()),
+        }
+    }
+    match gpu.upload_f32(&[1.0]) {
+        Err(Error::DeviceLost { .. }) => Ok(()),
+        other => Err(format!("{other:?}").into()),
+    }
+}
+
 /// Each kind of comparison must notice a perturbed result.
 fn negative_controls(device: &Device) -> Outcome {
     let case = Case::random(Kind::WestonWatkins, 300, 6, Values::Plain, 3);
@@ -331,10 +353,10 @@ fn finite_differences() -> Outcome {
 type Test = (&'static str, fn(&Device) -> Outcome);
 
 const TESTS: &[Test] = &[
-    ("plain values", |d| random_cases(d, Values::Plain)),
-    ("dyadic values are exact", |d| random_cases(d, Values::Dyadic)),
-    ("spicy values", |d| random_cases(d, Values::Spicy)),
-    ("large values", |d| random_cases(d, Values::Large)),
+    ("plain values", |d| random_cases(d, Values::Plain, false)),
+    ("dyadic values are exact", |d| random_cases(d, Values::Dyadic, false)),
+    ("spicy values", |d| random_cases(d, Values::Spicy, false)),
+    ("large values", |d| random_cases(d, Values::Large, false)),
     ("large sizes", large_cases),
     ("per-class values", per_class),
     ("bit-identical from run to run", deterministic),
@@ -343,17 +365,23 @@ const TESTS: &[Test] = &[
     ("negative controls", negative_controls),
 ];
 
+const GPU_TESTS: &[Test] = &[("resident tensors", resident), ("a lost device is an error", lost_device)];
+
 fn main() {
     let arguments = Arguments::from_args();
     let mut trials = vec![Trial::test("[reference] gradients agree with finite differences", finite_differences)];
     for &(name, test) in TESTS {
         trials.push(Trial::test(format!("[cpu] {name}"), move || test(&Device::cpu())));
     }
+    for values in [Values::Plain, Values::Dyadic, Values::Spicy, Values::Large] {
+        let name = format!("[cpu] {values:?} values in f64");
+        trials.push(Trial::test(name, move || random_cases(&Device::cpu(), values, true)));
+    }
     let (found, none_found) = adapters_under_test();
     trials.extend(none_found);
     for adapter in found {
         let (index, label) = (adapter.index, label(&adapter));
-        for &(name, test) in TESTS.iter().chain(&[("resident tensors", resident as fn(&Device) -> Outcome)]) {
+        for &(name, test) in TESTS.iter().chain(GPU_TESTS) {
             trials.push(Trial::test(format!("[{label}] {name}"), move || test(&open(index, |_| {})?)));
         }
         trials.push(Trial::test(format!("[{label}] over 65,535 workgroups and small bindings"), move || {

@@ -2,8 +2,8 @@
 
 use maxmargin::reference::{self, Options, Sample};
 use maxmargin::{
-    Batch, BinaryHinge, CrammerSinger, Device, EmbeddingHinge, Error, Evaluation, Kink, LabelEncoding, MulticlassHinge,
-    OneVsAll, OverClasses, Penalty, Reduction, Request, Ties, WestonWatkins,
+    Batch, BinaryHinge, CrammerSinger, Device, EmbeddingHinge, Error, Evaluation, Floats, Kink, LabelEncoding,
+    MulticlassHinge, OneVsAll, OverClasses, Penalty, Precision, Reduction, Request, Ties, WestonWatkins,
 };
 
 /// A small generator, so that every run sees the same cases.
@@ -96,6 +96,8 @@ pub(crate) struct Case {
     pub(crate) class_weights: Option<Vec<f64>>,
     pub(crate) ignore_index: Option<i64>,
     pub(crate) values: Values,
+    /// Scores and arithmetic in f64 (CPU only).
+    pub(crate) double: bool,
 }
 
 impl Case {
@@ -128,6 +130,7 @@ impl Case {
             class_weights: None,
             ignore_index: None,
             values,
+            double: false,
         };
         if case.is_rows() {
             case.columns = columns;
@@ -164,10 +167,12 @@ impl Case {
     }
 
     pub(crate) fn evaluate(&self, device: &Device, request: &Request) -> Result<Evaluation, Error> {
+        let double: Vec<f64> = self.scores.iter().map(|&s| s.into()).collect();
+        let scores = if self.double { Floats::from(&double) } else { Floats::from(&self.scores) };
         let mut batch = if self.is_rows() {
-            Batch::rows(&self.scores, self.columns, &self.targets)
+            Batch::rows(scores, self.columns, &self.targets)
         } else {
-            Batch::new(&self.scores, &self.targets)
+            Batch::new(scores, &self.targets)
         };
         if let Some(weights) = &self.sample_weights {
             batch = batch.sample_weights(weights);
@@ -213,8 +218,10 @@ impl Case {
 
     /// The reference's answer, with the bounds that this case's arithmetic allows.
     pub(crate) fn expect(&self) -> Expected {
-        // f32 options as the f32 computation sees them.
-        let options = Options { margin: f64::from(self.options.margin as f32), ..self.options };
+        // Options and overflow as the precision of the computation sees them.
+        let rounded = |x: f64| if self.double { x } else { f64::from(x as f32) };
+        let single = |x: f64| if self.double { x } else { single(x) };
+        let options = Options { margin: rounded(self.options.margin), ..self.options };
         let mut e = Expected::default();
         if matches!(self.kind, Kind::OneVsAll) {
             e.per_class = vec![0.0; self.columns];
@@ -231,7 +238,7 @@ impl Case {
                 continue;
             }
             let t = f64::from(target);
-            let class_weight = self.class_weights.as_ref().map_or(1.0, |w| f64::from(w[target as usize] as f32));
+            let class_weight = self.class_weights.as_ref().map_or(1.0, |w| rounded(w[target as usize]));
             let Sample { loss, gradient, active, correct, per_class } = match self.kind {
                 Kind::Binary(LabelEncoding::PlusMinusOne) => reference::binary::sample(row[0], t, &options),
                 Kind::Binary(LabelEncoding::ZeroOne) => reference::binary::sample(row[0], 2.0 * t - 1.0, &options),
@@ -311,9 +318,6 @@ pub(crate) struct Expected {
     pub(crate) scale: f64,
 }
 
-/// 2^-24: half a unit in the last place of 1 in f32.
-const EPSILON: f64 = 5.960_464_477_539_063e-8;
-
 /// One number against its expectation: NaN and infinities by kind, all else within the bound.
 pub(crate) fn close(got: f64, expected: f64, bound: f64) -> bool {
     if expected.is_nan() || expected.is_infinite() {
@@ -337,6 +341,14 @@ pub(crate) fn compare(what: &str, got: &[f64], expected: &[f64], bound: impl Fn(
 /// Holds an evaluation against the reference. Exact for dyadic inputs, within DESIGN's bounds for the rest.
 pub(crate) fn check(case: &Case, got: &Evaluation) -> Result<(), String> {
     let e = case.expect();
+    // Half a unit in the last place of 1, the smallest normal number, and what the value may be off by.
+    let (precision, epsilon, tiny, value_bound) = match case.double {
+        false => (Precision::F32, f64::from(f32::EPSILON) / 2.0, f64::from(f32::MIN_POSITIVE), 1e-6),
+        true => (Precision::F64, f64::EPSILON / 2.0, f64::MIN_POSITIVE, 1e-14),
+    };
+    if got.precision != precision {
+        return Err(format!("precision {:?}, expected {precision:?}", got.precision));
+    }
     let exact = case.values == Values::Dyadic;
     let counters = |name: &str, got: u64, expected: u64| {
         if got == expected { Ok(()) } else { Err(format!("{name} = {got}, expected {expected}")) }
@@ -348,7 +360,7 @@ pub(crate) fn check(case: &Case, got: &Evaluation) -> Result<(), String> {
         (Kind::Embedding, Some(_)) => return Err("embedding reports an accuracy".into()),
         (_, correct) => counters("correct", correct.ok_or("no correct")?, e.correct)?,
     }
-    if !close(got.weight_sum, e.weight_sum, if exact { 0.0 } else { 1e-6 * e.weight_sum }) {
+    if !close(got.weight_sum, e.weight_sum, if exact { 0.0 } else { value_bound * e.weight_sum }) {
         return Err(format!("weight sum {} instead of {}", got.weight_sum, e.weight_sum));
     }
     let value = e.sum / e.divisor;
@@ -356,7 +368,7 @@ pub(crate) fn check(case: &Case, got: &Evaluation) -> Result<(), String> {
         (Reduction::None, None) => {}
         (Reduction::None, Some(value)) => return Err(format!("a value {value} with reduction none")),
         (_, got) => {
-            let bound = if exact { 0.0 } else { 1e-6 * e.scale / e.divisor };
+            let bound = if exact { 0.0 } else { value_bound * e.scale / e.divisor };
             compare("value", &[got.ok_or("no value")?], &[value], |_| bound)?;
         }
     }
@@ -366,7 +378,7 @@ pub(crate) fn check(case: &Case, got: &Evaluation) -> Result<(), String> {
     let roundings = if case.is_rows() { 48.0 } else { 6.0 };
     // Multiples of 1/512 (two weights in halves, a square of eighths) below 2^15 fit in 24 bits.
     let fits = |i: usize| exact && e.loss_bounds[i] < 32768.0;
-    let bound = |i: usize| if fits(i) { 0.0 } else { roundings * EPSILON * e.loss_bounds[i] + 1e-38 };
+    let bound = |i: usize| if fits(i) { 0.0 } else { roundings * epsilon * e.loss_bounds[i] + tiny };
     compare("loss", &losses, &e.losses, bound)?;
     let gradient = got.gradient.as_ref().ok_or("no gradient")?.to_f64().map_err(|e| e.to_string())?;
     let columns = case.columns;
@@ -384,10 +396,5 @@ pub(crate) fn check(case: &Case, got: &Evaluation) -> Result<(), String> {
         largest + if squared { columns as f64 * weight / e.divisor * (case.options.margin + 2.0 * reach) } else { 0.0 }
     };
     let sums_exact = exact && case.reduction != Reduction::Mean && case.options.ties == Ties::First;
-    compare(
-        "gradient",
-        &gradient,
-        &e.gradient,
-        |i| if sums_exact { 0.0 } else { 16.0 * EPSILON * row_reach(i) + 1e-38 },
-    )
+    compare("gradient", &gradient, &e.gradient, |i| if sums_exact { 0.0 } else { 16.0 * epsilon * row_reach(i) + tiny })
 }
