@@ -1,33 +1,36 @@
-//! Every example runs on the CPU and prints the numbers that its first lines promise.
+//! Every example runs and prints the numbers that its first lines promise.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod harness;
 
-use std::path::PathBuf;
 use std::process::Command;
 
-/// `cargo test` builds the examples beside the tests.
-fn run(name: &str, device: &str) -> String {
-    let mut path = std::env::current_exe().unwrap();
+use harness::{Outcome, adapters_under_test, label};
+use libtest_mimic::{Arguments, Trial};
+
+/// Runs an example, which `cargo test` builds beside the tests, and looks for these lines in what it prints.
+fn expect(name: &str, device: &str, lines: &[&str]) -> Outcome {
+    let mut path = std::env::current_exe()?;
     path.pop();
     path.set_file_name("examples");
-    let program: PathBuf = path.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    assert!(program.exists(), "{} is not built; run all of `cargo test`", program.display());
-    let output = Command::new(program).env("MAXMARGIN_DEVICE", device).output().unwrap();
+    let program = path.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    if !program.exists() {
+        return Err(format!("{} is not built; run all of `cargo test`", program.display()).into());
+    }
+    let output = Command::new(program).env("MAXMARGIN_DEVICE", device).output()?;
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{name}: {text}{errors}");
-    text.into_owned()
-}
-
-fn expect(name: &str, lines: &[&str]) {
-    let text = run(name, "cpu");
-    for line in lines {
-        assert!(text.lines().any(|l| l.trim() == *line), "{name}: no line {line:?} in\n{text}");
+    if !output.status.success() {
+        return Err(format!("{name}: {text}{errors}").into());
+    }
+    match lines.iter().find(|line| !text.lines().any(|l| l.trim() == **line)) {
+        Some(line) => Err(format!("{name}: no line {line:?} in\n{text}").into()),
+        None => Ok(()),
     }
 }
 
-#[test]
-fn hinge_embedding() {
-    expect(
+type Example = (&'static str, &'static [&'static str]);
+
+const ON_ANY_DEVICE: &[Example] = &[
+    (
         "method2_hinge_embedding",
         &[
             "loss 1.0428",
@@ -35,36 +38,47 @@ fn hinge_embedding() {
             "[0.0000, 0.0000, 0.0000, 0.0000, 0.0000]",
             "[0.0000, 0.0000, 0.0000, 0.0667, 0.0000]",
         ],
-    );
-}
-
-#[test]
-fn binary_hinge() {
-    expect("method3_binary_hinge", &["hinge 0.9000"]);
-}
-
-#[test]
-fn multiclass_hinge() {
-    expect(
+    ),
+    ("method3_binary_hinge", &["hinge 0.9000"]),
+    (
         "method4_multiclass_hinge",
         &[
             "crammer-singer          0.9125",
             "crammer-singer, squared 1.1131",
             "one-vs-all              [0.8750, 1.1250, 1.1000]",
         ],
-    );
-}
+    ),
+];
 
-/// The two that need a GPU run where the other GPU tests do.
-#[test]
-fn on_a_gpu() {
-    let mode = std::env::var("MAXMARGIN_GPU").unwrap_or_default();
-    if mode != "require" && (mode == "off" || maxmargin::gpu::adapters().is_empty()) {
-        return;
+const ON_A_GPU: &[Example] = &[
+    (
+        "resident_tensors",
+        &[
+            "margin 1     hinge 0.500128  active 524157 of 1048576",
+            "gradient: 1048576 elements on the device, 524157 not zero",
+        ],
+    ),
+    ("own_wgpu_device", &["hinge 1.1254", "active 3072 of 4096"]),
+];
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let (found, none_found) = adapters_under_test();
+    let mut trials: Vec<_> = none_found.into_iter().collect();
+    let devices = [("cpu".to_owned(), "cpu".to_owned())]
+        .into_iter()
+        .chain(found.iter().map(|adapter| (label(adapter), format!("gpu:{}", adapter.index))));
+    for (label, device) in devices {
+        for &(name, lines) in ON_ANY_DEVICE {
+            let device = device.clone();
+            trials.push(Trial::test(format!("[{label}] {name}"), move || expect(name, &device, lines)));
+        }
     }
-    let text = run("resident_tensors", "gpu");
-    assert!(text.contains("margin 1     hinge 0.500128  active 524157 of 1048576"), "{text}");
-    assert!(text.contains("1048576 elements on the device, 524157 not zero"), "{text}");
-    let text = run("own_wgpu_device", "gpu");
-    assert!(text.contains("hinge 1.1254") && text.contains("active 3072 of 4096"), "{text}");
+    if let Some(best) = found.first() {
+        for &(name, lines) in ON_A_GPU {
+            // These two choose for themselves; there is an adapter for them to find.
+            trials.push(Trial::test(format!("[{}] {name}", label(best)), move || expect(name, "gpu", lines)));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit();
 }

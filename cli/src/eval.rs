@@ -216,6 +216,7 @@ fn evaluate(
 ) -> Outcome<(&'static str, Map<String, Value>, Evaluation)> {
     let mut options = Map::new();
     options.insert("margin".into(), json!(loaded.inputs.margin));
+    options.insert("sample_weights".into(), json!(loaded.inputs.sample_weights));
     let margin = loaded.inputs.margin;
     let targets = loaded.targets.data.targets();
     let floats = || loaded.scores.data.floats().ok_or_else(|| Failure::file(&loaded.inputs.scores, "expected floats"));
@@ -264,6 +265,7 @@ fn evaluate(
             ] {
                 options.insert(name.into(), text.into());
             }
+            options.insert("class_weights".into(), json!(loaded.class_weights_path));
             options.insert("ignore_index".into(), json!(ignore_index));
             let columns = match loaded.scores.shape[..] {
                 [_, columns] => Some(columns),

@@ -103,6 +103,7 @@ impl Report {
         let options: Vec<String> = self
             .options
             .iter()
+            .filter(|(_, value)| !value.is_null())
             .map(|(name, value)| format!("{name} {}", value.to_string().trim_matches('"')))
             .collect();
         let mut text = format!(

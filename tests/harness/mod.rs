@@ -3,6 +3,8 @@
 //! `require` makes a missing adapter a failure, `off` lists the GPU tests as ignored, `auto` (the default) runs them where
 //! there is an adapter. Every trial's name holds its device.
 
+#![allow(dead_code, reason = "each test program uses its part")]
+
 use libtest_mimic::{Failed, Trial};
 use maxmargin::gpu::{AdapterDescription, Gpu, GpuOptions, adapters};
 use maxmargin::{Device, Error};

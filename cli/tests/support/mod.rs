@@ -8,6 +8,14 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+/// Real scores: a linear SVM on handwritten digits.
+pub(crate) const DIGITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data");
+
+pub(crate) fn close(got: &Value, expected: f64, tolerance: f64) {
+    let got = got.as_f64().unwrap();
+    assert!((got - expected).abs() <= tolerance * expected.abs(), "{got} instead of {expected}");
+}
+
 pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
