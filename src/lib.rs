@@ -27,6 +27,11 @@
 //! The losses are bound by memory: each score is read once, whatever is asked for. On a GPU one call is one
 //! submission and one small read, plus a pass over labels and weights for the gradient of a weighted mean.
 
+// The README's snippet compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 pub(crate) mod cpu;
 mod device;
 mod error;

@@ -5,8 +5,8 @@
 //! do the rest: weights, ignored rows, validation, reduction, counters and non-finite values.
 //!
 //! To add a loss of a known pattern: its spec here in `X.rs`, its f64 definition in `src/reference/X.rs`, its WGSL in
-//! `shaders/loss/X.wgsl`, its rows in `tests/cases/X.rs`, one `mod` line in each of the three folders, and its shader
-//! in [`SHADERS`].
+//! `shaders/loss/X.wgsl`, its rows in `tests/cases/`, one `mod` line in each folder, and its shader in
+//! [`SHADERS`].
 //!
 //! # Non-finite values
 //! The same on every device:
@@ -20,7 +20,8 @@
 //! | finite, but a result beyond the range of the precision used | +-inf | +-inf where a slope overflows | v > 0 | by comparison |
 //!
 //! Weights multiply the loss and the slopes by IEEE rules: 0 * inf and 0 * NaN are NaN. A sum that holds NaN, or both
-//! infinities, is NaN. Two NaN are never told apart by their bits.
+//! infinities, is NaN. Two NaN are never told apart by their bits. Overflow happens where the arithmetic does: a row's
+//! sum over classes before it is divided by C, a maximum's slope before ties share it.
 
 mod binary;
 mod crammer_singer;
