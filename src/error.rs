@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Input {
     /// The scores (raw decision values, logits, predictions).
     Scores,
+    /// The second scores of pairs.
+    SecondScores,
     /// The targets (labels, class indices).
     Targets,
     /// One weight a sample.
@@ -20,6 +22,7 @@ impl fmt::Display for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Input::Scores => "scores",
+            Input::SecondScores => "second scores",
             Input::Targets => "targets",
             Input::SampleWeights => "sample weights",
             Input::ClassWeights => "class weights",

@@ -1,6 +1,7 @@
 //! Max-margin (hinge) losses, their gradients and what comes free with them, on any GPU through wgpu and on the CPU.
 //!
-//! A **loss** is a plain value that knows no device: [`BinaryHinge`], [`EmbeddingHinge`], [`MulticlassHinge`]. A
+//! A **loss** is a plain value that knows no device: [`BinaryHinge`], [`EmbeddingHinge`], [`MarginRanking`],
+//! [`MulticlassHinge`]. A
 //! [`Batch`] borrows scores, targets and weights from where they live; a [`Request`] says what is wanted; a [`Device`]
 //! runs it and returns an [`Evaluation`].
 //!
@@ -46,8 +47,8 @@ pub use device::{DEVICE_VARIABLE, Device};
 pub use error::{Error, Input, Result};
 pub use evaluation::{Evaluation, Output, Precision, Reduction, Request};
 pub use loss::{
-    BinaryHinge, CrammerSinger, EmbeddingHinge, Kink, LabelEncoding, MulticlassHinge, OneVsAll, OverClasses, Penalty,
-    Ties, WestonWatkins,
+    BinaryHinge, CrammerSinger, EmbeddingHinge, Kink, LabelEncoding, MarginRanking, MulticlassHinge, OneVsAll,
+    OverClasses, Penalty, Ties, WestonWatkins,
 };
 pub use real::Real;
 pub use tensor::{Batch, Floats, Targets};

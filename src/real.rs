@@ -40,6 +40,10 @@ pub trait Real:
     fn to_f64(self) -> f64;
     /// True for NaN.
     fn is_nan(self) -> bool;
+    /// e to this power.
+    fn exp(self) -> Self;
+    /// ln(1 + self), exact also near 0.
+    fn ln_1p(self) -> Self;
 }
 
 macro_rules! real {
@@ -60,6 +64,14 @@ macro_rules! real {
             #[inline(always)]
             fn is_nan(self) -> bool {
                 self != self
+            }
+            #[inline(always)]
+            fn exp(self) -> Self {
+                <$t>::exp(self)
+            }
+            #[inline(always)]
+            fn ln_1p(self) -> Self {
+                <$t>::ln_1p(self)
             }
         }
     };

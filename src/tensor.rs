@@ -18,7 +18,17 @@ pub enum Floats<'a> {
     Device(&'a DeviceTensor),
 }
 
-impl Floats<'_> {
+impl<'a> Floats<'a> {
+    /// The elements, where they are f32 on the host.
+    pub(crate) fn as_f32(self) -> Option<&'a [f32]> {
+        if let Floats::F32(x) = self { Some(x) } else { None }
+    }
+
+    /// The elements, where they are f64 on the host.
+    pub(crate) fn as_f64(self) -> Option<&'a [f64]> {
+        if let Floats::F64(x) = self { Some(x) } else { None }
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         match self {
@@ -127,6 +137,7 @@ borrow_from!(Targets: Bool(bool), I8(i8), U8(u8), I32(i32), I64(i64), U64(u64), 
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
     pub(crate) scores: Floats<'a>,
+    pub(crate) second_scores: Option<Floats<'a>>,
     pub(crate) columns: Option<usize>,
     pub(crate) targets: Targets<'a>,
     pub(crate) sample_weights: Option<Floats<'a>>,
@@ -135,7 +146,14 @@ pub struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// A batch for the elementwise losses: one target for each score, whatever their shapes.
     pub fn new(scores: impl Into<Floats<'a>>, targets: impl Into<Targets<'a>>) -> Self {
-        Self { scores: scores.into(), columns: None, targets: targets.into(), sample_weights: None }
+        let (scores, targets) = (scores.into(), targets.into());
+        Self { scores, second_scores: None, columns: None, targets, sample_weights: None }
+    }
+
+    /// A batch of pairs of scores for [`crate::MarginRanking`]: as many first scores, second scores and targets. The
+    /// second scores have the first ones' type.
+    pub fn pairs(first: impl Into<Floats<'a>>, second: impl Into<Floats<'a>>, targets: impl Into<Targets<'a>>) -> Self {
+        Self { second_scores: Some(second.into()), ..Self::new(first, targets) }
     }
 
     /// A batch for the losses over rows: `scores` is a row-major N x `columns` matrix, `targets` has N elements.
@@ -166,6 +184,7 @@ impl<'a> Batch<'a> {
             _ => None,
         };
         floats(Input::Scores, self.scores)
+            .or_else(|| self.second_scores.and_then(|second| floats(Input::SecondScores, second)))
             .or(match self.targets {
                 Targets::Device(tensor) => Some((Input::Targets, tensor)),
                 _ => None,
@@ -182,10 +201,26 @@ impl<'a> Batch<'a> {
         self.sample_weights.map_or(Ok(()), |w| check(Input::SampleWeights, w.len()))
     }
 
-    /// Checks an elementwise batch and returns its number of samples.
-    pub(crate) fn check_elementwise(&self) -> Result<usize> {
-        self.check_lengths(self.scores.len(), "score")?;
-        Ok(self.scores.len())
+    /// Checks an elementwise batch, of pairs or of single scores, and returns its number of samples.
+    pub(crate) fn check_elementwise(&self, pairs: bool) -> Result<usize> {
+        let samples = self.scores.len();
+        match self.second_scores {
+            Some(second) if pairs && second.len() != samples => {
+                let (input, unit) = (Input::SecondScores, "first score");
+                return Err(Error::Length { input, expected: samples, got: second.len(), unit });
+            }
+            second if second.is_some() != pairs => {
+                let text = |pairs| if pairs { "pairs of scores" } else { "single scores" };
+                return Err(Error::Shape {
+                    input: Input::Scores,
+                    expected: text(pairs).into(),
+                    got: text(!pairs).into(),
+                });
+            }
+            _ => {}
+        }
+        self.check_lengths(samples, "score")?;
+        Ok(samples)
     }
 
     /// Checks a batch of rows and returns (rows, columns).

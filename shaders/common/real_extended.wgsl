@@ -16,6 +16,8 @@ fn is_wild(bits: u32) -> bool { return false; }
 fn real(x: f32) -> Real { return bitcast<u32>(x); }
 fn real_from_bits(bits: u32) -> Real { return bits; }
 fn real_to_bits(x: Real) -> u32 { return x; }
+// Of a finite number.
+fn real_to_f32(x: Real) -> f32 { return bitcast<f32>(x); }
 fn real_is_nan(x: Real) -> bool { return (x & MAGNITUDE) > INFINITY_BITS; }
 fn real_is_infinite(x: Real) -> bool { return (x & MAGNITUDE) == INFINITY_BITS; }
 fn real_is_zero(x: Real) -> bool { return (x & MAGNITUDE) == 0u; }

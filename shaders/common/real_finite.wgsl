@@ -13,7 +13,9 @@ fn is_wild(bits: u32) -> bool { return (bits & 0x7fffffffu) > TAME_LIMIT; }
 fn real(x: f32) -> Real { return x; }
 fn real_from_bits(bits: u32) -> Real { return bitcast<f32>(bits); }
 fn real_to_bits(x: Real) -> u32 { return bitcast<u32>(x); }
+fn real_to_f32(x: Real) -> f32 { return x; }
 fn real_is_nan(x: Real) -> bool { return false; }
+fn real_is_infinite(x: Real) -> bool { return false; }
 fn real_is_positive(x: Real) -> bool { return x > 0.0; }
 fn real_is_zero(x: Real) -> bool { return x == 0.0; }
 fn real_less(a: Real, b: Real) -> bool { return a < b; }

@@ -1,4 +1,5 @@
-// The elementwise pattern: one score and one target a sample. The loss gives value_and_slope(score, sign).
+// The elementwise pattern: one score (or the difference of a pair of scores) and one target a sample. The loss gives
+// value_and_slope(score, sign).
 //
 // Each lane adds params.inner terms in a row and params.outer such rows, then the workgroup's tree takes over: at most
 // 4 + 4 + 8 roundings on the way from a loss to its partial sum.
@@ -16,9 +17,13 @@ struct Params {
     targets_shift: u32,
     weights_shift: u32,
     losses_shift: u32,
+    second_shift: u32,
     gradient_shift: u32,
     margin: f32,
     kink_slope: f32,
+    // Of the smooth hinge.
+    penalty_gamma: f32,
+    penalty_scale: f32,
     // What the gradient of the reduced value is divided by.
     divisor: f32,
 }
@@ -27,9 +32,10 @@ struct Params {
 @group(0) @binding(1) var<storage, read> scores: array<u32>;
 @group(0) @binding(2) var<storage, read> targets: array<u32>;
 @group(0) @binding(3) var<storage, read> sample_weights: array<u32>;
-@group(0) @binding(4) var<storage, read_write> losses: array<u32>;
-@group(0) @binding(5) var<storage, read_write> gradient: array<u32>;
-@group(0) @binding(6) var<storage, read_write> partials: array<Partial>;
+@group(0) @binding(4) var<storage, read> second_scores: array<u32>;
+@group(0) @binding(5) var<storage, read_write> losses: array<u32>;
+@group(0) @binding(6) var<storage, read_write> gradient: array<u32>;
+@group(0) @binding(7) var<storage, read_write> partials: array<Partial>;
 
 override HAS_WEIGHTS: bool = false;
 override WRITE_LOSSES: bool = false;
@@ -40,6 +46,8 @@ override ONLY_WEIGHTS: bool = false;
 override FLOAT_TARGETS: bool = false;
 // src/loss/labels.rs: 0 for labels -1/+1, 1 for labels 0/1, 2 for any finite target.
 override TARGET_RULE: u32 = 0u;
+// A sample's score is scores[i] - second_scores[i].
+override PAIRS: bool = false;
 
 struct Point {
     value: Real,
@@ -65,6 +73,19 @@ fn read_target(bits: u32) -> Target {
     return Target(select(select(0.0, -1.0, minus_one), 1.0, one), !finite);
 }
 
+// phi(margin - t*s), s predicting its sign.
+fn signed_hinge(score: Real, sign: f32) -> Point {
+    let negative = sign < 0.0;
+    let violation = real_subtract(real(params.margin), real_select_negated(score, negative));
+    let penalised = penalise(violation);
+    return Point(
+        penalised.value,
+        real_select_negated(penalised.slope, !negative),
+        real_is_positive(violation),
+        !real_is_nan(score) && real_is_positive(score) == !negative,
+    );
+}
+
 // One sample, added to the lane's partial; its outputs are written.
 fn visit(i: u32, partial: ptr<function, Partial>) {
     var weight = real(1.0);
@@ -87,7 +108,13 @@ fn visit(i: u32, partial: ptr<function, Partial>) {
     }
     let score_bits = scores[i + params.scores_shift];
     if is_wild(score_bits) { (*partial).flags |= FLAG_WILD; }
-    let point = value_and_slope(real_from_bits(score_bits), target_value.sign);
+    var score = real_from_bits(score_bits);
+    if PAIRS {
+        let second_bits = second_scores[i + params.second_shift];
+        if is_wild(second_bits) { (*partial).flags |= FLAG_WILD; }
+        score = real_subtract(score, real_from_bits(second_bits));
+    }
+    let point = value_and_slope(score, target_value.sign);
     let loss = real_multiply(point.value, weight);
     (*partial).loss = sum_add((*partial).loss, loss);
     (*partial).violating += u32(point.violating);

@@ -22,6 +22,9 @@ struct Params {
     has_ignore_index: u32,
     margin: f32,
     kink_slope: f32,
+    // Of the smooth hinge.
+    penalty_gamma: f32,
+    penalty_scale: f32,
     // What the gradient of the reduced value is divided by.
     divisor: f32,
     // What a row's sum over classes is divided by: 1 or C.

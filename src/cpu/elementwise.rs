@@ -1,7 +1,7 @@
-//! The driver of the elementwise pattern: one score and one target a sample.
+//! The driver of the elementwise pattern: one score, or a pair of scores, and one target a sample.
 
 use crate::cpu::{HostReal, Job, SCRATCH, run_jobs, sum, weights, wrong_device};
-use crate::error::{Error, Result};
+use crate::error::{Error, Input, Result};
 use crate::evaluation::{Evaluation, Outputs, Precision, Reduction, Request, Totals};
 use crate::loss::penalty::with_penalty;
 use crate::loss::{ElementwiseLoss, PenaltyShape, Rule};
@@ -13,16 +13,21 @@ const JOB: usize = 16 * SCRATCH;
 
 /// Evaluates an elementwise loss over host data.
 pub(crate) fn evaluate<L: ElementwiseLoss>(loss: &L, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
-    let samples = batch.check_elementwise()?;
+    let samples = batch.check_elementwise(L::PAIRS)?;
     refuse_per_class(request, L::SHADER.name)?;
-    match batch.scores {
-        Floats::F32(scores) => with_penalty!(loss.terms().penalty, shape => {
-            Driver { loss, shape, scores, batch, request }.evaluate(samples, Precision::F32)
+    let element_type = |expected, got| Err(Error::ElementType { input: Input::SecondScores, expected, got });
+    match (batch.scores, batch.second_scores) {
+        (Floats::Device(_), _) | (_, Some(Floats::Device(_))) => Err(wrong_device(batch)),
+        (Floats::F32(_), Some(Floats::F64(_))) => element_type("f32, as the first scores", "f64"),
+        (Floats::F64(_), Some(Floats::F32(_))) => element_type("f64, as the first scores", "f32"),
+        (Floats::F32(scores), second) => with_penalty!(loss.terms().penalty, shape => {
+            let second = second.and_then(Floats::as_f32);
+            Driver { loss, shape, scores, second, batch, request }.evaluate(samples, Precision::F32)
         }),
-        Floats::F64(scores) => with_penalty!(loss.terms().penalty, shape => {
-            Driver { loss, shape, scores, batch, request }.evaluate(samples, Precision::F64)
+        (Floats::F64(scores), second) => with_penalty!(loss.terms().penalty, shape => {
+            let second = second.and_then(Floats::as_f64);
+            Driver { loss, shape, scores, second, batch, request }.evaluate(samples, Precision::F64)
         }),
-        Floats::Device(_) => Err(wrong_device(batch)),
     }
 }
 
@@ -53,6 +58,7 @@ struct Driver<'a, L, P, T> {
     loss: &'a L,
     shape: P,
     scores: &'a [T],
+    second: Option<&'a [T]>,
     batch: &'a Batch<'a>,
     request: &'a Request,
 }
@@ -108,13 +114,15 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for D
 /// The arrays of one chunk, kept in the first-level cache.
 struct Scratch<T> {
     signs: [T; SCRATCH],
+    differences: [T; SCRATCH],
     weights: [T; SCRATCH],
     values: [T; SCRATCH],
 }
 
 impl<T: Real> Scratch<T> {
     fn new() -> Self {
-        Self { signs: [T::ZERO; SCRATCH], weights: [T::ZERO; SCRATCH], values: [T::ZERO; SCRATCH] }
+        let zeros = [T::ZERO; SCRATCH];
+        Self { signs: zeros, differences: zeros, weights: zeros, values: zeros }
     }
 }
 
@@ -129,7 +137,14 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, L, P, T
         totals: &mut Totals,
     ) -> Result<()> {
         let (first, last) = (self.job.start + start, self.job.start + end);
-        let scores = &self.driver.scores[first..last];
+        let mut scores = &self.driver.scores[first..last];
+        if let (true, Some(second)) = (L::PAIRS, self.driver.second) {
+            let differences = &mut scratch.differences[..scores.len()];
+            for ((difference, &x1), &x2) in differences.iter_mut().zip(scores).zip(&second[first..last]) {
+                *difference = x1 - x2;
+            }
+            scores = differences;
+        }
         let batch = self.driver.batch;
         let signs = &mut scratch.signs[..scores.len()];
         let target_rule = self.driver.loss.target_rule();

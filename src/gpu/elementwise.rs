@@ -4,8 +4,8 @@ use bytemuck::{Pod, Zeroable};
 
 use super::context::Gpu;
 use super::launch::{
-    self, Dispatch, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, groups_in_row, is_tame, max_samples,
-    units_each,
+    self, Dispatch, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, groups_in_row, has_tame_terms, max_samples,
+    penalty_numbers, units_each,
 };
 use super::shader::{Constants, Variant, target_rule_number};
 use super::tensor::{DeviceTensor, ElementType, Window};
@@ -27,12 +27,13 @@ pub struct ElementwiseParams {
     targets_shift: u32,
     weights_shift: u32,
     losses_shift: u32,
+    second_shift: u32,
     gradient_shift: u32,
     margin: f32,
     kink_slope: f32,
+    penalty_gamma: f32,
+    penalty_scale: f32,
     divisor: f32,
-    /// Uniform buffers come in units of 16 bytes.
-    padding: [u32; 3],
 }
 
 impl ElementwiseParams {
@@ -47,9 +48,12 @@ impl ElementwiseParams {
         ("targets_shift", std::mem::offset_of!(ElementwiseParams, targets_shift)),
         ("weights_shift", std::mem::offset_of!(ElementwiseParams, weights_shift)),
         ("losses_shift", std::mem::offset_of!(ElementwiseParams, losses_shift)),
+        ("second_shift", std::mem::offset_of!(ElementwiseParams, second_shift)),
         ("gradient_shift", std::mem::offset_of!(ElementwiseParams, gradient_shift)),
         ("margin", std::mem::offset_of!(ElementwiseParams, margin)),
         ("kink_slope", std::mem::offset_of!(ElementwiseParams, kink_slope)),
+        ("penalty_gamma", std::mem::offset_of!(ElementwiseParams, penalty_gamma)),
+        ("penalty_scale", std::mem::offset_of!(ElementwiseParams, penalty_scale)),
         ("divisor", std::mem::offset_of!(ElementwiseParams, divisor)),
     ];
 }
@@ -64,7 +68,7 @@ pub(crate) async fn evaluate<L: ElementwiseLoss>(
     batch: &Batch<'_>,
     request: &Request,
 ) -> Result<Evaluation> {
-    let samples = batch.check_elementwise()?;
+    let samples = batch.check_elementwise(L::PAIRS)?;
     crate::cpu::elementwise::refuse_per_class(request, L::SHADER.name)?;
     launch::evaluate(gpu, &Elementwise { loss }, batch, request, samples).await
 }
@@ -79,7 +83,7 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
     }
 
     fn has_tame_options(&self) -> bool {
-        is_tame(self.loss.terms().margin)
+        has_tame_terms(&self.loss.terms())
     }
 
     fn has_correct(&self) -> bool {
@@ -125,6 +129,7 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
             only_weights: pass.only_weights,
             float_targets: inputs.targets.element_type() == ElementType::F32,
             target_rule: target_rule_number(rule),
+            pairs: L::PAIRS,
             ..Constants::penalty(self.loss.terms().penalty)
         };
         Variant { loss: L::SHADER, arithmetic: pass.arithmetic, constants }
@@ -139,6 +144,7 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
         pass: Pass,
     ) -> Result<Vec<Dispatch<'a>>> {
         let terms = self.loss.terms();
+        let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
         let most = max_samples(gpu, 1)?;
         let mut dispatches = Vec::new();
         for start in (0..inputs.samples).step_by(most) {
@@ -154,6 +160,7 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
             let scores = window(&inputs.scores);
             let targets = window(&inputs.targets);
             let weights = inputs.sample_weights.as_ref().map(window);
+            let second = inputs.second_scores.as_ref().map(window);
             let [losses, gradient] = [outputs.losses.as_ref().map(window), outputs.gradient.as_ref().map(window)];
             let shift = |window: Option<Window<'_>>| window.map_or(0, |w| w.shift);
             let params = ElementwiseParams {
@@ -166,15 +173,17 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
                 targets_shift: targets.shift,
                 weights_shift: shift(weights),
                 losses_shift: shift(losses),
+                second_shift: shift(second),
                 gradient_shift: shift(gradient),
                 margin: terms.margin as f32,
                 kink_slope: terms.kink.slope() as f32,
+                penalty_gamma,
+                penalty_scale,
                 divisor: pass.divisor,
-                padding: [0; 3],
             };
             dispatches.push(Dispatch {
                 params: bytemuck::bytes_of(&params).to_vec(),
-                inputs: vec![Some(scores), Some(targets), weights],
+                inputs: vec![Some(scores), Some(targets), weights, second],
                 outputs: [losses, gradient],
                 groups,
                 first_sample: start,

@@ -16,7 +16,7 @@ use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::cpu::weights;
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Evaluation, Output, Outputs, Precision, Reduction, Request, Totals};
-use crate::loss::Pattern;
+use crate::loss::{Pattern, Penalty, Terms};
 use crate::tensor::{Batch, Floats, Targets};
 
 /// Lanes of a workgroup: `WORKGROUP` of shaders/common/partial.wgsl.
@@ -49,6 +49,8 @@ pub(super) struct Dispatch<'a> {
 /// The inputs of an evaluation, all on the device.
 pub(super) struct Resident {
     pub(super) scores: DeviceTensor,
+    /// The other score of each pair.
+    pub(super) second_scores: Option<DeviceTensor>,
     pub(super) targets: DeviceTensor,
     /// Targets were decoded on the host, so they no longer hold the caller's own encoding.
     pub(super) decoded: bool,
@@ -219,8 +221,13 @@ async fn upload<L: Launcher>(gpu: &Gpu, launcher: &L, batch: &Batch<'_>, start: 
         Some(w) => Some(upload_floats(gpu, Input::SampleWeights, w, start, end).await?),
         None => None,
     };
+    let second_scores = match batch.second_scores {
+        Some(second) => Some(upload_floats(gpu, Input::SecondScores, second, start, end).await?),
+        None => None,
+    };
     let width = launcher.width();
     Ok(Resident {
+        second_scores,
         scores: upload_floats(gpu, Input::Scores, batch.scores, start * width, end * width).await?,
         targets,
         decoded,
@@ -292,6 +299,23 @@ async fn evaluate_resident<L: Launcher>(
 /// True where options of this size keep the finite arithmetic sound.
 pub(super) fn is_tame(option: f64) -> bool {
     option.abs() <= TAME
+}
+
+/// As [`is_tame`], for all numbers of a loss's terms.
+pub(super) fn has_tame_terms(terms: &Terms) -> bool {
+    let penalty = match terms.penalty {
+        Penalty::Smooth { gamma, scale } => is_tame(gamma) && is_tame(1.0 / gamma) && is_tame(scale),
+        _ => true,
+    };
+    is_tame(terms.margin) && penalty
+}
+
+/// `penalty_gamma` and `penalty_scale` of the parameter structs.
+pub(super) fn penalty_numbers(penalty: Penalty) -> (f32, f32) {
+    match penalty {
+        Penalty::Smooth { gamma, scale } => (gamma as f32, scale as f32),
+        _ => (1.0, 1.0),
+    }
 }
 
 /// One pass in one submission: its totals, and whether the finite arithmetic met a value that it cannot compute.

@@ -4,8 +4,8 @@ use bytemuck::{Pod, Zeroable};
 
 use super::context::Gpu;
 use super::launch::{
-    self, Dispatch, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, groups_in_row, is_tame, max_samples,
-    units_each,
+    self, Dispatch, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, groups_in_row, has_tame_terms, is_tame,
+    max_samples, penalty_numbers, units_each,
 };
 use super::partial::Sum;
 use super::shader::{Constants, Variant};
@@ -35,10 +35,12 @@ pub struct RowsParams {
     has_ignore_index: u32,
     margin: f32,
     kink_slope: f32,
+    penalty_gamma: f32,
+    penalty_scale: f32,
     divisor: f32,
     class_divisor: f32,
     /// Uniform buffers come in units of 16 bytes.
-    padding: [u32; 3],
+    padding: u32,
 }
 
 impl RowsParams {
@@ -59,6 +61,8 @@ impl RowsParams {
         ("has_ignore_index", std::mem::offset_of!(RowsParams, has_ignore_index)),
         ("margin", std::mem::offset_of!(RowsParams, margin)),
         ("kink_slope", std::mem::offset_of!(RowsParams, kink_slope)),
+        ("penalty_gamma", std::mem::offset_of!(RowsParams, penalty_gamma)),
+        ("penalty_scale", std::mem::offset_of!(RowsParams, penalty_scale)),
         ("divisor", std::mem::offset_of!(RowsParams, divisor)),
         ("class_divisor", std::mem::offset_of!(RowsParams, class_divisor)),
     ];
@@ -89,7 +93,7 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
     }
 
     fn has_tame_options(&self) -> bool {
-        is_tame(self.loss.terms.margin) && self.loss.class_weights.iter().flatten().all(|&w| is_tame(w))
+        has_tame_terms(&self.loss.terms) && self.loss.class_weights.iter().flatten().all(|&w| is_tame(w))
     }
 
     fn has_correct(&self) -> bool {
@@ -153,6 +157,7 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
         pass: Pass,
     ) -> Result<Vec<Dispatch<'a>>> {
         let columns = self.columns;
+        let (penalty_gamma, penalty_scale) = penalty_numbers(self.loss.terms.penalty);
         // A lane takes some four columns; a long row takes the whole workgroup.
         let lanes = columns.div_ceil(4).next_power_of_two().min(WORKGROUP as usize);
         let teams = WORKGROUP as usize / lanes;
@@ -199,9 +204,11 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
                 has_ignore_index: ignore_index.is_some().into(),
                 margin: self.loss.terms.margin as f32,
                 kink_slope: self.loss.terms.kink.slope() as f32,
+                penalty_gamma,
+                penalty_scale,
                 divisor: pass.divisor,
                 class_divisor: self.loss.class_divisor(columns) as f32,
-                padding: [0; 3],
+                padding: 0,
             };
             dispatches.push(Dispatch {
                 params: bytemuck::bytes_of(&params).to_vec(),

@@ -16,8 +16,8 @@ pub enum Arithmetic {
 /// The pipeline constants of a variant (WGSL `override`s).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Constants {
-    /// Squared rather than linear penalty.
-    pub penalty_squared: bool,
+    /// The number of the penalty.
+    pub penalty: u8,
     /// Sample weights are bound.
     pub has_weights: bool,
     /// Class weights are bound (rows).
@@ -36,6 +36,8 @@ pub struct Constants {
     pub float_targets: bool,
     /// The number of the target rule (elementwise).
     pub target_rule: u8,
+    /// A sample is a pair of scores (elementwise).
+    pub pairs: bool,
 }
 
 impl Constants {
@@ -43,7 +45,7 @@ impl Constants {
     pub fn named(&self, pattern: Pattern) -> Vec<(&'static str, f64)> {
         let flag = |x: bool| f64::from(u8::from(x));
         let mut named = vec![
-            ("PENALTY_SQUARED", flag(self.penalty_squared)),
+            ("PENALTY", f64::from(self.penalty)),
             ("HAS_WEIGHTS", flag(self.has_weights)),
             ("WRITE_LOSSES", flag(self.write_losses)),
             ("WRITE_GRADIENT", flag(self.write_gradient)),
@@ -51,7 +53,11 @@ impl Constants {
         ];
         named.extend(match pattern {
             Pattern::Elementwise => {
-                vec![("FLOAT_TARGETS", flag(self.float_targets)), ("TARGET_RULE", f64::from(self.target_rule))]
+                vec![
+                    ("FLOAT_TARGETS", flag(self.float_targets)),
+                    ("TARGET_RULE", f64::from(self.target_rule)),
+                    ("PAIRS", flag(self.pairs)),
+                ]
             }
             Pattern::Rows => vec![
                 ("HAS_CLASS_WEIGHTS", flag(self.has_class_weights)),
@@ -86,7 +92,7 @@ enum Binding {
 fn bindings(pattern: Pattern) -> &'static [Binding] {
     use Binding::*;
     match pattern {
-        Pattern::Elementwise => &[Params, Read, Read, Read, Write, Write, Write],
+        Pattern::Elementwise => &[Params, Read, Read, Read, Read, Write, Write, Write],
         Pattern::Rows => &[Params, Read, Read, Read, Read, Write, Write, Write, Write],
     }
 }
@@ -168,20 +174,21 @@ pub fn variants() -> Vec<Variant> {
     let mut all = Vec::new();
     for &loss in SHADERS {
         for arithmetic in [Arithmetic::Finite, Arithmetic::Extended] {
-            for bits in 0..1u32 << 11 {
+            for bits in 0..1u32 << 10 {
                 let bit = |n: u32| bits >> n & 1 == 1;
                 let rows = loss.pattern == Pattern::Rows;
                 let constants = Constants {
-                    penalty_squared: bit(0),
-                    has_weights: bit(1),
-                    write_losses: bit(2),
-                    write_gradient: bit(3),
-                    only_weights: bit(4),
-                    has_class_weights: rows && bit(5),
-                    write_per_class: rows && bit(6) && !bit(3),
-                    split_ties: rows && bit(7),
-                    float_targets: !rows && bit(8),
-                    target_rule: if rows { 0 } else { ((bits >> 9) % 4).min(2) as u8 },
+                    has_weights: bit(0),
+                    write_losses: bit(1),
+                    write_gradient: bit(2),
+                    only_weights: bit(3),
+                    has_class_weights: rows && bit(4),
+                    write_per_class: rows && bit(5) && !bit(2),
+                    split_ties: rows && bit(6),
+                    float_targets: !rows && bit(4),
+                    target_rule: if rows { 0 } else { (bits >> 5 & 3).min(2) as u8 },
+                    pairs: !rows && bit(7),
+                    penalty: (bits >> 8) as u8,
                 };
                 let variant = Variant { loss, arithmetic, constants };
                 if found.insert(variant.clone()) {
@@ -204,7 +211,14 @@ pub(super) fn target_rule_number(rule: crate::loss::TargetRule) -> u8 {
 }
 
 impl Constants {
+    /// The constants of a penalty; penalty.wgsl knows it by a number.
     pub(super) fn penalty(penalty: Penalty) -> Self {
-        Self { penalty_squared: penalty == Penalty::Squared, ..Self::default() }
+        let penalty = match penalty {
+            Penalty::Linear => 0,
+            Penalty::Squared => 1,
+            Penalty::Smooth { .. } => 2,
+            Penalty::Softplus => 3,
+        };
+        Self { penalty, ..Self::default() }
     }
 }

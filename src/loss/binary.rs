@@ -1,7 +1,9 @@
 //! Binary hinge: phi(margin - t*s), the loss of the support vector machine.
 
 use super::penalty::{Kink, Penalty, PenaltyShape, Rule};
-use super::{ElementwiseLoss, LabelEncoding, LossShader, Pattern, Point, TargetRule, Terms, evaluate_elementwise};
+use super::{
+    ElementwiseLoss, LabelEncoding, LossShader, Pattern, Point, TargetRule, Terms, evaluate_elementwise, signed_hinge,
+};
 use crate::real::Real;
 
 pub(super) const SHADER: LossShader = LossShader {
@@ -40,6 +42,17 @@ impl BinaryHinge {
     /// Margin 1, linear penalty, labels -1/+1, kink 0.
     pub fn new() -> Self {
         Self { terms: Terms::new(), labels: LabelEncoding::PlusMinusOne }
+    }
+
+    /// Rosenblatt's perceptron: max(0, -t*s), the linear penalty at margin 0.
+    pub fn perceptron() -> Self {
+        Self::new().margin(0.0)
+    }
+
+    /// The soft margin (logistic) loss: ln(1 + exp(-t*s)), [`Penalty::Softplus`] at margin 0. Finite for every finite
+    /// score.
+    pub fn soft_margin() -> Self {
+        Self::new().margin(0.0).penalty(Penalty::Softplus)
     }
 
     /// The margin that t*s must reach.
@@ -81,14 +94,7 @@ impl ElementwiseLoss for BinaryHinge {
 
     #[inline(always)]
     fn value_and_slope<T: Real, P: PenaltyShape>(rule: &Rule<T, P>, score: T, target: T) -> Point<T> {
-        let violation = rule.margin - target * score;
-        let (value, slope) = rule.penalise(violation);
-        Point {
-            value,
-            slope: -target * slope,
-            active: violation > T::ZERO,
-            correct: ((score > T::ZERO) == (target > T::ZERO)) & !score.is_nan(),
-        }
+        signed_hinge(rule, score, target)
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) mod labels;
 mod multiclass;
 mod one_vs_all;
 pub(crate) mod penalty;
+mod ranking;
 mod weston_watkins;
 
 pub use binary::BinaryHinge;
@@ -38,7 +39,10 @@ pub use embedding::EmbeddingHinge;
 pub use labels::{Label, LabelEncoding, TargetRule};
 pub use multiclass::{MulticlassHinge, OverClasses};
 pub use one_vs_all::OneVsAll;
-pub use penalty::{Kink, LinearPenalty, Penalty, PenaltyShape, Rule, SquaredPenalty, Ties};
+pub use penalty::{
+    Kink, LinearPenalty, Penalty, PenaltyShape, Rule, SmoothPenalty, SoftplusPenalty, SquaredPenalty, Ties,
+};
+pub use ranking::MarginRanking;
 pub use weston_watkins::WestonWatkins;
 
 use crate::error::{Error, Result};
@@ -48,8 +52,14 @@ use crate::real::Real;
 use crate::tensor::Batch;
 
 /// Every loss's WGSL: one list for the pipeline cache, the shader tests and the documentation.
-pub const SHADERS: &[LossShader] =
-    &[binary::SHADER, embedding::SHADER, crammer_singer::SHADER, weston_watkins::SHADER, one_vs_all::SHADER];
+pub const SHADERS: &[LossShader] = &[
+    binary::SHADER,
+    embedding::SHADER,
+    ranking::SHADER,
+    crammer_singer::SHADER,
+    weston_watkins::SHADER,
+    one_vs_all::SHADER,
+];
 
 /// A loss's part of a kernel: its WGSL functions and the pattern that calls them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,7 +76,7 @@ pub struct LossShader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Pattern {
-    /// One score and one target a sample.
+    /// One score, or a pair of scores, and one target a sample.
     Elementwise,
     /// One row of class scores and one class index a sample.
     Rows,
@@ -116,6 +126,7 @@ impl Terms {
 
     /// The margin must be finite also where the computation is in f32.
     pub(crate) fn check(&self) -> Result<()> {
+        self.penalty.check()?;
         if (self.margin as f32).is_finite() {
             Ok(())
         } else {
@@ -147,6 +158,8 @@ pub trait ElementwiseLoss: Sync {
     const SHADER: LossShader;
     /// Whether a prediction, and so accuracy, means anything.
     const HAS_CORRECT: bool;
+    /// Whether a sample is a pair of scores, of which the loss sees the difference.
+    const PAIRS: bool = false;
     /// Margin, penalty and kink.
     fn terms(&self) -> Terms;
     /// What the targets may be.
@@ -177,6 +190,19 @@ pub trait RowsLoss: Copy + Sync + 'static {
     const RIVAL_SLOPE_ON_TRUE: f64;
     /// The margin violation of one column.
     fn violation<T: Real>(margin: T, score: T, true_score: T, is_true: bool) -> T;
+}
+
+/// phi(margin - t*s) for label t in {-1, +1} and a score s that predicts its sign.
+#[inline(always)]
+fn signed_hinge<T: Real, P: PenaltyShape>(rule: &Rule<T, P>, score: T, target: T) -> Point<T> {
+    let violation = rule.margin - target * score;
+    let (value, slope) = rule.penalise(violation);
+    Point {
+        value,
+        slope: -target * slope,
+        active: violation > T::ZERO,
+        correct: ((score > T::ZERO) == (target > T::ZERO)) & !score.is_nan(),
+    }
 }
 
 /// Implements [`Loss`] for an [`ElementwiseLoss`]: a blanket implementation would exclude every other pattern.

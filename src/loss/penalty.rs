@@ -1,21 +1,65 @@
 //! The penalty phi(v) of a margin violation v and its conventions: written once, composed with every loss.
 
+use crate::error::{Error, Result};
 use crate::real::Real;
 
-/// How a margin violation v is penalised; nothing is charged for v <= 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// How a margin violation v is penalised.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Penalty {
-    /// phi(v) = v: the hinge.
+    /// phi(v) = v for v > 0, else 0: the hinge.
     #[default]
     Linear,
-    /// phi(v) = v^2: the squared hinge.
+    /// phi(v) = v^2 for v > 0, else 0: the squared hinge.
     Squared,
+    /// scale * v^2/(2 gamma) for 0 < v < gamma, scale * (v - gamma/2) beyond, else 0: the hinge with its kink rounded
+    /// over a width of gamma. See [`Penalty::smooth`], [`Penalty::RENNIE`] and [`Penalty::MODIFIED_HUBER`].
+    Smooth {
+        /// The violation at which the square goes over into a line; positive, normal and finite in f32.
+        gamma: f64,
+        /// A positive factor, finite in f32.
+        scale: f64,
+    },
+    /// phi(v) = ln(1 + exp(v)), also for v <= 0: at margin 0 the soft margin (logistic) loss. Computed without
+    /// overflow for any v.
+    Softplus,
+}
+
+impl Penalty {
+    /// Rennie's smooth hinge (Rennie and Srebro, 2005): [`Penalty::smooth`] with gamma 1.
+    pub const RENNIE: Self = Self::Smooth { gamma: 1.0, scale: 1.0 };
+
+    /// The modified Huber loss (Zhang, 2004; scikit-learn's `modified_huber`): 4 times [`Penalty::smooth`] with gamma 2,
+    /// so that phi(v) = v^2 up to v = 2 and 4 (v - 1) beyond.
+    pub const MODIFIED_HUBER: Self = Self::Smooth { gamma: 2.0, scale: 4.0 };
+
+    /// v^2/(2 gamma) up to gamma, then v - gamma/2.
+    pub const fn smooth(gamma: f64) -> Self {
+        Self::Smooth { gamma, scale: 1.0 }
+    }
+
+    /// Checks the numbers of [`Penalty::Smooth`], also after rounding to f32.
+    pub(crate) fn check(self) -> Result<()> {
+        let Self::Smooth { gamma, scale } = self else { return Ok(()) };
+        let check = |option, x: f64| {
+            // Above the subnormal numbers, so that 1/(2 gamma) is finite.
+            if (x as f32) >= f32::MIN_POSITIVE && (x as f32).is_finite() {
+                return Ok(());
+            }
+            Err(Error::Option {
+                option,
+                expected: "a positive, normal and finite number in f32's range".into(),
+                got: x.to_string(),
+            })
+        };
+        check("gamma", gamma)?;
+        check("scale", scale)
+    }
 }
 
 /// The slope of the hinge at its kink, v = 0 exactly, where every value in [0, 1] is a subgradient.
 ///
-/// Peers differ: torch takes 0, JAX takes one half, burn and older torch take 1. The squared hinge has no kink.
+/// Peers differ: torch takes 0, JAX takes one half, burn and older torch take 1. Only [`Penalty::Linear`] has a kink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Kink {
     /// Slope 0: a margin met exactly is met.
@@ -50,12 +94,24 @@ pub enum Ties {
 
 /// A penalty as a type, so that the CPU's inner loops are compiled once for each instead of branching in them.
 pub trait PenaltyShape: Copy + Send + Sync {
-    /// phi(v) for v > 0.
-    fn value<T: Real>(self, v: T) -> T;
-    /// phi'(v) for v > 0.
-    fn slope<T: Real>(self, v: T) -> T;
-    /// phi'(0+): what the kink convention scales.
-    fn slope_at_zero<T: Real>(self) -> T;
+    /// phi'(0+): what the kink convention scales. 0 where phi has no kink.
+    const SLOPE_AT_ZERO: f64;
+    /// phi(v) and phi'(v), where `kink_slope` is phi'(0). A NaN violation gives NaN for both.
+    fn penalise<T: Real>(self, v: T, kink_slope: T) -> (T, T);
+}
+
+/// A penalty that charges nothing for v <= 0; `above` gives value and slope for v > 0.
+#[inline(always)]
+fn one_sided<T: Real>(v: T, kink_slope: T, above: impl FnOnce() -> (T, T)) -> (T, T) {
+    // Not `v > 0`: a NaN must reach the result.
+    if v < T::ZERO {
+        (T::ZERO, T::ZERO)
+    } else if v == T::ZERO {
+        (T::ZERO, kink_slope)
+    } else {
+        let (value, slope) = above();
+        (value, if v.is_nan() { v } else { slope })
+    }
 }
 
 /// [`Penalty::Linear`] as a type.
@@ -63,17 +119,10 @@ pub trait PenaltyShape: Copy + Send + Sync {
 pub struct LinearPenalty;
 
 impl PenaltyShape for LinearPenalty {
+    const SLOPE_AT_ZERO: f64 = 1.0;
     #[inline(always)]
-    fn value<T: Real>(self, v: T) -> T {
-        v
-    }
-    #[inline(always)]
-    fn slope<T: Real>(self, _: T) -> T {
-        T::ONE
-    }
-    #[inline(always)]
-    fn slope_at_zero<T: Real>(self) -> T {
-        T::ONE
+    fn penalise<T: Real>(self, v: T, kink_slope: T) -> (T, T) {
+        one_sided(v, kink_slope, || (v, T::ONE))
     }
 }
 
@@ -82,17 +131,54 @@ impl PenaltyShape for LinearPenalty {
 pub struct SquaredPenalty;
 
 impl PenaltyShape for SquaredPenalty {
+    const SLOPE_AT_ZERO: f64 = 0.0;
     #[inline(always)]
-    fn value<T: Real>(self, v: T) -> T {
-        v * v
+    fn penalise<T: Real>(self, v: T, kink_slope: T) -> (T, T) {
+        one_sided(v, kink_slope, || (v * v, v + v))
     }
+}
+
+/// [`Penalty::Smooth`] as a type.
+#[derive(Clone, Copy, Debug)]
+pub struct SmoothPenalty {
+    /// The width of the square part.
+    pub gamma: f64,
+    /// The factor.
+    pub scale: f64,
+}
+
+impl PenaltyShape for SmoothPenalty {
+    const SLOPE_AT_ZERO: f64 = 0.0;
     #[inline(always)]
-    fn slope<T: Real>(self, v: T) -> T {
-        v + v
+    fn penalise<T: Real>(self, v: T, kink_slope: T) -> (T, T) {
+        let (gamma, scale) = (T::from_f64(self.gamma), T::from_f64(self.scale));
+        let half = T::from_f64(0.5);
+        one_sided(v, kink_slope, || {
+            if v < gamma {
+                // In this order the square of a large v below a large gamma does not overflow.
+                (scale * (v * (v * (half / gamma))), scale * (v / gamma))
+            } else {
+                // Written so that a NaN goes through.
+                (scale * (v - half * gamma), scale)
+            }
+        })
     }
+}
+
+/// [`Penalty::Softplus`] as a type.
+#[derive(Clone, Copy, Debug)]
+pub struct SoftplusPenalty;
+
+impl PenaltyShape for SoftplusPenalty {
+    const SLOPE_AT_ZERO: f64 = 0.0;
     #[inline(always)]
-    fn slope_at_zero<T: Real>(self) -> T {
-        T::ZERO
+    fn penalise<T: Real>(self, v: T, _: T) -> (T, T) {
+        // exp of a negative number alone, which cannot overflow: ln(1 + e^v) = max(v, 0) + ln(1 + e^-|v|).
+        let positive = v > T::ZERO;
+        let decay = (if positive { -v } else { v }).exp();
+        let value = (if positive { v } else { T::ZERO }) + decay.ln_1p();
+        let slope = (if positive { T::ONE } else { decay }) / (T::ONE + decay);
+        (value, slope)
     }
 }
 
@@ -106,6 +192,14 @@ macro_rules! with_penalty {
             }
             $crate::loss::Penalty::Squared => {
                 let $shape = $crate::loss::penalty::SquaredPenalty;
+                $body
+            }
+            $crate::loss::Penalty::Smooth { gamma, scale } => {
+                let $shape = $crate::loss::penalty::SmoothPenalty { gamma, scale };
+                $body
+            }
+            $crate::loss::Penalty::Softplus => {
+                let $shape = $crate::loss::penalty::SoftplusPenalty;
                 $body
             }
         }
@@ -125,19 +219,12 @@ pub struct Rule<T, P> {
 impl<T: Real, P: PenaltyShape> Rule<T, P> {
     /// Rounds the margin to `T` and fixes the slope at the kink.
     pub fn new(margin: f64, kink: Kink, shape: P) -> Self {
-        Self { margin: T::from_f64(margin), kink_slope: T::from_f64(kink.slope()) * shape.slope_at_zero::<T>(), shape }
+        Self { margin: T::from_f64(margin), kink_slope: T::from_f64(kink.slope() * P::SLOPE_AT_ZERO), shape }
     }
 
     /// phi(v) and phi'(v). A NaN violation gives NaN for both.
     #[inline(always)]
     pub fn penalise(&self, v: T) -> (T, T) {
-        // Not `v > 0`: a NaN must reach the result.
-        if v < T::ZERO {
-            (T::ZERO, T::ZERO)
-        } else if v == T::ZERO {
-            (T::ZERO, self.kink_slope)
-        } else {
-            (self.shape.value(v), if v.is_nan() { v } else { self.shape.slope(v) })
-        }
+        self.shape.penalise(v, self.kink_slope)
     }
 }

@@ -8,6 +8,7 @@ pub mod binary;
 pub mod crammer_singer;
 pub mod embedding;
 pub mod one_vs_all;
+pub mod ranking;
 pub mod weston_watkins;
 
 use std::cmp::Ordering;
@@ -64,12 +65,17 @@ impl Default for Options {
 }
 
 impl Options {
-    /// phi(v): max(0, v) or max(0, v)^2.
+    /// phi(v): 0 for v <= 0 (but for softplus), else v, v^2, or the smoothed hinge.
     fn phi(&self, v: f64) -> f64 {
         let hinge = if v > 0.0 { v } else { 0.0 };
         match self.penalty {
             Penalty::Linear => hinge,
             Penalty::Squared => hinge.powi(2),
+            Penalty::Smooth { gamma, scale } if v < gamma => scale * hinge.powi(2) / (2.0 * gamma),
+            Penalty::Smooth { gamma, scale } => scale * (v - gamma / 2.0),
+            // ln(1 + e^v), where e^v would overflow v itself to the last digit.
+            Penalty::Softplus if v > 700.0 => v,
+            Penalty::Softplus => v.exp().ln_1p(),
         }
     }
 
@@ -77,6 +83,8 @@ impl Options {
     fn phi_slope(&self, v: f64) -> f64 {
         match self.penalty {
             Penalty::Squared => 2.0 * v.max(0.0),
+            Penalty::Smooth { gamma, scale } => scale * (v.max(0.0) / gamma).min(1.0),
+            Penalty::Softplus => 1.0 / (1.0 + (-v).exp()),
             Penalty::Linear if v > 0.0 => 1.0,
             Penalty::Linear if v < 0.0 => 0.0,
             Penalty::Linear => match self.kink {

@@ -3,7 +3,8 @@
 use maxmargin::reference::{self, Options, Sample};
 use maxmargin::{
     Batch, BinaryHinge, CrammerSinger, Device, EmbeddingHinge, Error, Evaluation, Floats, Kink, LabelEncoding,
-    MulticlassHinge, OneVsAll, OverClasses, Penalty, Precision, Reduction, Request, Ties, WestonWatkins,
+    MarginRanking, MulticlassHinge, OneVsAll, OverClasses, Penalty, Precision, Reduction, Request, Targets, Ties,
+    WestonWatkins,
 };
 
 /// A small generator, so that every run sees the same cases.
@@ -68,15 +69,23 @@ impl Values {
 pub(crate) enum Kind {
     Binary(LabelEncoding),
     Embedding,
+    Ranking,
     CrammerSinger,
     WestonWatkins,
     OneVsAll,
+}
+
+impl Kind {
+    pub(crate) fn is_rows(self) -> bool {
+        matches!(self, Kind::CrammerSinger | Kind::WestonWatkins | Kind::OneVsAll)
+    }
 }
 
 pub(crate) const KINDS: &[Kind] = &[
     Kind::Binary(LabelEncoding::PlusMinusOne),
     Kind::Binary(LabelEncoding::ZeroOne),
     Kind::Embedding,
+    Kind::Ranking,
     Kind::CrammerSinger,
     Kind::WestonWatkins,
     Kind::OneVsAll,
@@ -90,6 +99,8 @@ pub(crate) struct Case {
     pub(crate) reduction: Reduction,
     pub(crate) columns: usize,
     pub(crate) scores: Vec<f32>,
+    /// The second score of each pair (ranking).
+    pub(crate) second: Vec<f32>,
     /// Labels, class indices or embedding targets.
     pub(crate) targets: Vec<f32>,
     pub(crate) sample_weights: Option<Vec<f32>>,
@@ -102,7 +113,7 @@ pub(crate) struct Case {
 
 impl Case {
     pub(crate) fn is_rows(&self) -> bool {
-        matches!(self.kind, Kind::CrammerSinger | Kind::WestonWatkins | Kind::OneVsAll)
+        self.kind.is_rows()
     }
 
     pub(crate) fn random(kind: Kind, samples: usize, columns: usize, values: Values, seed: u64) -> Self {
@@ -111,7 +122,16 @@ impl Case {
         let dyadic = values == Values::Dyadic;
         let options = Options {
             margin: if dyadic { r.pick(&[1.0, 0.5, 2.0, 0.0]) } else { r.pick(&[1.0, 0.3, 2.5, 0.0]) },
-            penalty: r.pick(&[Penalty::Linear, Penalty::Squared]),
+            penalty: r.pick(&[
+                Penalty::Linear,
+                Penalty::Squared,
+                Penalty::Linear,
+                Penalty::Squared,
+                Penalty::RENNIE,
+                Penalty::MODIFIED_HUBER,
+                Penalty::smooth(if dyadic { 0.5 } else { 0.3 }),
+                Penalty::Softplus,
+            ]),
             kink: r.pick(&[Kink::Zero, Kink::Half, Kink::Active]),
             ties: r.pick(&[Ties::First, Ties::Split]),
             over_classes: match kind {
@@ -125,6 +145,7 @@ impl Case {
             reduction: r.pick(&[Reduction::Mean, Reduction::Sum, Reduction::None]),
             columns: 1,
             scores: vec![],
+            second: vec![],
             targets: vec![],
             sample_weights: None,
             class_weights: None,
@@ -137,6 +158,9 @@ impl Case {
         }
         let columns = case.columns;
         case.scores = (0..samples * columns).map(|_| values.draw(r)).collect();
+        if kind == Kind::Ranking {
+            case.second = (0..samples).map(|_| values.draw(r)).collect();
+        }
         let weight = |r: &mut Random| {
             let fraction = r.unit() as f32;
             if dyadic { r.below(4) as f32 / 2.0 } else { r.pick(&[0.0, fraction, 1.5]) }
@@ -152,7 +176,7 @@ impl Case {
         }
         case.targets = (0..samples)
             .map(|_| match kind {
-                Kind::Binary(LabelEncoding::PlusMinusOne) => r.pick(&[-1.0, 1.0]),
+                Kind::Binary(LabelEncoding::PlusMinusOne) | Kind::Ranking => r.pick(&[-1.0, 1.0]),
                 Kind::Binary(LabelEncoding::ZeroOne) => r.pick(&[0.0, 1.0]),
                 Kind::Embedding => r.pick(&[-1.0, 1.0, 0.0, 0.25]),
                 _ if case.ignore_index.is_some() && r.below(4) == 0 => case.ignore_index.unwrap_or(0) as f32,
@@ -167,17 +191,34 @@ impl Case {
     }
 
     pub(crate) fn evaluate(&self, device: &Device, request: &Request) -> Result<Evaluation, Error> {
-        let double: Vec<f64> = self.scores.iter().map(|&s| s.into()).collect();
-        let scores = if self.double { Floats::from(&double) } else { Floats::from(&self.scores) };
-        let mut batch = if self.is_rows() {
-            Batch::rows(scores, self.columns, &self.targets)
-        } else {
-            Batch::new(scores, &self.targets)
-        };
-        if let Some(weights) = &self.sample_weights {
-            batch = batch.sample_weights(weights);
+        if !self.double {
+            let batch = self.batch(&self.scores, &self.second, &self.targets, self.sample_weights.as_ref());
+            return self.evaluate_batch(device, &batch, request);
         }
+        self.evaluate_f64(device, &doubles(&self.scores), request)
+    }
+
+    /// As [`Case::evaluate`], in f64, with other scores.
+    pub(crate) fn evaluate_f64(&self, device: &Device, scores: &[f64], request: &Request) -> Result<Evaluation, Error> {
+        let second = doubles(&self.second);
+        let batch = self.batch(scores, &second, &self.targets, self.sample_weights.as_ref());
         self.evaluate_batch(device, &batch, request)
+    }
+
+    /// The batch of this case's shape over these inputs.
+    pub(crate) fn batch<'a, F: Into<Floats<'a>>>(
+        &self,
+        scores: F,
+        second: impl Into<Floats<'a>>,
+        targets: impl Into<Targets<'a>>,
+        weights: Option<impl Into<Floats<'a>>>,
+    ) -> Batch<'a> {
+        let batch = match self.kind {
+            Kind::Ranking => Batch::pairs(scores, second, targets),
+            _ if self.is_rows() => Batch::rows(scores, self.columns, targets),
+            _ => Batch::new(scores, targets),
+        };
+        weights.map_or(batch, |weights| batch.sample_weights(weights))
     }
 
     pub(crate) fn evaluate_batch(
@@ -193,6 +234,10 @@ impl Case {
                 device.evaluate(&loss, batch, request)
             }
             Kind::Embedding => device.evaluate(&EmbeddingHinge::new().margin(o.margin).kink(o.kink), batch, request),
+            Kind::Ranking => {
+                let loss = MarginRanking::new().margin(o.margin).penalty(o.penalty).kink(o.kink);
+                device.evaluate(&loss, batch, request)
+            }
             Kind::CrammerSinger => device.evaluate(&self.multiclass(CrammerSinger), batch, request),
             Kind::WestonWatkins => device.evaluate(&self.multiclass(WestonWatkins), batch, request),
             Kind::OneVsAll => device.evaluate(&self.multiclass(OneVsAll), batch, request),
@@ -243,6 +288,7 @@ impl Case {
                 Kind::Binary(LabelEncoding::PlusMinusOne) => reference::binary::sample(row[0], t, &options),
                 Kind::Binary(LabelEncoding::ZeroOne) => reference::binary::sample(row[0], 2.0 * t - 1.0, &options),
                 Kind::Embedding => reference::embedding::sample(row[0], t, &options),
+                Kind::Ranking => of_first(reference::ranking::sample(row[0], self.second[n].into(), t, &options)),
                 Kind::CrammerSinger => reference::crammer_singer::sample(&row, target as usize, &options),
                 Kind::WestonWatkins => reference::weston_watkins::sample(&row, target as usize, &options),
                 Kind::OneVsAll => reference::one_vs_all::sample(&row, target as usize, &options),
@@ -269,8 +315,14 @@ impl Case {
             e.active += u64::from(active);
             e.correct += u64::from(correct);
             // What is added before anything cancels: the scale of every rounding.
-            let phi =
-                |v: f64| if options.penalty == Penalty::Squared && self.kind != Kind::Embedding { v * v } else { v };
+            let phi = |v: f64| match options.penalty {
+                _ if self.kind == Kind::Embedding => v,
+                Penalty::Squared => v * v,
+                Penalty::Smooth { gamma, scale } => scale * v.min(v * v / gamma),
+                // ln 2 at v = 0.
+                Penalty::Softplus => v + 1.0,
+                _ => v,
+            };
             // An infinite score either decides the result alone or has no part in it.
             let row: Vec<f64> = row.iter().map(|&s| if s.is_finite() { s } else { 0.0 }).collect();
             let reach: f64 = match self.kind {
@@ -279,6 +331,8 @@ impl Case {
                 }
                 Kind::OneVsAll => row.iter().map(|s| phi(options.margin + s.abs())).sum(),
                 Kind::CrammerSinger => phi(options.margin + 2.0 * row.iter().fold(0.0, |m: f64, s| m.max(s.abs()))),
+                Kind::Ranking if !self.second[n].is_finite() => phi(options.margin + row[0].abs()),
+                Kind::Ranking => phi(options.margin + row[0].abs() + f64::from(self.second[n].abs())),
                 _ => phi(options.margin + row[0].abs()),
             };
             e.loss_bounds.push(weight * reach / over);
@@ -296,6 +350,16 @@ impl Case {
         }
         e
     }
+}
+
+fn doubles(x: &[f32]) -> Vec<f64> {
+    x.iter().map(|&x| x.into()).collect()
+}
+
+/// The part of a pair's gradient that an evaluation returns; the other is its negative.
+fn of_first(sample: Sample) -> Sample {
+    assert!(sample.gradient[0].is_nan() || sample.gradient[1] == -sample.gradient[0]);
+    Sample { gradient: sample.gradient[..1].to_vec(), ..sample }
 }
 
 /// Beyond f32 is infinite where the computation is in f32.
@@ -341,6 +405,7 @@ pub(crate) fn compare(what: &str, got: &[f64], expected: &[f64], bound: impl Fn(
 /// Holds an evaluation against the reference. Exact for dyadic inputs, within DESIGN's bounds for the rest.
 pub(crate) fn check(case: &Case, got: &Evaluation) -> Result<(), String> {
     let e = case.expect();
+    let linear_only = case.kind == Kind::Embedding;
     // Half a unit in the last place of 1, the smallest normal number, and what the value may be off by.
     let (precision, epsilon, tiny, value_bound) = match case.double {
         false => (Precision::F32, f64::from(f32::EPSILON) / 2.0, f64::from(f32::MIN_POSITIVE), 1e-6),
@@ -349,7 +414,7 @@ pub(crate) fn check(case: &Case, got: &Evaluation) -> Result<(), String> {
     if got.precision != precision {
         return Err(format!("precision {:?}, expected {precision:?}", got.precision));
     }
-    let exact = case.values == Values::Dyadic;
+    let exact = case.values == Values::Dyadic && (case.options.penalty != Penalty::Softplus || linear_only);
     let counters = |name: &str, got: u64, expected: u64| {
         if got == expected { Ok(()) } else { Err(format!("{name} = {got}, expected {expected}")) }
     };
@@ -376,6 +441,8 @@ pub(crate) fn check(case: &Case, got: &Evaluation) -> Result<(), String> {
     // Margin, penalty and two weights round once each on what is added; a row's sum rounds in a chain of 16 + 16 and a
     // tree of 8.
     let roundings = if case.is_rows() { 48.0 } else { 6.0 };
+    // In f64 the reference, which adds a row's columns one after the other, is no more exact than what it judges.
+    let roundings = if case.double { roundings + case.columns as f64 } else { roundings };
     // Multiples of 1/512 (two weights in halves, a square of eighths) below 2^15 fit in 24 bits.
     let fits = |i: usize| exact && e.loss_bounds[i] < 32768.0;
     let bound = |i: usize| if fits(i) { 0.0 } else { roundings * epsilon * e.loss_bounds[i] + tiny };
@@ -386,14 +453,20 @@ pub(crate) fn check(case: &Case, got: &Evaluation) -> Result<(), String> {
     let row_reach = |i: usize| {
         let row = &e.gradient[i / columns * columns..][..columns];
         let largest = row.iter().fold(0.0, |m: f64, g| if g.is_finite() { m.max(g.abs()) } else { m });
-        // A squared slope inherits the violation's rounding, which is relative to the scores.
-        let squared = case.options.penalty == Penalty::Squared && case.kind != Kind::Embedding;
+        // A slope that is not constant inherits the violation's rounding, which is relative to the scores.
+        let curvature = match case.options.penalty {
+            _ if linear_only => 0.0,
+            Penalty::Squared | Penalty::Softplus => 1.0,
+            Penalty::Smooth { gamma, scale } => scale / gamma,
+            _ => 0.0,
+        };
         let n = i / columns;
         let weight = case.sample_weights.as_ref().map_or(1.0, |w| f64::from(w[n]))
             * case.class_weights.as_ref().map_or(1.0, |w| w.iter().copied().fold(0.0, f64::max));
         let scores = &case.scores[n * columns..][..columns];
-        let reach = scores.iter().fold(0.0, |m: f64, s| if s.is_finite() { m.max(f64::from(s.abs())) } else { m });
-        largest + if squared { columns as f64 * weight / e.divisor * (case.options.margin + 2.0 * reach) } else { 0.0 }
+        let scores = scores.iter().chain(case.second.get(n));
+        let reach = scores.fold(0.0, |m: f64, s| if s.is_finite() { m.max(f64::from(s.abs())) } else { m });
+        largest + columns as f64 * weight / e.divisor * curvature * (case.options.margin + 2.0 * reach)
     };
     let sums_exact = exact && case.reduction != Reduction::Mean && case.options.ties == Ties::First;
     compare("gradient", &gradient, &e.gradient, |i| if sums_exact { 0.0 } else { 16.0 * epsilon * row_reach(i) + tiny })
