@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -41,19 +42,39 @@ pub(crate) enum Family {
     #[command(allow_negative_numbers = true)]
     Binary {
         #[command(flatten)]
+        scores: Scores,
+        #[command(flatten)]
         inputs: Inputs,
         /// How the labels are encoded; auto lets the first label other than 1 decide.
         #[arg(long, value_enum, default_value = "auto")]
         labels: Labels,
-        /// The penalty of a margin violation.
-        #[arg(long, value_enum, default_value = "linear")]
-        penalty: PenaltyName,
+        #[command(flatten)]
+        penalty: PenaltyArgument,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Margin ranking (torch's MarginRankingLoss): phi(margin - t*(x1 - x2)), t = 1 where x1 ought to be higher, else -1.
+    #[command(allow_negative_numbers = true)]
+    Ranking {
+        /// File with the first scores, one a pair: f16, bf16, f32 or f64. The gradient is with respect to these; for
+        /// the second scores it is the negative.
+        #[arg(long)]
+        first: PathBuf,
+        /// File with the second scores.
+        #[arg(long)]
+        second: PathBuf,
+        #[command(flatten)]
+        inputs: Inputs,
+        #[command(flatten)]
+        penalty: PenaltyArgument,
         #[command(flatten)]
         common: Common,
     },
     /// Embedding hinge (torch's HingeEmbeddingLoss): x for t = 1, max(0, margin - x) for t = -1. Not a classifier's hinge.
     #[command(allow_negative_numbers = true)]
     Embedding {
+        #[command(flatten)]
+        scores: Scores,
         #[command(flatten)]
         inputs: Inputs,
         #[command(flatten)]
@@ -63,13 +84,14 @@ pub(crate) enum Family {
     #[command(allow_negative_numbers = true)]
     Multiclass {
         #[command(flatten)]
+        scores: Scores,
+        #[command(flatten)]
         inputs: Inputs,
         /// crammer-singer charges the best rival, weston-watkins every rival, one-vs-all every class by itself.
         #[arg(long, value_enum, default_value = "crammer-singer")]
         method: Method,
-        /// The penalty of a margin violation.
-        #[arg(long, value_enum, default_value = "linear")]
-        penalty: PenaltyName,
+        #[command(flatten)]
+        penalty: PenaltyArgument,
         /// Divide a row's sum over classes by C (mean) or not (sum).
         #[arg(long, value_enum, default_value = "sum")]
         over_classes: Over,
@@ -88,19 +110,32 @@ pub(crate) enum Family {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Inputs {
+pub(crate) struct Scores {
     /// File with the scores: f16, bf16, f32 or f64.
     #[arg(long)]
     pub(crate) scores: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PenaltyArgument {
+    /// The penalty of a margin violation v: linear (v), squared (v^2), smooth:G (v^2/(2G) up to G, then v - G/2), rennie
+    /// (smooth:1), modified-huber (4 times smooth:2), perceptron (linear at margin 0), soft-margin (ln(1 + e^v), by
+    /// default at margin 0).
+    #[arg(long, default_value = "linear")]
+    pub(crate) penalty: PenaltyName,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inputs {
     /// File with the targets: integers, bools, or floats.
     #[arg(long)]
     pub(crate) targets: PathBuf,
     /// File with one weight a sample.
     #[arg(long)]
     pub(crate) sample_weights: Option<PathBuf>,
-    /// The margin that a score must clear.
-    #[arg(long, default_value_t = 1.0)]
-    pub(crate) margin: f64,
+    /// The margin that a score must clear: 1 by default; 0 for ranking, perceptron and soft-margin.
+    #[arg(long)]
+    pub(crate) margin: Option<f64>,
 }
 
 #[derive(Debug, Args)]
@@ -146,10 +181,62 @@ macro_rules! choices {
 }
 choices! {
     Labels { PlusMinusOne, ZeroOne, Auto }
-    PenaltyName { Linear, Squared }
     Method { CrammerSinger, WestonWatkins, OneVsAll }
     Over { Sum, Mean }
     ReductionName { Mean, Sum, None }
     KinkName { Zero, Half, Active }
     TiesName { First, Split }
+}
+
+/// `--penalty`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum PenaltyName {
+    Linear,
+    Squared,
+    Smooth(f64),
+    Rennie,
+    ModifiedHuber,
+    Perceptron,
+    SoftMargin,
+}
+
+const PENALTIES: &[(&str, PenaltyName)] = &[
+    ("linear", PenaltyName::Linear),
+    ("squared", PenaltyName::Squared),
+    ("rennie", PenaltyName::Rennie),
+    ("modified-huber", PenaltyName::ModifiedHuber),
+    ("perceptron", PenaltyName::Perceptron),
+    ("soft-margin", PenaltyName::SoftMargin),
+];
+
+impl FromStr for PenaltyName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(gamma) = text.strip_prefix("smooth:") {
+            return match gamma.parse() {
+                Ok(gamma) if gamma > 0.0 => Ok(Self::Smooth(gamma)),
+                _ => Err(format!("smooth:G needs a positive number G, got {gamma:?}")),
+            };
+        }
+        PENALTIES.iter().find(|(name, _)| *name == text).map(|&(_, penalty)| penalty).ok_or_else(|| {
+            let names: Vec<_> = PENALTIES.iter().map(|(name, _)| *name).collect();
+            format!("expected smooth:G or one of {}", names.join(", "))
+        })
+    }
+}
+
+impl PenaltyName {
+    /// The penalty as it is written on the command line.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::Smooth(gamma) => format!("smooth:{gamma}"),
+            _ => PENALTIES.iter().find(|(_, penalty)| *penalty == self).map_or("", |(name, _)| name).into(),
+        }
+    }
+
+    /// The margin where none is given.
+    pub(crate) fn default_margin(self) -> f64 {
+        if matches!(self, Self::Perceptron | Self::SoftMargin) { 0.0 } else { 1.0 }
+    }
 }

@@ -6,19 +6,37 @@ mod eval;
 mod failure;
 mod file;
 mod report;
+mod task;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 fn main() -> ExitCode {
-    let arguments = arguments::Arguments::parse();
-    let outcome = match &arguments.command {
-        arguments::Command::Devices(options) => devices::run(options),
-        arguments::Command::Eval(options) => eval::run(options),
-    };
-    match outcome {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
+    }
+}
+
+fn run() -> failure::Outcome<()> {
+    let arguments = match arguments::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+            _ => {
+                // The first paragraph says what is wrong; usage and tips come after it.
+                let text = error.to_string();
+                let what = text.split("\n\n").next().unwrap_or_default();
+                return Err(failure::Failure::usage(what.trim_start_matches("error: ")));
+            }
+        },
+    };
+    match &arguments.command {
+        arguments::Command::Devices(options) => devices::run(options),
+        arguments::Command::Eval(options) => eval::run(options),
     }
 }

@@ -28,7 +28,11 @@ fn usage() {
     wrong(&BINARY.replace("s.npy", "s.csv"), &["s.csv:COLUMN"]);
     wrong(&BINARY.replace("s.npy", "s.safetensors"), &["s.safetensors:TENSOR"]);
     wrong(&format!("{BINARY} --margin inf"), &["margin", "inf"]);
-    for arguments in ["eval", "eval binary", "eval cubic", "frobnicate", &format!("{BINARY} --penalty cubic")] {
+    wrong(&format!("{BINARY} --penalty perceptron --margin 1"), &["perceptron", "margin 0", "1"]);
+    wrong(&format!("{BINARY} --penalty smooth:1e-60"), &["gamma", "positive"]);
+    wrong(&format!("{BINARY} --penalty cubic"), &["cubic", "soft-margin"]);
+    wrong(&format!("{BINARY} --penalty smooth:0"), &["smooth:G", "positive"]);
+    for arguments in ["eval", "eval binary", "eval cubic", "frobnicate"] {
         assert_eq!(folder.run(arguments).status.code(), Some(2), "{arguments}");
     }
     assert_eq!(folder.run("--help").status.code(), Some(0));

@@ -196,3 +196,45 @@ fn what_is_printed() {
     let devices: serde_json::Value = serde_json::from_str(&text("devices --json")).unwrap();
     assert!(devices["adapters"].is_array());
 }
+
+#[test]
+fn every_penalty_by_its_name() {
+    let folder = Folder::new();
+    folder.f32("s.npy", "(4,)", &[0.5, -3.0, 2.0, 0.25]);
+    folder.i64("t.npy", &[1, 1, 1, -1]);
+    // v = 1 - t*s is 0.5, 4, -1, 1.25.
+    let soft = |z: f64| (-z).exp().ln_1p();
+    for (penalty, margin, sum) in [
+        ("linear", 1.0, 0.5 + 4.0 + 1.25),
+        ("squared", 1.0, 0.25 + 16.0 + 1.5625),
+        ("smooth:0.5", 1.0, 0.25 + 3.75 + 1.0),
+        ("rennie", 1.0, 0.125 + 3.5 + 0.75),
+        ("modified-huber", 1.0, 0.25 + 12.0 + 1.5625),
+        ("perceptron", 0.0, 3.0 + 0.25),
+        ("soft-margin", 0.0, soft(0.5) + soft(-3.0) + soft(2.0) + soft(-0.25)),
+    ] {
+        let got =
+            folder.json(&format!("eval binary --scores s.npy --targets t.npy --reduction sum --penalty {penalty}"));
+        close(&got["value"], sum, 1e-6);
+        assert_eq!(got["options"]["penalty"], penalty);
+        assert_eq!(got["options"]["margin"], margin);
+    }
+}
+
+#[test]
+fn ranking_compares_two_files() {
+    let folder = Folder::new();
+    folder.f32("a.npy", "(3,)", &[2.0, 0.5, 1.0]);
+    folder.npy("b.npy", "<f8", "(3,)", &[1.0f64, 1.0, 3.0].iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
+    folder.i64("t.npy", &[1, 1, -1]);
+    let got = folder.json("eval ranking --first a.npy --second b.npy --targets t.npy --grad-out g.npy");
+    close(&got["value"], 0.5 / 3.0, 1e-12);
+    assert_eq!(got["loss"], "ranking");
+    assert_eq!(got["options"]["margin"], 0.0);
+    assert_eq!(got["precision"], "f64");
+    close(&got["accuracy"], 2.0 / 3.0, 1e-12);
+    let (_, gradient) = read_npy(&folder.path("g.npy"));
+    assert_eq!(gradient, [0.0, -1.0 / 3.0, 0.0]);
+    let margin = folder.json("eval ranking --first a.npy --second b.npy --targets t.npy --margin 2 --reduction sum");
+    close(&margin["value"], 1.0 + 2.5, 1e-12);
+}

@@ -1,0 +1,85 @@
+//! Margin ranking: phi(margin - t*(x1 - x2)), which of two scores ought to be higher.
+
+use super::penalty::{Kink, Penalty, PenaltyShape, Rule};
+use super::{
+    ElementwiseLoss, LabelEncoding, LossShader, Pattern, Point, TargetRule, Terms, evaluate_elementwise, signed_hinge,
+};
+use crate::real::Real;
+
+pub(super) const SHADER: LossShader = LossShader {
+    name: "ranking",
+    pattern: Pattern::Elementwise,
+    source: include_str!("../../shaders/loss/ranking.wgsl"),
+};
+
+/// Margin ranking loss of pairs of scores: phi(margin - t*(x1 - x2)), where t = +1 says that x1 ought to be higher and
+/// t = -1 that x2 ought to be.
+///
+/// With the default margin 0 and the linear penalty it is torch's MarginRankingLoss. The gradient is that with respect
+/// to the first scores; with respect to the second ones it is the negative of it. A pair counts as correct where the
+/// score that ought to be higher is (a tie predicts t = -1).
+///
+/// ```
+/// use maxmargin::{Batch, Device, MarginRanking, Request};
+/// let batch = Batch::pairs(&[2.0f32, 0.5], &[1.0f32, 1.0], &[1i8, 1]);
+/// let evaluation = Device::cpu().evaluate(&MarginRanking::new(), &batch, &Request::new().gradient())?;
+/// assert_eq!(evaluation.value, Some(0.25));
+/// assert_eq!(evaluation.gradient.unwrap().to_f64()?, [0.0, -0.5]);
+/// # Ok::<(), maxmargin::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct MarginRanking {
+    terms: Terms,
+}
+
+impl Default for MarginRanking {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MarginRanking {
+    /// Margin 0, linear penalty, kink 0.
+    pub fn new() -> Self {
+        Self { terms: Terms { margin: 0.0, ..Terms::new() } }
+    }
+
+    /// By how much the score that ought to be higher must be.
+    pub fn margin(mut self, margin: f64) -> Self {
+        self.terms.margin = margin;
+        self
+    }
+
+    /// The penalty of a violation.
+    pub fn penalty(mut self, penalty: Penalty) -> Self {
+        self.terms.penalty = penalty;
+        self
+    }
+
+    /// The slope where the margin is met exactly.
+    pub fn kink(mut self, kink: Kink) -> Self {
+        self.terms.kink = kink;
+        self
+    }
+}
+
+impl ElementwiseLoss for MarginRanking {
+    const SHADER: LossShader = SHADER;
+    const HAS_CORRECT: bool = true;
+    const PAIRS: bool = true;
+
+    fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    fn target_rule(&self) -> TargetRule {
+        TargetRule::Labels(LabelEncoding::PlusMinusOne)
+    }
+
+    #[inline(always)]
+    fn value_and_slope<T: Real, P: PenaltyShape>(rule: &Rule<T, P>, difference: T, target: T) -> Point<T> {
+        signed_hinge(rule, difference, target)
+    }
+}
+
+evaluate_elementwise!(MarginRanking);
