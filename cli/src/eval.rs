@@ -9,6 +9,7 @@ use crate::arguments::{Common, EvalArguments, Family};
 use crate::failure::{Failure, Outcome};
 use crate::file::{self, Array, Data, PendingOutput};
 use crate::report::{Report, print};
+use crate::task::Setup;
 
 pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let started = Instant::now();
@@ -24,7 +25,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
 
     let computing = Instant::now();
     let explain = |error| loaded.explain(error);
-    let (loss, options) =
+    let Setup { loss, options } =
         family.loss(loaded.targets.data.targets(), loaded.class_weights.as_deref()).map_err(explain)?;
     let evaluation = loss.evaluate(&device, &loaded.batch()?, &family.request()).map_err(explain)?;
     let compute_seconds = (computing.elapsed() - evaluation.upload_time).as_secs_f64();

@@ -23,6 +23,12 @@ impl<L: Loss> ErasedLoss for L {
     }
 }
 
+/// A loss with its options as the report words them.
+pub(crate) struct Setup {
+    pub(crate) loss: Box<dyn ErasedLoss>,
+    pub(crate) options: Map<String, Value>,
+}
+
 impl Family {
     /// The family as it is written on the command line.
     pub(crate) fn name(&self) -> &'static str {
@@ -140,15 +146,11 @@ impl Family {
         request
     }
 
-    /// The loss, and its options as the report words them. Labels of unknown encoding are looked at.
+    /// The loss with its options. Labels of unknown encoding are looked at.
     ///
     /// # Errors
     /// [`Error::Value`] for a label that no encoding has.
-    pub(crate) fn loss(
-        &self,
-        targets: Targets<'_>,
-        class_weights: Option<&[f64]>,
-    ) -> Result<(Box<dyn ErasedLoss>, Map<String, Value>), Error> {
+    pub(crate) fn loss(&self, targets: Targets<'_>, class_weights: Option<&[f64]>) -> Result<Setup, Error> {
         let common = self.common();
         let (margin, penalty, kink) = (self.margin(), penalty_of(self.penalty()), kink_of(common.kink));
         let mut options = Map::new();
@@ -194,7 +196,7 @@ impl Family {
                 }
             }
         };
-        Ok((loss, options))
+        Ok(Setup { loss, options })
     }
 }
 
