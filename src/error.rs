@@ -70,6 +70,14 @@ pub enum Error {
         /// What is allowed there.
         expected: String,
     },
+    /// An update of a streaming metric failed.
+    #[error("update {update}: {source}")]
+    Update {
+        /// The update, counted from 0 since the last reset.
+        update: u64,
+        /// What was wrong with it.
+        source: Box<Error>,
+    },
     /// The mean of no samples: the input is empty, or every row is ignored.
     #[error(
         "mean over no samples: expected at least one sample that is not ignored, got {got} samples, all ignored or none at all; reduction sum is defined (0)"
@@ -168,6 +176,7 @@ impl Error {
     /// True where the caller's data or options are at fault; false where a device is.
     pub fn is_input(&self) -> bool {
         self.input().is_some()
+            || matches!(self, Error::Update { source, .. } if source.is_input())
             || matches!(self, Error::EmptyMean { .. } | Error::ZeroWeight { .. } | Error::Option { .. })
     }
 
@@ -179,6 +188,7 @@ impl Error {
             | Error::Value { input, .. }
             | Error::WrongDevice { input, .. }
             | Error::ElementType { input, .. } => Some(*input),
+            Error::Update { source, .. } => source.input(),
             _ => None,
         }
     }

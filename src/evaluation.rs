@@ -1,10 +1,13 @@
 //! What is asked for and what comes back: the same for every loss on every device.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
+use crate::exact;
 use crate::gpu::DeviceTensor;
 
 /// How the per-sample losses become one number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Reduction {
     /// The sum divided by the number of kept samples, or by the sum of the sample weights where they are given.
@@ -64,7 +67,7 @@ impl Request {
 }
 
 /// The precision that the per-sample arithmetic ran in. Sums are finished in f64 either way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Precision {
     /// Single precision.
     F32,
@@ -146,14 +149,31 @@ impl Evaluation {
     }
 }
 
+impl Evaluation {
+    /// The sums of an evaluation by [`Reduction::Sum`].
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            sum: self.value.unwrap_or(0.0),
+            weight_sum: self.weight_sum,
+            count: self.count,
+            active: self.active,
+            correct: self.correct.unwrap_or(0),
+            per_class: self.per_class.clone().unwrap_or_default(),
+        }
+    }
+}
+
 /// The sums of one pass over the samples, on their way to an [`Evaluation`]. Parts are merged in a fixed order.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Totals {
+    #[serde(with = "exact::number")]
     pub(crate) sum: f64,
+    #[serde(with = "exact::number")]
     pub(crate) weight_sum: f64,
     pub(crate) count: u64,
     pub(crate) active: u64,
     pub(crate) correct: u64,
+    #[serde(with = "exact::numbers")]
     pub(crate) per_class: Vec<f64>,
 }
 

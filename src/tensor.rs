@@ -3,6 +3,8 @@
 //! Host data is borrowed, never copied into a type of ours; device data is a [`DeviceTensor`]. Two inputs match by
 //! equal element count, so (N, 1) scores and (N) targets do; nothing is ever broadcast.
 
+use std::ops::Range;
+
 use crate::error::{Error, Input, Result};
 use crate::gpu::DeviceTensor;
 
@@ -19,6 +21,15 @@ pub enum Floats<'a> {
 }
 
 impl<'a> Floats<'a> {
+    /// A range of host elements.
+    fn slice(self, range: Range<usize>) -> Option<Self> {
+        match self {
+            Floats::F32(x) => x.get(range).map(Floats::F32),
+            Floats::F64(x) => x.get(range).map(Floats::F64),
+            Floats::Device(_) => None,
+        }
+    }
+
     /// The elements, where they are f32 on the host.
     pub(crate) fn as_f32(self) -> Option<&'a [f32]> {
         if let Floats::F32(x) = self { Some(x) } else { None }
@@ -86,7 +97,12 @@ macro_rules! with_targets {
 }
 pub(crate) use with_targets;
 
-impl Targets<'_> {
+impl<'a> Targets<'a> {
+    /// A range of host elements.
+    fn slice(self, range: Range<usize>) -> Option<Self> {
+        with_targets!(self, x => x.get(range).map(Targets::from), _tensor => None)
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         with_targets!(self, x => x.len(), tensor => tensor.len())
@@ -175,6 +191,35 @@ impl<'a> Batch<'a> {
     /// True where there is no score.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Number of samples: rows, or scores where there are no rows.
+    pub fn samples(&self) -> usize {
+        self.len() / self.columns.unwrap_or(1).max(1)
+    }
+
+    /// The samples of a range, borrowed from the same memory; `None` where an input is on a GPU or too short.
+    ///
+    /// ```
+    /// use maxmargin::Batch;
+    /// let scores = [0.25f32, 0.20, 0.55, 0.55, 0.05, 0.40];
+    /// let labels = [0i64, 1];
+    /// assert_eq!(Batch::rows(&scores, 3, &labels).slice(1..2).unwrap().len(), 3);
+    /// ```
+    pub fn slice(&self, samples: Range<usize>) -> Option<Batch<'a>> {
+        let columns = self.columns.unwrap_or(1);
+        let scores = samples.start.checked_mul(columns)?..samples.end.checked_mul(columns)?;
+        let part = |x: Option<Floats<'a>>| match x {
+            Some(x) => x.slice(samples.clone()).map(Some),
+            None => Some(None),
+        };
+        Some(Batch {
+            scores: self.scores.slice(scores)?,
+            second_scores: part(self.second_scores)?,
+            columns: self.columns,
+            targets: self.targets.slice(samples.clone())?,
+            sample_weights: part(self.sample_weights)?,
+        })
     }
 
     /// The first input that lives on a GPU, with its name.

@@ -30,15 +30,25 @@ struct Partial {
     correct: u32,
     // FLAG_WILD: this variant cannot compute these samples.
     flags: u32,
-    // First target and first weight that are not allowed, as indices within the dispatch.
-    bad_target: u32,
-    bad_weight: u32,
+    bad_target: Bad,
+    bad_weight: Bad,
+}
+
+// The first element that is not allowed: its index within the dispatch, and its bits.
+struct Bad {
+    index: u32,
+    bits: u32,
+}
+
+fn bad_first(a: Bad, b: Bad) -> Bad {
+    if b.index < a.index { return b; }
+    return a;
 }
 
 fn sum_zero() -> Sum { return Sum(0.0, 0.0, 0u); }
 
 fn partial_zero() -> Partial {
-    return Partial(sum_zero(), sum_zero(), 0u, 0u, 0u, 0u, NONE_BAD, NONE_BAD);
+    return Partial(sum_zero(), sum_zero(), 0u, 0u, 0u, 0u, Bad(NONE_BAD, 0u), Bad(NONE_BAD, 0u));
 }
 
 fn partial_merge(a: Partial, b: Partial) -> Partial {
@@ -49,8 +59,8 @@ fn partial_merge(a: Partial, b: Partial) -> Partial {
         a.violating + b.violating,
         a.correct + b.correct,
         a.flags | b.flags,
-        min(a.bad_target, b.bad_target),
-        min(a.bad_weight, b.bad_weight),
+        bad_first(a.bad_target, b.bad_target),
+        bad_first(a.bad_weight, b.bad_weight),
     );
 }
 

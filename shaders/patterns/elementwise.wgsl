@@ -92,7 +92,7 @@ fn visit(i: u32, partial: ptr<function, Partial>) {
     if HAS_WEIGHTS {
         let weight_bits = sample_weights[i + params.weights_shift];
         if is_bad_weight(weight_bits) {
-            (*partial).bad_weight = min((*partial).bad_weight, i);
+            (*partial).bad_weight = bad_first((*partial).bad_weight, Bad(i, weight_bits));
             return;
         }
         if is_wild(weight_bits) { (*partial).flags |= FLAG_WILD; }
@@ -101,9 +101,10 @@ fn visit(i: u32, partial: ptr<function, Partial>) {
     }
     (*partial).count += 1u;
     if ONLY_WEIGHTS { return; }
-    let target_value = read_target(targets[i + params.targets_shift]);
+    let target_bits = targets[i + params.targets_shift];
+    let target_value = read_target(target_bits);
     if target_value.bad {
-        (*partial).bad_target = min((*partial).bad_target, i);
+        (*partial).bad_target = bad_first((*partial).bad_target, Bad(i, target_bits));
         return;
     }
     let score_bits = scores[i + params.scores_shift];

@@ -126,20 +126,23 @@ fn read_sample(row: u32, counts: bool, partial: ptr<function, Partial>) -> Sampl
     if row >= params.rows { return sample; }
     let label = targets[row + params.targets_shift];
     if params.has_ignore_index != 0u && label == params.ignore_index {
-        if HAS_WEIGHTS && is_bad_weight(sample_weights[row + params.weights_shift]) {
-            (*partial).bad_weight = min((*partial).bad_weight, row);
+        if HAS_WEIGHTS {
+            let weight_bits = sample_weights[row + params.weights_shift];
+            if is_bad_weight(weight_bits) {
+                (*partial).bad_weight = bad_first((*partial).bad_weight, Bad(row, weight_bits));
+            }
         }
         return sample;
     }
     if label < 0 || u32(label) >= params.columns {
-        (*partial).bad_target = min((*partial).bad_target, row);
+        (*partial).bad_target = bad_first((*partial).bad_target, Bad(row, bitcast<u32>(label)));
         return sample;
     }
     sample.class_index = u32(label);
     if HAS_WEIGHTS {
         let weight_bits = sample_weights[row + params.weights_shift];
         if is_bad_weight(weight_bits) {
-            (*partial).bad_weight = min((*partial).bad_weight, row);
+            (*partial).bad_weight = bad_first((*partial).bad_weight, Bad(row, weight_bits));
             return sample;
         }
         if is_wild(weight_bits) { (*partial).flags |= FLAG_WILD; }

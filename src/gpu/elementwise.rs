@@ -4,10 +4,11 @@ use bytemuck::{Pod, Zeroable};
 
 use super::context::Gpu;
 use super::launch::{
-    self, Dispatch, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, groups_in_row, has_tame_terms, max_samples,
-    penalty_numbers, units_each,
+    self, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, has_tame_terms, max_samples, penalty_numbers,
+    units_each,
 };
 use super::shader::{Constants, Variant, target_rule_number};
+use super::submit::{Dispatch, Pending, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::Result;
 use crate::evaluation::{Evaluation, Request, Totals};
@@ -71,6 +72,18 @@ pub(crate) async fn evaluate<L: ElementwiseLoss>(
     let samples = batch.check_elementwise(L::PAIRS)?;
     crate::cpu::elementwise::refuse_per_class(request, L::SHADER.name)?;
     launch::evaluate(gpu, &Elementwise { loss }, batch, request, samples).await
+}
+
+/// Submits the sums of a batch to a GPU.
+pub(crate) async fn accumulate<L: ElementwiseLoss>(
+    gpu: &Gpu,
+    loss: &L,
+    batch: &Batch<'_>,
+    request: &Request,
+) -> Result<Vec<Pending>> {
+    let samples = batch.check_elementwise(L::PAIRS)?;
+    crate::cpu::elementwise::refuse_per_class(request, L::SHADER.name)?;
+    launch::accumulate(gpu, &Elementwise { loss }, batch, request, samples).await
 }
 
 struct Elementwise<'a, L> {

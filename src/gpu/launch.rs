@@ -10,13 +10,13 @@
 use std::time::{Duration, Instant};
 
 use super::context::Gpu;
-use super::partial::{FLAG_WILD, NONE_BAD, Partial, Sum};
 use super::shader::{Arithmetic, Variant};
-use super::tensor::{DeviceTensor, ElementType, Window};
+use super::submit::{Dispatch, Pending, submit};
+use super::tensor::{DeviceTensor, ElementType};
 use crate::cpu::weights;
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Evaluation, Output, Outputs, Precision, Reduction, Request, Totals};
-use crate::loss::{Pattern, Penalty, Terms};
+use crate::loss::{Penalty, Terms};
 use crate::tensor::{Batch, Floats, Targets};
 
 /// Lanes of a workgroup: `WORKGROUP` of shaders/common/partial.wgsl.
@@ -30,21 +30,6 @@ const CHUNK_SCORES: usize = 32 << 20;
 
 /// Workgroups that keep a large GPU busy; below it each lane takes fewer samples.
 const BUSY_GROUPS: usize = 1024;
-
-/// One call of a kernel.
-pub(super) struct Dispatch<'a> {
-    /// The bytes of the pattern's parameter struct.
-    pub(super) params: Vec<u8>,
-    /// The read bindings after the parameters; `None` for one that was not given.
-    pub(super) inputs: Vec<Option<Window<'a>>>,
-    /// Losses and gradient.
-    pub(super) outputs: [Option<Window<'a>>; 2],
-    pub(super) groups: u32,
-    /// Index of the first sample in the tensors.
-    pub(super) first_sample: usize,
-    /// Elements of the per-class binding (rows).
-    pub(super) per_class: u64,
-}
 
 /// The inputs of an evaluation, all on the device.
 pub(super) struct Resident {
@@ -122,6 +107,34 @@ pub(super) async fn evaluate<L: Launcher>(
     totals.finish(request, samples, launcher.has_correct(), outputs)
 }
 
+/// Submits the sums of a batch that was checked and leaves them on the device.
+///
+/// With the extended arithmetic from the start: whether a value is too wild for the finite one would only show once the
+/// sums are read, and by then the batch may be gone.
+pub(super) async fn accumulate<L: Launcher>(
+    gpu: &Gpu,
+    launcher: &L,
+    batch: &Batch<'_>,
+    request: &Request,
+    samples: usize,
+) -> Result<Vec<Pending>> {
+    let chunk = if batch.device_tensor().is_some() { samples.max(1) } else { host_chunk(gpu, launcher.width())? };
+    let pass = Pass { arithmetic: Arithmetic::Extended, only_weights: false, divisor: 1.0 };
+    let mut all = Vec::new();
+    for start in (0..samples).step_by(chunk) {
+        let end = (start + chunk).min(samples);
+        // Host data is checked here, so only device data, which comes in one chunk, can be found bad later.
+        let inputs = upload(gpu, launcher, batch, start, end).await.map_err(|error| error.shifted(start as u64))?;
+        all.push(submit(gpu, launcher, &inputs, &ResidentOutputs::default(), request, pass).await?);
+    }
+    Ok(all)
+}
+
+/// Samples of host data that are uploaded at a time.
+fn host_chunk(gpu: &Gpu, width: usize) -> Result<usize> {
+    Ok(max_samples(gpu, width)?.min((CHUNK_SCORES / width).max(1)))
+}
+
 /// At least one input is on the device: the others join it there.
 async fn evaluate_device<L: Launcher>(
     gpu: &Gpu,
@@ -139,7 +152,7 @@ async fn evaluate_device<L: Launcher>(
             Totals { count: samples as u64, weight_sum: samples as f64, ..Totals::default() }
         } else {
             let pass = Pass { arithmetic: Arithmetic::Extended, only_weights: true, divisor: 1.0 };
-            run(gpu, launcher, &inputs, &ResidentOutputs::default(), &Request::new(), pass).await?.0
+            submit(gpu, launcher, &inputs, &ResidentOutputs::default(), &Request::new(), pass).await?.fold().await?.0
         };
         totals.divisor(Reduction::Mean, samples)?
     } else {
@@ -176,7 +189,7 @@ async fn evaluate_host<L: Launcher>(
     } else {
         1.0
     };
-    let chunk = max_samples(gpu, launcher.width())?.min((CHUNK_SCORES / launcher.width()).max(1));
+    let chunk = host_chunk(gpu, launcher.width())?;
     let mut losses = request.losses.then(|| Vec::with_capacity(samples));
     let mut gradient = request.gradient.then(|| Vec::with_capacity(samples * launcher.width()));
     let mut upload_time = Duration::ZERO;
@@ -288,10 +301,10 @@ async fn evaluate_resident<L: Launcher>(
     let tame = launcher.has_tame_options() && divisor >= 1.0 / TAME;
     let arithmetic = if tame { Arithmetic::Finite } else { Arithmetic::Extended };
     let pass = Pass { arithmetic, only_weights: false, divisor: divisor as f32 };
-    let (mut totals, wild) = run(gpu, launcher, inputs, &outputs, request, pass).await?;
+    let (mut totals, wild) = submit(gpu, launcher, inputs, &outputs, request, pass).await?.fold().await?;
     if wild {
         let pass = Pass { arithmetic: Arithmetic::Extended, ..pass };
-        totals = run(gpu, launcher, inputs, &outputs, request, pass).await?.0;
+        totals = submit(gpu, launcher, inputs, &outputs, request, pass).await?.fold().await?.0;
     }
     Ok((totals, outputs))
 }
@@ -316,168 +329,6 @@ pub(super) fn penalty_numbers(penalty: Penalty) -> (f32, f32) {
         Penalty::Smooth { gamma, scale } => (gamma as f32, scale as f32),
         _ => (1.0, 1.0),
     }
-}
-
-/// One pass in one submission: its totals, and whether the finite arithmetic met a value that it cannot compute.
-async fn run<L: Launcher>(
-    gpu: &Gpu,
-    launcher: &L,
-    inputs: &Resident,
-    outputs: &ResidentOutputs,
-    request: &Request,
-    pass: Pass,
-) -> Result<(Totals, bool)> {
-    let mut totals = Totals::default();
-    if request.per_class {
-        totals.per_class = vec![0.0; launcher.width()];
-    }
-    if inputs.samples == 0 {
-        return Ok((totals, false));
-    }
-    let variant = launcher.variant(inputs, request, pass);
-    let dispatches = launcher.dispatches(gpu, inputs, outputs, request, pass)?;
-    let mut wild = false;
-    for (dispatch, found) in dispatches.iter().zip(submit(gpu, &variant, &dispatches).await?) {
-        for partial in found.partials {
-            check_elements(launcher, inputs, dispatch.first_sample, &partial).await?;
-            wild |= partial.flags & FLAG_WILD != 0;
-            totals.sum += partial.loss.to_f64();
-            totals.count += u64::from(partial.count);
-            totals.active += u64::from(partial.violating);
-            totals.correct += u64::from(partial.correct);
-            totals.weight_sum +=
-                if inputs.sample_weights.is_some() { partial.weight.to_f64() } else { f64::from(partial.count) };
-        }
-        for team in found.per_class.chunks(launcher.width()) {
-            for (total, sum) in totals.per_class.iter_mut().zip(team) {
-                *total += sum.to_f64();
-            }
-        }
-    }
-    Ok((totals, wild))
-}
-
-/// The error for a bad target or weight that a workgroup found; partials come in the order of their samples.
-async fn check_elements<L: Launcher>(
-    launcher: &L,
-    inputs: &Resident,
-    first_sample: usize,
-    partial: &Partial,
-) -> Result<()> {
-    let (input, tensor, index, expected) = if partial.bad_target != NONE_BAD {
-        (Input::Targets, Some(&inputs.targets), partial.bad_target, launcher.target_expected())
-    } else if partial.bad_weight != NONE_BAD {
-        (Input::SampleWeights, inputs.sample_weights.as_ref(), partial.bad_weight, weights::EXPECTED.into())
-    } else {
-        return Ok(());
-    };
-    let index = first_sample + index as usize;
-    let value = match tensor {
-        Some(tensor) => tensor.read_text(index).await?,
-        None => String::new(),
-    };
-    Err(Error::Value { input, index: index as u64, value, expected })
-}
-
-/// What the workgroups of one dispatch found.
-struct Found {
-    partials: Vec<Partial>,
-    per_class: Vec<Sum>,
-}
-
-/// Records all dispatches in one pass, submits them once, and reads back what their workgroups found.
-async fn submit(gpu: &Gpu, variant: &Variant, dispatches: &[Dispatch<'_>]) -> Result<Vec<Found>> {
-    let limits = &gpu.description().limits;
-    let storage_alignment = u64::from(limits.min_storage_buffer_offset_alignment);
-    let partials = Layout::new(dispatches, storage_alignment, size_of::<Partial>(), |d| d.groups.into());
-    let per_class = Layout::new(dispatches, storage_alignment, size_of::<Sum>(), |d| d.per_class);
-    let uniform_alignment = u64::from(limits.min_uniform_buffer_offset_alignment);
-    let params = Layout::new(dispatches, uniform_alignment, 1, |d| d.params.len() as u64);
-    let mut params_bytes = vec![0u8; params.total as usize];
-    for (dispatch, &(offset, bytes)) in dispatches.iter().zip(&params.parts) {
-        params_bytes[offset as usize..][..bytes as usize].copy_from_slice(&dispatch.params);
-    }
-    let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-    let params_buffer = gpu.allocate(params.total, usage).await?;
-    // One buffer for partials and per-class sums, so that one read brings both.
-    let per_class_start = partials.total.next_multiple_of(storage_alignment.max(4));
-    let results_bytes = per_class_start + per_class.total;
-    let results = gpu.allocate_output(results_bytes).await?;
-    let pipeline = gpu.pipeline(variant).await?;
-    gpu.attempt("running a kernel", || {
-        gpu.queue().write_buffer(&params_buffer.buffer, 0, &params_bytes);
-        let layout = pipeline.get_bind_group_layout(0);
-        let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            pass.set_pipeline(&pipeline);
-            for (index, dispatch) in dispatches.iter().enumerate() {
-                let part = |buffer, (offset, bytes): (u64, u64)| Window { buffer, offset, bytes, shift: 0 };
-                let whole = |buffer| Window { buffer, offset: 0, bytes: 256, shift: 0 };
-                let mut windows = vec![part(&params_buffer.buffer, params.parts[index])];
-                windows.extend(dispatch.inputs.iter().map(|x| x.unwrap_or(whole(gpu.unused_input()))));
-                windows.extend(dispatch.outputs.iter().map(|x| x.unwrap_or(whole(gpu.unused_output()))));
-                windows.push(part(&results.buffer, partials.parts[index]));
-                if variant.loss.pattern == Pattern::Rows {
-                    let (offset, bytes) = per_class.parts[index];
-                    windows.push(match bytes {
-                        0 => whole(gpu.unused_output()),
-                        _ => part(&results.buffer, (per_class_start + offset, bytes)),
-                    });
-                }
-                let entries: Vec<_> = (0..)
-                    .zip(&windows)
-                    .map(|(binding, window)| wgpu::BindGroupEntry {
-                        binding,
-                        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                            buffer: window.buffer,
-                            offset: window.offset,
-                            size: wgpu::BufferSize::new(window.bytes),
-                        }),
-                    })
-                    .collect();
-                let descriptor = wgpu::BindGroupDescriptor { label: None, layout: &layout, entries: &entries };
-                pass.set_bind_group(0, &gpu.device().create_bind_group(&descriptor), &[]);
-                let row = groups_in_row(gpu, dispatch.groups);
-                pass.dispatch_workgroups(row, dispatch.groups.div_ceil(row), 1);
-            }
-        }
-        gpu.queue().submit([encoder.finish()]);
-    })
-    .await?;
-    let bytes = gpu.read(&results.buffer, 0, results_bytes).await?;
-    let take = |start: u64, (offset, length): (u64, u64)| &bytes[(start + offset) as usize..][..length as usize];
-    Ok((0..dispatches.len())
-        .map(|index| Found {
-            partials: bytemuck::pod_collect_to_vec(take(0, partials.parts[index])),
-            per_class: bytemuck::pod_collect_to_vec(take(per_class_start, per_class.parts[index])),
-        })
-        .collect())
-}
-
-/// Where each dispatch's part of a shared buffer lies: (offset, bytes).
-struct Layout {
-    parts: Vec<(u64, u64)>,
-    total: u64,
-}
-
-impl Layout {
-    fn new(dispatches: &[Dispatch<'_>], alignment: u64, size: usize, count: impl Fn(&Dispatch<'_>) -> u64) -> Self {
-        let mut total = 0u64;
-        let mut parts = Vec::with_capacity(dispatches.len());
-        for dispatch in dispatches {
-            let offset = total.next_multiple_of(alignment.max(4));
-            let bytes = count(dispatch) * size as u64;
-            parts.push((offset, bytes));
-            total = offset + bytes;
-        }
-        Self { parts, total: total.next_multiple_of(4) }
-    }
-}
-
-/// Workgroups in one row of the grid; a second dimension takes what goes beyond the device's limit.
-pub(super) fn groups_in_row(gpu: &Gpu, groups: u32) -> u32 {
-    groups.min(gpu.max_workgroups()).max(1)
 }
 
 /// Samples of `width` scores that one binding can hold, wherever it starts.

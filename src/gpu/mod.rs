@@ -8,7 +8,8 @@
 //! | `tensor.rs` | tensors that stay on the device |
 //! | `shader.rs` | assembling WGSL, and the list of all variants |
 //! | `partial.rs` | what a workgroup returns, finished in f64 |
-//! | `launch.rs` | windows over large buffers, dispatch and the choice of arithmetic |
+//! | `launch.rs` | from a batch to passes: uploads, chunks, the choice of arithmetic |
+//! | `submit.rs` | one pass: dispatches, submission, and the partials read back |
 //! | `elementwise.rs`, `rows.rs` | one launcher a pattern |
 //!
 //! The functions ending in `_async` are the core; the others block on them and exist on native targets only.
@@ -21,6 +22,7 @@ mod partial;
 mod pool;
 pub(crate) mod rows;
 mod shader;
+mod submit;
 mod tensor;
 
 pub use adapter::{AdapterDescription, adapters, adapters_async};
@@ -29,4 +31,5 @@ pub use elementwise::ElementwiseParams;
 pub use partial::Partial;
 pub use rows::RowsParams;
 pub use shader::{Arithmetic, Constants, Variant, variants};
+pub use submit::Pending;
 pub use tensor::{DeviceTensor, ElementType};

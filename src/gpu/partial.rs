@@ -2,6 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::tensor::ElementType;
+
 /// `FLAG_...` of shaders/common/partial.wgsl.
 const FLAG_NAN: u32 = 1;
 const FLAG_PLUS_INFINITY: u32 = 2;
@@ -9,7 +11,7 @@ const FLAG_MINUS_INFINITY: u32 = 4;
 pub(super) const FLAG_WILD: u32 = 8;
 
 /// `NONE_BAD` of shaders/common/partial.wgsl.
-pub(super) const NONE_BAD: u32 = u32::MAX;
+const NONE_BAD: u32 = u32::MAX;
 
 /// `Sum` of shaders/common/partial.wgsl.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
@@ -36,6 +38,21 @@ impl Sum {
     }
 }
 
+/// `Bad` of shaders/common/partial.wgsl: the first element that is not allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Bad {
+    index: u32,
+    bits: u32,
+}
+
+impl Bad {
+    /// The index within the dispatch and the element as text, where there is one.
+    pub(super) fn found(self, element: ElementType) -> Option<(u32, String)> {
+        (self.index != NONE_BAD).then(|| (self.index, element.text(self.bits.to_ne_bytes())))
+    }
+}
+
 /// `Partial` of shaders/common/partial.wgsl: what one workgroup knows of its samples.
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
 #[repr(C)]
@@ -46,8 +63,8 @@ pub struct Partial {
     pub(super) violating: u32,
     pub(super) correct: u32,
     pub(super) flags: u32,
-    pub(super) bad_target: u32,
-    pub(super) bad_weight: u32,
+    pub(super) bad_target: Bad,
+    pub(super) bad_weight: Bad,
 }
 
 impl Partial {

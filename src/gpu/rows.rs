@@ -4,11 +4,12 @@ use bytemuck::{Pod, Zeroable};
 
 use super::context::Gpu;
 use super::launch::{
-    self, Dispatch, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, groups_in_row, has_tame_terms, is_tame,
-    max_samples, penalty_numbers, units_each,
+    self, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, has_tame_terms, is_tame, max_samples, penalty_numbers,
+    units_each,
 };
 use super::partial::Sum;
 use super::shader::{Constants, Variant};
+use super::submit::{Dispatch, Pending, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::Result;
 use crate::evaluation::{Evaluation, Request, Totals};
@@ -80,6 +81,17 @@ pub(crate) async fn evaluate<M: RowsLoss>(
 ) -> Result<Evaluation> {
     let (rows, columns) = loss.check_batch(batch, request)?;
     launch::evaluate(gpu, &Rows { loss, columns }, batch, request, rows).await
+}
+
+/// Submits the sums of a batch to a GPU.
+pub(crate) async fn accumulate<M: RowsLoss>(
+    gpu: &Gpu,
+    loss: &MulticlassHinge<M>,
+    batch: &Batch<'_>,
+    request: &Request,
+) -> Result<Vec<Pending>> {
+    let (rows, columns) = loss.check_batch(batch, request)?;
+    launch::accumulate(gpu, &Rows { loss, columns }, batch, request, rows).await
 }
 
 struct Rows<'a, M> {

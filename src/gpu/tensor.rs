@@ -23,6 +23,14 @@ impl ElementType {
             ElementType::I32 => "i32",
         }
     }
+
+    /// An element as text, to name it in an error.
+    pub(super) fn text(self, bytes: [u8; 4]) -> String {
+        match self {
+            ElementType::F32 => f32::from_ne_bytes(bytes).to_string(),
+            ElementType::I32 => i32::from_ne_bytes(bytes).to_string(),
+        }
+    }
 }
 
 /// A flat array of 4-byte elements in the memory of one [`Gpu`]. Cheap to clone; clones share the memory, which goes
@@ -99,25 +107,9 @@ impl DeviceTensor {
     /// As [`DeviceTensor::read_f32`].
     pub async fn read_f32_async(&self) -> Result<Vec<f32>> {
         self.expect_type(Input::Scores, &[ElementType::F32], "f32")?;
-        let bytes = self.read_bytes(0, self.len).await?;
+        let Some((buffer, offset)) = self.buffer() else { return Ok(Vec::new()) };
+        let bytes = self.gpu.read(buffer, offset, 4 * self.len as u64).await?;
         Ok(bytemuck::pod_collect_to_vec(&bytes))
-    }
-
-    /// One element as text, to name it in an error.
-    pub(super) async fn read_text(&self, index: usize) -> Result<String> {
-        let bytes = self.read_bytes(index, 1).await?;
-        let word: [u8; 4] = bytes.try_into().unwrap_or_default();
-        Ok(match self.element {
-            ElementType::F32 => f32::from_ne_bytes(word).to_string(),
-            ElementType::I32 => i32::from_ne_bytes(word).to_string(),
-        })
-    }
-
-    async fn read_bytes(&self, start: usize, len: usize) -> Result<Vec<u8>> {
-        match self.buffer() {
-            Some((buffer, offset)) => self.gpu.read(buffer, offset + 4 * start as u64, 4 * len as u64).await,
-            None => Ok(Vec::new()),
-        }
     }
 
     pub(super) fn expect_type(&self, input: Input, types: &[ElementType], names: &'static str) -> Result<()> {

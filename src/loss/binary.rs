@@ -1,5 +1,7 @@
 //! Binary hinge: phi(margin - t*s), the loss of the support vector machine.
 
+use serde::{Deserialize, Serialize};
+
 use super::penalty::{Kink, Penalty, PenaltyShape, Rule};
 use super::{
     ElementwiseLoss, LabelEncoding, LossShader, Pattern, Point, TargetRule, Terms, evaluate_elementwise, signed_hinge,
@@ -26,7 +28,7 @@ pub(super) const SHADER: LossShader = LossShader {
 /// assert_eq!(evaluation.correct, Some(2));
 /// # Ok::<(), maxmargin::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BinaryHinge {
     terms: Terms,
     labels: LabelEncoding,

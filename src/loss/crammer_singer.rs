@@ -1,5 +1,7 @@
 //! Crammer-Singer: the best rival alone is charged.
 
+use serde::{Deserialize, Serialize};
+
 use super::multiclass::rival_violation;
 use super::{Combination, LossShader, Pattern, RowsLoss};
 use crate::real::Real;
@@ -11,7 +13,7 @@ pub(super) const SHADER: LossShader = LossShader {
 };
 
 /// phi(margin + max over i != y of (s_i - s_y)) (Crammer and Singer, 2001).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CrammerSinger;
 
 impl RowsLoss for CrammerSinger {

@@ -1,5 +1,7 @@
 //! Embedding hinge: torch's HingeEmbeddingLoss, which is not the hinge of a classifier.
 
+use serde::{Deserialize, Serialize};
+
 use super::penalty::{Kink, Penalty, PenaltyShape, Rule};
 use super::{ElementwiseLoss, LossShader, Pattern, Point, TargetRule, Terms, evaluate_elementwise};
 use crate::real::Real;
@@ -28,7 +30,7 @@ pub(super) const SHADER: LossShader = LossShader {
 /// assert_eq!(evaluation.value, Some(0.25 + 0.75 + 1.0));
 /// # Ok::<(), maxmargin::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EmbeddingHinge {
     terms: Terms,
 }

@@ -1,12 +1,14 @@
 //! Labels and targets: how each host type is read, checked and turned into what the kernels compute with.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Input, Result};
 use crate::real::Real;
 use crate::tensor::{Targets, with_targets};
 
 /// What the labels of a binary loss look like. Never guessed from a batch inside a loss; [`LabelEncoding::detect`] is
 /// there for data whose encoding is not known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum LabelEncoding {
     /// -1 and +1.
     #[default]

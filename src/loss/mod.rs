@@ -45,9 +45,12 @@ pub use penalty::{
 pub use ranking::MarginRanking;
 pub use weston_watkins::WestonWatkins;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 use crate::evaluation::{Evaluation, Request};
-use crate::gpu::Gpu;
+use crate::exact;
+use crate::gpu::{Gpu, Pending};
 use crate::real::Real;
 use crate::tensor::Batch;
 
@@ -84,6 +87,12 @@ pub enum Pattern {
 
 /// A loss that a device can evaluate. Implemented for every loss of the crate through its pattern.
 pub trait Loss: Sync {
+    /// The loss's stem, `binary` or `weston_watkins` for instance.
+    fn name(&self) -> &'static str;
+
+    /// Whether a prediction, and so accuracy, means anything.
+    fn has_correct(&self) -> bool;
+
     /// Checks the options.
     ///
     /// # Errors
@@ -106,12 +115,24 @@ pub trait Loss: Sync {
         batch: &Batch<'_>,
         request: &Request,
     ) -> impl Future<Output = Result<Evaluation>>;
+
+    /// Submits the sums of a batch to a GPU and leaves them there, to be folded later.
+    ///
+    /// # Errors
+    /// As [`crate::Device::evaluate`], but for what only shows when the sums are folded.
+    fn accumulate_on_gpu(
+        &self,
+        gpu: &Gpu,
+        batch: &Batch<'_>,
+        request: &Request,
+    ) -> impl Future<Output = Result<Vec<Pending>>>;
 }
 
 /// The numbers and conventions that a pattern's driver needs of every loss.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Terms {
     /// The margin that a score must clear.
+    #[serde(with = "exact::number")]
     pub margin: f64,
     /// The penalty of a violation.
     pub penalty: Penalty,
@@ -209,6 +230,12 @@ fn signed_hinge<T: Real, P: PenaltyShape>(rule: &Rule<T, P>, score: T, target: T
 macro_rules! evaluate_elementwise {
     ($loss:ty) => {
         impl $crate::loss::Loss for $loss {
+            fn name(&self) -> &'static str {
+                <$loss as $crate::loss::ElementwiseLoss>::SHADER.name
+            }
+            fn has_correct(&self) -> bool {
+                <$loss as $crate::loss::ElementwiseLoss>::HAS_CORRECT
+            }
             fn check(&self) -> $crate::error::Result<()> {
                 $crate::loss::ElementwiseLoss::terms(self).check()
             }
@@ -226,6 +253,14 @@ macro_rules! evaluate_elementwise {
                 request: &$crate::evaluation::Request,
             ) -> $crate::error::Result<$crate::evaluation::Evaluation> {
                 $crate::gpu::elementwise::evaluate(gpu, self, batch, request).await
+            }
+            async fn accumulate_on_gpu(
+                &self,
+                gpu: &$crate::gpu::Gpu,
+                batch: &$crate::tensor::Batch<'_>,
+                request: &$crate::evaluation::Request,
+            ) -> $crate::error::Result<Vec<$crate::gpu::Pending>> {
+                $crate::gpu::elementwise::accumulate(gpu, self, batch, request).await
             }
         }
     };

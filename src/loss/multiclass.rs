@@ -1,15 +1,18 @@
 //! What the multiclass hinges share: options, builder, and the way from a row's columns to its loss.
 
+use serde::{Deserialize, Serialize};
+
 use super::penalty::{Kink, Penalty, Ties};
 use super::{Loss, RowsLoss, Terms};
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Evaluation, Reduction, Request};
-use crate::gpu::Gpu;
+use crate::exact;
+use crate::gpu::{Gpu, Pending};
 use crate::loss::{Combination, CrammerSinger, OneVsAll, WestonWatkins};
 use crate::tensor::Batch;
 
 /// Whether a row's loss is the sum over its classes, or that sum divided by C.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum OverClasses {
     /// The sum (the literature's form).
     #[default]
@@ -38,12 +41,13 @@ pub enum OverClasses {
 /// assert!((value.unwrap() - 0.9125).abs() < 1e-6);
 /// # Ok::<(), maxmargin::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MulticlassHinge<M> {
     pub(crate) method: M,
     pub(crate) terms: Terms,
     pub(crate) ties: Ties,
     pub(crate) over_classes: OverClasses,
+    #[serde(with = "exact::optional_numbers")]
     pub(crate) class_weights: Option<Vec<f64>>,
     pub(crate) ignore_index: Option<i64>,
 }
@@ -168,6 +172,14 @@ impl<M: RowsLoss> MulticlassHinge<M> {
 }
 
 impl<M: RowsLoss> Loss for MulticlassHinge<M> {
+    fn name(&self) -> &'static str {
+        M::SHADER.name
+    }
+
+    fn has_correct(&self) -> bool {
+        true
+    }
+
     fn check(&self) -> Result<()> {
         self.terms.check()?;
         if M::COMBINATION == Combination::Max && self.over_classes == OverClasses::Mean {
@@ -186,6 +198,10 @@ impl<M: RowsLoss> Loss for MulticlassHinge<M> {
 
     async fn evaluate_on_gpu(&self, gpu: &Gpu, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
         crate::gpu::rows::evaluate(gpu, self, batch, request).await
+    }
+
+    async fn accumulate_on_gpu(&self, gpu: &Gpu, batch: &Batch<'_>, request: &Request) -> Result<Vec<Pending>> {
+        crate::gpu::rows::accumulate(gpu, self, batch, request).await
     }
 }
 

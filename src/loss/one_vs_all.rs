@@ -1,5 +1,7 @@
 //! One against all: a binary hinge for each class.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Combination, LossShader, Pattern, RowsLoss};
 use crate::real::Real;
 
@@ -10,7 +12,7 @@ pub(super) const SHADER: LossShader = LossShader {
 };
 
 /// Sum over i of phi(margin - t_i*s_i) with t_i = +1 for the true class and -1 for the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OneVsAll;
 
 impl RowsLoss for OneVsAll {

@@ -1,10 +1,13 @@
 //! The penalty phi(v) of a margin violation v and its conventions: written once, composed with every loss.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
+use crate::exact;
 use crate::real::Real;
 
 /// How a margin violation v is penalised.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Penalty {
     /// phi(v) = v for v > 0, else 0: the hinge.
@@ -16,8 +19,10 @@ pub enum Penalty {
     /// over a width of gamma. See [`Penalty::smooth`], [`Penalty::RENNIE`] and [`Penalty::MODIFIED_HUBER`].
     Smooth {
         /// The violation at which the square goes over into a line; positive, normal and finite in f32.
+        #[serde(with = "exact::number")]
         gamma: f64,
         /// A positive factor, finite in f32.
+        #[serde(with = "exact::number")]
         scale: f64,
     },
     /// phi(v) = ln(1 + exp(v)), also for v <= 0: at margin 0 the soft margin (logistic) loss. Computed without
@@ -60,7 +65,7 @@ impl Penalty {
 /// The slope of the hinge at its kink, v = 0 exactly, where every value in [0, 1] is a subgradient.
 ///
 /// Peers differ: torch takes 0, JAX takes one half, burn and older torch take 1. Only [`Penalty::Linear`] has a kink.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kink {
     /// Slope 0: a margin met exactly is met.
     #[default]
@@ -83,7 +88,7 @@ impl Kink {
 }
 
 /// Which of several equally bad rivals receives the gradient of a maximum.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Ties {
     /// The lowest index takes it all (torch's `max(dim)`).
     #[default]

@@ -1,5 +1,7 @@
 //! Margin ranking: phi(margin - t*(x1 - x2)), which of two scores ought to be higher.
 
+use serde::{Deserialize, Serialize};
+
 use super::penalty::{Kink, Penalty, PenaltyShape, Rule};
 use super::{
     ElementwiseLoss, LabelEncoding, LossShader, Pattern, Point, TargetRule, Terms, evaluate_elementwise, signed_hinge,
@@ -27,7 +29,7 @@ pub(super) const SHADER: LossShader = LossShader {
 /// assert_eq!(evaluation.gradient.unwrap().to_f64()?, [0.0, -0.5]);
 /// # Ok::<(), maxmargin::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MarginRanking {
     terms: Terms,
 }

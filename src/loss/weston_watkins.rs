@@ -1,5 +1,7 @@
 //! Weston-Watkins: every rival within the margin is charged.
 
+use serde::{Deserialize, Serialize};
+
 use super::multiclass::rival_violation;
 use super::{Combination, LossShader, Pattern, RowsLoss};
 use crate::real::Real;
@@ -11,7 +13,7 @@ pub(super) const SHADER: LossShader = LossShader {
 };
 
 /// Sum over i != y of phi(margin + (s_i - s_y)) (Weston and Watkins, 1999); divided by C it is torch's MultiMarginLoss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WestonWatkins;
 
 impl RowsLoss for WestonWatkins {

@@ -1,0 +1,218 @@
+//! One submission: all dispatches of a pass, and what their workgroups found, to be read when wanted.
+
+use super::context::Gpu;
+use super::launch::{Launcher, Pass, Resident, ResidentOutputs};
+use super::partial::{Bad, FLAG_WILD, Partial, Sum};
+use super::pool::PooledBuffer;
+use super::shader::Variant;
+use super::tensor::{ElementType, Window};
+use crate::cpu::weights;
+use crate::error::{Error, Input, Result};
+use crate::evaluation::{Request, Totals};
+use crate::loss::Pattern;
+
+/// One call of a kernel.
+pub(super) struct Dispatch<'a> {
+    /// The bytes of the pattern's parameter struct.
+    pub(super) params: Vec<u8>,
+    /// The read bindings after the parameters; `None` for one that was not given.
+    pub(super) inputs: Vec<Option<Window<'a>>>,
+    /// Losses and gradient.
+    pub(super) outputs: [Option<Window<'a>>; 2],
+    pub(super) groups: u32,
+    /// Index of the first sample in the tensors.
+    pub(super) first_sample: usize,
+    /// Elements of the per-class binding (rows).
+    pub(super) per_class: u64,
+}
+
+/// What a pass left on the device: its workgroups' partials, and what it takes to finish them on the host.
+#[derive(Debug)]
+pub struct Pending {
+    gpu: Gpu,
+    results: Option<PooledBuffer>,
+    bytes: u64,
+    partials: Layout,
+    per_class: Layout,
+    /// Index of each dispatch's first sample.
+    first_samples: Vec<usize>,
+    per_class_start: u64,
+    /// Columns of the per-class sums, 0 where they were not asked for.
+    classes: usize,
+    has_weights: bool,
+    targets: ElementType,
+    target_expected: String,
+}
+
+/// Records all dispatches of a pass over `inputs` and submits them once.
+pub(super) async fn submit<L: Launcher>(
+    gpu: &Gpu,
+    launcher: &L,
+    inputs: &Resident,
+    outputs: &ResidentOutputs,
+    request: &Request,
+    pass: Pass,
+) -> Result<Pending> {
+    let dispatches = match inputs.samples {
+        0 => vec![],
+        _ => launcher.dispatches(gpu, inputs, outputs, request, pass)?,
+    };
+    let limits = &gpu.description().limits;
+    let storage_alignment = u64::from(limits.min_storage_buffer_offset_alignment);
+    let partials = Layout::new(&dispatches, storage_alignment, size_of::<Partial>(), |d| d.groups.into());
+    let per_class = Layout::new(&dispatches, storage_alignment, size_of::<Sum>(), |d| d.per_class);
+    // One buffer for partials and per-class sums, so that one read brings both.
+    let per_class_start = partials.total.next_multiple_of(storage_alignment.max(4));
+    let mut pending = Pending {
+        gpu: gpu.clone(),
+        results: None,
+        bytes: per_class_start + per_class.total,
+        partials,
+        per_class,
+        first_samples: dispatches.iter().map(|d| d.first_sample).collect(),
+        per_class_start,
+        classes: if request.per_class { launcher.width() } else { 0 },
+        has_weights: inputs.sample_weights.is_some(),
+        targets: inputs.targets.element_type(),
+        target_expected: launcher.target_expected(),
+    };
+    if !dispatches.is_empty() {
+        pending.run(&launcher.variant(inputs, request, pass), &dispatches).await?;
+    }
+    Ok(pending)
+}
+
+impl Pending {
+    /// Bytes that wait on the device.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    async fn run(&mut self, variant: &Variant, dispatches: &[Dispatch<'_>]) -> Result<()> {
+        let gpu = &self.gpu;
+        let uniform_alignment = u64::from(gpu.description().limits.min_uniform_buffer_offset_alignment);
+        let params = Layout::new(dispatches, uniform_alignment, 1, |d| d.params.len() as u64);
+        let mut params_bytes = vec![0u8; params.total as usize];
+        for (dispatch, &(offset, bytes)) in dispatches.iter().zip(&params.parts) {
+            params_bytes[offset as usize..][..bytes as usize].copy_from_slice(&dispatch.params);
+        }
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let params_buffer = gpu.allocate(params.total, usage).await?;
+        let results = gpu.allocate_output(self.bytes).await?;
+        let pipeline = gpu.pipeline(variant).await?;
+        gpu.attempt("running a kernel", || {
+            gpu.queue().write_buffer(&params_buffer.buffer, 0, &params_bytes);
+            let layout = pipeline.get_bind_group_layout(0);
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            {
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                pass.set_pipeline(&pipeline);
+                for (index, dispatch) in dispatches.iter().enumerate() {
+                    let part = |buffer, (offset, bytes): (u64, u64)| Window { buffer, offset, bytes, shift: 0 };
+                    let whole = |buffer| Window { buffer, offset: 0, bytes: 256, shift: 0 };
+                    let mut windows = vec![part(&params_buffer.buffer, params.parts[index])];
+                    windows.extend(dispatch.inputs.iter().map(|x| x.unwrap_or(whole(gpu.unused_input()))));
+                    windows.extend(dispatch.outputs.iter().map(|x| x.unwrap_or(whole(gpu.unused_output()))));
+                    windows.push(part(&results.buffer, self.partials.parts[index]));
+                    if variant.loss.pattern == Pattern::Rows {
+                        let (offset, bytes) = self.per_class.parts[index];
+                        windows.push(match bytes {
+                            0 => whole(gpu.unused_output()),
+                            _ => part(&results.buffer, (self.per_class_start + offset, bytes)),
+                        });
+                    }
+                    let entries: Vec<_> = (0..)
+                        .zip(&windows)
+                        .map(|(binding, window)| wgpu::BindGroupEntry {
+                            binding,
+                            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                                buffer: window.buffer,
+                                offset: window.offset,
+                                size: wgpu::BufferSize::new(window.bytes),
+                            }),
+                        })
+                        .collect();
+                    let descriptor = wgpu::BindGroupDescriptor { label: None, layout: &layout, entries: &entries };
+                    pass.set_bind_group(0, &gpu.device().create_bind_group(&descriptor), &[]);
+                    let row = groups_in_row(gpu, dispatch.groups);
+                    pass.dispatch_workgroups(row, dispatch.groups.div_ceil(row), 1);
+                }
+            }
+            gpu.queue().submit([encoder.finish()]);
+        })
+        .await?;
+        self.results = Some(results);
+        Ok(())
+    }
+
+    /// Reads the partials and adds them up in f64, in order: the totals, and whether the finite arithmetic met a value
+    /// that it cannot compute.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for the first target or weight that is not allowed.
+    pub(crate) async fn fold(&self) -> Result<(Totals, bool)> {
+        let mut totals = Totals { per_class: vec![0.0; self.classes], ..Totals::default() };
+        let mut wild = false;
+        let Some(results) = &self.results else { return Ok((totals, wild)) };
+        let bytes = self.gpu.read(&results.buffer, 0, self.bytes).await?;
+        let take = |start: u64, (offset, length): (u64, u64)| &bytes[(start + offset) as usize..][..length as usize];
+        for (index, &first_sample) in self.first_samples.iter().enumerate() {
+            let partials: Vec<Partial> = bytemuck::pod_collect_to_vec(take(0, self.partials.parts[index]));
+            for partial in partials {
+                self.check_elements(first_sample, &partial)?;
+                wild |= partial.flags & FLAG_WILD != 0;
+                totals.sum += partial.loss.to_f64();
+                totals.count += u64::from(partial.count);
+                totals.active += u64::from(partial.violating);
+                totals.correct += u64::from(partial.correct);
+                totals.weight_sum += if self.has_weights { partial.weight.to_f64() } else { partial.count.into() };
+            }
+            let sums: Vec<Sum> = bytemuck::pod_collect_to_vec(take(self.per_class_start, self.per_class.parts[index]));
+            for team in sums.chunks(self.classes.max(1)) {
+                for (total, sum) in totals.per_class.iter_mut().zip(team) {
+                    *total += sum.to_f64();
+                }
+            }
+        }
+        Ok((totals, wild))
+    }
+
+    /// The error for a bad target or weight that a workgroup found; partials come in the order of their samples.
+    fn check_elements(&self, first_sample: usize, partial: &Partial) -> Result<()> {
+        let check = |input, bad: Bad, element, expected: &str| match bad.found(element) {
+            None => Ok(()),
+            Some((index, value)) => {
+                let index = first_sample as u64 + u64::from(index);
+                Err(Error::Value { input, index, value, expected: expected.into() })
+            }
+        };
+        check(Input::Targets, partial.bad_target, self.targets, &self.target_expected)?;
+        check(Input::SampleWeights, partial.bad_weight, ElementType::F32, weights::EXPECTED)
+    }
+}
+
+/// Where each dispatch's part of a shared buffer lies: (offset, bytes).
+#[derive(Debug)]
+struct Layout {
+    parts: Vec<(u64, u64)>,
+    total: u64,
+}
+
+impl Layout {
+    fn new(dispatches: &[Dispatch<'_>], alignment: u64, size: usize, count: impl Fn(&Dispatch<'_>) -> u64) -> Self {
+        let mut total = 0u64;
+        let mut parts = Vec::with_capacity(dispatches.len());
+        for dispatch in dispatches {
+            let offset = total.next_multiple_of(alignment.max(4));
+            let bytes = count(dispatch) * size as u64;
+            parts.push((offset, bytes));
+            total = offset + bytes;
+        }
+        Self { parts, total: total.next_multiple_of(4) }
+    }
+}
+
+/// Workgroups in one row of the grid; a second dimension takes what goes beyond the device's limit.
+pub(super) fn groups_in_row(gpu: &Gpu, groups: u32) -> u32 {
+    groups.min(gpu.max_workgroups()).max(1)
+}

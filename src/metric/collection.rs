@@ -1,0 +1,188 @@
+//! Several metrics over the same data, updated in one pass over it.
+
+use super::{Metric, in_update};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::evaluation::Evaluation;
+use crate::gpu::Gpu;
+use crate::loss::Loss;
+use crate::tensor::{Batch, Floats};
+
+/// Scores a block on the CPU: every metric visits a block before the next one is read, so that memory is read once.
+const BLOCK_SCORES: usize = 128 << 10;
+
+/// Named metrics that see the same batches.
+///
+/// On the CPU the data is walked block by block, each small enough to stay in the cache for all metrics. On a GPU scores
+/// and weights that come from the host are uploaded once for all. An update that any of the metrics refuses changes none.
+///
+/// ```
+/// use maxmargin::{Batch, BinaryHinge, Device, Penalty, metric::{Metric, MetricCollection}};
+/// let mut metrics = MetricCollection::new();
+/// metrics.add("hinge", Metric::new(BinaryHinge::new()))?;
+/// metrics.add("squared", Metric::new(BinaryHinge::new().penalty(Penalty::Squared)))?;
+/// metrics.update(&Device::cpu(), &Batch::new(&[0.5f32, 0.5], &[1i8, -1]))?;
+/// let values: Vec<_> = metrics.compute()?.into_iter().map(|(name, e)| (name, e.value)).collect();
+/// assert_eq!(values, [("hinge".to_owned(), Some(1.0)), ("squared".to_owned(), Some(1.25))]);
+/// # Ok::<(), maxmargin::Error>(())
+/// ```
+#[derive(Default)]
+pub struct MetricCollection {
+    metrics: Vec<(String, Box<dyn AnyMetric>)>,
+}
+
+impl std::fmt::Debug for MetricCollection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.metrics.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl MetricCollection {
+    /// No metrics yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a metric.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for a name that is taken.
+    pub fn add<L>(&mut self, name: impl Into<String>, metric: Metric<L>) -> Result<()>
+    where
+        L: Loss + Clone + PartialEq + std::fmt::Debug + Send + 'static,
+    {
+        let name = name.into();
+        if self.metrics.iter().any(|(taken, _)| *taken == name) {
+            return Err(Error::Option { option: "metric name", expected: "a new one".into(), got: name });
+        }
+        self.metrics.push((name, Box::new(metric)));
+        Ok(())
+    }
+
+    /// Adds a batch to every metric.
+    ///
+    /// # Errors
+    /// As [`Metric::update`]; no metric is then changed.
+    pub fn update(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
+        let before: Vec<_> = self.metrics.iter().map(|(_, metric)| metric.boxed_clone()).collect();
+        let result = match device {
+            Device::Gpu(gpu) => self.update_on_gpu(gpu, device, batch),
+            _ => self.update_on_cpu(device, batch),
+        };
+        if result.is_err() {
+            for ((_, metric), before) in self.metrics.iter_mut().zip(before) {
+                *metric = before;
+            }
+        }
+        result
+    }
+
+    fn update_on_cpu(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
+        let samples = batch.samples();
+        let block = (BLOCK_SCORES * samples / batch.len().max(1)).max(1);
+        let mut blocks: Vec<_> = (0..samples).step_by(block).map(|start| start..(start + block).min(samples)).collect();
+        if blocks.is_empty() {
+            // Also an empty batch is checked and counted as an update.
+            blocks.push(0..0);
+        }
+        for range in blocks {
+            let start = range.start as u64;
+            // Lengths that do not fit are left to the loss, which words the error.
+            let Some(part) = batch.slice(range) else { return self.update_whole(device, batch) };
+            for (_, metric) in &mut self.metrics {
+                metric.update_part(device, &part, start)?;
+            }
+        }
+        self.metrics.iter_mut().for_each(|(_, metric)| metric.end_update());
+        Ok(())
+    }
+
+    fn update_on_gpu(&mut self, gpu: &Gpu, device: &Device, batch: &Batch<'_>) -> Result<()> {
+        let upload = |floats: Floats<'_>| match floats {
+            Floats::F32(x) => gpu.upload_f32(x).map(Some),
+            _ => Ok(None),
+        };
+        // What does not fit one buffer goes chunk by chunk, once for each metric.
+        let fits = 4 * batch.len() as u64 <= gpu.description().limits.max_buffer_size;
+        if !fits || batch.second_scores.is_some() {
+            return self.update_whole(device, batch);
+        }
+        let scores = upload(batch.scores)?;
+        let weights = batch.sample_weights.map(upload).transpose()?.flatten();
+        // Bad weights on the host are found before they are uploaded.
+        if let Some(Floats::F32(weights)) = batch.sample_weights {
+            crate::cpu::weights::check(weights, crate::error::Input::SampleWeights)?;
+        }
+        let mut resident = *batch;
+        if let Some(scores) = &scores {
+            resident.scores = Floats::Device(scores);
+        }
+        if let Some(weights) = &weights {
+            resident.sample_weights = Some(Floats::Device(weights));
+        }
+        self.update_whole(device, &resident)
+    }
+
+    fn update_whole(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
+        for (_, metric) in &mut self.metrics {
+            metric.update(device, batch)?;
+        }
+        Ok(())
+    }
+
+    /// Each metric's value over everything seen, in the order in which they were added.
+    ///
+    /// # Errors
+    /// As [`Metric::compute`].
+    pub fn compute(&mut self) -> Result<Vec<(String, Evaluation)>> {
+        self.metrics.iter_mut().map(|(name, metric)| Ok((name.clone(), metric.compute()?))).collect()
+    }
+
+    /// Forgets everything seen.
+    pub fn reset(&mut self) {
+        self.metrics.iter_mut().for_each(|(_, metric)| metric.reset());
+    }
+}
+
+/// Metrics of different losses behind one face.
+trait AnyMetric: Send {
+    fn update(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()>;
+    /// A part of an update that starts at this sample; [`AnyMetric::end_update`] makes one update of all parts.
+    fn update_part(&mut self, device: &Device, part: &Batch<'_>, start: u64) -> Result<()>;
+    fn end_update(&mut self);
+    fn compute(&mut self) -> Result<Evaluation>;
+    fn reset(&mut self);
+    fn boxed_clone(&self) -> Box<dyn AnyMetric>;
+}
+
+impl<L: Loss + Clone + PartialEq + std::fmt::Debug + Send + 'static> AnyMetric for Metric<L> {
+    fn update(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
+        Metric::update(self, device, batch)
+    }
+
+    fn update_part(&mut self, device: &Device, part: &Batch<'_>, start: u64) -> Result<()> {
+        let number = self.state.updates;
+        let result = Metric::update(self, device, part);
+        self.state.updates = number;
+        result.map_err(|error| match error {
+            Error::Update { source, .. } => in_update(number, source.shifted(start)),
+            other => other,
+        })
+    }
+
+    fn end_update(&mut self) {
+        self.state.updates += 1;
+    }
+
+    fn compute(&mut self) -> Result<Evaluation> {
+        Metric::compute(self)
+    }
+
+    fn reset(&mut self) {
+        Metric::reset(self);
+    }
+
+    fn boxed_clone(&self) -> Box<dyn AnyMetric> {
+        Box::new(self.clone())
+    }
+}

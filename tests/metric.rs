@@ -1,0 +1,289 @@
+//! Streaming metrics on the CPU and every adapter: any split into batches, merging, saving, errors.
+
+mod harness;
+
+use harness::{Outcome, adapters_under_test, label, open};
+use libtest_mimic::{Arguments, Trial};
+use maxmargin::metric::{Metric, MetricCollection, MetricState};
+use maxmargin::{
+    Batch, BinaryHinge, Device, EmbeddingHinge, Error, Evaluation, LabelEncoding, MarginRanking, MulticlassHinge,
+    Penalty, Reduction, WestonWatkins,
+};
+
+const N: usize = 10_007;
+
+/// Scores between -3 and 3 that no short decimal holds, labels and weights.
+fn data() -> (Vec<f32>, Vec<u8>, Vec<f32>) {
+    let wave = |i: usize, f: f64| ((i as f64 * f).sin() * 3.0) as f32;
+    let scores = (0..N).map(|i| wave(i, 0.71)).collect();
+    let labels = (0..N).map(|i| u8::from(wave(i, 1.3) > 0.5)).collect();
+    let weights = (0..N).map(|i| wave(i, 0.11).abs()).collect();
+    (scores, labels, weights)
+}
+
+fn near(what: &str, got: Option<f64>, expected: Option<f64>, relative: f64) -> Outcome {
+    match (got, expected) {
+        (Some(got), Some(expected)) if (got - expected).abs() <= relative * expected.abs() => Ok(()),
+        _ => Err(format!("{what}: {got:?} instead of {expected:?}").into()),
+    }
+}
+
+fn same_counts(a: &Evaluation, b: &Evaluation) -> Outcome {
+    let counts = |e: &Evaluation| (e.count, e.active, e.correct);
+    if counts(a) == counts(b) { Ok(()) } else { Err(format!("{:?} instead of {:?}", counts(a), counts(b)).into()) }
+}
+
+/// 1e-12 on the CPU, where every loss is added in f64; 1e-6 on a GPU.
+fn bound(device: &Device) -> f64 {
+    if matches!(device, Device::Cpu) { 1e-12 } else { 1e-6 }
+}
+
+fn invariant_to_splits(device: &Device) -> Outcome {
+    let (scores, labels, weights) = data();
+    let loss = BinaryHinge::new().labels(LabelEncoding::ZeroOne).penalty(Penalty::Squared);
+    let whole = Batch::new(&scores, &labels).sample_weights(&weights);
+    let mut once = Metric::new(loss.clone());
+    once.update(device, &whole)?;
+    let expected = once.compute()?;
+    for size in [1000, 333, N - 1] {
+        let mut metric = Metric::new(loss.clone());
+        for start in (0..N).step_by(size) {
+            metric.update(device, &whole.slice(start..(start + size).min(N)).ok_or("no slice")?)?;
+        }
+        let got = metric.compute()?;
+        near("value", got.value, expected.value, bound(device))?;
+        near("weight sum", Some(got.weight_sum), Some(expected.weight_sum), bound(device))?;
+        same_counts(&got, &expected)?;
+        if metric.updates() != N.div_ceil(size) as u64 {
+            return Err(format!("{} updates", metric.updates()).into());
+        }
+    }
+    Ok(())
+}
+
+fn rows_per_class(device: &Device) -> Outcome {
+    let (scores, labels, _) = data();
+    let (scores, labels) = (&scores[..9999], &labels[..3333]);
+    let loss = MulticlassHinge::one_vs_all().ignore_index(0);
+    let whole = Batch::rows(scores, 3, labels);
+    let expected = device.evaluate(&loss, &whole, &maxmargin::Request::new().per_class())?;
+    let mut metric = Metric::new(loss).per_class();
+    for start in (0..3333).step_by(100) {
+        metric.update(device, &whole.slice(start..(start + 100).min(3333)).ok_or("no slice")?)?;
+    }
+    let got = metric.compute()?;
+    same_counts(&got, &expected)?;
+    let (got, expected) = (got.per_class.unwrap_or_default(), expected.per_class.unwrap_or_default());
+    if got.len() != 3 {
+        return Err(format!("{} classes", got.len()).into());
+    }
+    for (got, expected) in got.iter().zip(&expected) {
+        near("class", Some(*got), Some(*expected), bound(device))?;
+    }
+    match metric.update(device, &Batch::rows(&scores[..4], 2, &labels[..2])).and_then(|()| metric.compute()) {
+        Err(Error::Option { option: "number of classes", .. }) => Ok(()),
+        other => Err(format!("other classes: {other:?}").into()),
+    }
+}
+
+fn forward_gives_both_values(device: &Device) -> Outcome {
+    let mut metric = Metric::new(BinaryHinge::new());
+    for (scores, batch, running) in [([0.5f32, 0.5], 0.5, 0.5), ([-1.0, -1.0], 2.0, 1.25)] {
+        let step = metric.forward(device, &Batch::new(&scores, &[1i8, 1]))?;
+        near("batch", step.batch.value, Some(batch), 0.0)?;
+        near("running", step.running.value, Some(running), 0.0)?;
+    }
+    // A batch without samples has no mean of its own and changes nothing.
+    let step = metric.forward(device, &Batch::new(&[0f32; 0], &[0i8; 0]))?;
+    if step.batch.value.is_some() {
+        return Err(format!("an empty batch has the value {:?}", step.batch.value).into());
+    }
+    near("running", step.running.value, Some(1.25), 0.0)?;
+    metric.reset();
+    match metric.compute() {
+        Err(Error::EmptyMean { got: 0 }) => Ok(()),
+        other => Err(format!("after reset: {other:?}").into()),
+    }
+}
+
+fn merges_equals_only(device: &Device) -> Outcome {
+    let (scores, labels, _) = data();
+    let loss = BinaryHinge::new().labels(LabelEncoding::ZeroOne);
+    let batch = Batch::new(&scores, &labels);
+    let parts = [batch.slice(0..4000).ok_or("no slice")?, batch.slice(4000..N).ok_or("no slice")?];
+    let mut whole = Metric::new(loss.clone());
+    whole.update(device, &batch)?;
+    let [mut first, mut second] = [Metric::new(loss.clone()), Metric::new(loss.clone())];
+    first.update(device, &parts[0])?;
+    second.update(device, &parts[1])?;
+    first.merge(&second)?;
+    near("merged", first.compute()?.value, whole.compute()?.value, bound(device))?;
+    same_counts(&first.compute()?, &whole.compute()?)?;
+    let others = [
+        Metric::new(loss.clone().penalty(Penalty::Squared)),
+        Metric::new(loss.clone().margin(0.5)),
+        Metric::new(loss.clone()).reduction(Reduction::Sum),
+        Metric::new(BinaryHinge::new()),
+    ];
+    for other in &others {
+        if !matches!(first.merge(other), Err(Error::Option { option: "merged metric", .. })) {
+            return Err(format!("merged with {:?}", other.loss()).into());
+        }
+    }
+    near("after refusals", first.compute()?.value, whole.compute()?.value, bound(device))
+}
+
+fn saved_and_restored(device: &Device) -> Outcome {
+    let (scores, labels, _) = data();
+    let loss = MulticlassHinge::weston_watkins().margin(0.1).class_weights([0.1, 1.0 / 3.0, 0.7]);
+    let whole = Batch::rows(&scores[..9999], 3, &labels[..3333]);
+    let mut metric = Metric::new(loss);
+    metric.update(device, &whole.slice(0..1111).ok_or("no slice")?)?;
+    let text = serde_json::to_string(metric.state()?)?;
+    let state: MetricState<MulticlassHinge<WestonWatkins>> = serde_json::from_str(&text)?;
+    if state != *metric.state()? {
+        return Err(format!("{state:?} was read from {text}").into());
+    }
+    let mut restored = Metric::from_state(state);
+    for metric in [&mut metric, &mut restored] {
+        metric.update(device, &whole.slice(1111..3333).ok_or("no slice")?)?;
+    }
+    if restored.compute()?.value != metric.compute()?.value || restored.merge(&metric).is_err() {
+        return Err("restored differs".into());
+    }
+    // NaN survives the text; another loss's state, or one that cannot be, does not.
+    let mut nan = Metric::new(MarginRanking::new());
+    nan.update(device, &Batch::pairs(&[f32::NAN], &[0.0f32], &[1i8]))?;
+    let text = serde_json::to_string(nan.state()?)?;
+    let read: MetricState<MarginRanking> = serde_json::from_str(&text)?;
+    if !Metric::from_state(read).compute()?.value.is_some_and(f64::is_nan) {
+        return Err("NaN is lost".into());
+    }
+    for bad in [text.clone(), text.replace("\"count\":1", "\"count\":9").replace("ranking", "embedding")] {
+        if serde_json::from_str::<MetricState<EmbeddingHinge>>(&bad).is_ok() {
+            return Err(format!("read as an embedding hinge's: {bad}").into());
+        }
+    }
+    Ok(())
+}
+
+fn bad_updates_change_nothing(device: &Device) -> Outcome {
+    let mut metric = Metric::new(BinaryHinge::new());
+    metric.update(device, &Batch::new(&[0.5f32], &[1i8]))?;
+    match metric.update(device, &Batch::new(&[0.5f32, 0.5], &[1i8, 7])) {
+        Err(error @ Error::Update { update: 1, .. }) if error.to_string().contains("targets[1]") => {}
+        other => return Err(format!("{other:?}").into()),
+    }
+    near("value", metric.compute()?.value, Some(0.5), 0.0)?;
+    let mut none = Metric::new(BinaryHinge::new()).reduction(Reduction::None);
+    match none.update(device, &Batch::new(&[0.5f32], &[1i8])) {
+        Err(Error::Option { option: "reduction", .. }) => Ok(()),
+        other => Err(format!("{other:?}").into()),
+    }
+}
+
+fn collection_is_one_update(device: &Device) -> Outcome {
+    // More than one block.
+    let scores: Vec<f32> = (0..500_000).map(|i| (i % 33) as f32 / 8.0 - 2.0).collect();
+    let mut labels: Vec<i8> = (0..500_000).map(|i| if i % 3 == 0 { 1 } else { -1 }).collect();
+    let mut collection = MetricCollection::new();
+    collection.add("hinge", Metric::new(BinaryHinge::new()))?;
+    collection.add("squared", Metric::new(BinaryHinge::new().penalty(Penalty::Squared)))?;
+    collection.add("embedding", Metric::new(EmbeddingHinge::new()))?;
+    if collection.add("hinge", Metric::new(BinaryHinge::new())).is_ok() {
+        return Err("a name was given twice".into());
+    }
+    collection.update(device, &Batch::new(&scores, &labels))?;
+    let before = collection.compute()?;
+    for (name, got) in &before {
+        let batch = Batch::new(&scores, &labels);
+        let request = maxmargin::Request::new();
+        let alone = match name.as_str() {
+            "hinge" => device.evaluate(&BinaryHinge::new(), &batch, &request)?,
+            "squared" => device.evaluate(&BinaryHinge::new().penalty(Penalty::Squared), &batch, &request)?,
+            _ => device.evaluate(&EmbeddingHinge::new(), &batch, &request)?,
+        };
+        near(name, got.value, alone.value, bound(device))?;
+        same_counts(got, &alone)?;
+    }
+    // The embedding hinge would take this label, the others do not: none has seen it.
+    labels[400_000] = 3;
+    match collection.update(device, &Batch::new(&scores, &labels)) {
+        Err(error @ Error::Update { update: 1, .. }) if error.to_string().contains("targets[400000]") => {}
+        other => return Err(format!("{other:?}").into()),
+    }
+    for ((name, got), (_, before)) in collection.compute()?.iter().zip(&before) {
+        near(name, got.value, before.value, 0.0)?;
+        same_counts(got, before)?;
+    }
+    Ok(())
+}
+
+/// On the device nothing is waited for, and what is wrong there shows when it is read.
+fn resident_errors_name_the_update(device: &Device) -> Outcome {
+    let Device::Gpu(gpu) = device else { return Err("not a GPU".into()) };
+    let scores = gpu.upload_f32(&[0.5; 5])?;
+    let good = gpu.upload_i32(&[1, -1, 1, 1, -1])?;
+    let bad = gpu.upload_i32(&[1, -1, 1, 5, 0])?;
+    let mut metric = Metric::new(BinaryHinge::new());
+    metric.update(device, &Batch::new(&scores, &good))?;
+    metric.update(device, &Batch::new(&scores, &bad))?;
+    metric.update(device, &Batch::new(&scores, &good))?;
+    for _ in 0..2 {
+        match metric.compute() {
+            Err(error) if error.to_string() == "update 1: targets[3]: expected a label of -1 or 1, got 5" => {}
+            other => return Err(format!("{other:?}").into()),
+        }
+    }
+    metric.reset();
+    metric.update(device, &Batch::new(&scores, &good))?;
+    near("after reset", metric.compute()?.value, Some(0.9), 1e-6)
+}
+
+/// The comparisons themselves notice what is off by a little.
+fn negative_control(device: &Device) -> Outcome {
+    let evaluation =
+        device.evaluate(&BinaryHinge::new(), &Batch::new(&[0.1f32], &[1i8]), &maxmargin::Request::new())?;
+    let value = evaluation.value.map(|value| value * (1.0 + 3.0 * bound(device)));
+    let mut other = evaluation.clone();
+    other.active += 1;
+    let nan = Some(f64::NAN);
+    if near("", value, evaluation.value, bound(device)).is_ok()
+        || near("", None, None, 1.0).is_ok()
+        || near("", nan, nan, 1.0).is_ok()
+        || same_counts(&other, &evaluation).is_ok()
+    {
+        return Err("a difference went unnoticed".into());
+    }
+    Ok(())
+}
+
+fn main() {
+    let arguments = Arguments::from_args();
+    type Test = fn(&Device) -> Outcome;
+    let tests: [(&str, Test); 8] = [
+        ("negative control", negative_control),
+        ("invariant to splits", invariant_to_splits),
+        ("rows, per class", rows_per_class),
+        ("forward gives both values", forward_gives_both_values),
+        ("merges equals only", merges_equals_only),
+        ("saved and restored", saved_and_restored),
+        ("bad updates change nothing", bad_updates_change_nothing),
+        ("collection is one update", collection_is_one_update),
+    ];
+    let mut trials = Vec::new();
+    for (name, test) in tests {
+        trials.push(Trial::test(format!("[cpu] {name}"), move || test(&Device::cpu())));
+    }
+    let (found, none_found) = adapters_under_test();
+    for adapter in found {
+        let index = adapter.index;
+        let resident: (&str, Test) = ("resident errors name the update", resident_errors_name_the_update);
+        for (name, test) in tests.into_iter().chain([resident]) {
+            let name = format!("[{}] {name}", label(&adapter));
+            trials.push(Trial::test(name, move || test(&open(index, |_| {})?)));
+        }
+    }
+    trials.extend(none_found);
+    libtest_mimic::run(&arguments, trials).exit();
+}
