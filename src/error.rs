@@ -160,6 +160,12 @@ pub enum Error {
         /// The driver's words.
         reason: String,
     },
+    /// A plot could not be drawn.
+    #[error("plot: {message}")]
+    Plot {
+        /// What was expected and what came.
+        message: String,
+    },
     /// The graphics API refused an operation. This is a defect of this crate or of the driver.
     #[error("{device}: {operation} failed: {message}")]
     Gpu {

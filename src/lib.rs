@@ -41,6 +41,8 @@ mod exact;
 pub mod gpu;
 pub mod loss;
 pub mod metric;
+#[cfg(feature = "plot")]
+pub mod plot;
 mod real;
 pub mod reference;
 mod tensor;

@@ -9,4 +9,4 @@ if ! ls /usr/share/vulkan/icd.d/*.json /etc/vulkan/icd.d/*.json >/dev/null 2>&1 
     $sudo apt-get install -y -qq mesa-vulkan-drivers
 fi
 export MAXMARGIN_GPU=require
-cargo test --workspace --locked "$@"
+cargo test --workspace --all-features --locked "$@"

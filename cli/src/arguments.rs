@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -149,6 +150,12 @@ pub(crate) struct Common {
     /// Write one loss a sample to this .npy file.
     #[arg(long, value_name = "L.npy")]
     pub(crate) losses_out: Option<PathBuf>,
+    /// Evaluate N samples at a time as a streaming metric, and give each batch's value beside that of all.
+    #[arg(long, value_name = "N")]
+    pub(crate) batch_size: Option<NonZeroUsize>,
+    /// Draw the values of the batches to this .svg or .png file.
+    #[arg(long, value_name = "F", requires = "batch_size")]
+    pub(crate) plot_out: Option<PathBuf>,
     /// The slope where a margin is met exactly: 0, 1/2 or 1.
     #[arg(long, value_enum, default_value = "zero")]
     pub(crate) kink: KinkName,

@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::time::Instant;
 
-use maxmargin::{Batch, DEVICE_VARIABLE, Device, Error, Floats, Input};
+use maxmargin::plot::Chart;
+use maxmargin::{Batch, DEVICE_VARIABLE, Device, Error, Evaluation, Floats, Input};
 
 use crate::arguments::{Common, EvalArguments, Family};
 use crate::failure::{Failure, Outcome};
 use crate::file::{self, Array, Data, PendingOutput};
 use crate::report::{Report, print};
-use crate::task::Setup;
+use crate::task::{ErasedMetric, Setup};
 
 pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let started = Instant::now();
@@ -18,6 +19,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     family.check_usage()?;
     let mut gradient_out = common.grad_out.as_deref().map(PendingOutput::new).transpose()?;
     let mut losses_out = common.losses_out.as_deref().map(PendingOutput::new).transpose()?;
+    let mut plot_out = common.plot_out.as_deref().map(PendingOutput::new).transpose()?;
     let (device, device_note) = choose_device(common)?;
     let reading = Instant::now();
     let loaded = Loaded::read(family)?;
@@ -27,7 +29,14 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let explain = |error| loaded.explain(error);
     let Setup { loss, options } =
         family.loss(loaded.targets.data.targets(), loaded.class_weights.as_deref()).map_err(explain)?;
-    let evaluation = loss.evaluate(&device, &loaded.batch()?, &family.request()).map_err(explain)?;
+    let (evaluation, batches) = match common.batch_size {
+        None => (loss.evaluate(&device, &loaded.batch()?, &family.request()).map_err(explain)?, None),
+        Some(size) => {
+            let metric = loss.metric(family.reduction(), family.per_class());
+            let (evaluation, batches) = stream(metric, &device, &loaded, size.get())?;
+            (evaluation, Some(batches))
+        }
+    };
     let compute_seconds = (computing.elapsed() - evaluation.upload_time).as_secs_f64();
 
     let outputs = [
@@ -39,8 +48,11 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
             pending.write(values, &like.shape)?;
         }
     }
-    // Both are complete before either gets its name.
-    for pending in [gradient_out, losses_out].into_iter().flatten() {
+    if let (Some(pending), Some(path), Some(batches)) = (&mut plot_out, &common.plot_out, &batches) {
+        pending.write_bytes(&chart(family, batches).render(path).map_err(|error| Failure::file(path, error))?)?;
+    }
+    // All are complete before any gets its name.
+    for pending in [gradient_out, losses_out, plot_out].into_iter().flatten() {
         pending.publish()?;
     }
     let report = Report {
@@ -48,6 +60,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
         options,
         reduction: common.reduction.text(),
         evaluation,
+        batches,
         device,
         device_note,
         read_seconds,
@@ -59,6 +72,47 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
         (false, true) => report.plain_value(),
         (false, false) => report.text(),
     })
+}
+
+/// The value of all batches, and each batch's values: one, or one a class; none for the mean of nothing.
+fn stream(
+    mut metric: Box<dyn ErasedMetric>,
+    device: &Device,
+    loaded: &Loaded<'_>,
+    size: usize,
+) -> Outcome<(Evaluation, Vec<Vec<f64>>)> {
+    let whole = loaded.batch()?;
+    let mut batches = Vec::new();
+    for start in (0..whole.samples()).step_by(size) {
+        let end = (start + size).min(whole.samples());
+        // Targets or weights that are too few: the whole batch words the error.
+        let batch = whole.slice(start..end).unwrap_or(whole);
+        let step = metric.forward(device, &batch).map_err(|error| loaded.explain(in_whole_file(error, start)))?;
+        batches.push(step.batch.per_class.unwrap_or_else(|| step.batch.value.into_iter().collect()));
+    }
+    let evaluation = metric.compute().map_err(|error| loaded.explain(error))?;
+    Ok((evaluation, batches))
+}
+
+/// A batch's error with its index moved to the whole file's.
+fn in_whole_file(error: Error, start: usize) -> Error {
+    match error {
+        Error::Update { source, .. } => match *source {
+            Error::Value { input, index, value, expected } => {
+                Error::Value { input, index: index + start as u64, value, expected }
+            }
+            other => other,
+        },
+        other => other,
+    }
+}
+
+/// The curve of the batches' values, one line or one a class.
+fn chart(family: &Family, batches: &[Vec<f64>]) -> Chart {
+    let chart = Chart::new(format!("{} loss by batch", family.name())).x_label("batch").y_label("loss");
+    let lines = batches.iter().map(Vec::len).max().unwrap_or(0);
+    let line = |n: usize| batches.iter().map(|batch| batch.get(n).copied().unwrap_or(f64::NAN)).collect::<Vec<_>>();
+    (0..lines).fold(chart, |chart, n| chart.line(format!("class {n}"), &line(n)))
 }
 
 /// `--device`, or the environment, or auto: files start on the host, where one pass over them is bound by memory and

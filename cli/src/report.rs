@@ -13,6 +13,8 @@ pub(crate) struct Report {
     pub(crate) options: Map<String, Value>,
     pub(crate) reduction: String,
     pub(crate) evaluation: Evaluation,
+    /// Each batch's values, where there are batches.
+    pub(crate) batches: Option<Vec<Vec<f64>>>,
     pub(crate) device: Device,
     /// Why this device, where it was not asked for by name.
     pub(crate) device_note: Option<&'static str>,
@@ -83,6 +85,14 @@ impl Report {
                 "total": self.total_seconds,
             },
         });
+        if let (Some(batches), Some(object)) = (&self.batches, object.as_object_mut()) {
+            let value = |values: &Vec<f64>| match (&self.evaluation.per_class, &values[..]) {
+                (None, []) => Value::Null,
+                (None, [value, ..]) => number(*value),
+                (Some(_), values) => values.iter().map(|&x| number(x)).collect(),
+            };
+            object.insert("batch_values".into(), batches.iter().map(value).collect());
+        }
         if let (Some(note), Some(device)) = (self.device_note, object.get_mut("device")) {
             device["note"] = note.into();
         }
@@ -122,6 +132,9 @@ impl Report {
         );
         if let Some(accuracy) = e.accuracy() {
             text += &format!("{:<10}{accuracy}\n", "accuracy");
+        }
+        if let Some(batches) = &self.batches {
+            text += &format!("{:<10}{}\n", "batches", batches.len());
         }
         let note = self.device_note.map(|note| format!(" ({note})")).unwrap_or_default();
         text += &format!("{:<10}{}{note}, {}\n", "device", self.device.name(), self.precision());

@@ -1,8 +1,9 @@
 //! What the arguments of a family ask for: the loss as a value, and how the report words its options.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use maxmargin::loss::{Loss, RowsLoss};
+use maxmargin::metric::{Metric, Step};
 use maxmargin::{
     Batch, BinaryHinge, CrammerSinger, Device, EmbeddingHinge, Error, Evaluation, Kink, LabelEncoding, MarginRanking,
     MulticlassHinge, OneVsAll, OverClasses, Penalty, Reduction, Request, Targets, Ties, WestonWatkins,
@@ -12,14 +13,37 @@ use serde_json::{Map, Value, json};
 use crate::arguments::{Common, Family, Inputs, KinkName, Labels, Method, Over, PenaltyName, ReductionName, TiesName};
 use crate::failure::{Failure, Outcome};
 
-/// Losses of different types behind one call.
+/// Losses of different types behind one face.
 pub(crate) trait ErasedLoss {
     fn evaluate(&self, device: &Device, batch: &Batch<'_>, request: &Request) -> Result<Evaluation, Error>;
+    /// An empty streaming metric of this loss.
+    fn metric(&self, reduction: Reduction, per_class: bool) -> Box<dyn ErasedMetric>;
 }
 
-impl<L: Loss> ErasedLoss for L {
+impl<L: Loss + Clone + PartialEq + std::fmt::Debug + 'static> ErasedLoss for L {
     fn evaluate(&self, device: &Device, batch: &Batch<'_>, request: &Request) -> Result<Evaluation, Error> {
         device.evaluate(self, batch, request)
+    }
+
+    fn metric(&self, reduction: Reduction, per_class: bool) -> Box<dyn ErasedMetric> {
+        let metric = Metric::new(self.clone()).reduction(reduction);
+        Box::new(if per_class { metric.per_class() } else { metric })
+    }
+}
+
+/// Streaming metrics of different losses behind one face.
+pub(crate) trait ErasedMetric {
+    fn forward(&mut self, device: &Device, batch: &Batch<'_>) -> Result<Step, Error>;
+    fn compute(&mut self) -> Result<Evaluation, Error>;
+}
+
+impl<L: Loss + Clone + PartialEq + std::fmt::Debug> ErasedMetric for Metric<L> {
+    fn forward(&mut self, device: &Device, batch: &Batch<'_>) -> Result<Step, Error> {
+        Metric::forward(self, device, batch)
+    }
+
+    fn compute(&mut self) -> Result<Evaluation, Error> {
+        Metric::compute(self)
     }
 }
 
@@ -107,6 +131,19 @@ impl Family {
                 self.margin()
             )));
         }
+        if common.batch_size.is_some() {
+            if common.grad_out.is_some() || common.losses_out.is_some() {
+                return Err(Failure::usage("--batch-size goes without --grad-out and --losses-out"));
+            }
+            let known = |path: &PathBuf| path.extension().is_some_and(|e| e == "svg" || e == "png");
+            if let Some(path) = common.plot_out.as_ref().filter(|path| !known(path)) {
+                let path = path.display();
+                return Err(Failure::usage(format!("--plot-out {path}: expected a name that ends in .svg or .png")));
+            }
+            if common.reduction == ReductionName::None {
+                return Err(Failure::usage("--batch-size goes with --reduction mean or sum"));
+            }
+        }
         let Family::Multiclass { method, over_classes, per_class, .. } = self else { return Ok(()) };
         if *method == Method::CrammerSinger && *over_classes == Over::Mean {
             return Err(Failure::usage(
@@ -126,24 +163,29 @@ impl Family {
         Ok(())
     }
 
-    /// What an evaluation is to return.
-    pub(crate) fn request(&self) -> Request {
-        let common = self.common();
-        let mut request = Request::new().reduction(match common.reduction {
+    pub(crate) fn reduction(&self) -> Reduction {
+        match self.common().reduction {
             ReductionName::Mean => Reduction::Mean,
             ReductionName::Sum => Reduction::Sum,
             ReductionName::None => Reduction::None,
-        });
+        }
+    }
+
+    pub(crate) fn per_class(&self) -> bool {
+        matches!(self, Family::Multiclass { per_class: true, .. })
+    }
+
+    /// What an evaluation is to return.
+    pub(crate) fn request(&self) -> Request {
+        let common = self.common();
+        let mut request = Request::new().reduction(self.reduction());
         if common.grad_out.is_some() {
             request = request.gradient();
         }
         if common.losses_out.is_some() {
             request = request.losses();
         }
-        if matches!(self, Family::Multiclass { per_class: true, .. }) {
-            request = request.per_class();
-        }
-        request
+        if self.per_class() { request.per_class() } else { request }
     }
 
     /// The loss with its options. Labels of unknown encoding are looked at.

@@ -32,6 +32,11 @@ fn usage() {
     wrong(&format!("{BINARY} --penalty smooth:1e-60"), &["gamma", "positive"]);
     wrong(&format!("{BINARY} --penalty cubic"), &["cubic", "soft-margin"]);
     wrong(&format!("{BINARY} --penalty smooth:0"), &["smooth:G", "positive"]);
+    wrong(&format!("{BINARY} --batch-size 2"), &["--batch-size", "--grad-out"]);
+    wrong("eval binary --scores s.npy --targets t.npy --plot-out p.svg", &["--batch-size"]);
+    wrong("eval binary --scores s.npy --targets t.npy --batch-size 0", &["--batch-size", "0"]);
+    let plot = "eval binary --scores s.npy --targets t.npy --batch-size 2 --plot-out p.jpg";
+    wrong(plot, &["p.jpg", ".svg or .png"]);
     for arguments in ["eval", "eval binary", "eval cubic", "frobnicate"] {
         assert_eq!(folder.run(arguments).status.code(), Some(2), "{arguments}");
     }

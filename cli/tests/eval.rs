@@ -238,3 +238,35 @@ fn ranking_compares_two_files() {
     let margin = folder.json("eval ranking --first a.npy --second b.npy --targets t.npy --margin 2 --reduction sum");
     close(&margin["value"], 1.0 + 2.5, 1e-12);
 }
+
+#[test]
+fn batches_are_streamed_and_drawn() {
+    let folder = Folder::new();
+    folder.f32("s.npy", "(5,)", &[0.5, -3.0, 2.0, 0.25, 1.0]);
+    folder.i64("t.npy", &[1, 1, 1, -1, -1]);
+    let files = "--scores s.npy --targets t.npy --batch-size 2";
+    // The batches' means are (0.5 + 4) / 2, (0 + 1.25) / 2 and 2.
+    for plot in ["p.svg", "p.png"] {
+        let got = folder.json(&format!("eval binary {files} --plot-out {plot}"));
+        close(&got["value"], 7.75 / 5.0, 1e-12);
+        assert_eq!(got["batch_values"], json!([2.25, 0.625, 2.0]));
+        assert_eq!(got["count"], 5);
+    }
+    let svg = std::fs::read_to_string(folder.path("p.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("binary loss by batch"), "{svg}");
+    assert!(std::fs::read(folder.path("p.png")).unwrap().starts_with(b"\x89PNG"));
+    let whole = folder.json("eval binary --scores s.npy --targets t.npy");
+    assert!(whole.get("batch_values").is_none());
+
+    folder.f32("m.npy", "(4, 2)", &[1.0, 0.0, 0.0, 1.0, 0.5, 0.5, 2.0, -1.0]);
+    folder.i64("c.npy", &[0, 0, 1, -100]);
+    let rows = "eval multiclass --scores m.npy --targets c.npy --ignore-index -100";
+    let got = folder.json(&format!("{rows} --batch-size 3 --method one-vs-all --per-class --plot-out c.svg"));
+    assert_eq!(got["batch_values"].as_array().unwrap().len(), 2);
+    assert_eq!(got["batch_values"][1], json!([]));
+    folder.i64("t.npy", &[1, 1, 1, 7, -1]);
+    let words = ["t.npy", "targets[3]", "7"];
+    folder.fails(&format!("eval binary {files} --labels plus-minus-one"), 1, &words);
+    let legend = std::fs::read_to_string(folder.path("c.svg")).unwrap();
+    assert!(legend.contains("class 1"), "{legend}");
+}

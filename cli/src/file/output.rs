@@ -35,6 +35,11 @@ impl PendingOutput {
         Ok(Self { file, path: path.into() })
     }
 
+    /// Writes bytes as they are.
+    pub(crate) fn write_bytes(&mut self, bytes: &[u8]) -> Outcome<()> {
+        self.file.write_all(bytes).map_err(|error| Failure::file(&self.path, error))
+    }
+
     /// Writes an array as .npy.
     pub(crate) fn write(&mut self, values: &Output, shape: &[usize]) -> Outcome<()> {
         let result = match values {

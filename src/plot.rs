@@ -1,0 +1,242 @@
+//! Curves of values by step (batches, epochs) as SVG and PNG. Needs the feature `plot`.
+//!
+//! ```
+//! use maxmargin::plot::Chart;
+//! let chart = Chart::new("Hinge loss by batch").x_label("batch").y_label("loss").line("batch", &[0.9, 1.1, 0.8]);
+//! assert!(chart.svg()?.starts_with("<svg"));
+//! # Ok::<(), maxmargin::Error>(())
+//! ```
+
+use std::ops::Range;
+use std::path::Path;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::{FontStyle, register_font};
+
+use crate::error::{Error, Result};
+
+/// Width and height in points of an SVG, and in half pixels of a PNG.
+const SIZE: (u32, u32) = (800, 480);
+
+/// Up to this many values are marked by a dot each.
+const MOST_DOTS: usize = 60;
+
+/// Colours that stay apart for colour-blind readers and in print (Okabe and Ito, 2008).
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+    RGBColor(230, 159, 0),
+];
+
+/// A chart of lines over the steps 0, 1, 2, ...
+#[derive(Clone, Debug, Default)]
+pub struct Chart {
+    title: String,
+    x_label: String,
+    y_label: String,
+    lines: Vec<(String, Vec<f64>)>,
+}
+
+impl Chart {
+    /// A chart with this title and no lines.
+    pub fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), ..Self::default() }
+    }
+
+    /// What a step is.
+    pub fn x_label(mut self, label: impl Into<String>) -> Self {
+        self.x_label = label.into();
+        self
+    }
+
+    /// What the values are.
+    pub fn y_label(mut self, label: impl Into<String>) -> Self {
+        self.y_label = label.into();
+        self
+    }
+
+    /// Adds a line. A value that is not finite is a gap. With more than one line there is a legend.
+    pub fn line(mut self, name: impl Into<String>, values: &[f64]) -> Self {
+        self.lines.push((name.into(), values.to_vec()));
+        self
+    }
+
+    /// The chart as an SVG document, 800 x 480.
+    ///
+    /// # Errors
+    /// [`Error::Plot`] where there is no finite value.
+    pub fn svg(&self) -> Result<String> {
+        let mut text = String::new();
+        self.draw(&SVGBackend::with_string(&mut text, SIZE).into_drawing_area(), 1)?;
+        Ok(text)
+    }
+
+    /// The chart as a PNG file, 1600 x 960.
+    ///
+    /// # Errors
+    /// As [`Chart::svg`].
+    pub fn png(&self) -> Result<Vec<u8>> {
+        let (width, height) = (2 * SIZE.0, 2 * SIZE.1);
+        let mut pixels = vec![0; width as usize * height as usize * 3];
+        self.draw(&BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area(), 2)?;
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, width, height);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.write_header().and_then(|mut writer| writer.write_image_data(&pixels)).map_err(failed)?;
+        Ok(file)
+    }
+
+    /// The chart's bytes in the format that the path's extension names: `svg` or `png`.
+    ///
+    /// # Errors
+    /// [`Error::Plot`] for another extension; otherwise as [`Chart::svg`].
+    pub fn render(&self, path: &Path) -> Result<Vec<u8>> {
+        match path.extension().and_then(|e| e.to_str()).map(str::to_lowercase).as_deref() {
+            Some("svg") => self.svg().map(String::into_bytes),
+            Some("png") => self.png(),
+            _ => Err(Error::Plot {
+                message: format!("expected a name that ends in .svg or .png, got {}", path.display()),
+            }),
+        }
+    }
+
+    /// The ranges of steps and values, with some air.
+    fn ranges(&self) -> Result<(Range<f64>, Range<f64>)> {
+        let finite = self.lines.iter().flat_map(|(_, values)| values).copied().filter(|y| y.is_finite());
+        let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), y| (a.min(y), b.max(y)));
+        if low > high {
+            return Err(Error::Plot { message: "expected at least one finite value, got none".into() });
+        }
+        let air = if high > low { 0.06 * (high - low) } else { (0.1 * high.abs()).max(0.1) };
+        let last = self.lines.iter().map(|(_, values)| values.len()).max().unwrap_or(1).max(2) - 1;
+        let side = 0.02 * last as f64;
+        // Halves first: the whole range may be more than f64 holds.
+        let clamp = |y: f64| y.clamp(f64::MIN / 4.0, f64::MAX / 4.0);
+        Ok((-side..last as f64 + side, clamp(low - air)..clamp(high + air)))
+    }
+
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, scale: u32) -> Result<()>
+    where
+        B::ErrorType: 'static,
+    {
+        register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT)
+            .map_err(|_| Error::Plot { message: "the font cannot be read".into() })?;
+        let (x_range, y_range) = self.ranges()?;
+        let text = |size: u32| ("sans-serif", (size * scale) as i32).into_font().color(&RGBColor(40, 40, 40));
+        area.fill(&WHITE).map_err(failed)?;
+        let mut chart = ChartBuilder::on(area)
+            .caption(&self.title, text(22))
+            .margin(12 * scale)
+            .x_label_area_size(44 * scale)
+            .y_label_area_size(68 * scale)
+            .build_cartesian_2d(x_range, y_range)
+            .map_err(failed)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .bold_line_style(RGBColor(222, 222, 222).stroke_width(scale))
+            .light_line_style(TRANSPARENT)
+            .axis_style(RGBColor(120, 120, 120).stroke_width(scale))
+            .label_style(text(14))
+            .axis_desc_style(text(16))
+            .x_labels(11)
+            .y_labels(8)
+            .x_label_formatter(&|x| if x.fract() == 0.0 { format!("{x}") } else { String::new() })
+            .y_label_formatter(&short)
+            .x_desc(&self.x_label)
+            .y_desc(&self.y_label)
+            .draw()
+            .map_err(failed)?;
+        for ((name, values), colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
+            let mut named = false;
+            for run in runs(values) {
+                let points: Vec<_> = run.map(|step| (step as f64, values[step])).collect();
+                if values.len() <= MOST_DOTS || points.len() == 1 {
+                    let dot = |&point: &(f64, f64)| Circle::new(point, 3 * scale as i32, colour.filled());
+                    chart.draw_series(points.iter().map(dot)).map_err(failed)?;
+                }
+                let series =
+                    chart.draw_series(LineSeries::new(points, colour.stroke_width(2 * scale))).map_err(failed)?;
+                if !named {
+                    named = true;
+                    let length = 24 * scale as i32;
+                    let stroke = colour.stroke_width(2 * scale);
+                    series.label(name).legend(move |(x, y)| PathElement::new(vec![(x, y), (x + length, y)], stroke));
+                }
+            }
+        }
+        if self.lines.len() > 1 {
+            chart
+                .configure_series_labels()
+                .position(SeriesLabelPosition::UpperRight)
+                .legend_area_size(32 * scale)
+                .margin(10 * scale)
+                .background_style(WHITE.mix(0.85))
+                .border_style(RGBColor(200, 200, 200))
+                .label_font(text(14))
+                .draw()
+                .map_err(failed)?;
+        }
+        area.present().map_err(failed)
+    }
+}
+
+/// The steps of each run of finite values.
+fn runs(values: &[f64]) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for (step, y) in values.iter().enumerate() {
+        match runs.last_mut() {
+            _ if !y.is_finite() => {}
+            Some(run) if run.end == step => run.end += 1,
+            _ => runs.push(step..step + 1),
+        }
+    }
+    runs
+}
+
+/// A label of an axis: as many digits as tell neighbours apart.
+fn short(y: &f64) -> String {
+    let magnitude = y.abs();
+    if *y == 0.0 || (1e-3..1e5).contains(&magnitude) {
+        let text = format!("{y:.4}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        format!("{y:.2e}")
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> Error {
+    Error::Plot { message: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_leave_out_what_is_not_finite() {
+        assert_eq!(runs(&[1.0, 2.0, f64::NAN, 3.0, f64::INFINITY]), [0..2, 3..4]);
+        assert!(runs(&[]).is_empty());
+    }
+
+    #[test]
+    fn charts_of_odd_values_are_drawn() {
+        for values in [&[1.0][..], &[1.0, 1.0], &[0.0, f64::NAN, -1e-300], &[-f64::MAX, f64::MAX], &[5.0; 1000]] {
+            let chart = Chart::new("odd").line("a", values).line("b", &[0.5]);
+            assert!(chart.svg().unwrap().contains("odd"), "{values:?}");
+            assert_eq!(&chart.png().unwrap()[..4], b"\x89PNG");
+        }
+    }
+
+    #[test]
+    fn nothing_to_plot_is_an_error() {
+        assert!(matches!(Chart::new("empty").line("a", &[f64::NAN]).svg(), Err(Error::Plot { .. })));
+        assert!(matches!(Chart::new("empty").png(), Err(Error::Plot { .. })));
+        let chart = Chart::new("name").line("a", &[1.0]);
+        assert!(matches!(chart.render(Path::new("plot.jpg")), Err(Error::Plot { .. })));
+    }
+}
