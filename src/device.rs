@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::evaluation::{Evaluation, Request};
 use crate::gpu::{Gpu, adapters};
 use crate::loss::Loss;
+use crate::scores::Prepared;
 use crate::tensor::Batch;
 
 /// The environment variable that [`Device::auto`] obeys.
@@ -85,13 +86,7 @@ impl Device {
     /// [`Error::Option`] for an option without meaning, [`Error::WrongDevice`] for a tensor that lives elsewhere, and
     /// the device's own failures.
     pub fn evaluate<L: Loss>(&self, loss: &L, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
-        match self {
-            Device::Cpu => {
-                loss.check()?;
-                loss.evaluate_on_cpu(batch, request)
-            }
-            Device::Gpu(_) => pollster::block_on(self.evaluate_async(loss, batch, request)),
-        }
+        pollster::block_on(self.evaluate_async(loss, batch, request))
     }
 
     /// As [`Device::evaluate`], without blocking in a browser; natively it waits for the device inside.
@@ -100,9 +95,12 @@ impl Device {
     /// As [`Device::evaluate`].
     pub async fn evaluate_async<L: Loss>(&self, loss: &L, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
         loss.check()?;
-        match self {
+        let prepared = Prepared::new(batch, loss.ignore_index())?;
+        let batch = &prepared.batch(batch);
+        let evaluation = match self {
             Device::Cpu => loss.evaluate_on_cpu(batch, request),
             Device::Gpu(gpu) => loss.evaluate_on_gpu(gpu, batch, request).await,
-        }
+        };
+        evaluation.map(|evaluation| prepared.chain(evaluation))
     }
 }

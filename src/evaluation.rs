@@ -14,6 +14,8 @@ pub enum Reduction {
     /// Class weights never enter the divisor.
     #[default]
     Mean,
+    /// The weighted sum divided by the number of kept samples, whatever their weights (Keras's `sum_over_batch_size`).
+    MeanOverCount,
     /// The weighted sum.
     Sum,
     /// No value, only per-sample losses. A gradient is that of the sum.
@@ -35,6 +37,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// Whether the divisor must be known before the gradient is written.
+    pub(crate) fn divides_gradient(&self) -> bool {
+        self.gradient && matches!(self.reduction, Reduction::Mean | Reduction::MeanOverCount)
+    }
+
     /// The mean and the counters.
     pub fn new() -> Self {
         Self::default()
@@ -199,9 +206,12 @@ impl Totals {
     pub(crate) fn divisor(&self, reduction: Reduction, samples: usize) -> Result<f64> {
         match reduction {
             Reduction::Sum | Reduction::None => Ok(1.0),
-            Reduction::Mean if self.count == 0 => Err(Error::EmptyMean { got: samples as u64 }),
+            Reduction::Mean | Reduction::MeanOverCount if self.count == 0 => {
+                Err(Error::EmptyMean { got: samples as u64 })
+            }
             Reduction::Mean if self.weight_sum == 0.0 => Err(Error::ZeroWeight { count: self.count }),
             Reduction::Mean => Ok(self.weight_sum),
+            Reduction::MeanOverCount => Ok(self.count as f64),
         }
     }
 

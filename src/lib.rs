@@ -45,6 +45,7 @@ pub mod metric;
 pub mod plot;
 mod real;
 pub mod reference;
+mod scores;
 mod tensor;
 
 pub use device::{DEVICE_VARIABLE, Device};
@@ -55,4 +56,5 @@ pub use loss::{
     OverClasses, Penalty, Ties, WestonWatkins,
 };
 pub use real::Real;
+pub use scores::ScoreKind;
 pub use tensor::{Batch, Floats, Targets};

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::error::{Error, Input, Result};
 use crate::gpu::DeviceTensor;
+use crate::scores::ScoreKind;
 
 /// Floating point numbers, borrowed from where they live.
 #[derive(Clone, Copy, Debug)]
@@ -157,13 +158,15 @@ pub struct Batch<'a> {
     pub(crate) columns: Option<usize>,
     pub(crate) targets: Targets<'a>,
     pub(crate) sample_weights: Option<Floats<'a>>,
+    pub(crate) score_kind: ScoreKind,
 }
 
 impl<'a> Batch<'a> {
     /// A batch for the elementwise losses: one target for each score, whatever their shapes.
     pub fn new(scores: impl Into<Floats<'a>>, targets: impl Into<Targets<'a>>) -> Self {
         let (scores, targets) = (scores.into(), targets.into());
-        Self { scores, second_scores: None, columns: None, targets, sample_weights: None }
+        let score_kind = ScoreKind::Raw;
+        Self { scores, second_scores: None, columns: None, targets, sample_weights: None, score_kind }
     }
 
     /// A batch of pairs of scores for [`crate::MarginRanking`]: as many first scores, second scores and targets. The
@@ -180,6 +183,12 @@ impl<'a> Batch<'a> {
     /// Weights of the samples, non-negative and finite, as many as there are targets.
     pub fn sample_weights(mut self, weights: impl Into<Floats<'a>>) -> Self {
         self.sample_weights = Some(weights.into());
+        self
+    }
+
+    /// What the scores are; raw decision values where nothing is said.
+    pub fn score_kind(mut self, kind: ScoreKind) -> Self {
+        self.score_kind = kind;
         self
     }
 
@@ -219,6 +228,7 @@ impl<'a> Batch<'a> {
             columns: self.columns,
             targets: self.targets.slice(samples.clone())?,
             sample_weights: part(self.sample_weights)?,
+            score_kind: self.score_kind,
         })
     }
 

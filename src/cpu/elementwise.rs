@@ -2,7 +2,7 @@
 
 use crate::cpu::{HostReal, Job, SCRATCH, run_jobs, sum, weights, wrong_device};
 use crate::error::{Error, Input, Result};
-use crate::evaluation::{Evaluation, Outputs, Precision, Reduction, Request, Totals};
+use crate::evaluation::{Evaluation, Outputs, Precision, Request, Totals};
 use crate::loss::penalty::with_penalty;
 use crate::loss::{ElementwiseLoss, PenaltyShape, Rule};
 use crate::real::Real;
@@ -79,11 +79,11 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> Driver<'_, L, P, T> {
 
     /// What the gradient of the reduced value is divided by; only a weighted mean needs a pass over the weights.
     fn gradient_divisor(&self, samples: usize) -> Result<T> {
-        if !self.request.gradient || self.request.reduction != Reduction::Mean {
+        if !self.request.divides_gradient() {
             return Ok(T::ONE);
         }
         let totals = weight_totals(self.batch)?;
-        totals.divisor(Reduction::Mean, samples).map(T::from_f64)
+        totals.divisor(self.request.reduction, samples).map(T::from_f64)
     }
 }
 

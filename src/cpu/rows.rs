@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::cpu::tile::{Lanes, ROWS, Summary, Tile};
 use crate::cpu::{HostReal, Job, SCRATCH, run_jobs, weights, wrong_device};
 use crate::error::Result;
-use crate::evaluation::{Evaluation, Outputs, Precision, Reduction, Request, Totals};
+use crate::evaluation::{Evaluation, Outputs, Precision, Request, Totals};
 use crate::loss::labels::{IGNORED, decode_class_indices};
 use crate::loss::penalty::with_penalty;
 use crate::loss::{Combination, MulticlassHinge, PenaltyShape, RowsLoss, Rule, Ties};
@@ -81,11 +81,11 @@ impl<'a, M: RowsLoss, P: PenaltyShape, T: HostReal> Driver<'a, M, P, T> {
 
     /// What the gradient of the reduced value is divided by; a mean needs a pass over labels and weights.
     fn gradient_divisor(&self, rows: usize) -> Result<T> {
-        if !self.request.gradient || self.request.reduction != Reduction::Mean {
+        if !self.request.divides_gradient() {
             return Ok(T::ONE);
         }
         let totals = weight_totals(self.batch, self.columns, self.loss.ignore_index)?;
-        totals.divisor(Reduction::Mean, rows).map(T::from_f64)
+        totals.divisor(self.request.reduction, rows).map(T::from_f64)
     }
 }
 

@@ -15,7 +15,7 @@ use super::submit::{Dispatch, Pending, submit};
 use super::tensor::{DeviceTensor, ElementType};
 use crate::cpu::weights;
 use crate::error::{Error, Input, Result};
-use crate::evaluation::{Evaluation, Output, Outputs, Precision, Reduction, Request, Totals};
+use crate::evaluation::{Evaluation, Output, Outputs, Precision, Request, Totals};
 use crate::loss::{Penalty, Terms};
 use crate::tensor::{Batch, Floats, Targets};
 
@@ -146,7 +146,7 @@ async fn evaluate_device<L: Launcher>(
     let started = Instant::now();
     let inputs = upload(gpu, launcher, batch, 0, samples).await?;
     let upload_time = started.elapsed();
-    let divisor = if request.gradient && request.reduction == Reduction::Mean {
+    let divisor = if request.divides_gradient() {
         let known = !launcher.may_ignore() && inputs.sample_weights.is_none();
         let totals = if known {
             Totals { count: samples as u64, weight_sum: samples as f64, ..Totals::default() }
@@ -154,7 +154,7 @@ async fn evaluate_device<L: Launcher>(
             let pass = Pass { arithmetic: Arithmetic::Extended, only_weights: true, divisor: 1.0 };
             submit(gpu, launcher, &inputs, &ResidentOutputs::default(), &Request::new(), pass).await?.fold().await?.0
         };
-        totals.divisor(Reduction::Mean, samples)?
+        totals.divisor(request.reduction, samples)?
     } else {
         1.0
     };
@@ -184,8 +184,8 @@ async fn evaluate_host<L: Launcher>(
     request: &Request,
     samples: usize,
 ) -> Result<(Totals, Outputs)> {
-    let divisor = if request.gradient && request.reduction == Reduction::Mean {
-        launcher.host_totals(batch)?.divisor(Reduction::Mean, samples)?
+    let divisor = if request.divides_gradient() {
+        launcher.host_totals(batch)?.divisor(request.reduction, samples)?
     } else {
         1.0
     };

@@ -93,6 +93,11 @@ pub trait Loss: Sync {
     /// Whether a prediction, and so accuracy, means anything.
     fn has_correct(&self) -> bool;
 
+    /// The target of samples that are left out, where there is one.
+    fn ignore_index(&self) -> Option<i64> {
+        None
+    }
+
     /// Checks the options.
     ///
     /// # Errors

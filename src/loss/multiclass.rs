@@ -180,6 +180,10 @@ impl<M: RowsLoss> Loss for MulticlassHinge<M> {
         true
     }
 
+    fn ignore_index(&self) -> Option<i64> {
+        self.ignore_index
+    }
+
     fn check(&self) -> Result<()> {
         self.terms.check()?;
         if M::COMBINATION == Combination::Max && self.over_classes == OverClasses::Mean {

@@ -35,6 +35,7 @@ use crate::error::{Error, Result};
 use crate::evaluation::{Evaluation, Outputs, Precision, Reduction, Request, Totals};
 use crate::gpu::Pending;
 use crate::loss::Loss;
+use crate::scores::Prepared;
 use crate::tensor::Batch;
 
 /// Bytes that may wait on a GPU before an update folds them, which waits for the device.
@@ -111,7 +112,12 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
         let number = self.state.updates;
         let request = self.state.sum_request()?;
         self.state.loss.check()?;
-        let added = self.state.loss.accumulate_on_gpu(gpu, batch, &request).await.map_err(|e| in_update(number, e))?;
+        let loss = &self.state.loss;
+        let added = async {
+            let prepared = Prepared::new(batch, loss.ignore_index())?;
+            loss.accumulate_on_gpu(gpu, &prepared.batch(batch), &request).await
+        };
+        let added = added.await.map_err(|error| in_update(number, error))?;
         self.state.updates += 1;
         self.state.samples += batch.samples() as u64;
         self.state.precision = Precision::F32;

@@ -142,7 +142,7 @@ impl Case {
         let mut case = Self {
             kind,
             options,
-            reduction: r.pick(&[Reduction::Mean, Reduction::Sum, Reduction::None]),
+            reduction: r.pick(&[Reduction::Mean, Reduction::MeanOverCount, Reduction::Sum, Reduction::None]),
             columns: 1,
             scores: vec![],
             second: vec![],
@@ -340,6 +340,7 @@ impl Case {
         }
         e.divisor = match self.reduction {
             Reduction::Mean => e.weight_sum,
+            Reduction::MeanOverCount => e.count as f64,
             _ => 1.0,
         };
         for (n, coefficient) in coefficients.iter().enumerate() {
@@ -468,6 +469,7 @@ pub(crate) fn check(case: &Case, got: &Evaluation) -> Result<(), String> {
         let reach = scores.fold(0.0, |m: f64, s| if s.is_finite() { m.max(f64::from(s.abs())) } else { m });
         largest + columns as f64 * weight / e.divisor * curvature * (case.options.margin + 2.0 * reach)
     };
-    let sums_exact = exact && case.reduction != Reduction::Mean && case.options.ties == Ties::First;
+    let sums_exact =
+        exact && matches!(case.reduction, Reduction::Sum | Reduction::None) && case.options.ties == Ties::First;
     compare("gradient", &gradient, &e.gradient, |i| if sums_exact { 0.0 } else { 16.0 * epsilon * row_reach(i) + tiny })
 }
