@@ -33,6 +33,7 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+pub mod compat;
 pub(crate) mod cpu;
 mod device;
 mod error;

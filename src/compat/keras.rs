@@ -1,0 +1,86 @@
+//! keras.losses: called with the batch's scores as `y_pred`, its targets as `y_true` and its sample weights.
+//!
+//! As in Keras the mean of nothing is 0, and the slope at the kink is one half. Scores are one a sample, (N) or (N, 1).
+
+use super::{Peer, evaluate};
+use crate::device::Device;
+use crate::error::Result;
+use crate::evaluation::{Evaluation, Reduction, Request};
+use crate::loss::{BinaryHinge, Label, LabelEncoding, Penalty};
+use crate::tensor::{Batch, Targets, with_targets};
+
+/// Keras's reductions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KerasReduction {
+    /// The weighted sum divided by the number of samples. Keras's `mean` is the same.
+    #[default]
+    SumOverBatchSize,
+    /// The weighted sum divided by the sum of the weights.
+    MeanWithSampleWeight,
+    /// The weighted sum.
+    Sum,
+    /// No value, only the losses.
+    None,
+}
+
+impl From<KerasReduction> for Reduction {
+    fn from(reduction: KerasReduction) -> Self {
+        match reduction {
+            KerasReduction::SumOverBatchSize => Peer::Keras.mean(),
+            KerasReduction::MeanWithSampleWeight => Reduction::Mean,
+            KerasReduction::Sum => Reduction::Sum,
+            KerasReduction::None => Reduction::None,
+        }
+    }
+}
+
+macro_rules! hinge {
+    ($name:ident, $penalty:expr, $doc:literal) => {
+        #[doc = $doc]
+        ///
+        /// Labels are 0/1 where every label of this batch is 0 or 1, else -1/+1: a batch of nothing but 1 reads the same
+        /// in both. [`BinaryHinge::labels`] states the encoding instead.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct $name {
+            /// Sum over batch size by default.
+            pub reduction: KerasReduction,
+        }
+
+        impl $name {
+            /// The value, or the losses for [`KerasReduction::None`].
+            ///
+            /// # Errors
+            /// As [`Device::evaluate`], but the mean of nothing is 0.
+            pub fn call(&self, device: &Device, batch: &Batch<'_>) -> Result<Evaluation> {
+                self.evaluate(device, batch, &Request::new().reduction(self.reduction.into()))
+            }
+
+            /// As `call`, with the gradient with respect to the scores.
+            ///
+            /// # Errors
+            /// As `call`.
+            pub fn call_with_gradient(&self, device: &Device, batch: &Batch<'_>) -> Result<Evaluation> {
+                self.evaluate(device, batch, &Request::new().reduction(self.reduction.into()).gradient())
+            }
+
+            fn evaluate(&self, device: &Device, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
+                let labels = label_encoding(batch.targets);
+                let loss = BinaryHinge::new().penalty($penalty).kink(Peer::Keras.kink()).labels(labels);
+                evaluate(device, &loss, batch, request, 0.0)
+            }
+        }
+    };
+}
+hinge!(Hinge, Penalty::Linear, "`keras.losses.Hinge`: max(1 - y*s, 0), [`BinaryHinge`].");
+hinge!(SquaredHinge, Penalty::Squared, "`keras.losses.SquaredHinge`: max(1 - y*s, 0)^2, [`BinaryHinge`].");
+
+/// 0/1 where every label of the batch is 0 or 1; device tensors are taken for -1/+1.
+pub(super) fn label_encoding(targets: Targets<'_>) -> LabelEncoding {
+    fn all_binary<L: Label>(labels: &[L]) -> bool {
+        labels.iter().all(|l| l.is(0) | l.is(1))
+    }
+    match with_targets!(targets, x => all_binary(x), _tensor => false) {
+        true => LabelEncoding::ZeroOne,
+        false => LabelEncoding::PlusMinusOne,
+    }
+}

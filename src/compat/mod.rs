@@ -1,0 +1,101 @@
+//! The peers' losses by their own names, arguments and conventions, on this crate's engine.
+//!
+//! Inputs come as a [`Batch`], so they may live on the host or on a GPU; results are [`Evaluation`]s. The last column
+//! says where a result differs on purpose.
+//!
+//! | peer | here | differs |
+//! |---|---|---|
+//! | `torch.nn.HingeEmbeddingLoss` | [`torch::HingeEmbeddingLoss`] | NaN and infinities by the table in [`crate::loss`] |
+//! | `torch.nn.MultiMarginLoss` | [`torch::MultiMarginLoss`] | a NaN score gives NaN (torch: finite); an empty batch gives NaN or 0 (torch on CPU: uninitialised memory) |
+//! | `torch.nn.MarginRankingLoss` | [`torch::MarginRankingLoss`] | targets other than -1 and +1 are errors |
+//! | `torch.nn.SoftMarginLoss` | [`torch::SoftMarginLoss`] | finite for every finite score (torch in f32: inf and a NaN gradient at t*x = -100); targets other than -1 and +1 are errors |
+//! | `torchmetrics...binary_hinge_loss` | [`torchmetrics::binary_hinge_loss`] | targets other than 0, 1 and the ignored one are errors |
+//! | `torchmetrics...multiclass_hinge_loss` | [`torchmetrics::multiclass_hinge_loss`] | all rows ignored gives NaN (torchmetrics: an exception) |
+//! | `torchmetrics...BinaryHingeLoss`, `MulticlassHingeLoss`, `HingeLoss` | [`torchmetrics::BinaryHingeLoss`], [`torchmetrics::MulticlassHingeLoss`], [`torchmetrics::HingeLoss`] | state in f64 and u64 (torchmetrics: f32, which stalls at 2^24); merging another configuration is an error |
+//! | `keras.losses.Hinge`, `SquaredHinge` | [`keras::Hinge`], [`keras::SquaredHinge`] | a 0 among -1/+1 labels is an error (Keras: loss 1) |
+//! | `sklearn.metrics.hinge_loss` | [`sklearn::hinge_loss`] | a batch of one class is read by its encoding (scikit-learn: negative, whatever it holds) |
+//! | `optax.losses.hinge_loss`, `perceptron_loss` | [`optax::hinge_loss`], [`optax::perceptron_loss`] | labels other than -1 and +1 are errors |
+//! | `optax.losses.multiclass_hinge_loss` | [`optax::multiclass_hinge_loss`] | a label out of range is an error (optax: 3.0) |
+//!
+//! What the peers do that may hurt is said at each item, with the plain alternative.
+
+pub mod keras;
+pub mod optax;
+pub mod sklearn;
+pub mod torch;
+pub mod torchmetrics;
+
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::evaluation::{Evaluation, Reduction, Request};
+use crate::loss::{Kink, Loss, Ties};
+use crate::scores::ScoreKind;
+use crate::tensor::Batch;
+
+/// A library whose conventions can be asked for by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Peer {
+    /// PyTorch 2.15, `torch.nn`.
+    Torch,
+    /// torchmetrics 1.9.
+    Torchmetrics,
+    /// Keras 3.15 on JAX or torch.
+    Keras,
+    /// scikit-learn 1.9; gradients as its SGD losses have them.
+    Sklearn,
+    /// optax 0.2.
+    Optax,
+}
+
+impl Peer {
+    /// The slope where a margin is met exactly.
+    pub fn kink(self) -> Kink {
+        match self {
+            Peer::Torch | Peer::Torchmetrics => Kink::Zero,
+            Peer::Keras | Peer::Optax => Kink::Half,
+            Peer::Sklearn => Kink::Active,
+        }
+    }
+
+    /// Who receives the gradient of a tied maximum.
+    pub fn ties(self) -> Ties {
+        match self {
+            Peer::Torch | Peer::Torchmetrics | Peer::Sklearn => Ties::First,
+            Peer::Keras | Peer::Optax => Ties::Split,
+        }
+    }
+
+    /// What it takes scores for.
+    pub fn score_kind(self) -> ScoreKind {
+        if self == Peer::Torchmetrics { ScoreKind::Guessed } else { ScoreKind::Raw }
+    }
+
+    /// Its mean where samples have weights: Keras's losses divide by the number of samples, the others by the weights.
+    pub fn mean(self) -> Reduction {
+        if self == Peer::Keras { Reduction::MeanOverCount } else { Reduction::Mean }
+    }
+}
+
+/// Evaluates, where the mean of nothing is `empty` as the peer has it.
+fn evaluate<L: Loss>(
+    device: &Device,
+    loss: &L,
+    batch: &Batch<'_>,
+    request: &Request,
+    empty: f64,
+) -> Result<Evaluation> {
+    match device.evaluate(loss, batch, request) {
+        Err(Error::EmptyMean { .. } | Error::ZeroWeight { .. }) => {
+            // The sum is defined, and its gradient is zeros.
+            let sum = device.evaluate(loss, batch, &request.reduction(Reduction::Sum))?;
+            let classes = sum.per_class.as_ref().map(Vec::len);
+            Ok(Evaluation {
+                value: sum.value.map(|_| empty),
+                per_class: classes.map(|classes| vec![empty; classes]),
+                ..sum
+            })
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,143 @@
+//! torch.nn: losses as modules. `forward` gives the value (or the losses, for reduction none), `forward_backward` also the
+//! gradient with respect to the input.
+//!
+//! As in torch the mean of an empty batch is NaN, and the slope at the kink is 0.
+
+use super::{Peer, evaluate};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::evaluation::{Evaluation, Reduction, Request};
+use crate::loss::{BinaryHinge, EmbeddingHinge, MulticlassHinge, OverClasses, Penalty};
+use crate::tensor::Batch;
+
+/// The two calls of every module, from its function `evaluate(device, batch, request)`.
+macro_rules! module {
+    ($name:ident) => {
+        impl $name {
+            /// The value, or the losses for [`Reduction::None`].
+            ///
+            /// # Errors
+            /// As [`Device::evaluate`], but the mean of nothing is NaN.
+            pub fn forward(&self, device: &Device, batch: &Batch<'_>) -> Result<Evaluation> {
+                self.evaluate(device, batch, &Request::new().reduction(self.reduction))
+            }
+
+            /// As `forward`, with the gradient of the value (of the sum for [`Reduction::None`]).
+            ///
+            /// # Errors
+            /// As `forward`.
+            pub fn forward_backward(&self, device: &Device, batch: &Batch<'_>) -> Result<Evaluation> {
+                self.evaluate(device, batch, &Request::new().reduction(self.reduction).gradient())
+            }
+        }
+    };
+}
+
+/// `torch.nn.HingeEmbeddingLoss(margin, reduction=...)` of distances: [`EmbeddingHinge`].
+///
+/// Not the hinge of a classifier: that is [`BinaryHinge`]. A target outside {-1, +1} gets both terms.
+///
+/// ```
+/// use maxmargin::{Batch, Device, compat::torch::HingeEmbeddingLoss};
+/// let batch = Batch::new(&[0.25f32, 0.25], &[1.0f32, -1.0]);
+/// let evaluation = HingeEmbeddingLoss::default().forward(&Device::cpu(), &batch)?;
+/// assert_eq!(evaluation.value, Some(0.5));
+/// # Ok::<(), maxmargin::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct HingeEmbeddingLoss {
+    /// What dissimilar pairs must keep apart; 1 by default.
+    pub margin: f64,
+    /// Mean by default.
+    pub reduction: Reduction,
+}
+
+impl Default for HingeEmbeddingLoss {
+    fn default() -> Self {
+        Self { margin: 1.0, reduction: Reduction::Mean }
+    }
+}
+
+impl HingeEmbeddingLoss {
+    fn evaluate(&self, device: &Device, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
+        let loss = EmbeddingHinge::new().margin(self.margin).kink(Peer::Torch.kink());
+        evaluate(device, &loss, batch, request, f64::NAN)
+    }
+}
+module!(HingeEmbeddingLoss);
+
+/// `torch.nn.MultiMarginLoss(p, margin, weight, reduction=...)`: [`MulticlassHinge::weston_watkins`] divided by C, over a
+/// batch of rows.
+///
+/// The mean divides by the number of rows, never by the weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MultiMarginLoss {
+    /// The exponent of a violation, 1 (the default) or 2.
+    pub p: u32,
+    /// The margin between the true class and a rival; 1 by default.
+    pub margin: f64,
+    /// One weight a class.
+    pub weight: Option<Vec<f64>>,
+    /// Mean by default.
+    pub reduction: Reduction,
+}
+
+impl Default for MultiMarginLoss {
+    fn default() -> Self {
+        Self { p: 1, margin: 1.0, weight: None, reduction: Reduction::Mean }
+    }
+}
+
+impl MultiMarginLoss {
+    fn evaluate(&self, device: &Device, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
+        let penalty = match self.p {
+            1 => Penalty::Linear,
+            2 => Penalty::Squared,
+            p => return Err(Error::Option { option: "p", expected: "1 or 2".into(), got: p.to_string() }),
+        };
+        let loss = MulticlassHinge::weston_watkins()
+            .penalty(penalty)
+            .margin(self.margin)
+            .over_classes(OverClasses::Mean)
+            .kink(Peer::Torch.kink());
+        let loss = match &self.weight {
+            Some(weight) => loss.class_weights(weight.clone()),
+            None => loss,
+        };
+        evaluate(device, &loss, batch, request, f64::NAN)
+    }
+}
+module!(MultiMarginLoss);
+
+/// `torch.nn.MarginRankingLoss(margin, reduction=...)` over a batch of pairs: [`crate::MarginRanking`].
+///
+/// The gradient is with respect to the first input; with respect to the second it is the negative.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MarginRankingLoss {
+    /// By how much the higher input must be higher; 0 by default.
+    pub margin: f64,
+    /// Mean by default.
+    pub reduction: Reduction,
+}
+
+impl MarginRankingLoss {
+    fn evaluate(&self, device: &Device, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
+        let loss = crate::MarginRanking::new().margin(self.margin).kink(Peer::Torch.kink());
+        evaluate(device, &loss, batch, request, f64::NAN)
+    }
+}
+module!(MarginRankingLoss);
+
+/// `torch.nn.SoftMarginLoss(reduction=...)`: [`BinaryHinge::soft_margin`] with labels -1/+1.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SoftMarginLoss {
+    /// Mean by default.
+    pub reduction: Reduction,
+}
+
+impl SoftMarginLoss {
+    fn evaluate(&self, device: &Device, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
+        evaluate(device, &BinaryHinge::soft_margin(), batch, request, f64::NAN)
+    }
+}
+module!(SoftMarginLoss);

@@ -1,0 +1,390 @@
+//! torchmetrics.classification and torchmetrics.functional.classification: hinge losses as metrics.
+//!
+//! **The scores of a batch decide what they are**: if any score of a kept sample lies outside [0, 1], sigmoid or softmax
+//! is applied to the whole batch ([`ScoreKind::Guessed`](crate::ScoreKind::Guessed)). So a value depends on how the data
+//! is split into batches, and a perfect binary classifier's hinge loss is the fraction of negatives, not 0. The plain
+//! alternatives: [`BinaryHinge`] and [`MulticlassHinge`] on a batch whose score kind is stated, and
+//! [`crate::metric::Metric`].
+//!
+//! Scores and labels come from the host. The value over no kept sample is NaN.
+
+use super::{Peer, evaluate};
+use crate::device::Device;
+use crate::error::{Error, Input, Result};
+use crate::evaluation::{Evaluation, Request};
+use crate::loss::{
+    BinaryHinge, CrammerSinger, Label, LabelEncoding, Loss, MulticlassHinge, OneVsAll, Penalty, RowsLoss,
+};
+use crate::metric::{Metric, Step};
+use crate::tensor::{Batch, Floats, with_targets};
+
+/// How torchmetrics looks at several classes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MulticlassMode {
+    /// One value: the true class against its best rival.
+    #[default]
+    CrammerSinger,
+    /// One value a class: the class against all others.
+    OneVsAll,
+}
+
+/// The options of both tasks: `squared` and `ignore_index`, with torchmetrics's defaults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Squared rather than linear penalty.
+    pub squared: bool,
+    /// Samples with this target are left out.
+    pub ignore_index: Option<i64>,
+}
+
+impl Options {
+    fn penalty(self) -> Penalty {
+        if self.squared { Penalty::Squared } else { Penalty::Linear }
+    }
+
+    fn binary(self) -> BinaryHinge {
+        BinaryHinge::new().penalty(self.penalty()).kink(Peer::Torchmetrics.kink()).labels(LabelEncoding::ZeroOne)
+    }
+
+    fn multiclass<M: RowsLoss>(self, method: M) -> MulticlassHinge<M> {
+        let loss = MulticlassHinge::with_method(method)
+            .penalty(self.penalty())
+            .kink(Peer::Torchmetrics.kink())
+            .ties(Peer::Torchmetrics.ties());
+        match self.ignore_index {
+            Some(index) => loss.ignore_index(index),
+            None => loss,
+        }
+    }
+}
+
+/// `binary_hinge_loss(preds, target, squared, ignore_index)`: labels 0/1, the mean over the kept samples.
+///
+/// ```
+/// use maxmargin::{Batch, Device, compat::torchmetrics::{Options, binary_hinge_loss}};
+/// let batch = Batch::new(&[0.25f32, 0.25, 0.55, 0.75, 0.75], &[0u8, 0, 1, 1, 1]);
+/// let value = binary_hinge_loss(&Device::cpu(), &batch, Options::default())?.value.unwrap();
+/// assert!((value - 0.69).abs() < 1e-6);
+/// # Ok::<(), maxmargin::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`Device::evaluate`], but the mean of nothing is NaN.
+pub fn binary_hinge_loss(device: &Device, batch: &Batch<'_>, options: Options) -> Result<Evaluation> {
+    let kept = Kept::of(batch, options.ignore_index)?;
+    evaluate(device, &options.binary(), &kept.batch(batch), &Request::new(), f64::NAN)
+}
+
+/// `multiclass_hinge_loss(preds, target, num_classes, squared, multiclass_mode, ignore_index)` over a batch of rows: one
+/// value for Crammer-Singer, one a class ([`Evaluation::per_class`]) for one-vs-all.
+///
+/// # Errors
+/// As [`Device::evaluate`], but the mean of nothing is NaN.
+pub fn multiclass_hinge_loss(
+    device: &Device,
+    batch: &Batch<'_>,
+    mode: MulticlassMode,
+    options: Options,
+) -> Result<Evaluation> {
+    let batch = batch.score_kind(Peer::Torchmetrics.score_kind());
+    let request = Request::new();
+    match mode {
+        MulticlassMode::CrammerSinger => {
+            evaluate(device, &options.multiclass(CrammerSinger), &batch, &request, f64::NAN)
+        }
+        MulticlassMode::OneVsAll => {
+            evaluate(device, &options.multiclass(OneVsAll), &batch, &request.per_class(), f64::NAN)
+        }
+    }
+}
+
+/// The samples that are not ignored, copied where any is.
+struct Kept {
+    scores: Option<KeptScores>,
+    labels: Vec<bool>,
+}
+
+enum KeptScores {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+}
+
+impl Kept {
+    fn of(batch: &Batch<'_>, ignore_index: Option<i64>) -> Result<Self> {
+        let Some(ignored) = ignore_index else { return Ok(Self { scores: None, labels: vec![] }) };
+        fn read<L: Label>(labels: &[L], ignored: i64) -> Result<(Vec<bool>, Vec<bool>)> {
+            let (mut kept, mut values) = (Vec::with_capacity(labels.len()), Vec::new());
+            for (index, &label) in labels.iter().enumerate() {
+                let class = label.class_index();
+                kept.push(class != Some(ignored));
+                match class {
+                    Some(class) if class == ignored => {}
+                    Some(class @ 0..=1) => values.push(class == 1),
+                    _ => {
+                        let expected = format!("a label of 0 or 1, or the ignored {ignored}");
+                        let (input, index, value) = (Input::Targets, index as u64, label.to_text());
+                        return Err(Error::Value { input, index, value, expected });
+                    }
+                }
+            }
+            Ok((kept, values))
+        }
+        batch.check_elementwise(false)?;
+        let host = |input| Error::ElementType { input, expected: "host data", got: "a device tensor" };
+        let (kept, labels) = with_targets!(batch.targets, x => read(x, ignored)?,
+            _tensor => return Err(host(Input::Targets)));
+        fn pick<T: Copy>(x: &[T], kept: &[bool]) -> Vec<T> {
+            x.iter().zip(kept).filter(|(_, kept)| **kept).map(|(x, _)| *x).collect()
+        }
+        let scores = match batch.scores {
+            Floats::F32(x) => KeptScores::F32(pick(x, &kept)),
+            Floats::F64(x) => KeptScores::F64(pick(x, &kept)),
+            Floats::Device(_) => return Err(host(Input::Scores)),
+        };
+        Ok(Self { scores: Some(scores), labels })
+    }
+
+    fn batch<'a>(&'a self, batch: &Batch<'a>) -> Batch<'a> {
+        let batch = match &self.scores {
+            None => *batch,
+            Some(KeptScores::F32(x)) => Batch::new(x, &self.labels),
+            Some(KeptScores::F64(x)) => Batch::new(x, &self.labels),
+        };
+        batch.score_kind(Peer::Torchmetrics.score_kind())
+    }
+}
+
+/// The streaming interface that all of torchmetrics's classes have.
+macro_rules! streaming {
+    ($name:ident) => {
+        impl $name {
+            /// Adds a batch.
+            ///
+            /// # Errors
+            /// As [`Metric::update`].
+            pub fn update(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
+                self.forward(device, batch).map(drop)
+            }
+
+            /// The value over everything seen, NaN where that is nothing.
+            ///
+            /// # Errors
+            /// As [`Metric::compute`].
+            pub fn compute(&mut self) -> Result<Evaluation> {
+                self.inner_compute()
+            }
+        }
+    };
+}
+
+/// `BinaryHingeLoss(squared, ignore_index)`.
+///
+/// ```
+/// use maxmargin::{Batch, Device, compat::torchmetrics::{BinaryHingeLoss, Options}};
+/// // The same two samples: as two updates, and as one batch, of which 2.0 makes logits.
+/// let (device, mut metric) = (Device::cpu(), BinaryHingeLoss::new(Options::default()));
+/// metric.update(&device, &Batch::new(&[0.5f32], &[1u8]))?;
+/// metric.update(&device, &Batch::new(&[2.0f32], &[1u8]))?;
+/// assert!((metric.compute()?.value.unwrap() - 0.3096).abs() < 1e-4);
+/// metric.reset();
+/// metric.update(&device, &Batch::new(&[0.5f32, 2.0], &[1u8, 1]))?;
+/// assert!((metric.compute()?.value.unwrap() - 0.2484).abs() < 1e-4);
+/// # Ok::<(), maxmargin::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct BinaryHingeLoss {
+    options: Options,
+    metric: Metric<BinaryHinge>,
+}
+
+impl BinaryHingeLoss {
+    /// An empty metric.
+    pub fn new(options: Options) -> Self {
+        Self { options, metric: Metric::new(options.binary()) }
+    }
+
+    /// Adds a batch and returns its own value beside the running one.
+    ///
+    /// # Errors
+    /// As [`Metric::forward`].
+    pub fn forward(&mut self, device: &Device, batch: &Batch<'_>) -> Result<Step> {
+        let kept = Kept::of(batch, self.options.ignore_index)?;
+        self.metric.forward(device, &kept.batch(batch))
+    }
+
+    /// Forgets everything seen.
+    pub fn reset(&mut self) {
+        self.metric.reset();
+    }
+
+    /// Adds what another metric of the same configuration has seen.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for another configuration, which torchmetrics does not notice.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        same(&self.options, &other.options)?;
+        self.metric.merge(&other.metric)
+    }
+
+    fn inner_compute(&mut self) -> Result<Evaluation> {
+        nan_where_empty(&mut self.metric, 0)
+    }
+}
+streaming!(BinaryHingeLoss);
+
+/// `MulticlassHingeLoss(num_classes, squared, multiclass_mode, ignore_index)`.
+#[derive(Clone, Debug)]
+pub struct MulticlassHingeLoss {
+    classes: usize,
+    metric: MulticlassMetric,
+}
+
+#[derive(Clone, Debug)]
+enum MulticlassMetric {
+    CrammerSinger(Metric<MulticlassHinge<CrammerSinger>>),
+    OneVsAll(Metric<MulticlassHinge<OneVsAll>>),
+}
+
+impl MulticlassHingeLoss {
+    /// An empty metric over `num_classes` classes.
+    pub fn new(num_classes: usize, mode: MulticlassMode, options: Options) -> Self {
+        let metric = match mode {
+            MulticlassMode::CrammerSinger => {
+                MulticlassMetric::CrammerSinger(Metric::new(options.multiclass(CrammerSinger)))
+            }
+            MulticlassMode::OneVsAll => {
+                MulticlassMetric::OneVsAll(Metric::new(options.multiclass(OneVsAll)).per_class())
+            }
+        };
+        Self { classes: num_classes, metric }
+    }
+
+    /// Adds a batch of rows and returns its own value beside the running one.
+    ///
+    /// # Errors
+    /// As [`Metric::forward`], and [`Error::Shape`] for rows of another width.
+    pub fn forward(&mut self, device: &Device, batch: &Batch<'_>) -> Result<Step> {
+        if batch.columns != Some(self.classes) {
+            let got = batch.columns.map_or("(N)".into(), |columns| format!("(N, {columns})"));
+            return Err(Error::Shape { input: Input::Scores, expected: format!("(N, {})", self.classes), got });
+        }
+        let batch = batch.score_kind(Peer::Torchmetrics.score_kind());
+        match &mut self.metric {
+            MulticlassMetric::CrammerSinger(metric) => metric.forward(device, &batch),
+            MulticlassMetric::OneVsAll(metric) => metric.forward(device, &batch),
+        }
+    }
+
+    /// Forgets everything seen.
+    pub fn reset(&mut self) {
+        match &mut self.metric {
+            MulticlassMetric::CrammerSinger(metric) => metric.reset(),
+            MulticlassMetric::OneVsAll(metric) => metric.reset(),
+        }
+    }
+
+    /// Adds what another metric of the same configuration has seen.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for another configuration, which torchmetrics does not notice.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        same(&self.classes, &other.classes)?;
+        match (&mut self.metric, &other.metric) {
+            (MulticlassMetric::CrammerSinger(metric), MulticlassMetric::CrammerSinger(other)) => metric.merge(other),
+            (MulticlassMetric::OneVsAll(metric), MulticlassMetric::OneVsAll(other)) => metric.merge(other),
+            _ => same(&"one multiclass mode", &"the other"),
+        }
+    }
+
+    fn inner_compute(&mut self) -> Result<Evaluation> {
+        match &mut self.metric {
+            MulticlassMetric::CrammerSinger(metric) => nan_where_empty(metric, 0),
+            MulticlassMetric::OneVsAll(metric) => nan_where_empty(metric, self.classes),
+        }
+    }
+}
+streaming!(MulticlassHingeLoss);
+
+/// `HingeLoss(task=...)`: either of the two.
+#[derive(Clone, Debug)]
+pub enum HingeLoss {
+    /// `task="binary"`.
+    Binary(BinaryHingeLoss),
+    /// `task="multiclass"`.
+    Multiclass(MulticlassHingeLoss),
+}
+
+impl HingeLoss {
+    /// `HingeLoss(task="binary", squared, ignore_index)`.
+    pub fn binary(options: Options) -> Self {
+        Self::Binary(BinaryHingeLoss::new(options))
+    }
+
+    /// `HingeLoss(task="multiclass", num_classes, squared, multiclass_mode, ignore_index)`.
+    pub fn multiclass(num_classes: usize, mode: MulticlassMode, options: Options) -> Self {
+        Self::Multiclass(MulticlassHingeLoss::new(num_classes, mode, options))
+    }
+
+    /// Adds a batch and returns its own value beside the running one.
+    ///
+    /// # Errors
+    /// As [`Metric::forward`].
+    pub fn forward(&mut self, device: &Device, batch: &Batch<'_>) -> Result<Step> {
+        match self {
+            Self::Binary(metric) => metric.forward(device, batch),
+            Self::Multiclass(metric) => metric.forward(device, batch),
+        }
+    }
+
+    /// Forgets everything seen.
+    pub fn reset(&mut self) {
+        match self {
+            Self::Binary(metric) => metric.reset(),
+            Self::Multiclass(metric) => metric.reset(),
+        }
+    }
+
+    /// Adds what another metric of the same configuration has seen.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for another configuration.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        match (self, other) {
+            (Self::Binary(metric), Self::Binary(other)) => metric.merge(other),
+            (Self::Multiclass(metric), Self::Multiclass(other)) => metric.merge(other),
+            _ => same(&"one task", &"the other"),
+        }
+    }
+
+    fn inner_compute(&mut self) -> Result<Evaluation> {
+        match self {
+            Self::Binary(metric) => metric.compute(),
+            Self::Multiclass(metric) => metric.compute(),
+        }
+    }
+}
+streaming!(HingeLoss);
+
+fn same<T: PartialEq + std::fmt::Debug>(own: &T, other: &T) -> Result<()> {
+    if own == other {
+        return Ok(());
+    }
+    Err(Error::Option { option: "merged metric", expected: format!("{own:?}"), got: format!("{other:?}") })
+}
+
+fn nan_where_empty<L: Loss + Clone + PartialEq + std::fmt::Debug>(
+    metric: &mut Metric<L>,
+    classes: usize,
+) -> Result<Evaluation> {
+    match metric.compute() {
+        Err(Error::EmptyMean { .. }) => {
+            let mut evaluation = metric.clone().reduction(crate::Reduction::Sum).compute()?;
+            match classes {
+                0 => evaluation.value = Some(f64::NAN),
+                _ => evaluation.per_class = Some(vec![f64::NAN; classes]),
+            }
+            Ok(evaluation)
+        }
+        other => other,
+    }
+}
