@@ -46,9 +46,9 @@ pub(crate) enum Family {
         scores: Scores,
         #[command(flatten)]
         inputs: Inputs,
-        /// How the labels are encoded; auto lets the first label other than 1 decide.
-        #[arg(long, value_enum, default_value = "auto")]
-        labels: Labels,
+        /// How the labels are encoded; auto (the default) lets the first label other than 1 decide.
+        #[arg(long, value_enum)]
+        labels: Option<Labels>,
         #[command(flatten)]
         penalty: PenaltyArgument,
         #[command(flatten)]
@@ -88,14 +88,15 @@ pub(crate) enum Family {
         scores: Scores,
         #[command(flatten)]
         inputs: Inputs,
-        /// crammer-singer charges the best rival, weston-watkins every rival, one-vs-all every class by itself.
-        #[arg(long, value_enum, default_value = "crammer-singer")]
-        method: Method,
+        /// crammer-singer (the default) charges the best rival, weston-watkins every rival, one-vs-all every class by
+        /// itself.
+        #[arg(long, value_enum)]
+        method: Option<Method>,
         #[command(flatten)]
         penalty: PenaltyArgument,
-        /// Divide a row's sum over classes by C (mean) or not (sum).
-        #[arg(long, value_enum, default_value = "sum")]
-        over_classes: Over,
+        /// Divide a row's sum over classes by C (mean) or not (sum, the default).
+        #[arg(long, value_enum)]
+        over_classes: Option<Over>,
         /// Give each class's value (one-vs-all only).
         #[arg(long)]
         per_class: bool,
@@ -119,11 +120,11 @@ pub(crate) struct Scores {
 
 #[derive(Debug, Args)]
 pub(crate) struct PenaltyArgument {
-    /// The penalty of a margin violation v: linear (v), squared (v^2), smooth:G (v^2/(2G) up to G, then v - G/2), rennie
+    /// The penalty of a margin violation v: linear (v, the default), squared (v^2), smooth:G (v^2/(2G) up to G, then v - G/2), rennie
     /// (smooth:1), modified-huber (4 times smooth:2), perceptron (linear at margin 0), soft-margin (ln(1 + e^v), by
     /// default at margin 0).
-    #[arg(long, default_value = "linear")]
-    pub(crate) penalty: PenaltyName,
+    #[arg(long)]
+    pub(crate) penalty: Option<PenaltyName>,
 }
 
 #[derive(Debug, Args)]
@@ -141,9 +142,20 @@ pub(crate) struct Inputs {
 
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// How the losses become one number.
-    #[arg(long, value_enum, default_value = "mean")]
-    pub(crate) reduction: ReductionName,
+    /// Set every convention of this library for the family (labels, what scores are, method, divisor, kink, ties); an
+    /// option given beside it wins. torch: labels -1/+1; multiclass is MultiMarginLoss (weston-watkins, over-classes
+    /// mean). torchmetrics: labels 0/1; sigmoid or softmax of the whole batch if any score leaves [0, 1]; one-vs-all
+    /// gives one value a class. keras: with sample weights the mean divides by the number of samples; kink half, ties
+    /// split. sklearn: crammer-singer; kink active. optax: labels -1/+1; kink half, ties split.
+    #[arg(long, value_enum)]
+    pub(crate) preset: Option<Preset>,
+    /// What the scores are: raw (the default) are taken as they are, probabilities must lie in [0, 1], of logits the loss
+    /// sees the sigmoid (rows: the softmax).
+    #[arg(long, value_enum)]
+    pub(crate) score_kind: Option<ScoreKindName>,
+    /// How the losses become one number: mean by default.
+    #[arg(long, value_enum)]
+    pub(crate) reduction: Option<ReductionName>,
     /// Write the gradient with respect to the scores to this .npy file.
     #[arg(long, value_name = "G.npy")]
     pub(crate) grad_out: Option<PathBuf>,
@@ -156,12 +168,12 @@ pub(crate) struct Common {
     /// Draw the values of the batches to this .svg or .png file.
     #[arg(long, value_name = "F", requires = "batch_size")]
     pub(crate) plot_out: Option<PathBuf>,
-    /// The slope where a margin is met exactly: 0, 1/2 or 1.
-    #[arg(long, value_enum, default_value = "zero")]
-    pub(crate) kink: KinkName,
-    /// Which of equal best rivals receives the gradient.
-    #[arg(long, value_enum, default_value = "first")]
-    pub(crate) ties: TiesName,
+    /// The slope where a margin is met exactly: 0 (the default), 1/2 or 1.
+    #[arg(long, value_enum)]
+    pub(crate) kink: Option<KinkName>,
+    /// Which of equal best rivals receives the gradient: the first (the default) or all in equal parts.
+    #[arg(long, value_enum)]
+    pub(crate) ties: Option<TiesName>,
     /// auto, cpu, gpu, gpu:N or part of an adapter's name.
     #[arg(long)]
     pub(crate) device: Option<String>,
@@ -193,6 +205,8 @@ choices! {
     ReductionName { Mean, Sum, None }
     KinkName { Zero, Half, Active }
     TiesName { First, Split }
+    ScoreKindName { Raw, Probability, Logit }
+    Preset { Torch, Torchmetrics, Keras, Sklearn, Optax }
 }
 
 /// `--penalty`.

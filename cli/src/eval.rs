@@ -16,7 +16,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let started = Instant::now();
     let family = &arguments.family;
     let common = family.common();
-    family.check_usage()?;
+    let settings = family.settings()?;
     let mut gradient_out = common.grad_out.as_deref().map(PendingOutput::new).transpose()?;
     let mut losses_out = common.losses_out.as_deref().map(PendingOutput::new).transpose()?;
     let mut plot_out = common.plot_out.as_deref().map(PendingOutput::new).transpose()?;
@@ -27,13 +27,14 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
 
     let computing = Instant::now();
     let explain = |error| loaded.explain(error);
+    let batch = loaded.batch()?.score_kind(settings.score_kind);
     let Setup { loss, options } =
-        family.loss(loaded.targets.data.targets(), loaded.class_weights.as_deref()).map_err(explain)?;
+        family.loss(&settings, loaded.targets.data.targets(), loaded.class_weights.as_deref()).map_err(explain)?;
     let (evaluation, batches) = match common.batch_size {
-        None => (loss.evaluate(&device, &loaded.batch()?, &family.request()).map_err(explain)?, None),
+        None => (loss.evaluate(&device, &batch, &family.request(&settings)).map_err(explain)?, None),
         Some(size) => {
-            let metric = loss.metric(family.reduction(), family.per_class());
-            let (evaluation, batches) = stream(metric, &device, &loaded, size.get())?;
+            let metric = loss.metric(settings.reduction, settings.per_class);
+            let (evaluation, batches) = stream(metric, &device, &batch, size.get()).map_err(explain)?;
             (evaluation, Some(batches))
         }
     };
@@ -58,7 +59,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let report = Report {
         loss: family.name(),
         options,
-        reduction: common.reduction.text(),
+        reduction: settings.reduction_text(),
         evaluation,
         batches,
         device,
@@ -78,20 +79,18 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
 fn stream(
     mut metric: Box<dyn ErasedMetric>,
     device: &Device,
-    loaded: &Loaded<'_>,
+    whole: &Batch<'_>,
     size: usize,
-) -> Outcome<(Evaluation, Vec<Vec<f64>>)> {
-    let whole = loaded.batch()?;
+) -> Result<(Evaluation, Vec<Vec<f64>>), Error> {
     let mut batches = Vec::new();
     for start in (0..whole.samples()).step_by(size) {
         let end = (start + size).min(whole.samples());
         // Targets or weights that are too few: the whole batch words the error.
-        let batch = whole.slice(start..end).unwrap_or(whole);
-        let step = metric.forward(device, &batch).map_err(|error| loaded.explain(in_whole_file(error, start)))?;
+        let batch = whole.slice(start..end).unwrap_or(*whole);
+        let step = metric.forward(device, &batch).map_err(|error| in_whole_file(error, start))?;
         batches.push(step.batch.per_class.unwrap_or_else(|| step.batch.value.into_iter().collect()));
     }
-    let evaluation = metric.compute().map_err(|error| loaded.explain(error))?;
-    Ok((evaluation, batches))
+    Ok((metric.compute()?, batches))
 }
 
 /// A batch's error with its index moved to the whole file's.

@@ -6,6 +6,7 @@ mod eval;
 mod failure;
 mod file;
 mod report;
+mod settings;
 mod task;
 
 use std::process::ExitCode;

@@ -1,17 +1,19 @@
 //! What the arguments of a family ask for: the loss as a value, and how the report words its options.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use maxmargin::loss::{Loss, RowsLoss};
 use maxmargin::metric::{Metric, Step};
 use maxmargin::{
     Batch, BinaryHinge, CrammerSinger, Device, EmbeddingHinge, Error, Evaluation, Kink, LabelEncoding, MarginRanking,
-    MulticlassHinge, OneVsAll, OverClasses, Penalty, Reduction, Request, Targets, Ties, WestonWatkins,
+    MulticlassHinge, OneVsAll, OverClasses, Penalty, Reduction, Request, ScoreKind, Targets, Ties, WestonWatkins,
 };
 use serde_json::{Map, Value, json};
 
-use crate::arguments::{Common, Family, Inputs, KinkName, Labels, Method, Over, PenaltyName, ReductionName, TiesName};
-use crate::failure::{Failure, Outcome};
+use crate::arguments::{
+    Common, Family, Inputs, KinkName, Labels, Method, Over, PenaltyName, Preset, ScoreKindName, TiesName,
+};
+use crate::settings::Settings;
 
 /// Losses of different types behind one face.
 pub(crate) trait ErasedLoss {
@@ -104,134 +106,57 @@ impl Family {
         matches!(self, Family::Multiclass { .. })
     }
 
-    fn penalty(&self) -> PenaltyName {
-        match self {
-            Family::Binary { penalty, .. } | Family::Ranking { penalty, .. } | Family::Multiclass { penalty, .. } => {
-                penalty.penalty
-            }
-            Family::Embedding { .. } => PenaltyName::Linear,
-        }
-    }
-
-    /// The margin asked for, or the default of the family and the penalty.
-    fn margin(&self) -> f64 {
-        let default = if matches!(self, Family::Ranking { .. }) { 0.0 } else { self.penalty().default_margin() };
-        self.inputs().margin.unwrap_or(default)
-    }
-
-    /// Refuses combinations of options that mean nothing.
-    pub(crate) fn check_usage(&self) -> Outcome<()> {
-        let common = self.common();
-        if common.grad_out.is_some() && common.grad_out == common.losses_out {
-            return Err(Failure::usage("--grad-out and --losses-out name the same file"));
-        }
-        if self.penalty() == PenaltyName::Perceptron && self.margin() != 0.0 {
-            return Err(Failure::usage(format!(
-                "--penalty perceptron is the linear penalty at margin 0, but --margin is {}",
-                self.margin()
-            )));
-        }
-        if common.batch_size.is_some() {
-            if common.grad_out.is_some() || common.losses_out.is_some() {
-                return Err(Failure::usage("--batch-size goes without --grad-out and --losses-out"));
-            }
-            let known = |path: &PathBuf| path.extension().is_some_and(|e| e == "svg" || e == "png");
-            if let Some(path) = common.plot_out.as_ref().filter(|path| !known(path)) {
-                let path = path.display();
-                return Err(Failure::usage(format!("--plot-out {path}: expected a name that ends in .svg or .png")));
-            }
-            if common.reduction == ReductionName::None {
-                return Err(Failure::usage("--batch-size goes with --reduction mean or sum"));
-            }
-        }
-        let Family::Multiclass { method, over_classes, per_class, .. } = self else { return Ok(()) };
-        if *method == Method::CrammerSinger && *over_classes == Over::Mean {
-            return Err(Failure::usage(
-                "--over-classes mean: crammer-singer takes a maximum over the classes, not a sum",
-            ));
-        }
-        if *per_class {
-            if *method != Method::OneVsAll {
-                return Err(Failure::usage(format!("--per-class needs --method one-vs-all, got {}", method.text())));
-            }
-            if common.reduction == ReductionName::None || common.grad_out.is_some() || *over_classes == Over::Mean {
-                return Err(Failure::usage(
-                    "--per-class goes with --reduction mean or sum, without --grad-out or --over-classes",
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn reduction(&self) -> Reduction {
-        match self.common().reduction {
-            ReductionName::Mean => Reduction::Mean,
-            ReductionName::Sum => Reduction::Sum,
-            ReductionName::None => Reduction::None,
-        }
-    }
-
-    pub(crate) fn per_class(&self) -> bool {
-        matches!(self, Family::Multiclass { per_class: true, .. })
-    }
-
     /// What an evaluation is to return.
-    pub(crate) fn request(&self) -> Request {
+    pub(crate) fn request(&self, settings: &Settings) -> Request {
         let common = self.common();
-        let mut request = Request::new().reduction(self.reduction());
+        let mut request = Request::new().reduction(settings.reduction);
         if common.grad_out.is_some() {
             request = request.gradient();
         }
         if common.losses_out.is_some() {
             request = request.losses();
         }
-        if self.per_class() { request.per_class() } else { request }
+        if settings.per_class { request.per_class() } else { request }
     }
 
     /// The loss with its options. Labels of unknown encoding are looked at.
     ///
     /// # Errors
     /// [`Error::Value`] for a label that no encoding has.
-    pub(crate) fn loss(&self, targets: Targets<'_>, class_weights: Option<&[f64]>) -> Result<Setup, Error> {
-        let common = self.common();
-        let (margin, penalty, kink) = (self.margin(), penalty_of(self.penalty()), kink_of(common.kink));
+    pub(crate) fn loss(
+        &self,
+        settings: &Settings,
+        targets: Targets<'_>,
+        class_weights: Option<&[f64]>,
+    ) -> Result<Setup, Error> {
+        let (margin, kink) = (settings.margin, settings.kink);
+        let penalty = penalty_of(settings.penalty);
         let mut options = Map::new();
         options.insert("margin".into(), json!(margin));
         options.insert("sample_weights".into(), json!(self.inputs().sample_weights));
         if !matches!(self, Family::Embedding { .. }) {
-            options.insert("penalty".into(), self.penalty().text().into());
+            options.insert("penalty".into(), settings.penalty.text().into());
         }
-        options.insert("kink".into(), common.kink.text().into());
+        options.insert("kink".into(), kink_name(kink).text().into());
+        options.insert("score_kind".into(), score_kind_text(settings.score_kind).into());
+        options.insert("preset".into(), json!(self.common().preset.map(Preset::text)));
         let loss: Box<dyn ErasedLoss> = match self {
-            Family::Binary { labels, .. } => {
-                let (encoding, found) = encoding(*labels, targets)?;
+            Family::Binary { .. } => {
+                let (encoding, found) = encoding(settings.labels, targets)?;
                 options.insert("labels".into(), found.text().into());
                 Box::new(BinaryHinge::new().margin(margin).penalty(penalty).kink(kink).labels(encoding))
             }
             Family::Ranking { .. } => Box::new(MarginRanking::new().margin(margin).penalty(penalty).kink(kink)),
             Family::Embedding { .. } => Box::new(EmbeddingHinge::new().margin(margin).kink(kink)),
-            Family::Multiclass { method, over_classes, class_weights: path, ignore_index, .. } => {
-                options.insert("method".into(), method.text().into());
-                options.insert("over_classes".into(), over_classes.text().into());
-                options.insert("ties".into(), common.ties.text().into());
+            Family::Multiclass { class_weights: path, ignore_index, .. } => {
+                let ties = if settings.ties == Ties::First { TiesName::First } else { TiesName::Split };
+                options.insert("method".into(), settings.method.text().into());
+                options.insert("over_classes".into(), settings.over.text().into());
+                options.insert("ties".into(), ties.text().into());
                 options.insert("class_weights".into(), json!(path));
                 options.insert("ignore_index".into(), json!(ignore_index));
-                let rows = Rows {
-                    margin,
-                    penalty,
-                    kink,
-                    ties: match common.ties {
-                        TiesName::First => Ties::First,
-                        TiesName::Split => Ties::Split,
-                    },
-                    over_classes: match over_classes {
-                        Over::Sum => OverClasses::Sum,
-                        Over::Mean => OverClasses::Mean,
-                    },
-                    class_weights,
-                    ignore_index: *ignore_index,
-                };
-                match method {
+                let rows = Rows { settings, penalty, class_weights, ignore_index: *ignore_index };
+                match settings.method {
                     Method::CrammerSinger => Box::new(rows.with(CrammerSinger)),
                     Method::WestonWatkins => Box::new(rows.with(WestonWatkins)),
                     Method::OneVsAll => Box::new(rows.with(OneVsAll)),
@@ -239,6 +164,23 @@ impl Family {
             }
         };
         Ok(Setup { loss, options })
+    }
+}
+
+fn kink_name(kink: Kink) -> KinkName {
+    match kink {
+        Kink::Zero => KinkName::Zero,
+        Kink::Half => KinkName::Half,
+        Kink::Active => KinkName::Active,
+    }
+}
+
+fn score_kind_text(kind: ScoreKind) -> String {
+    match kind {
+        ScoreKind::Probability => ScoreKindName::Probability.text(),
+        ScoreKind::Logit => ScoreKindName::Logit.text(),
+        ScoreKind::Guessed => "guessed".into(),
+        _ => ScoreKindName::Raw.text(),
     }
 }
 
@@ -258,11 +200,8 @@ fn encoding(labels: Labels, targets: Targets<'_>) -> Result<(LabelEncoding, Labe
 
 /// The options of a multiclass hinge, whatever its method.
 struct Rows<'a> {
-    margin: f64,
+    settings: &'a Settings,
     penalty: Penalty,
-    kink: Kink,
-    ties: Ties,
-    over_classes: OverClasses,
     class_weights: Option<&'a [f64]>,
     ignore_index: Option<i64>,
 }
@@ -270,11 +209,14 @@ struct Rows<'a> {
 impl Rows<'_> {
     fn with<M: RowsLoss>(&self, method: M) -> MulticlassHinge<M> {
         let mut loss = MulticlassHinge::with_method(method)
-            .margin(self.margin)
+            .margin(self.settings.margin)
             .penalty(self.penalty)
-            .kink(self.kink)
-            .ties(self.ties)
-            .over_classes(self.over_classes);
+            .kink(self.settings.kink)
+            .ties(self.settings.ties)
+            .over_classes(match self.settings.over {
+                Over::Sum => OverClasses::Sum,
+                Over::Mean => OverClasses::Mean,
+            });
         if let Some(weights) = self.class_weights {
             loss = loss.class_weights(weights);
         }
@@ -293,13 +235,5 @@ fn penalty_of(name: PenaltyName) -> Penalty {
         PenaltyName::Rennie => Penalty::RENNIE,
         PenaltyName::ModifiedHuber => Penalty::MODIFIED_HUBER,
         PenaltyName::SoftMargin => Penalty::Softplus,
-    }
-}
-
-fn kink_of(name: KinkName) -> Kink {
-    match name {
-        KinkName::Zero => Kink::Zero,
-        KinkName::Half => Kink::Half,
-        KinkName::Active => Kink::Active,
     }
 }

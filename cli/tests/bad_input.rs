@@ -32,6 +32,8 @@ fn usage() {
     wrong(&format!("{BINARY} --penalty smooth:1e-60"), &["gamma", "positive"]);
     wrong(&format!("{BINARY} --penalty cubic"), &["cubic", "soft-margin"]);
     wrong(&format!("{BINARY} --penalty smooth:0"), &["smooth:G", "positive"]);
+    wrong(&format!("{ROWS} --preset keras"), &["keras has no multiclass loss", "torchmetrics"]);
+    wrong(&format!("{ROWS} --preset torch --method crammer-singer --over-classes mean"), &["crammer-singer"]);
     wrong(&format!("{BINARY} --batch-size 2"), &["--batch-size", "--grad-out"]);
     wrong("eval binary --scores s.npy --targets t.npy --plot-out p.svg", &["--batch-size"]);
     wrong("eval binary --scores s.npy --targets t.npy --batch-size 0", &["--batch-size", "0"]);
@@ -42,6 +44,14 @@ fn usage() {
     }
     assert_eq!(folder.run("--help").status.code(), Some(0));
     assert_eq!(folder.run("--version").status.code(), Some(0));
+}
+
+#[test]
+fn probabilities() {
+    let folder = good();
+    folder.f32("s.npy", "(4, 2)", &[0.5, 0.5, 1.0, 0.0, 0.5, 1.5, 0.0, 0.0]);
+    let words = ["s.npy", "scores[5]", "probability in [0, 1]", "1.5"];
+    folder.fails(&format!("{ROWS} --score-kind probability"), 1, &words);
 }
 
 #[test]

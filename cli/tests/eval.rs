@@ -270,3 +270,71 @@ fn batches_are_streamed_and_drawn() {
     let legend = std::fs::read_to_string(folder.path("c.svg")).unwrap();
     assert!(legend.contains("class 1"), "{legend}");
 }
+
+#[test]
+fn scores_are_what_the_caller_says() {
+    let folder = Folder::new();
+    folder.f32("s.npy", "(2,)", &[0.5, 2.0]);
+    folder.i64("t.npy", &[1, 1]);
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    let files = "--scores s.npy --targets t.npy";
+    let raw = folder.json(&format!("eval binary {files}"));
+    close(&raw["value"], 0.25, 1e-12);
+    let logit = folder.json(&format!("eval binary {files} --score-kind logit --grad-out g.npy"));
+    close(&logit["value"], 1.0 - (sigmoid(0.5) + sigmoid(2.0)) / 2.0, 1e-6);
+    assert_eq!(logit["options"]["score_kind"], "logit");
+    let (_, gradient) = read_npy(&folder.path("g.npy"));
+    let slope = -0.5 * sigmoid(2.0) * (1.0 - sigmoid(2.0));
+    assert!((gradient[1] - slope).abs() < 1e-7, "{gradient:?}");
+    folder.f32("m.npy", "(1, 2)", &[0.0, 1.0]);
+    folder.i64("c.npy", &[0]);
+    let rows = folder.json("eval multiclass --scores m.npy --targets c.npy --score-kind logit");
+    close(&rows["value"], 1.0 + sigmoid(1.0) - sigmoid(-1.0), 1e-6);
+}
+
+#[test]
+fn presets_are_the_peers_conventions() {
+    let folder = Folder::new();
+    folder.f32("s.npy", "(2,)", &[0.5, 2.0]);
+    folder.i64("t.npy", &[1, 1]);
+    // torchmetrics squashes a whole batch if one score leaves [0, 1].
+    let torchmetrics = "eval binary --scores s.npy --targets t.npy --preset torchmetrics";
+    close(&folder.json(torchmetrics)["value"], 0.2483718, 1e-6);
+    close(&folder.json(&format!("{torchmetrics} --batch-size 1"))["value"], 0.3096015, 1e-6);
+    // An explicit option wins.
+    close(&folder.json(&format!("{torchmetrics} --score-kind raw"))["value"], 0.25, 1e-12);
+
+    // torch's MultiMarginLoss: ((1 + 0.5) + 0.5) / 3 and (0 + 2) / 3.
+    folder.f32("m.npy", "(2, 3)", &[0.5, 1.0, 0.0, -1.0, 3.0, 4.0]);
+    folder.i64("c.npy", &[0, 1]);
+    let rows = "eval multiclass --scores m.npy --targets c.npy";
+    let torch = folder.json(&format!("{rows} --preset torch"));
+    close(&torch["value"], (2.0 + 2.0) / 3.0 / 2.0, 1e-6);
+    assert_eq!(torch["options"]["method"], "weston-watkins");
+    assert_eq!(torch["options"]["over_classes"], "mean");
+    assert_eq!(torch["options"]["preset"], "torch");
+    close(&folder.json(&format!("{rows} --preset torch --over-classes sum"))["value"], 2.0, 1e-6);
+    close(&folder.json(&format!("{rows} --preset torch --method crammer-singer"))["value"], 1.75, 1e-6);
+    let one_vs_all = folder.json(&format!("{rows} --preset torchmetrics --method one-vs-all"));
+    assert_eq!(one_vs_all["value"].as_array().unwrap().len(), 3);
+    let sklearn = folder.json(&format!("{rows} --preset sklearn"));
+    close(&sklearn["value"], 1.75, 1e-6);
+
+    // Keras divides by the number of samples, optax knows half slopes, torch has labels -1/+1.
+    folder.f32("w.npy", "(2,)", &[3.0, 1.0]);
+    let weighted = "eval binary --scores s.npy --targets t.npy --sample-weights w.npy";
+    close(&folder.json(weighted)["value"], 0.375, 1e-12);
+    let keras = folder.json(&format!("{weighted} --preset keras"));
+    close(&keras["value"], 0.75, 1e-12);
+    assert_eq!(keras["reduction"], "mean-over-count");
+    folder.f32("kink.npy", "(2,)", &[1.0, 1.0]);
+    let kink = "eval binary --scores kink.npy --targets t.npy --reduction sum --grad-out g.npy";
+    for (preset, slope) in [("torch", 0.0), ("torchmetrics", 0.0), ("keras", -0.5), ("optax", -0.5), ("sklearn", -1.0)]
+    {
+        folder.json(&format!("{kink} --preset {preset} --score-kind raw"));
+        assert_eq!(read_npy(&folder.path("g.npy")).1[0], slope, "{preset}");
+    }
+    folder.i64("bits.npy", &[1, 0]);
+    folder.fails("eval binary --scores s.npy --targets bits.npy --preset torch", 1, &["bits.npy", "targets[1]"]);
+    folder.json("eval binary --scores s.npy --targets bits.npy --preset keras");
+}

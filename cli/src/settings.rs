@@ -1,0 +1,187 @@
+//! The options of a family once its preset is known: an explicit option wins, and what means nothing is refused.
+
+use std::path::PathBuf;
+
+use maxmargin::compat::Peer;
+use maxmargin::{Kink, Reduction, ScoreKind, Ties};
+
+use crate::arguments::{
+    Family, KinkName, Labels, Method, Over, PenaltyName, Preset, ReductionName, ScoreKindName, TiesName,
+};
+use crate::failure::{Failure, Outcome};
+
+/// The options of a family, each with a value.
+pub(crate) struct Settings {
+    pub(crate) margin: f64,
+    pub(crate) penalty: PenaltyName,
+    pub(crate) kink: Kink,
+    pub(crate) ties: Ties,
+    pub(crate) reduction: Reduction,
+    pub(crate) score_kind: ScoreKind,
+    pub(crate) labels: Labels,
+    pub(crate) method: Method,
+    pub(crate) over: Over,
+    pub(crate) per_class: bool,
+}
+
+impl Settings {
+    /// The reduction as the report words it.
+    pub(crate) fn reduction_text(&self) -> String {
+        match self.reduction {
+            Reduction::Sum => ReductionName::Sum.text(),
+            Reduction::None => ReductionName::None.text(),
+            // Only a preset asks for it.
+            Reduction::MeanOverCount => "mean-over-count".into(),
+            _ => ReductionName::Mean.text(),
+        }
+    }
+}
+
+/// The labels that a library takes.
+fn labels_of(peer: Peer) -> Labels {
+    match peer {
+        Peer::Torch | Peer::Optax => Labels::PlusMinusOne,
+        Peer::Torchmetrics => Labels::ZeroOne,
+        // Keras looks whether all labels are 0 or 1, scikit-learn takes the larger one as positive.
+        _ => Labels::Auto,
+    }
+}
+
+impl Family {
+    /// The options of this family, the preset's where none is given.
+    ///
+    /// # Errors
+    /// Usage: combinations that mean nothing, and presets of libraries without such a loss.
+    pub(crate) fn settings(&self) -> Outcome<Settings> {
+        let (common, inputs) = (self.common(), self.inputs());
+        let peer = common.preset.map(|preset| self.peer(preset)).transpose()?;
+        let torch_rows = peer == Some(Peer::Torch);
+        let (method, over, wants_per_class) = match self {
+            Family::Multiclass { method, over_classes, per_class, .. } => (
+                method.unwrap_or(if torch_rows { Method::WestonWatkins } else { Method::CrammerSinger }),
+                *over_classes,
+                *per_class,
+            ),
+            _ => (Method::CrammerSinger, None, false),
+        };
+        let divides = torch_rows && method != Method::CrammerSinger;
+        let over = over.unwrap_or(if divides { Over::Mean } else { Over::Sum });
+        let penalty = match self {
+            Family::Binary { penalty, .. } | Family::Ranking { penalty, .. } | Family::Multiclass { penalty, .. } => {
+                penalty.penalty.unwrap_or(PenaltyName::Linear)
+            }
+            Family::Embedding { .. } => PenaltyName::Linear,
+        };
+        let default_margin = if matches!(self, Family::Ranking { .. }) { 0.0 } else { penalty.default_margin() };
+        let reduction = match common.reduction {
+            None if inputs.sample_weights.is_some() => peer.map_or(Reduction::Mean, Peer::mean),
+            None | Some(ReductionName::Mean) => Reduction::Mean,
+            Some(ReductionName::Sum) => Reduction::Sum,
+            Some(ReductionName::None) => Reduction::None,
+        };
+        // torchmetrics gives one value a class wherever that can be.
+        let per_class_by_default = peer == Some(Peer::Torchmetrics)
+            && method == Method::OneVsAll
+            && reduction != Reduction::None
+            && common.grad_out.is_none()
+            && over == Over::Sum;
+        let settings = Settings {
+            margin: inputs.margin.unwrap_or(default_margin),
+            penalty,
+            kink: common.kink.map_or(peer.map_or(Kink::Zero, Peer::kink), kink_of),
+            ties: common.ties.map_or(peer.map_or(Ties::First, Peer::ties), |ties| match ties {
+                TiesName::First => Ties::First,
+                TiesName::Split => Ties::Split,
+            }),
+            reduction,
+            score_kind: common.score_kind.map_or(peer.map_or(ScoreKind::Raw, Peer::score_kind), |kind| match kind {
+                ScoreKindName::Raw => ScoreKind::Raw,
+                ScoreKindName::Probability => ScoreKind::Probability,
+                ScoreKindName::Logit => ScoreKind::Logit,
+            }),
+            labels: match self {
+                Family::Binary { labels: Some(labels), .. } => *labels,
+                _ => peer.map_or(Labels::Auto, labels_of),
+            },
+            method,
+            over,
+            per_class: wants_per_class || per_class_by_default,
+        };
+        self.check_usage(&settings)?;
+        Ok(settings)
+    }
+
+    /// The library that a preset names, where it has a loss of this family.
+    fn peer(&self, preset: Preset) -> Outcome<Peer> {
+        let peer = match preset {
+            Preset::Torch => Peer::Torch,
+            Preset::Torchmetrics => Peer::Torchmetrics,
+            Preset::Keras => Peer::Keras,
+            Preset::Sklearn => Peer::Sklearn,
+            Preset::Optax => Peer::Optax,
+        };
+        let there_are = match self {
+            Family::Binary { .. } => return Ok(peer),
+            Family::Ranking { .. } | Family::Embedding { .. } => vec![Preset::Torch],
+            Family::Multiclass { .. } => vec![Preset::Torch, Preset::Torchmetrics, Preset::Sklearn, Preset::Optax],
+        };
+        if there_are.contains(&preset) {
+            return Ok(peer);
+        }
+        let names: Vec<_> = there_are.iter().map(|preset| preset.text()).collect();
+        let (preset, names) = (preset.text(), names.join(", "));
+        Err(Failure::usage(format!("--preset {preset}: {preset} has no {} loss; presets: {names}", self.name())))
+    }
+
+    /// Refuses combinations of options that mean nothing.
+    fn check_usage(&self, settings: &Settings) -> Outcome<()> {
+        let common = self.common();
+        if common.grad_out.is_some() && common.grad_out == common.losses_out {
+            return Err(Failure::usage("--grad-out and --losses-out name the same file"));
+        }
+        if settings.penalty == PenaltyName::Perceptron && settings.margin != 0.0 {
+            return Err(Failure::usage(format!(
+                "--penalty perceptron is the linear penalty at margin 0, but --margin is {}",
+                settings.margin
+            )));
+        }
+        if common.batch_size.is_some() {
+            if common.grad_out.is_some() || common.losses_out.is_some() {
+                return Err(Failure::usage("--batch-size goes without --grad-out and --losses-out"));
+            }
+            let known = |path: &PathBuf| path.extension().is_some_and(|e| e == "svg" || e == "png");
+            if let Some(path) = common.plot_out.as_ref().filter(|path| !known(path)) {
+                let path = path.display();
+                return Err(Failure::usage(format!("--plot-out {path}: expected a name that ends in .svg or .png")));
+            }
+            if settings.reduction == Reduction::None {
+                return Err(Failure::usage("--batch-size goes with --reduction mean or sum"));
+            }
+        }
+        if settings.method == Method::CrammerSinger && settings.over == Over::Mean {
+            return Err(Failure::usage(
+                "--over-classes mean: crammer-singer takes a maximum over the classes, not a sum",
+            ));
+        }
+        if settings.per_class {
+            if settings.method != Method::OneVsAll {
+                let method = settings.method.text();
+                return Err(Failure::usage(format!("--per-class needs --method one-vs-all, got {method}")));
+            }
+            if settings.reduction == Reduction::None || common.grad_out.is_some() || settings.over == Over::Mean {
+                return Err(Failure::usage(
+                    "--per-class goes with --reduction mean or sum, without --grad-out or --over-classes",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn kink_of(name: KinkName) -> Kink {
+    match name {
+        KinkName::Zero => Kink::Zero,
+        KinkName::Half => Kink::Half,
+        KinkName::Active => Kink::Active,
+    }
+}
