@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::error::{Error, Input, Result};
 use crate::gpu::DeviceTensor;
+use crate::loss::TargetRowRule;
 use crate::scores::ScoreKind;
 
 /// Floating point numbers, borrowed from where they live.
@@ -175,7 +176,8 @@ impl<'a> Batch<'a> {
         Self { second_scores: Some(second.into()), ..Self::new(first, targets) }
     }
 
-    /// A batch for the losses over rows: `scores` is a row-major N x `columns` matrix, `targets` has N elements.
+    /// A batch for the losses over rows: `scores` is a row-major N x `columns` matrix; `targets` has N elements, or as
+    /// many as there are scores for [`crate::MultilabelMargin`] and [`crate::CategoricalHinge`].
     pub fn rows(scores: impl Into<Floats<'a>>, columns: usize, targets: impl Into<Targets<'a>>) -> Self {
         Self { columns: Some(columns), ..Self::new(scores, targets) }
     }
@@ -217,6 +219,8 @@ impl<'a> Batch<'a> {
     /// ```
     pub fn slice(&self, samples: Range<usize>) -> Option<Batch<'a>> {
         let columns = self.columns.unwrap_or(1);
+        // Rows of scores may have rows of targets.
+        let width = if self.targets.len() == self.len() { columns } else { 1 };
         let scores = samples.start.checked_mul(columns)?..samples.end.checked_mul(columns)?;
         let part = |x: Option<Floats<'a>>| match x {
             Some(x) => x.slice(samples.clone()).map(Some),
@@ -226,7 +230,7 @@ impl<'a> Batch<'a> {
             scores: self.scores.slice(scores)?,
             second_scores: part(self.second_scores)?,
             columns: self.columns,
-            targets: self.targets.slice(samples.clone())?,
+            targets: self.targets.slice(samples.start.checked_mul(width)?..samples.end.checked_mul(width)?)?,
             sample_weights: part(self.sample_weights)?,
             score_kind: self.score_kind,
         })
@@ -278,8 +282,35 @@ impl<'a> Batch<'a> {
         Ok(samples)
     }
 
+    /// Checks a batch of rows of scores with rows of targets (or, where `rule` has class indices, one target a row).
+    pub(crate) fn check_target_rows(&self, rule: TargetRowRule) -> Result<TargetRows> {
+        let (rows, columns) = self.check_scores()?;
+        let width = match rule {
+            TargetRowRule::Categories if self.targets.len() == rows => 1,
+            _ => columns,
+        };
+        if self.targets.len() != rows * width {
+            let (input, unit) = (Input::Targets, "score");
+            return Err(Error::Length { input, expected: rows * width, got: self.targets.len(), unit });
+        }
+        match self.sample_weights {
+            Some(w) if w.len() != rows => {
+                let (input, unit) = (Input::SampleWeights, "row of scores");
+                Err(Error::Length { input, expected: rows, got: w.len(), unit })
+            }
+            _ => Ok(TargetRows { rows, columns, width }),
+        }
+    }
+
     /// Checks a batch of rows and returns (rows, columns).
     pub(crate) fn check_rows(&self) -> Result<(usize, usize)> {
+        let (rows, columns) = self.check_scores()?;
+        self.check_lengths(rows, "row of scores")?;
+        Ok((rows, columns))
+    }
+
+    /// Checks the shape of rows of scores and returns (rows, columns).
+    fn check_scores(&self) -> Result<(usize, usize)> {
         let shape =
             |got: String| Error::Shape { input: Input::Scores, expected: "(N, C) with at least 2 classes".into(), got };
         let columns = self.columns.ok_or_else(|| shape(format!("({})", self.len())))?;
@@ -289,8 +320,16 @@ impl<'a> Batch<'a> {
         if !self.len().is_multiple_of(columns) {
             return Err(shape(format!("{} elements, not a multiple of {columns} columns", self.len())));
         }
-        let rows = self.len() / columns;
-        self.check_lengths(rows, "row of scores")?;
-        Ok((rows, columns))
+        Ok((self.len() / columns, columns))
     }
+}
+
+/// The shape of a batch whose targets are rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TargetRows {
+    pub(crate) rows: usize,
+    /// Scores a row.
+    pub(crate) columns: usize,
+    /// Targets a row: as many, or 1.
+    pub(crate) width: usize,
 }

@@ -1,6 +1,6 @@
 //! Every shader without a GPU: validated, translated to SPIR-V, MSL and HLSL, and its structs held against the host's.
 
-use maxmargin::gpu::{Arithmetic, ElementwiseParams, Partial, RowsParams, Variant, variants};
+use maxmargin::gpu::{Arithmetic, ElementwiseParams, Partial, RowsParams, TargetRowsParams, Variant, variants};
 use maxmargin::loss::Pattern;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -108,6 +108,7 @@ fn host_structs_match_the_shaders() {
         let (params, size) = match variant.loss.pattern {
             Pattern::Elementwise => (ElementwiseParams::MEMBERS, size_of::<ElementwiseParams>()),
             Pattern::Rows => (RowsParams::MEMBERS, size_of::<RowsParams>()),
+            Pattern::TargetRows => (TargetRowsParams::MEMBERS, size_of::<TargetRowsParams>()),
             other => panic!("no host struct for {other:?}"),
         };
         for (wgsl_name, members, host_size, exact) in

@@ -45,7 +45,7 @@ pub(crate) fn refuse_per_class(request: &Request, loss: &'static str) -> Result<
 
 /// Count and weight sum of a batch, its weights validated.
 pub(crate) fn weight_totals(batch: &Batch<'_>) -> Result<Totals> {
-    let samples = batch.len();
+    let samples = batch.samples();
     match batch.sample_weights {
         None => Ok(Totals { count: samples as u64, weight_sum: samples as f64, ..Totals::default() }),
         Some(Floats::F32(w)) => weights::total(w, JOB),

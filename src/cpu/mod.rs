@@ -12,6 +12,7 @@ use crate::tensor::Batch;
 
 pub(crate) mod elementwise;
 pub(crate) mod rows;
+pub(crate) mod target_rows;
 mod tile;
 pub(crate) mod weights;
 

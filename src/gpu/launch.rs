@@ -23,7 +23,7 @@ use crate::tensor::{Batch, Floats, Targets};
 pub(super) const WORKGROUP: u32 = 256;
 
 /// `TAME_LIMIT` of shaders/common/real_finite.wgsl: 2^20.
-const TAME: f64 = 1_048_576.0;
+pub(super) const TAME: f64 = 1_048_576.0;
 
 /// Scores uploaded at a time where a binding could hold more.
 const CHUNK_SCORES: usize = 32 << 20;
@@ -63,6 +63,10 @@ pub(super) struct Pass {
 pub(super) trait Launcher {
     /// Scores a sample.
     fn width(&self) -> usize;
+    /// Targets a sample.
+    fn target_width(&self) -> usize {
+        1
+    }
     /// True where every option of the loss is small enough for the finite arithmetic.
     fn has_tame_options(&self) -> bool;
     /// True where a correct prediction means something.

@@ -10,7 +10,7 @@
 //! | `partial.rs` | what a workgroup returns, finished in f64 |
 //! | `launch.rs` | from a batch to passes: uploads, chunks, the choice of arithmetic |
 //! | `submit.rs` | one pass: dispatches, submission, and the partials read back |
-//! | `elementwise.rs`, `rows.rs` | one launcher a pattern |
+//! | `elementwise.rs`, `rows.rs`, `target_rows.rs` | one launcher a pattern |
 //!
 //! The functions ending in `_async` are the core; the others block on them and exist on native targets only.
 
@@ -23,6 +23,7 @@ mod pool;
 pub(crate) mod rows;
 mod shader;
 mod submit;
+pub(crate) mod target_rows;
 mod tensor;
 
 pub use adapter::{AdapterDescription, adapters, adapters_async};
@@ -32,4 +33,5 @@ pub use partial::Partial;
 pub use rows::RowsParams;
 pub use shader::{Arithmetic, Constants, Variant, variants};
 pub use submit::Pending;
+pub use target_rows::TargetRowsParams;
 pub use tensor::{DeviceTensor, ElementType};

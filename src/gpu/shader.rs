@@ -59,6 +59,7 @@ impl Constants {
                     ("PAIRS", flag(self.pairs)),
                 ]
             }
+            Pattern::TargetRows => vec![("SPLIT_TIES", flag(self.split_ties))],
             Pattern::Rows => vec![
                 ("HAS_CLASS_WEIGHTS", flag(self.has_class_weights)),
                 ("WRITE_PER_CLASS", flag(self.write_per_class)),
@@ -93,6 +94,7 @@ fn bindings(pattern: Pattern) -> &'static [Binding] {
     use Binding::*;
     match pattern {
         Pattern::Elementwise => &[Params, Read, Read, Read, Read, Write, Write, Write],
+        Pattern::TargetRows => &[Params, Read, Read, Read, Write, Write, Write],
         Pattern::Rows => &[Params, Read, Read, Read, Read, Write, Write, Write, Write],
     }
 }
@@ -103,6 +105,7 @@ impl Variant {
         let pattern = match self.loss.pattern {
             Pattern::Elementwise => include_str!("../../shaders/patterns/elementwise.wgsl"),
             Pattern::Rows => include_str!("../../shaders/patterns/rows.wgsl"),
+            Pattern::TargetRows => include_str!("../../shaders/patterns/target_rows.wgsl"),
         };
         let real = match self.arithmetic {
             Arithmetic::Finite => include_str!("../../shaders/common/real_finite.wgsl"),
@@ -160,7 +163,7 @@ impl Variant {
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions {
                 constants: &self.constants.named(self.loss.pattern),
-                // partial.wgsl and rows.wgsl write workgroup memory before they read it.
+                // The templates write workgroup memory before they read it.
                 zero_initialize_workgroup_memory: false,
             },
             cache: None,
@@ -176,7 +179,7 @@ pub fn variants() -> Vec<Variant> {
         for arithmetic in [Arithmetic::Finite, Arithmetic::Extended] {
             for bits in 0..1u32 << 10 {
                 let bit = |n: u32| bits >> n & 1 == 1;
-                let rows = loss.pattern == Pattern::Rows;
+                let (elementwise, rows) = (loss.pattern == Pattern::Elementwise, loss.pattern == Pattern::Rows);
                 let constants = Constants {
                     has_weights: bit(0),
                     write_losses: bit(1),
@@ -184,10 +187,10 @@ pub fn variants() -> Vec<Variant> {
                     only_weights: bit(3),
                     has_class_weights: rows && bit(4),
                     write_per_class: rows && bit(5) && !bit(2),
-                    split_ties: rows && bit(6),
-                    float_targets: !rows && bit(4),
-                    target_rule: if rows { 0 } else { (bits >> 5 & 3).min(2) as u8 },
-                    pairs: !rows && bit(7),
+                    split_ties: !elementwise && bit(6),
+                    float_targets: elementwise && bit(4),
+                    target_rule: if !elementwise { 0 } else { (bits >> 5 & 3).min(2) as u8 },
+                    pairs: elementwise && bit(7),
                     penalty: (bits >> 8) as u8,
                 };
                 let variant = Variant { loss, arithmetic, constants };

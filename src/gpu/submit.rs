@@ -42,6 +42,8 @@ pub struct Pending {
     has_weights: bool,
     targets: ElementType,
     target_expected: String,
+    /// Targets a sample.
+    target_width: usize,
 }
 
 /// Records all dispatches of a pass over `inputs` and submits them once.
@@ -75,6 +77,7 @@ pub(super) async fn submit<L: Launcher>(
         has_weights: inputs.sample_weights.is_some(),
         targets: inputs.targets.element_type(),
         target_expected: launcher.target_expected(),
+        target_width: launcher.target_width(),
     };
     if !dispatches.is_empty() {
         pending.run(&launcher.variant(inputs, request, pass), &dispatches).await?;
@@ -179,15 +182,15 @@ impl Pending {
 
     /// The error for a bad target or weight that a workgroup found; partials come in the order of their samples.
     fn check_elements(&self, first_sample: usize, partial: &Partial) -> Result<()> {
-        let check = |input, bad: Bad, element, expected: &str| match bad.found(element) {
+        let check = |input, bad: Bad, element, width: usize, expected: &str| match bad.found(element) {
             None => Ok(()),
             Some((index, value)) => {
-                let index = first_sample as u64 + u64::from(index);
+                let index = (first_sample * width) as u64 + u64::from(index);
                 Err(Error::Value { input, index, value, expected: expected.into() })
             }
         };
-        check(Input::Targets, partial.bad_target, self.targets, &self.target_expected)?;
-        check(Input::SampleWeights, partial.bad_weight, ElementType::F32, weights::EXPECTED)
+        check(Input::Targets, partial.bad_target, self.targets, self.target_width, &self.target_expected)?;
+        check(Input::SampleWeights, partial.bad_weight, ElementType::F32, 1, weights::EXPECTED)
     }
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Input, Result};
 use crate::real::Real;
-use crate::tensor::{Targets, with_targets};
+use crate::tensor::{TargetRows, Targets, with_targets};
 
 /// What the labels of a binary loss look like. Never guessed from a batch inside a loss; [`LabelEncoding::detect`] is
 /// there for data whose encoding is not known.
@@ -129,6 +129,71 @@ pub(crate) fn decode_class_indices<L: Label>(
         };
     }
     Ok(())
+}
+
+/// What a row of targets may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetRowRule {
+    /// Class indices up to the first negative number; C targets a row.
+    Labels,
+    /// -1, 0 or 1 for each class; or one class index a row, which means a 1 there and 0 elsewhere.
+    Categories,
+}
+
+impl TargetRowRule {
+    /// What a target may be, in words.
+    pub(crate) fn expected(self, shape: &TargetRows) -> String {
+        match self {
+            TargetRowRule::Labels => format!("a class index in [0, {}) or a negative padding", shape.columns),
+            TargetRowRule::Categories if shape.width == 1 => class_index_expected(shape.columns, None),
+            TargetRowRule::Categories => "a target of -1, 0 or 1".into(),
+        }
+    }
+}
+
+/// Reads rows of targets of any host type.
+pub(crate) struct TargetRowDecoder<'a> {
+    rule: TargetRowRule,
+    shape: &'a TargetRows,
+}
+
+impl<'a> TargetRowDecoder<'a> {
+    pub(crate) fn new(rule: TargetRowRule, shape: &'a TargetRows) -> Self {
+        Self { rule, shape }
+    }
+
+    /// A row's C targets: labels with -1 as padding, or -1, 0 and 1.
+    ///
+    /// # Errors
+    /// [`Error::Value`] with the index within `labels` of the first one that the rule does not allow.
+    pub(crate) fn decode_row<L: Label>(&self, labels: &[L], row: usize, targets: &mut [i32]) -> Result<()> {
+        let width = self.shape.width;
+        if self.rule == TargetRowRule::Categories && width == 1 {
+            let class = self.element(labels, row)?;
+            targets.fill(0);
+            targets[class as usize] = 1;
+            return Ok(());
+        }
+        for (column, target) in targets.iter_mut().enumerate() {
+            *target = self.element(labels, row * width + column)?;
+        }
+        Ok(())
+    }
+
+    /// One target: a class index, -1 for padding, or -1, 0 and 1.
+    pub(crate) fn element<L: Label>(&self, labels: &[L], index: usize) -> Result<i32> {
+        let columns = self.shape.columns as i64;
+        let class = match (self.rule, labels[index].class_index()) {
+            (TargetRowRule::Labels, Some(class)) if class < columns => Some(class.max(-1)),
+            (TargetRowRule::Categories, Some(class)) if self.shape.width == 1 => {
+                (0..columns).contains(&class).then_some(class)
+            }
+            (TargetRowRule::Categories, class) => class.filter(|class| (-1..=1).contains(class)),
+            _ => None,
+        };
+        let class = class.and_then(|class| i32::try_from(class).ok());
+        class.ok_or_else(|| bad(index, labels[index], self.rule.expected(self.shape)))
+    }
 }
 
 /// What a class index may be, in words.

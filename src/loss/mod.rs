@@ -21,23 +21,28 @@
 //!
 //! Weights multiply the loss and the slopes by IEEE rules: 0 * inf and 0 * NaN are NaN. A sum that holds NaN, or both
 //! infinities, is NaN. Two NaN are never told apart by their bits. Overflow happens where the arithmetic does: a row's
-//! sum over classes before it is divided by C, a maximum's slope before ties share it.
+//! sum over classes before it is divided by C, a maximum's slope before ties share it, a sum of target times score before
+//! it is compared.
 
 mod binary;
+mod categorical;
 mod crammer_singer;
 mod embedding;
 pub(crate) mod labels;
 mod multiclass;
+mod multilabel;
 mod one_vs_all;
 pub(crate) mod penalty;
 mod ranking;
 mod weston_watkins;
 
 pub use binary::BinaryHinge;
+pub use categorical::CategoricalHinge;
 pub use crammer_singer::CrammerSinger;
 pub use embedding::EmbeddingHinge;
-pub use labels::{Label, LabelEncoding, TargetRule};
+pub use labels::{Label, LabelEncoding, TargetRowRule, TargetRule};
 pub use multiclass::{MulticlassHinge, OverClasses};
+pub use multilabel::MultilabelMargin;
 pub use one_vs_all::OneVsAll;
 pub use penalty::{
     Kink, LinearPenalty, Penalty, PenaltyShape, Rule, SmoothPenalty, SoftplusPenalty, SquaredPenalty, Ties,
@@ -62,6 +67,8 @@ pub const SHADERS: &[LossShader] = &[
     crammer_singer::SHADER,
     weston_watkins::SHADER,
     one_vs_all::SHADER,
+    multilabel::SHADER,
+    categorical::SHADER,
 ];
 
 /// A loss's part of a kernel: its WGSL functions and the pattern that calls them.
@@ -83,6 +90,8 @@ pub enum Pattern {
     Elementwise,
     /// One row of class scores and one class index a sample.
     Rows,
+    /// One row of class scores and one row of targets a sample.
+    TargetRows,
 }
 
 /// A loss that a device can evaluate. Implemented for every loss of the crate through its pattern.
@@ -218,6 +227,50 @@ pub trait RowsLoss: Copy + Sync + 'static {
     fn violation<T: Real>(margin: T, score: T, true_score: T, is_true: bool) -> T;
 }
 
+/// One sample of a loss of [`Pattern::TargetRows`], before its sum over classes is divided and its weight is applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RowPoint {
+    /// The loss.
+    pub value: f64,
+    /// Any violation v > 0.
+    pub active: bool,
+    /// The prediction agrees with the targets.
+    pub correct: bool,
+}
+
+/// What a row's loss writes beside its value, one element a class.
+#[derive(Debug)]
+pub struct RowScratch<'a> {
+    /// The derivative with respect to each score; zeros before.
+    pub slopes: &'a mut [f64],
+    /// Room for the loss's own use.
+    pub members: &'a mut [bool],
+}
+
+/// A loss of one row of class scores and one row of targets a sample.
+pub trait TargetRowsLoss: Sync {
+    /// The loss's WGSL.
+    const SHADER: LossShader;
+    /// Whether a prediction, and so accuracy, means anything.
+    const HAS_CORRECT: bool;
+    /// What the targets may be.
+    const RULE: TargetRowRule;
+    /// Margin, penalty and kink.
+    fn terms(&self) -> Terms;
+    /// Who receives the gradient of a tied maximum.
+    fn ties(&self) -> Ties;
+    /// Whether the row's sum is divided by C.
+    fn over_classes(&self) -> OverClasses;
+    /// The loss and its slopes. A NaN score is seen to by the driver.
+    fn row<T: Real, P: PenaltyShape>(
+        rule: &Rule<T, P>,
+        ties: Ties,
+        scores: &[T],
+        targets: &[i32],
+        scratch: RowScratch<'_>,
+    ) -> RowPoint;
+}
+
 /// phi(margin - t*s) for label t in {-1, +1} and a score s that predicts its sign.
 #[inline(always)]
 fn signed_hinge<T: Real, P: PenaltyShape>(rule: &Rule<T, P>, score: T, target: T) -> Point<T> {
@@ -231,25 +284,25 @@ fn signed_hinge<T: Real, P: PenaltyShape>(rule: &Rule<T, P>, score: T, target: T
     }
 }
 
-/// Implements [`Loss`] for an [`ElementwiseLoss`]: a blanket implementation would exclude every other pattern.
-macro_rules! evaluate_elementwise {
-    ($loss:ty) => {
+/// Implements [`Loss`] for a loss of one pattern: a blanket implementation would exclude every other pattern.
+macro_rules! evaluate_pattern {
+    ($loss:ty, $trait:ident, $pattern:ident) => {
         impl $crate::loss::Loss for $loss {
             fn name(&self) -> &'static str {
-                <$loss as $crate::loss::ElementwiseLoss>::SHADER.name
+                <$loss as $crate::loss::$trait>::SHADER.name
             }
             fn has_correct(&self) -> bool {
-                <$loss as $crate::loss::ElementwiseLoss>::HAS_CORRECT
+                <$loss as $crate::loss::$trait>::HAS_CORRECT
             }
             fn check(&self) -> $crate::error::Result<()> {
-                $crate::loss::ElementwiseLoss::terms(self).check()
+                $crate::loss::$trait::terms(self).check()
             }
             fn evaluate_on_cpu(
                 &self,
                 batch: &$crate::tensor::Batch<'_>,
                 request: &$crate::evaluation::Request,
             ) -> $crate::error::Result<$crate::evaluation::Evaluation> {
-                $crate::cpu::elementwise::evaluate(self, batch, request)
+                $crate::cpu::$pattern::evaluate(self, batch, request)
             }
             async fn evaluate_on_gpu(
                 &self,
@@ -257,7 +310,7 @@ macro_rules! evaluate_elementwise {
                 batch: &$crate::tensor::Batch<'_>,
                 request: &$crate::evaluation::Request,
             ) -> $crate::error::Result<$crate::evaluation::Evaluation> {
-                $crate::gpu::elementwise::evaluate(gpu, self, batch, request).await
+                $crate::gpu::$pattern::evaluate(gpu, self, batch, request).await
             }
             async fn accumulate_on_gpu(
                 &self,
@@ -265,9 +318,23 @@ macro_rules! evaluate_elementwise {
                 batch: &$crate::tensor::Batch<'_>,
                 request: &$crate::evaluation::Request,
             ) -> $crate::error::Result<Vec<$crate::gpu::Pending>> {
-                $crate::gpu::elementwise::accumulate(gpu, self, batch, request).await
+                $crate::gpu::$pattern::accumulate(gpu, self, batch, request).await
             }
         }
     };
 }
-pub(crate) use evaluate_elementwise;
+
+/// [`evaluate_pattern`] for an [`ElementwiseLoss`].
+macro_rules! evaluate_elementwise {
+    ($loss:ty) => {
+        $crate::loss::evaluate_pattern!($loss, ElementwiseLoss, elementwise);
+    };
+}
+
+/// [`evaluate_pattern`] for a [`TargetRowsLoss`].
+macro_rules! evaluate_target_rows {
+    ($loss:ty) => {
+        $crate::loss::evaluate_pattern!($loss, TargetRowsLoss, target_rows);
+    };
+}
+pub(crate) use {evaluate_elementwise, evaluate_pattern, evaluate_target_rows};

@@ -52,6 +52,16 @@ pub struct MulticlassHinge<M> {
     pub(crate) ignore_index: Option<i64>,
 }
 
+impl OverClasses {
+    /// What a sum over `classes` classes is divided by.
+    pub(crate) fn divisor(self, classes: usize) -> f64 {
+        match self {
+            OverClasses::Sum => 1.0,
+            OverClasses::Mean => classes as f64,
+        }
+    }
+}
+
 impl MulticlassHinge<CrammerSinger> {
     /// Crammer and Singer (2001): the best rival alone is charged.
     pub fn crammer_singer() -> Self {
@@ -130,10 +140,7 @@ impl<M: RowsLoss> MulticlassHinge<M> {
 
     /// The factor of the sum over columns: 1, or 1/C by division.
     pub(crate) fn class_divisor(&self, classes: usize) -> f64 {
-        match self.over_classes {
-            OverClasses::Sum => 1.0,
-            OverClasses::Mean => classes as f64,
-        }
+        self.over_classes.divisor(classes)
     }
 
     /// Checks what only shows with the batch and the request, and returns (rows, columns).

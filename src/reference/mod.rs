@@ -5,8 +5,10 @@
 //! non-finite scores) is spelled out where it applies.
 
 pub mod binary;
+pub mod categorical;
 pub mod crammer_singer;
 pub mod embedding;
+pub mod multilabel;
 pub mod one_vs_all;
 pub mod ranking;
 pub mod weston_watkins;

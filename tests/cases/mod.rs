@@ -2,9 +2,9 @@
 
 use maxmargin::reference::{self, Options, Sample};
 use maxmargin::{
-    Batch, BinaryHinge, CrammerSinger, Device, EmbeddingHinge, Error, Evaluation, Floats, Kink, LabelEncoding,
-    MarginRanking, MulticlassHinge, OneVsAll, OverClasses, Penalty, Precision, Reduction, Request, Targets, Ties,
-    WestonWatkins,
+    Batch, BinaryHinge, CategoricalHinge, CrammerSinger, Device, EmbeddingHinge, Error, Evaluation, Floats, Kink,
+    LabelEncoding, MarginRanking, MulticlassHinge, MultilabelMargin, OneVsAll, OverClasses, Penalty, Precision,
+    Reduction, Request, Targets, Ties, WestonWatkins,
 };
 
 /// A small generator, so that every run sees the same cases.
@@ -73,11 +73,27 @@ pub(crate) enum Kind {
     CrammerSinger,
     WestonWatkins,
     OneVsAll,
+    Multilabel,
+    /// A class index a row.
+    CategoricalIndices,
+    /// A target a class.
+    CategoricalMatrix,
 }
 
 impl Kind {
+    /// A sample is a row of scores.
     pub(crate) fn is_rows(self) -> bool {
+        self.is_multiclass() || self.has_target_rows() || self == Kind::CategoricalIndices
+    }
+
+    /// A multiclass hinge, which has class weights and ignored rows.
+    pub(crate) fn is_multiclass(self) -> bool {
         matches!(self, Kind::CrammerSinger | Kind::WestonWatkins | Kind::OneVsAll)
+    }
+
+    /// A sample has a row of targets.
+    pub(crate) fn has_target_rows(self) -> bool {
+        matches!(self, Kind::Multilabel | Kind::CategoricalMatrix)
     }
 }
 
@@ -89,6 +105,9 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::CrammerSinger,
     Kind::WestonWatkins,
     Kind::OneVsAll,
+    Kind::Multilabel,
+    Kind::CategoricalIndices,
+    Kind::CategoricalMatrix,
 ];
 
 /// One case with its data.
@@ -135,7 +154,9 @@ impl Case {
             kink: r.pick(&[Kink::Zero, Kink::Half, Kink::Active]),
             ties: r.pick(&[Ties::First, Ties::Split]),
             over_classes: match kind {
-                Kind::WestonWatkins | Kind::OneVsAll if !dyadic => r.pick(&[OverClasses::Sum, OverClasses::Mean]),
+                Kind::WestonWatkins | Kind::OneVsAll | Kind::Multilabel if !dyadic => {
+                    r.pick(&[OverClasses::Sum, OverClasses::Mean])
+                }
                 _ => OverClasses::Sum,
             },
         };
@@ -168,14 +189,20 @@ impl Case {
         if r.below(2) == 0 {
             case.sample_weights = Some((0..samples).map(|_| weight(r)).collect());
         }
-        if case.is_rows() && r.below(2) == 0 {
+        if kind.is_multiclass() && r.below(2) == 0 {
             case.class_weights = Some((0..columns).map(|_| f64::from(weight(r))).collect());
         }
-        if case.is_rows() && r.below(2) == 0 {
+        if kind.is_multiclass() && r.below(2) == 0 {
             case.ignore_index = Some(r.pick(&[-100, 0]));
         }
-        case.targets = (0..samples)
+        let width = if kind.has_target_rows() { columns } else { 1 };
+        // A target of -1 doubles a score, and two of 1 add two, which huge ones would not survive.
+        let lowest = if values == Values::Spicy { 0 } else { 1 };
+        case.targets = (0..samples * width)
             .map(|_| match kind {
+                // Few labels a row, some twice, and now and then none.
+                Kind::Multilabel if r.below(4) == 0 => -1.0,
+                Kind::CategoricalMatrix => (r.below(2 + lowest) as f32) - lowest as f32,
                 Kind::Binary(LabelEncoding::PlusMinusOne) | Kind::Ranking => r.pick(&[-1.0, 1.0]),
                 Kind::Binary(LabelEncoding::ZeroOne) => r.pick(&[0.0, 1.0]),
                 Kind::Embedding => r.pick(&[-1.0, 1.0, 0.0, 0.25]),
@@ -183,6 +210,12 @@ impl Case {
                 _ => r.below(columns) as f32,
             })
             .collect();
+        if kind == Kind::CategoricalMatrix && values == Values::Spicy {
+            for row in case.targets.chunks_exact_mut(width) {
+                let first = row.iter().position(|&t| t == 1.0);
+                row.iter_mut().enumerate().for_each(|(i, t)| *t = if Some(i) == first { 1.0 } else { 0.0 });
+            }
+        }
         case
     }
 
@@ -238,6 +271,14 @@ impl Case {
                 let loss = MarginRanking::new().margin(o.margin).penalty(o.penalty).kink(o.kink);
                 device.evaluate(&loss, batch, request)
             }
+            Kind::Multilabel => {
+                let loss = MultilabelMargin::new().margin(o.margin).penalty(o.penalty).kink(o.kink);
+                device.evaluate(&loss.over_classes(o.over_classes), batch, request)
+            }
+            Kind::CategoricalIndices | Kind::CategoricalMatrix => {
+                let loss = CategoricalHinge::new().margin(o.margin).penalty(o.penalty).kink(o.kink).ties(o.ties);
+                device.evaluate(&loss, batch, request)
+            }
             Kind::CrammerSinger => device.evaluate(&self.multiclass(CrammerSinger), batch, request),
             Kind::WestonWatkins => device.evaluate(&self.multiclass(WestonWatkins), batch, request),
             Kind::OneVsAll => device.evaluate(&self.multiclass(OneVsAll), batch, request),
@@ -272,10 +313,12 @@ impl Case {
             e.per_class = vec![0.0; self.columns];
         }
         let mut coefficients = Vec::new();
-        for (n, &target) in self.targets.iter().enumerate() {
+        let width = if self.kind.has_target_rows() { self.columns } else { 1 };
+        for (n, targets) in self.targets.chunks_exact(width).enumerate() {
+            let target = targets[0];
             let row: Vec<f64> = self.scores[n * self.columns..][..self.columns].iter().map(|&s| s.into()).collect();
             let sample_weight = self.sample_weights.as_ref().map_or(1.0, |w| f64::from(w[n]));
-            if self.is_rows() && Some(target as i64) == self.ignore_index {
+            if self.kind.is_multiclass() && Some(target as i64) == self.ignore_index {
                 e.losses.push(0.0);
                 e.gradient.extend(vec![0.0; self.columns]);
                 e.loss_bounds.push(0.0);
@@ -284,6 +327,10 @@ impl Case {
             }
             let t = f64::from(target);
             let class_weight = self.class_weights.as_ref().map_or(1.0, |w| rounded(w[target as usize]));
+            let mut row_targets: Vec<f64> = targets.iter().map(|&t| t.into()).collect();
+            if self.kind == Kind::CategoricalIndices {
+                row_targets = (0..self.columns).map(|i| f64::from(u8::from(i == target as usize))).collect();
+            }
             let Sample { loss, gradient, active, correct, per_class } = match self.kind {
                 Kind::Binary(LabelEncoding::PlusMinusOne) => reference::binary::sample(row[0], t, &options),
                 Kind::Binary(LabelEncoding::ZeroOne) => reference::binary::sample(row[0], 2.0 * t - 1.0, &options),
@@ -292,6 +339,10 @@ impl Case {
                 Kind::CrammerSinger => reference::crammer_singer::sample(&row, target as usize, &options),
                 Kind::WestonWatkins => reference::weston_watkins::sample(&row, target as usize, &options),
                 Kind::OneVsAll => reference::one_vs_all::sample(&row, target as usize, &options),
+                Kind::Multilabel => reference::multilabel::sample(&row, &row_targets, &options),
+                Kind::CategoricalIndices | Kind::CategoricalMatrix => {
+                    reference::categorical::sample(&row, &row_targets, &options)
+                }
             };
             let weight = sample_weight * class_weight;
             // A row's sum overflows before it is divided by C, and so do its slopes.
@@ -301,7 +352,11 @@ impl Case {
             e.sum += weighted;
             e.losses.push(weighted);
             // The slope of a maximum overflows before ties share it.
-            let shared_overflow = self.kind == Kind::CrammerSinger && gradient.iter().any(|g| single(*g).is_infinite());
+            let of_maximum =
+                matches!(self.kind, Kind::CrammerSinger | Kind::CategoricalIndices | Kind::CategoricalMatrix);
+            let shared: f64 = gradient.iter().filter(|g| **g > 0.0).sum();
+            let largest = gradient.iter().fold(shared, |m, g| m.max(g.abs()));
+            let shared_overflow = of_maximum && single(largest).is_infinite();
             e.gradient.extend(gradient.iter().map(|&g| match shared_overflow && g != 0.0 {
                 true => g * f64::INFINITY,
                 false => row_single(g),
@@ -330,6 +385,17 @@ impl Case {
                     row.iter().map(|s| phi(options.margin + s.abs() + row[target as usize].abs())).sum()
                 }
                 Kind::OneVsAll => row.iter().map(|s| phi(options.margin + s.abs())).sum(),
+                Kind::Multilabel => {
+                    let pairs = |i: usize| {
+                        let labels = row_targets.iter().take_while(|&&t| t >= 0.0);
+                        labels.map(|&j| phi(options.margin + row[i].abs() + row[j as usize].abs())).sum::<f64>()
+                    };
+                    (0..row.len()).map(pairs).sum()
+                }
+                Kind::CategoricalIndices | Kind::CategoricalMatrix => {
+                    let used = row.iter().zip(&row_targets).filter(|(_, y)| **y != 0.0).map(|(s, _)| s.abs());
+                    phi(options.margin + used.sum::<f64>() + 2.0 * row.iter().fold(0.0, |m: f64, s| m.max(s.abs())))
+                }
                 Kind::CrammerSinger => phi(options.margin + 2.0 * row.iter().fold(0.0, |m: f64, s| m.max(s.abs()))),
                 Kind::Ranking if !self.second[n].is_finite() => phi(options.margin + row[0].abs()),
                 Kind::Ranking => phi(options.margin + row[0].abs() + f64::from(self.second[n].abs())),
@@ -422,8 +488,8 @@ pub(crate) fn check(case: &Case, got: &Evaluation) -> Result<(), String> {
     counters("count", got.count, e.count)?;
     counters("active", got.active, e.active)?;
     match (case.kind, got.correct) {
-        (Kind::Embedding, None) => {}
-        (Kind::Embedding, Some(_)) => return Err("embedding reports an accuracy".into()),
+        (Kind::Embedding | Kind::Multilabel, None) => {}
+        (Kind::Embedding | Kind::Multilabel, Some(_)) => return Err("an accuracy that means nothing".into()),
         (_, correct) => counters("correct", correct.ok_or("no correct")?, e.correct)?,
     }
     if !close(got.weight_sum, e.weight_sum, if exact { 0.0 } else { value_bound * e.weight_sum }) {

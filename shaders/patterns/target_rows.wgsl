@@ -1,0 +1,294 @@
+// The target rows pattern: one row of scores and one row of targets a sample. The loss gives visit (one column, added to
+// what is known of the row), combine (the row's loss of it) and column_slope.
+//
+// params.lanes lanes, a power of two, share a row; a workgroup holds WORKGROUP / lanes teams of them, and each team
+// takes params.rows_per_team rows one after the other.
+
+struct Params {
+    rows: u32,
+    columns: u32,
+    // Targets a row: columns, or 1 for a class index.
+    target_width: u32,
+    groups_in_row: u32,
+    groups: u32,
+    lanes: u32,
+    rows_per_team: u32,
+    scores_shift: u32,
+    targets_shift: u32,
+    weights_shift: u32,
+    losses_shift: u32,
+    gradient_shift: u32,
+    margin: f32,
+    kink_slope: f32,
+    // Of the smooth hinge.
+    penalty_gamma: f32,
+    penalty_scale: f32,
+    // What the gradient of the reduced value is divided by.
+    divisor: f32,
+    // What a row's sum over classes is divided by: 1 or C.
+    class_divisor: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> scores: array<u32>;
+@group(0) @binding(2) var<storage, read> targets: array<i32>;
+@group(0) @binding(3) var<storage, read> sample_weights: array<u32>;
+@group(0) @binding(4) var<storage, read_write> losses: array<u32>;
+@group(0) @binding(5) var<storage, read_write> gradient: array<u32>;
+@group(0) @binding(6) var<storage, read_write> partials: array<Partial>;
+
+override HAS_WEIGHTS: bool = false;
+override WRITE_LOSSES: bool = false;
+override WRITE_GRADIENT: bool = false;
+override ONLY_WEIGHTS: bool = false;
+override SPLIT_TIES: bool = false;
+
+// Terms added in f32 before a partial sum is carried on.
+const CHAIN: u32 = 16u;
+const NO_INDEX: u32 = 0xffffffffu;
+
+// Bits of Row.flags.
+const ROW_ACTIVE: u32 = 1u;
+const ROW_NAN: u32 = 2u;
+const ROW_WILD: u32 = 4u;
+
+// What is known of a row's columns; a loss uses what it needs.
+struct Row {
+    value: Sum,
+    // The largest term, its lowest index, and how many share it.
+    best: Real,
+    best_index: u32,
+    ties: u32,
+    // The highest score and its lowest index.
+    top: Real,
+    top_index: u32,
+    // Column of the first negative target.
+    length: u32,
+    flags: u32,
+}
+
+// A row's loss before weights, the slope of its penalty, and what is counted.
+struct Combined {
+    value: Real,
+    slope: Real,
+    violating: bool,
+    correct: bool,
+}
+
+struct Sample {
+    kept: bool,
+    row: u32,
+    team: u32,
+    // Elements of the row's first score and first target.
+    first_score: u32,
+    first_target: u32,
+    // Targets before the first negative one.
+    length: u32,
+    weight: Real,
+}
+
+fn row_zero() -> Row {
+    return Row(sum_zero(), real_lowest(), NO_INDEX, 0u, real_lowest(), NO_INDEX, params.columns, 0u);
+}
+
+fn row_merge(a: Row, b: Row) -> Row {
+    var row = a;
+    row.value = sum_merge(a.value, b.value);
+    row.length = min(a.length, b.length);
+    row.flags = a.flags | b.flags;
+    if b.best_index != NO_INDEX {
+        if a.best_index == NO_INDEX || real_less(a.best, b.best) {
+            row.best = b.best;
+            row.best_index = b.best_index;
+            row.ties = b.ties;
+        } else if real_equal(a.best, b.best) {
+            row.best_index = min(a.best_index, b.best_index);
+            row.ties += b.ties;
+        }
+    }
+    if b.top_index != NO_INDEX {
+        let higher = a.top_index == NO_INDEX || real_less(a.top, b.top);
+        if higher || (real_equal(a.top, b.top) && b.top_index < a.top_index) {
+            row.top = b.top;
+            row.top_index = b.top_index;
+        }
+    }
+    return row;
+}
+
+var<workgroup> workgroup_rows: array<Row, WORKGROUP>;
+
+// Merges the Rows of each team; every lane of the team gets the result. Called by every lane of the workgroup.
+fn team_merge(lane: u32, row: Row) -> Row {
+    let member = lane % params.lanes;
+    workgroup_rows[lane] = row;
+    workgroupBarrier();
+    for (var stride = params.lanes / 2u; stride > 0u; stride /= 2u) {
+        if member < stride {
+            workgroup_rows[lane] = row_merge(workgroup_rows[lane], workgroup_rows[lane + stride]);
+        }
+        workgroupBarrier();
+    }
+    let merged = workgroup_rows[lane - member];
+    workgroupBarrier();
+    return merged;
+}
+
+fn score_at(sample: Sample, column: u32) -> Real { return real_from_bits(scores[sample.first_score + column]); }
+
+// The target of a class: what the row of targets says, or 1 at the class index and 0 elsewhere.
+fn target_at(sample: Sample, column: u32) -> i32 {
+    if params.target_width == 1u { return select(0, 1, targets[sample.first_target] == i32(column)); }
+    return targets[sample.first_target + column];
+}
+
+// Which columns are labels of the row, a bit each, as long as a row's bits fit; src/gpu/target_rows.rs sees to it that
+// the teams of a workgroup find room.
+const MEMBER_WORDS: u32 = 1024u;
+var<workgroup> members: array<atomic<u32>, MEMBER_WORDS>;
+
+fn words_a_row() -> u32 { return (params.columns + 31u) / 32u; }
+
+// Fills `members` for the rows of all teams. Called by every lane of the workgroup.
+fn mark_members(lane: u32, sample: Sample) {
+    if !NEEDS_MEMBERS { return; }
+    for (var word = lane; word < MEMBER_WORDS; word += WORKGROUP) { atomicStore(&members[word], 0u); }
+    workgroupBarrier();
+    if sample.kept && words_a_row() <= MEMBER_WORDS {
+        let first_word = sample.team * words_a_row();
+        for (var k = lane % params.lanes; k < sample.length; k += params.lanes) {
+            let label = u32(targets[sample.first_target + k]);
+            if label < params.columns { atomicOr(&members[first_word + label / 32u], 1u << (label % 32u)); }
+        }
+    }
+    workgroupBarrier();
+}
+
+fn is_member(sample: Sample, column: u32) -> bool {
+    if words_a_row() <= MEMBER_WORDS {
+        let word = atomicLoad(&members[sample.team * words_a_row() + column / 32u]);
+        return ((word >> (column % 32u)) & 1u) != 0u;
+    }
+    for (var k = 0u; k < sample.length; k++) {
+        if targets[sample.first_target + k] == i32(column) { return true; }
+    }
+    return false;
+}
+
+// Reads a row's weight, and notes what is bad. `counts` is true for one lane of the team.
+fn read_sample(row: u32, team: u32, counts: bool, partial: ptr<function, Partial>) -> Sample {
+    let first_score = row * params.columns + params.scores_shift;
+    let first_target = row * params.target_width + params.targets_shift;
+    var sample = Sample(false, row, team, first_score, first_target, 0u, real(1.0));
+    if row >= params.rows { return sample; }
+    if HAS_WEIGHTS {
+        let weight_bits = sample_weights[row + params.weights_shift];
+        if is_bad_weight(weight_bits) {
+            (*partial).bad_weight = bad_first((*partial).bad_weight, Bad(row, weight_bits));
+            return sample;
+        }
+        if is_wild(weight_bits) { (*partial).flags |= FLAG_WILD; }
+        sample.weight = real_from_bits(weight_bits);
+        if counts { (*partial).weight = sum_add((*partial).weight, sample.weight); }
+    }
+    sample.kept = true;
+    if counts { (*partial).count += 1u; }
+    return sample;
+}
+
+// A lane's part of a row's targets: the first negative one, and what is not allowed.
+fn scan_targets(member: u32, sample: Sample, partial: ptr<function, Partial>) -> Row {
+    var row = row_zero();
+    if !sample.kept { return row; }
+    for (var column = member; column < params.target_width; column += params.lanes) {
+        let label = targets[sample.first_target + column];
+        if is_bad_target(label) {
+            let index = sample.row * params.target_width + column;
+            (*partial).bad_target = bad_first((*partial).bad_target, Bad(index, bitcast<u32>(label)));
+        }
+        if label < 0 { row.length = min(row.length, column); }
+    }
+    return row;
+}
+
+// All columns of one lane, in chains.
+fn walk(member: u32, sample: Sample) -> Row {
+    var row = row_zero();
+    if !sample.kept { return row; }
+    var column = member;
+    while column < params.columns {
+        var long_chain = row_zero();
+        for (var i = 0u; i < CHAIN && column < params.columns; i++) {
+            var chain = row_zero();
+            for (var j = 0u; j < CHAIN && column < params.columns; j++) {
+                let bits = scores[sample.first_score + column];
+                if is_wild(bits) { chain.flags |= ROW_WILD; }
+                if real_is_nan(real_from_bits(bits)) {
+                    chain.flags |= ROW_NAN;
+                } else {
+                    visit(sample, column, &chain);
+                }
+                column += params.lanes;
+            }
+            long_chain = row_merge(long_chain, chain);
+        }
+        row = row_merge(row, long_chain);
+    }
+    return row;
+}
+
+// What an undefined row is filled with. Only wild rows are, so the finite variant's result is thrown away.
+fn row_nan() -> Real { return real_from_bits(0x7fc00000u); }
+
+// A row's loss, counters and outputs, once all its columns are known.
+fn finish(member: u32, sample: Sample, row: Row, partial: ptr<function, Partial>) {
+    var combined = combine(sample, row);
+    let is_nan = (row.flags & ROW_NAN) != 0u;
+    if is_nan { combined.value = row_nan(); }
+    let undefined = real_is_nan(combined.value);
+    if WRITE_GRADIENT {
+        let coefficient = real_divide(gradient_coefficient(sample.weight), params.class_divisor);
+        for (var column = member; column < params.columns; column += params.lanes) {
+            var slope = row_nan();
+            if !sample.kept {
+                slope = real(0.0);
+            } else if !undefined {
+                slope = real_multiply(column_slope(sample, column, row, combined), coefficient);
+            }
+            gradient[sample.row * params.columns + column + params.gradient_shift] = real_to_bits(slope);
+        }
+    }
+    if member != 0u { return; }
+    var loss = real(0.0);
+    if sample.kept {
+        loss = real_multiply(real_divide(combined.value, params.class_divisor), sample.weight);
+        (*partial).loss = sum_add((*partial).loss, loss);
+        (*partial).violating += u32(combined.violating && !undefined);
+        (*partial).correct += u32(combined.correct && !is_nan);
+        if (row.flags & ROW_WILD) != 0u { (*partial).flags |= FLAG_WILD; }
+    }
+    if WRITE_LOSSES { losses[sample.row + params.losses_shift] = real_to_bits(loss); }
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let group = workgroup.y * params.groups_in_row + workgroup.x;
+    if group >= params.groups { return; }
+    let teams = WORKGROUP / params.lanes;
+    let member = lane % params.lanes;
+    let team = lane / params.lanes;
+    var partial = partial_zero();
+    for (var turn = 0u; turn < params.rows_per_team; turn++) {
+        // Neighbouring teams take neighbouring rows.
+        let row_index = (group * params.rows_per_team + turn) * teams + team;
+        var sample = read_sample(row_index, team, member == 0u, &partial);
+        if ONLY_WEIGHTS { continue; }
+        let scanned = team_merge(lane, scan_targets(member, sample, &partial));
+        sample.length = scanned.length;
+        mark_members(lane, sample);
+        let row = team_merge(lane, walk(member, sample));
+        if row_index < params.rows { finish(member, sample, row, &partial); }
+    }
+    let merged = workgroup_merge(lane, partial);
+    if lane == 0u { partials[group] = merged; }
+}

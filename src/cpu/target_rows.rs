@@ -1,0 +1,131 @@
+//! The driver of the target rows pattern: one row of scores and one row of targets a sample.
+
+use crate::cpu::{HostReal, Job, run_jobs, sum, weights, wrong_device};
+use crate::error::Result;
+use crate::evaluation::{Evaluation, Outputs, Precision, Request, Totals};
+use crate::loss::labels::TargetRowDecoder;
+use crate::loss::penalty::with_penalty;
+use crate::loss::{PenaltyShape, RowScratch, Rule, TargetRowsLoss};
+use crate::tensor::{Batch, Floats, TargetRows, with_targets};
+
+use super::elementwise::{refuse_per_class, weight_totals};
+
+/// Scores a job: large enough to hide the scheduling, small enough to balance.
+const JOB_SCORES: usize = 16 << 10;
+
+/// Evaluates a loss over host data.
+pub(crate) fn evaluate<L: TargetRowsLoss>(loss: &L, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
+    let shape = batch.check_target_rows(L::RULE)?;
+    refuse_per_class(request, L::SHADER.name)?;
+    match batch.scores {
+        Floats::F32(scores) => with_penalty!(loss.terms().penalty, penalty => {
+            Driver::new(loss, penalty, scores, shape, batch, request).evaluate(Precision::F32)
+        }),
+        Floats::F64(scores) => with_penalty!(loss.terms().penalty, penalty => {
+            Driver::new(loss, penalty, scores, shape, batch, request).evaluate(Precision::F64)
+        }),
+        Floats::Device(_) => Err(wrong_device(batch)),
+    }
+}
+
+struct Driver<'a, L, P, T> {
+    loss: &'a L,
+    rule: Rule<T, P>,
+    scores: &'a [T],
+    shape: TargetRows,
+    batch: &'a Batch<'a>,
+    request: &'a Request,
+}
+
+impl<'a, L: TargetRowsLoss, P: PenaltyShape, T: HostReal> Driver<'a, L, P, T> {
+    fn new(
+        loss: &'a L,
+        penalty: P,
+        scores: &'a [T],
+        shape: TargetRows,
+        batch: &'a Batch<'a>,
+        request: &'a Request,
+    ) -> Self {
+        let rule = Rule::new(loss.terms().margin, loss.terms().kink, penalty);
+        Self { loss, rule, scores, shape, batch, request }
+    }
+
+    fn evaluate(&self, precision: Precision) -> Result<Evaluation> {
+        let TargetRows { rows, columns, .. } = self.shape;
+        let divisor = match self.request.divides_gradient() {
+            true => weight_totals(self.batch)?.divisor(self.request.reduction, rows)?,
+            false => 1.0,
+        };
+        let mut losses = self.request.losses.then(|| vec![T::ZERO; rows]);
+        let mut gradient = self.request.gradient.then(|| vec![T::ZERO; self.scores.len()]);
+        let job_rows = (JOB_SCORES / columns).max(1);
+        let arch = pulp::Arch::new();
+        let totals = run_jobs(rows, job_rows, columns, losses.as_deref_mut(), gradient.as_deref_mut(), |job| {
+            arch.dispatch(DriverJob { driver: self, job, divisor: T::from_f64(divisor) })
+        })?;
+        let (losses, gradient) = (losses.map(T::output), gradient.map(T::output));
+        let outputs = Outputs { losses, gradient, precision, upload_time: Default::default() };
+        totals.finish(self.request, rows, L::HAS_CORRECT, outputs)
+    }
+}
+
+/// One job, as a type that the run-time choice of instruction set can call.
+struct DriverJob<'a, 'j, L, P, T> {
+    driver: &'a Driver<'a, L, P, T>,
+    job: Job<'j, T>,
+    divisor: T,
+}
+
+impl<L: TargetRowsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for DriverJob<'_, '_, L, P, T> {
+    type Output = Result<Totals>;
+
+    #[inline(always)]
+    fn call(mut self) -> Result<Totals> {
+        let driver = self.driver;
+        let TargetRows { columns, .. } = driver.shape;
+        let range = self.job.start..self.job.start + self.job.samples;
+        let mut sample_weights = vec![T::ONE; range.len()];
+        match driver.batch.sample_weights {
+            None => {}
+            Some(Floats::F32(w)) => weights::decode(&w[range.clone()], &mut sample_weights)?,
+            Some(Floats::F64(w)) => weights::decode(&w[range.clone()], &mut sample_weights)?,
+            Some(Floats::Device(_)) => return Err(wrong_device(driver.batch)),
+        }
+        let class_divisor = T::from_f64(driver.loss.over_classes().divisor(columns));
+        let decoder = TargetRowDecoder::new(L::RULE, &driver.shape);
+        let mut targets = vec![0i32; columns];
+        let (mut slopes, mut members) = (vec![0f64; columns], vec![false; columns]);
+        let mut totals = Totals { count: range.len() as u64, weight_sum: sum(&sample_weights), ..Totals::default() };
+        for (offset, &weight) in sample_weights.iter().enumerate() {
+            let row = range.start + offset;
+            with_targets!(driver.batch.targets, x => decoder.decode_row(x, row, &mut targets)
+                    // Made global by the job's start; the index of a target may count columns.
+                    .map_err(|error| error.unshifted(self.job.start as u64))?,
+                _tensor => return Err(wrong_device(driver.batch)));
+            let scores = &driver.scores[row * columns..][..columns];
+            slopes.fill(0.0);
+            let scratch = RowScratch { slopes: &mut slopes, members: &mut members };
+            let point = L::row(&driver.rule, driver.loss.ties(), scores, &targets, scratch);
+            let is_nan = scores.iter().any(|s| s.is_nan());
+            let value = if is_nan { T::NAN } else { T::from_f64(point.value) };
+            let loss = value / class_divisor * weight;
+            totals.sum += loss.to_f64();
+            totals.active += u64::from(point.active && !value.is_nan());
+            totals.correct += u64::from(point.correct && !is_nan);
+            if let Some(losses) = self.job.losses.as_deref_mut() {
+                losses[offset] = loss;
+            }
+            let Some(gradient) = self.job.gradient.as_deref_mut() else { continue };
+            let gradient = &mut gradient[offset * columns..][..columns];
+            if value.is_nan() {
+                gradient.fill(T::NAN);
+                continue;
+            }
+            let coefficient = weight / self.divisor / class_divisor;
+            for (g, &slope) in gradient.iter_mut().zip(&slopes) {
+                *g = T::from_f64(slope) * coefficient;
+            }
+        }
+        Ok(totals)
+    }
+}

@@ -1,0 +1,228 @@
+//! The launcher of the target rows pattern.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::context::Gpu;
+use super::launch::{
+    self, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, has_tame_terms, is_tame, max_samples, penalty_numbers,
+    units_each,
+};
+use super::shader::{Constants, Variant};
+use super::submit::{Dispatch, Pending, groups_in_row};
+use super::tensor::{DeviceTensor, ElementType, Window};
+use crate::error::Result;
+use crate::evaluation::{Evaluation, Request, Totals};
+use crate::loss::labels::TargetRowDecoder;
+use crate::loss::{TargetRowsLoss, Ties};
+use crate::tensor::{Batch, TargetRows, Targets, with_targets};
+
+/// `Params` of shaders/patterns/target_rows.wgsl.
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct TargetRowsParams {
+    rows: u32,
+    columns: u32,
+    target_width: u32,
+    groups_in_row: u32,
+    groups: u32,
+    lanes: u32,
+    rows_per_team: u32,
+    scores_shift: u32,
+    targets_shift: u32,
+    weights_shift: u32,
+    losses_shift: u32,
+    gradient_shift: u32,
+    margin: f32,
+    kink_slope: f32,
+    penalty_gamma: f32,
+    penalty_scale: f32,
+    divisor: f32,
+    class_divisor: f32,
+    /// Uniform buffers come in units of 16 bytes.
+    padding: [u32; 2],
+}
+
+impl TargetRowsParams {
+    /// (name, byte offset) of each member, to be held against the WGSL struct.
+    pub const MEMBERS: &'static [(&'static str, usize)] = &[
+        ("rows", std::mem::offset_of!(TargetRowsParams, rows)),
+        ("columns", std::mem::offset_of!(TargetRowsParams, columns)),
+        ("target_width", std::mem::offset_of!(TargetRowsParams, target_width)),
+        ("groups_in_row", std::mem::offset_of!(TargetRowsParams, groups_in_row)),
+        ("groups", std::mem::offset_of!(TargetRowsParams, groups)),
+        ("lanes", std::mem::offset_of!(TargetRowsParams, lanes)),
+        ("rows_per_team", std::mem::offset_of!(TargetRowsParams, rows_per_team)),
+        ("scores_shift", std::mem::offset_of!(TargetRowsParams, scores_shift)),
+        ("targets_shift", std::mem::offset_of!(TargetRowsParams, targets_shift)),
+        ("weights_shift", std::mem::offset_of!(TargetRowsParams, weights_shift)),
+        ("losses_shift", std::mem::offset_of!(TargetRowsParams, losses_shift)),
+        ("gradient_shift", std::mem::offset_of!(TargetRowsParams, gradient_shift)),
+        ("margin", std::mem::offset_of!(TargetRowsParams, margin)),
+        ("kink_slope", std::mem::offset_of!(TargetRowsParams, kink_slope)),
+        ("penalty_gamma", std::mem::offset_of!(TargetRowsParams, penalty_gamma)),
+        ("penalty_scale", std::mem::offset_of!(TargetRowsParams, penalty_scale)),
+        ("divisor", std::mem::offset_of!(TargetRowsParams, divisor)),
+        ("class_divisor", std::mem::offset_of!(TargetRowsParams, class_divisor)),
+    ];
+}
+
+/// Rows a team takes at most: the length of its chain of row losses.
+const MOST_ROWS: usize = 16;
+
+/// Beyond so many columns the pairs of a row could overflow the finite arithmetic.
+const MOST_TAME_COLUMNS: f64 = 1_048_576.0;
+
+/// Evaluates a loss on a GPU.
+pub(crate) async fn evaluate<L: TargetRowsLoss>(
+    gpu: &Gpu,
+    loss: &L,
+    batch: &Batch<'_>,
+    request: &Request,
+) -> Result<Evaluation> {
+    let launcher = Rows::new(loss, batch, request)?;
+    launch::evaluate(gpu, &launcher, batch, request, launcher.shape.rows).await
+}
+
+/// Submits the sums of a batch to a GPU.
+pub(crate) async fn accumulate<L: TargetRowsLoss>(
+    gpu: &Gpu,
+    loss: &L,
+    batch: &Batch<'_>,
+    request: &Request,
+) -> Result<Vec<Pending>> {
+    let launcher = Rows::new(loss, batch, request)?;
+    launch::accumulate(gpu, &launcher, batch, request, launcher.shape.rows).await
+}
+
+struct Rows<'a, L> {
+    loss: &'a L,
+    shape: TargetRows,
+}
+
+impl<'a, L: TargetRowsLoss> Rows<'a, L> {
+    fn new(loss: &'a L, batch: &Batch<'_>, request: &Request) -> Result<Self> {
+        let shape = batch.check_target_rows(L::RULE)?;
+        crate::cpu::elementwise::refuse_per_class(request, L::SHADER.name)?;
+        Ok(Self { loss, shape })
+    }
+}
+
+impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
+    fn width(&self) -> usize {
+        self.shape.columns
+    }
+
+    fn target_width(&self) -> usize {
+        self.shape.width
+    }
+
+    fn has_tame_options(&self) -> bool {
+        has_tame_terms(&self.loss.terms()) && is_tame(self.shape.columns as f64 * (launch::TAME / MOST_TAME_COLUMNS))
+    }
+
+    fn has_correct(&self) -> bool {
+        L::HAS_CORRECT
+    }
+
+    fn may_ignore(&self) -> bool {
+        false
+    }
+
+    fn target_expected(&self) -> String {
+        L::RULE.expected(&self.shape)
+    }
+
+    fn target_types(&self) -> (&'static [ElementType], &'static str) {
+        (&[ElementType::I32], "i32")
+    }
+
+    fn host_totals(&self, batch: &Batch<'_>) -> Result<Totals> {
+        crate::cpu::elementwise::weight_totals(batch)
+    }
+
+    async fn upload_targets(&self, gpu: &Gpu, targets: Targets<'_>, start: usize, end: usize) -> Result<DeviceTensor> {
+        let decoder = TargetRowDecoder::new(L::RULE, &self.shape);
+        let range = start * self.shape.width..end * self.shape.width;
+        // The caller moves an index by the samples before this chunk; here it counts targets.
+        let decoded: Result<Vec<i32>> = with_targets!(targets, x => range.map(|i| decoder.element(x, i)).collect(),
+            tensor => return Ok(tensor.clone()));
+        gpu.upload_i32_async(&decoded.map_err(|error| error.unshifted(start as u64))?).await
+    }
+
+    async fn upload_class_weights(&self, _: &Gpu) -> Result<Option<DeviceTensor>> {
+        Ok(None)
+    }
+
+    fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant {
+        let constants = Constants {
+            has_weights: inputs.sample_weights.is_some(),
+            write_losses: request.losses,
+            write_gradient: request.gradient,
+            only_weights: pass.only_weights,
+            split_ties: self.loss.ties() == Ties::Split,
+            ..Constants::penalty(self.loss.terms().penalty)
+        };
+        Variant { loss: L::SHADER, arithmetic: pass.arithmetic, constants }
+    }
+
+    fn dispatches<'a>(
+        &self,
+        gpu: &Gpu,
+        inputs: &'a Resident,
+        outputs: &'a ResidentOutputs,
+        _: &Request,
+        pass: Pass,
+    ) -> Result<Vec<Dispatch<'a>>> {
+        let TargetRows { columns, width, .. } = self.shape;
+        let terms = self.loss.terms();
+        let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
+        // A lane takes some four columns; a long row takes the whole workgroup. So the teams' rows take at most 1024 + 256
+        // bits rounded up to words, which fit the shader's MEMBER_WORDS.
+        let lanes = columns.div_ceil(4).next_power_of_two().min(WORKGROUP as usize);
+        let teams = WORKGROUP as usize / lanes;
+        let most = max_samples(gpu, columns)?;
+        let mut dispatches = Vec::new();
+        for start in (0..inputs.samples).step_by(most) {
+            let rows = most.min(inputs.samples - start);
+            let rows_per_team = units_each(rows, teams, MOST_ROWS);
+            let groups = rows.div_ceil(teams * rows_per_team) as u32;
+            let of_rows = |tensor: &'a DeviceTensor| tensor.window(start, rows);
+            let of_scores = |tensor: &'a DeviceTensor| tensor.window(start * columns, rows * columns);
+            let scores = of_scores(&inputs.scores);
+            let targets = inputs.targets.window(start * width, rows * width);
+            let weights = inputs.sample_weights.as_ref().map(of_rows);
+            let [losses, gradient] = [outputs.losses.as_ref().map(of_rows), outputs.gradient.as_ref().map(of_scores)];
+            let shift = |window: Option<Window<'_>>| window.map_or(0, |w| w.shift);
+            let params = TargetRowsParams {
+                rows: rows as u32,
+                columns: columns as u32,
+                target_width: width as u32,
+                groups_in_row: groups_in_row(gpu, groups),
+                groups,
+                lanes: lanes as u32,
+                rows_per_team: rows_per_team as u32,
+                scores_shift: scores.shift,
+                targets_shift: targets.shift,
+                weights_shift: shift(weights),
+                losses_shift: shift(losses),
+                gradient_shift: shift(gradient),
+                margin: terms.margin as f32,
+                kink_slope: terms.kink.slope() as f32,
+                penalty_gamma,
+                penalty_scale,
+                divisor: pass.divisor,
+                class_divisor: self.loss.over_classes().divisor(columns) as f32,
+                padding: [0; 2],
+            };
+            dispatches.push(Dispatch {
+                params: bytemuck::bytes_of(&params).to_vec(),
+                inputs: vec![Some(scores), Some(targets), weights],
+                outputs: [losses, gradient],
+                groups,
+                first_sample: start,
+                per_class: 0,
+            });
+        }
+        Ok(dispatches)
+    }
+}

@@ -1,0 +1,123 @@
+//! Multilabel margin: every label of a row against every class that is none.
+
+use serde::{Deserialize, Serialize};
+
+use super::multiclass::rival_violation;
+use super::penalty::{Kink, Penalty, PenaltyShape, Rule, Ties};
+use super::{
+    LossShader, OverClasses, Pattern, RowPoint, RowScratch, TargetRowRule, TargetRowsLoss, Terms, evaluate_target_rows,
+};
+use crate::real::Real;
+
+pub(super) const SHADER: LossShader = LossShader {
+    name: "multilabel",
+    pattern: Pattern::TargetRows,
+    source: include_str!("../../shaders/loss/multilabel.wgsl"),
+};
+
+/// Multilabel margin loss of rows of scores with several labels each: the sum of phi(margin + s_i - s_j) over all labels
+/// j of the row and all classes i that are none of them, divided by C.
+///
+/// With the default options it is torch's MultiLabelMarginLoss, and so is the rule for targets: a row of targets holds
+/// class indices up to the first negative number, what follows is padding. A label given twice counts twice. A row
+/// without labels costs nothing. No accuracy is reported.
+///
+/// ```
+/// use maxmargin::{Batch, Device, MultilabelMargin, Request};
+/// // torch's own example: labels 3 and 0 of four classes.
+/// let batch = Batch::rows(&[0.1f32, 0.2, 0.4, 0.8], 4, &[3i64, 0, -1, 1]);
+/// let value = Device::cpu().evaluate(&MultilabelMargin::new(), &batch, &Request::new())?.value;
+/// assert!((value.unwrap() - 0.85).abs() < 1e-6);
+/// # Ok::<(), maxmargin::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MultilabelMargin {
+    terms: Terms,
+    over_classes: OverClasses,
+}
+
+impl Default for MultilabelMargin {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MultilabelMargin {
+    /// Margin 1, linear penalty, divided by C, kink 0.
+    pub fn new() -> Self {
+        Self { terms: Terms::new(), over_classes: OverClasses::Mean }
+    }
+
+    /// The margin between a label's score and that of a class that is none.
+    pub fn margin(mut self, margin: f64) -> Self {
+        self.terms.margin = margin;
+        self
+    }
+
+    /// The penalty of a violation.
+    pub fn penalty(mut self, penalty: Penalty) -> Self {
+        self.terms.penalty = penalty;
+        self
+    }
+
+    /// The slope where a margin is met exactly.
+    pub fn kink(mut self, kink: Kink) -> Self {
+        self.terms.kink = kink;
+        self
+    }
+
+    /// Whether the sum over pairs is divided by the number of classes.
+    pub fn over_classes(mut self, over_classes: OverClasses) -> Self {
+        self.over_classes = over_classes;
+        self
+    }
+}
+
+impl TargetRowsLoss for MultilabelMargin {
+    const SHADER: LossShader = SHADER;
+    const HAS_CORRECT: bool = false;
+    const RULE: TargetRowRule = TargetRowRule::Labels;
+
+    fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    fn ties(&self) -> Ties {
+        Ties::First
+    }
+
+    fn over_classes(&self) -> OverClasses {
+        self.over_classes
+    }
+
+    #[inline(always)]
+    fn row<T: Real, P: PenaltyShape>(
+        rule: &Rule<T, P>,
+        _: Ties,
+        scores: &[T],
+        targets: &[i32],
+        scratch: RowScratch<'_>,
+    ) -> RowPoint {
+        let length = targets.iter().position(|&t| t < 0).unwrap_or(targets.len());
+        let labels = &targets[..length];
+        scratch.members.fill(false);
+        labels.iter().for_each(|&label| scratch.members[label as usize] = true);
+        let mut point = RowPoint::default();
+        for (i, &score) in scores.iter().enumerate() {
+            if scratch.members[i] {
+                continue;
+            }
+            for &label in labels {
+                let violation = rival_violation(rule.margin, score, scores[label as usize]);
+                let (value, slope) = rule.penalise(violation);
+                point.value += value.to_f64();
+                point.active |= violation > T::ZERO;
+                scratch.slopes[i] += slope.to_f64();
+                scratch.slopes[label as usize] -= slope.to_f64();
+            }
+        }
+        point
+    }
+}
+
+evaluate_target_rows!(MultilabelMargin);
