@@ -298,7 +298,7 @@ impl<'a> Batch<'a> {
                 let (input, unit) = (Input::SampleWeights, "row of scores");
                 Err(Error::Length { input, expected: rows, got: w.len(), unit })
             }
-            _ => Ok(TargetRows { rows, columns, width }),
+            _ => Ok(TargetRows { rows, columns, target_width: width }),
         }
     }
 
@@ -331,5 +331,5 @@ pub(crate) struct TargetRows {
     /// Scores a row.
     pub(crate) columns: usize,
     /// Targets a row: as many, or 1.
-    pub(crate) width: usize,
+    pub(crate) target_width: usize,
 }

@@ -16,7 +16,7 @@ use maxmargin::{Batch, Device, Evaluation, Floats, Reduction, Request};
 use serde_json::Value;
 
 /// Fewer cases than this means that the fixture is not what it was.
-const CASES: usize = 141;
+const CASES: usize = 168;
 
 /// The arrays of a case or of one of its batches.
 struct Arrays {
@@ -124,6 +124,12 @@ fn call(case: &Value, device: &Device, in_f64: bool) -> Result<Got, Failed> {
         "torch.MultiMarginLoss" => {
             let (p, weight) = (arguments["p"].as_u64().unwrap_or(0) as u32, numbers(&arguments["weight"]));
             torch::MultiMarginLoss { p, margin, weight, reduction }.forward_backward(device, &batch(true)?)
+        }
+        "torch.MultiLabelMarginLoss" => {
+            torch::MultiLabelMarginLoss { reduction }.forward_backward(device, &batch(true)?)
+        }
+        "keras.CategoricalHinge" => {
+            keras::CategoricalHinge { reduction: keras_reduction }.call_with_gradient(device, &batch(true)?)
         }
         "torchmetrics.binary_hinge_loss" => binary_hinge_loss(device, &batch(false)?, options(arguments)),
         "torchmetrics.multiclass_hinge_loss" => {

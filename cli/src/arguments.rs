@@ -109,6 +109,35 @@ pub(crate) enum Family {
         #[command(flatten)]
         common: Common,
     },
+    /// Multilabel margin (torch's MultiLabelMarginLoss) over rows of class scores (N,C) and rows of targets (N,C): class
+    /// indices up to the first negative number; every label against every class that is none, divided by C.
+    #[command(allow_negative_numbers = true)]
+    Multilabel {
+        #[command(flatten)]
+        scores: Scores,
+        #[command(flatten)]
+        inputs: Inputs,
+        #[command(flatten)]
+        penalty: PenaltyArgument,
+        /// Divide a row's sum by C (mean, the default) or not (sum).
+        #[arg(long, value_enum)]
+        over_classes: Option<Over>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Categorical hinge (Keras's CategoricalHinge) over rows of class scores (N,C) and targets: (N,C) one-hot or -1/+1,
+    /// or (N) class indices. Not Crammer-Singer: the true class takes part in the maximum with a zero.
+    #[command(allow_negative_numbers = true)]
+    Categorical {
+        #[command(flatten)]
+        scores: Scores,
+        #[command(flatten)]
+        inputs: Inputs,
+        #[command(flatten)]
+        penalty: PenaltyArgument,
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -46,7 +46,10 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     ];
     for (pending, values, like) in outputs {
         if let (Some(pending), Some(values)) = (pending, values) {
-            pending.write(values, &like.shape)?;
+            // Rows of targets have one loss a row.
+            let shape =
+                if like.shape.iter().product::<usize>() == values.len() { &like.shape[..] } else { &like.shape[..1] };
+            pending.write(values, shape)?;
         }
     }
     if let (Some(pending), Some(path), Some(batches)) = (&mut plot_out, &common.plot_out, &batches) {

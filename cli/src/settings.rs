@@ -62,14 +62,20 @@ impl Family {
                 *over_classes,
                 *per_class,
             ),
+            // torch divides by C, and so does what follows it.
+            Family::Multilabel { over_classes, .. } => {
+                (Method::WestonWatkins, Some(over_classes.unwrap_or(Over::Mean)), false)
+            }
             _ => (Method::CrammerSinger, None, false),
         };
         let divides = torch_rows && method != Method::CrammerSinger;
         let over = over.unwrap_or(if divides { Over::Mean } else { Over::Sum });
         let penalty = match self {
-            Family::Binary { penalty, .. } | Family::Ranking { penalty, .. } | Family::Multiclass { penalty, .. } => {
-                penalty.penalty.unwrap_or(PenaltyName::Linear)
-            }
+            Family::Binary { penalty, .. }
+            | Family::Ranking { penalty, .. }
+            | Family::Multiclass { penalty, .. }
+            | Family::Multilabel { penalty, .. }
+            | Family::Categorical { penalty, .. } => penalty.penalty.unwrap_or(PenaltyName::Linear),
             Family::Embedding { .. } => PenaltyName::Linear,
         };
         let default_margin = if matches!(self, Family::Ranking { .. }) { 0.0 } else { penalty.default_margin() };
@@ -122,7 +128,8 @@ impl Family {
         };
         let there_are = match self {
             Family::Binary { .. } => return Ok(peer),
-            Family::Ranking { .. } | Family::Embedding { .. } => vec![Preset::Torch],
+            Family::Ranking { .. } | Family::Embedding { .. } | Family::Multilabel { .. } => vec![Preset::Torch],
+            Family::Categorical { .. } => vec![Preset::Keras],
             Family::Multiclass { .. } => vec![Preset::Torch, Preset::Torchmetrics, Preset::Sklearn, Preset::Optax],
         };
         if there_are.contains(&preset) {

@@ -5,8 +5,9 @@ use std::path::Path;
 use maxmargin::loss::{Loss, RowsLoss};
 use maxmargin::metric::{Metric, Step};
 use maxmargin::{
-    Batch, BinaryHinge, CrammerSinger, Device, EmbeddingHinge, Error, Evaluation, Kink, LabelEncoding, MarginRanking,
-    MulticlassHinge, OneVsAll, OverClasses, Penalty, Reduction, Request, ScoreKind, Targets, Ties, WestonWatkins,
+    Batch, BinaryHinge, CategoricalHinge, CrammerSinger, Device, EmbeddingHinge, Error, Evaluation, Kink,
+    LabelEncoding, MarginRanking, MulticlassHinge, MultilabelMargin, OneVsAll, OverClasses, Penalty, Reduction,
+    Request, ScoreKind, Targets, Ties, WestonWatkins,
 };
 use serde_json::{Map, Value, json};
 
@@ -63,6 +64,8 @@ impl Family {
             Family::Ranking { .. } => "ranking",
             Family::Embedding { .. } => "embedding",
             Family::Multiclass { .. } => "multiclass",
+            Family::Multilabel { .. } => "multilabel",
+            Family::Categorical { .. } => "categorical",
         }
     }
 
@@ -71,7 +74,9 @@ impl Family {
             Family::Binary { inputs, .. }
             | Family::Ranking { inputs, .. }
             | Family::Embedding { inputs, .. }
-            | Family::Multiclass { inputs, .. } => inputs,
+            | Family::Multiclass { inputs, .. }
+            | Family::Multilabel { inputs, .. }
+            | Family::Categorical { inputs, .. } => inputs,
         }
     }
 
@@ -80,17 +85,21 @@ impl Family {
             Family::Binary { common, .. }
             | Family::Ranking { common, .. }
             | Family::Embedding { common, .. }
-            | Family::Multiclass { common, .. } => common,
+            | Family::Multiclass { common, .. }
+            | Family::Multilabel { common, .. }
+            | Family::Categorical { common, .. } => common,
         }
     }
 
     /// The files of the scores, and of the second scores of pairs.
     pub(crate) fn score_paths(&self) -> (&Path, Option<&Path>) {
         match self {
-            Family::Binary { scores, .. } | Family::Embedding { scores, .. } | Family::Multiclass { scores, .. } => {
-                (&scores.scores, None)
-            }
             Family::Ranking { first, second, .. } => (first, Some(second)),
+            Family::Binary { scores, .. }
+            | Family::Embedding { scores, .. }
+            | Family::Multiclass { scores, .. }
+            | Family::Multilabel { scores, .. }
+            | Family::Categorical { scores, .. } => (&scores.scores, None),
         }
     }
 
@@ -103,7 +112,7 @@ impl Family {
 
     /// Whether a sample is a row of scores.
     pub(crate) fn has_rows(&self) -> bool {
-        matches!(self, Family::Multiclass { .. })
+        matches!(self, Family::Multiclass { .. } | Family::Multilabel { .. } | Family::Categorical { .. })
     }
 
     /// What an evaluation is to return.
@@ -140,6 +149,7 @@ impl Family {
         options.insert("kink".into(), kink_name(kink).text().into());
         options.insert("score_kind".into(), score_kind_text(settings.score_kind).into());
         options.insert("preset".into(), json!(self.common().preset.map(Preset::text)));
+        let ties = if settings.ties == Ties::First { TiesName::First } else { TiesName::Split };
         let loss: Box<dyn ErasedLoss> = match self {
             Family::Binary { .. } => {
                 let (encoding, found) = encoding(settings.labels, targets)?;
@@ -148,8 +158,16 @@ impl Family {
             }
             Family::Ranking { .. } => Box::new(MarginRanking::new().margin(margin).penalty(penalty).kink(kink)),
             Family::Embedding { .. } => Box::new(EmbeddingHinge::new().margin(margin).kink(kink)),
+            Family::Multilabel { .. } => {
+                options.insert("over_classes".into(), settings.over.text().into());
+                let loss = MultilabelMargin::new().margin(margin).penalty(penalty).kink(kink);
+                Box::new(loss.over_classes(over_classes(settings.over)))
+            }
+            Family::Categorical { .. } => {
+                options.insert("ties".into(), ties.text().into());
+                Box::new(CategoricalHinge::new().margin(margin).penalty(penalty).kink(kink).ties(settings.ties))
+            }
             Family::Multiclass { class_weights: path, ignore_index, .. } => {
-                let ties = if settings.ties == Ties::First { TiesName::First } else { TiesName::Split };
                 options.insert("method".into(), settings.method.text().into());
                 options.insert("over_classes".into(), settings.over.text().into());
                 options.insert("ties".into(), ties.text().into());
@@ -213,10 +231,7 @@ impl Rows<'_> {
             .penalty(self.penalty)
             .kink(self.settings.kink)
             .ties(self.settings.ties)
-            .over_classes(match self.settings.over {
-                Over::Sum => OverClasses::Sum,
-                Over::Mean => OverClasses::Mean,
-            });
+            .over_classes(over_classes(self.settings.over));
         if let Some(weights) = self.class_weights {
             loss = loss.class_weights(weights);
         }
@@ -224,6 +239,13 @@ impl Rows<'_> {
             Some(index) => loss.ignore_index(index),
             None => loss,
         }
+    }
+}
+
+fn over_classes(over: Over) -> OverClasses {
+    match over {
+        Over::Sum => OverClasses::Sum,
+        Over::Mean => OverClasses::Mean,
     }
 }
 

@@ -55,6 +55,20 @@ fn probabilities() {
 }
 
 #[test]
+fn rows_of_targets() {
+    let folder = good();
+    folder.npy("m.npy", "|i1", "(4, 2)", &[0, 255, 1, 0, 0, 2, 255, 255]);
+    let multilabel = "eval multilabel --scores s.npy --targets m.npy --grad-out g.npy --losses-out l.npy";
+    folder.fails(multilabel, 1, &["m.npy", "targets[5]", "class index in [0, 2)", "2"]);
+    folder.fails(&multilabel.replace("m.npy", "t.npy"), 1, &["t.npy", "expected 8 elements", "4"]);
+    let categorical = multilabel.replace("multilabel", "categorical");
+    folder.fails(&categorical, 1, &["m.npy", "targets[5]", "-1, 0 or 1", "2"]);
+    folder.i64("t.npy", &[1, 0, 2, 0]);
+    folder.fails(&categorical.replace("m.npy", "t.npy"), 1, &["t.npy", "targets[2]", "class index in [0, 2)", "2"]);
+    folder.fails(&format!("{categorical} --preset torch"), 2, &["torch has no categorical loss", "keras"]);
+}
+
+#[test]
 fn broken_npy() {
     let folder = good();
     let data = [0u8; 32];

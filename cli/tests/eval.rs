@@ -338,3 +338,37 @@ fn presets_are_the_peers_conventions() {
     folder.fails("eval binary --scores s.npy --targets bits.npy --preset torch", 1, &["bits.npy", "targets[1]"]);
     folder.json("eval binary --scores s.npy --targets bits.npy --preset keras");
 }
+
+#[test]
+fn rows_of_targets() {
+    let folder = Folder::new();
+    // torch's own example of MultiLabelMarginLoss: labels 3 and 0.
+    folder.f32("s.npy", "(1, 4)", &[0.1, 0.2, 0.4, 0.8]);
+    folder.npy("t.npy", "<i8", "(1, 4)", &[3i64, 0, -1, 1].iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
+    let multilabel = "eval multilabel --scores s.npy --targets t.npy";
+    let got = folder.json(&format!("{multilabel} --preset torch --grad-out g.npy --losses-out l.npy"));
+    close(&got["value"], 0.85, 1e-6);
+    assert_eq!(got["accuracy"], json!(null));
+    let (header, gradient) = read_npy(&folder.path("g.npy"));
+    assert!(header.contains("(1, 4, )"), "{header}");
+    assert_eq!(gradient, [-0.5, 0.5, 0.5, -0.5]);
+    assert!(read_npy(&folder.path("l.npy")).0.contains("(1, )"));
+    close(&folder.json(&format!("{multilabel} --over-classes sum"))["value"], 3.4, 1e-6);
+
+    // Keras's categorical hinge is no Crammer-Singer where all rivals are negative.
+    folder.f32("c.npy", "(2, 3)", &[-1.0, -2.0, -3.0, 0.5, 2.0, 1.0]);
+    folder.i64("i.npy", &[0, 1]);
+    folder.npy("h.npy", "|i1", "(2, 3)", &[1, 0, 0, 0, 1, 0]);
+    folder.npy("b.npy", "|b1", "(2, 3)", &[1, 0, 0, 0, 1, 0]);
+    for targets in ["i.npy", "h.npy", "b.npy"] {
+        let got = folder.json(&format!("eval categorical --scores c.npy --targets {targets} --preset keras"));
+        close(&got["value"], 1.0, 1e-6);
+        assert_eq!(got["accuracy"], 1.0);
+        assert_eq!(got["options"]["ties"], "split");
+    }
+    // Signs: max of (0, 4, 2) and so on, as Keras computes it.
+    folder.npy("g1.npy", "|i1", "(2, 3)", &[1, 255, 255, 255, 1, 255]);
+    let signs = folder.json("eval categorical --scores c.npy --targets g1.npy --reduction none --losses-out l.npy");
+    assert_eq!(signs["value"], json!(null));
+    assert_eq!(read_npy(&folder.path("l.npy")).1, [0.0, 2.5]);
+}

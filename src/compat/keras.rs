@@ -1,6 +1,7 @@
 //! keras.losses: called with the batch's scores as `y_pred`, its targets as `y_true` and its sample weights.
 //!
-//! As in Keras the mean of nothing is 0, and the slope at the kink is one half. Scores are one a sample, (N) or (N, 1).
+//! As in Keras the mean of nothing is 0, and the slope at the kink is one half. The scores
+//! of the binary losses are one a sample, (N) or (N, 1).
 
 use super::{Peer, evaluate};
 use crate::device::Device;
@@ -34,12 +35,10 @@ impl From<KerasReduction> for Reduction {
     }
 }
 
-macro_rules! hinge {
-    ($name:ident, $penalty:expr, $doc:literal) => {
+/// A loss by its name; `$loss` makes the engine's of the batch.
+macro_rules! loss {
+    ($name:ident, $doc:literal, $loss:expr) => {
         #[doc = $doc]
-        ///
-        /// Labels are 0/1 where every label of this batch is 0 or 1, else -1/+1: a batch of nothing but 1 reads the same
-        /// in both. [`BinaryHinge::labels`] states the encoding instead.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct $name {
             /// Sum over batch size by default.
@@ -52,7 +51,7 @@ macro_rules! hinge {
             /// # Errors
             /// As [`Device::evaluate`], but the mean of nothing is 0.
             pub fn call(&self, device: &Device, batch: &Batch<'_>) -> Result<Evaluation> {
-                self.evaluate(device, batch, &Request::new().reduction(self.reduction.into()))
+                evaluate(device, &$loss(batch), batch, &Request::new().reduction(self.reduction.into()), 0.0)
             }
 
             /// As `call`, with the gradient with respect to the scores.
@@ -60,22 +59,37 @@ macro_rules! hinge {
             /// # Errors
             /// As `call`.
             pub fn call_with_gradient(&self, device: &Device, batch: &Batch<'_>) -> Result<Evaluation> {
-                self.evaluate(device, batch, &Request::new().reduction(self.reduction.into()).gradient())
-            }
-
-            fn evaluate(&self, device: &Device, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
-                let labels = label_encoding(batch.targets);
-                let loss = BinaryHinge::new().penalty($penalty).kink(Peer::Keras.kink()).labels(labels);
-                evaluate(device, &loss, batch, request, 0.0)
+                evaluate(device, &$loss(batch), batch, &Request::new().reduction(self.reduction.into()).gradient(), 0.0)
             }
         }
     };
 }
-hinge!(Hinge, Penalty::Linear, "`keras.losses.Hinge`: max(1 - y*s, 0), [`BinaryHinge`].");
-hinge!(SquaredHinge, Penalty::Squared, "`keras.losses.SquaredHinge`: max(1 - y*s, 0)^2, [`BinaryHinge`].");
+loss!(
+    Hinge,
+    "`keras.losses.Hinge`: max(1 - y*s, 0).
+
+Labels are 0/1 where every label of this batch is 0 or 1, else -1/+1: a batch of nothing but 1 reads the same in both.
+[`BinaryHinge::labels`] states the encoding instead.",
+    |batch: &Batch<'_>| binary(batch, Penalty::Linear)
+);
+loss!(
+    SquaredHinge,
+    "`keras.losses.SquaredHinge`: max(1 - y*s, 0)^2. Labels are read as by [`Hinge`].",
+    |batch: &Batch<'_>| binary(batch, Penalty::Squared)
+);
+loss!(
+    CategoricalHinge,
+    "`keras.losses.CategoricalHinge` over a batch of rows of scores with rows of targets:
+[`crate::CategoricalHinge`], which is not Crammer-Singer ([`crate::MulticlassHinge::crammer_singer`]).",
+    |_: &Batch<'_>| crate::CategoricalHinge::new().kink(Peer::Keras.kink()).ties(Peer::Keras.ties())
+);
+
+fn binary(batch: &Batch<'_>, penalty: Penalty) -> BinaryHinge {
+    BinaryHinge::new().penalty(penalty).kink(Peer::Keras.kink()).labels(label_encoding(batch.targets))
+}
 
 /// 0/1 where every label of the batch is 0 or 1; device tensors are taken for -1/+1.
-pub(super) fn label_encoding(targets: Targets<'_>) -> LabelEncoding {
+fn label_encoding(targets: Targets<'_>) -> LabelEncoding {
     fn all_binary<L: Label>(labels: &[L]) -> bool {
         labels.iter().all(|l| l.is(0) | l.is(1))
     }

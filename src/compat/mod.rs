@@ -9,10 +9,12 @@
 //! | `torch.nn.MultiMarginLoss` | [`torch::MultiMarginLoss`] | a NaN score gives NaN (torch: finite); an empty batch gives NaN or 0 (torch on CPU: uninitialised memory) |
 //! | `torch.nn.MarginRankingLoss` | [`torch::MarginRankingLoss`] | targets other than -1 and +1 are errors |
 //! | `torch.nn.SoftMarginLoss` | [`torch::SoftMarginLoss`] | finite for every finite score (torch in f32: inf and a NaN gradient at t*x = -100); targets other than -1 and +1 are errors |
+//! | `torch.nn.MultiLabelMarginLoss` | [`torch::MultiLabelMarginLoss`] | a NaN score gives NaN |
 //! | `torchmetrics...binary_hinge_loss` | [`torchmetrics::binary_hinge_loss`] | targets other than 0, 1 and the ignored one are errors |
 //! | `torchmetrics...multiclass_hinge_loss` | [`torchmetrics::multiclass_hinge_loss`] | all rows ignored gives NaN (torchmetrics: an exception) |
 //! | `torchmetrics...BinaryHingeLoss`, `MulticlassHingeLoss`, `HingeLoss` | [`torchmetrics::BinaryHingeLoss`], [`torchmetrics::MulticlassHingeLoss`], [`torchmetrics::HingeLoss`] | state in f64 and u64 (torchmetrics: f32, which stalls at 2^24); merging another configuration is an error |
 //! | `keras.losses.Hinge`, `SquaredHinge` | [`keras::Hinge`], [`keras::SquaredHinge`] | a 0 among -1/+1 labels is an error (Keras: loss 1) |
+//! | `keras.losses.CategoricalHinge` | [`keras::CategoricalHinge`] | targets other than -1, 0 and 1 are errors |
 //! | `sklearn.metrics.hinge_loss` | [`sklearn::hinge_loss`] | a batch of one class is read by its encoding (scikit-learn: negative, whatever it holds) |
 //! | `optax.losses.hinge_loss`, `perceptron_loss` | [`optax::hinge_loss`], [`optax::perceptron_loss`] | labels other than -1 and +1 are errors |
 //! | `optax.losses.multiclass_hinge_loss` | [`optax::multiclass_hinge_loss`] | a label out of range is an error (optax: 3.0) |

@@ -7,7 +7,7 @@ use super::{Peer, evaluate};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::evaluation::{Evaluation, Reduction, Request};
-use crate::loss::{BinaryHinge, EmbeddingHinge, MulticlassHinge, OverClasses, Penalty};
+use crate::loss::{BinaryHinge, EmbeddingHinge, MulticlassHinge, MultilabelMargin, OverClasses, Penalty};
 use crate::tensor::Batch;
 
 /// The two calls of every module, from its function `evaluate(device, batch, request)`.
@@ -141,3 +141,20 @@ impl SoftMarginLoss {
     }
 }
 module!(SoftMarginLoss);
+
+/// `torch.nn.MultiLabelMarginLoss(reduction=...)` over a batch of rows of scores and rows of targets:
+/// [`MultilabelMargin`].
+///
+/// A row of targets holds class indices up to the first negative number; a label given twice counts twice.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MultiLabelMarginLoss {
+    /// Mean by default.
+    pub reduction: Reduction,
+}
+
+impl MultiLabelMarginLoss {
+    fn evaluate(&self, device: &Device, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
+        evaluate(device, &MultilabelMargin::new().kink(Peer::Torch.kink()), batch, request, f64::NAN)
+    }
+}
+module!(MultiLabelMarginLoss);

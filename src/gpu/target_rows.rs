@@ -113,7 +113,7 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
     }
 
     fn target_width(&self) -> usize {
-        self.shape.width
+        self.shape.target_width
     }
 
     fn has_tame_options(&self) -> bool {
@@ -142,7 +142,7 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
 
     async fn upload_targets(&self, gpu: &Gpu, targets: Targets<'_>, start: usize, end: usize) -> Result<DeviceTensor> {
         let decoder = TargetRowDecoder::new(L::RULE, &self.shape);
-        let range = start * self.shape.width..end * self.shape.width;
+        let range = start * self.shape.target_width..end * self.shape.target_width;
         // The caller moves an index by the samples before this chunk; here it counts targets.
         let decoded: Result<Vec<i32>> = with_targets!(targets, x => range.map(|i| decoder.element(x, i)).collect(),
             tensor => return Ok(tensor.clone()));
@@ -173,7 +173,7 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
         _: &Request,
         pass: Pass,
     ) -> Result<Vec<Dispatch<'a>>> {
-        let TargetRows { columns, width, .. } = self.shape;
+        let TargetRows { columns, target_width: width, .. } = self.shape;
         let terms = self.loss.terms();
         let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
         // A lane takes some four columns; a long row takes the whole workgroup. So the teams' rows take at most 1024 + 256

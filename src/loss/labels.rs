@@ -145,7 +145,7 @@ impl TargetRowRule {
     pub(crate) fn expected(self, shape: &TargetRows) -> String {
         match self {
             TargetRowRule::Labels => format!("a class index in [0, {}) or a negative padding", shape.columns),
-            TargetRowRule::Categories if shape.width == 1 => class_index_expected(shape.columns, None),
+            TargetRowRule::Categories if shape.target_width == 1 => class_index_expected(shape.columns, None),
             TargetRowRule::Categories => "a target of -1, 0 or 1".into(),
         }
     }
@@ -167,7 +167,7 @@ impl<'a> TargetRowDecoder<'a> {
     /// # Errors
     /// [`Error::Value`] with the index within `labels` of the first one that the rule does not allow.
     pub(crate) fn decode_row<L: Label>(&self, labels: &[L], row: usize, targets: &mut [i32]) -> Result<()> {
-        let width = self.shape.width;
+        let width = self.shape.target_width;
         if self.rule == TargetRowRule::Categories && width == 1 {
             let class = self.element(labels, row)?;
             targets.fill(0);
@@ -185,7 +185,7 @@ impl<'a> TargetRowDecoder<'a> {
         let columns = self.shape.columns as i64;
         let class = match (self.rule, labels[index].class_index()) {
             (TargetRowRule::Labels, Some(class)) if class < columns => Some(class.max(-1)),
-            (TargetRowRule::Categories, Some(class)) if self.shape.width == 1 => {
+            (TargetRowRule::Categories, Some(class)) if self.shape.target_width == 1 => {
                 (0..columns).contains(&class).then_some(class)
             }
             (TargetRowRule::Categories, class) => class.filter(|class| (-1..=1).contains(class)),
