@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Evaluation, Output};
 use crate::real::Real;
-use crate::tensor::{Batch, Floats, with_targets};
+use crate::tensor::{Batch, Floats, Targets, with_targets};
 
 /// What the scores of a batch are. The losses take scores as they are unless the caller says otherwise; nothing is guessed
 /// but by [`ScoreKind::Guessed`].
@@ -30,9 +30,18 @@ pub enum ScoreKind {
 /// Elements a job, rounded up to whole rows.
 const JOB: usize = 16 << 10;
 
-/// The scores of a batch as the losses take them, where they are not the batch's own.
+/// A batch as the drivers take it, where it is not the caller's own: scores squashed, half-precision weights and (for the
+/// CPU) bits widened.
 #[derive(Debug)]
-pub(crate) enum Prepared {
+pub(crate) struct Prepared {
+    scores: PreparedScores,
+    sample_weights: Option<Vec<f32>>,
+    labels: Option<Vec<bool>>,
+}
+
+/// The scores of a batch as the losses take them.
+#[derive(Debug)]
+enum PreparedScores {
     /// As they are.
     Own,
     /// Single precision.
@@ -43,7 +52,7 @@ pub(crate) enum Prepared {
 
 /// Probabilities that were made of logits.
 #[derive(Debug)]
-pub(crate) struct Squashed<T> {
+struct Squashed<T> {
     scores: Vec<T>,
     second: Option<Vec<T>>,
     columns: Option<usize>,
@@ -51,7 +60,37 @@ pub(crate) struct Squashed<T> {
 
 impl Prepared {
     /// Looks at the scores as their kind says. Samples whose target is `ignore_index` may hold anything.
-    pub(crate) fn new(batch: &Batch<'_>, ignore_index: Option<i64>) -> Result<Self> {
+    pub(crate) fn new(batch: &Batch<'_>, ignore_index: Option<i64>, on_cpu: bool) -> Result<Self> {
+        Ok(Self {
+            scores: PreparedScores::new(batch, ignore_index)?,
+            sample_weights: batch.sample_weights.and_then(Floats::widened),
+            labels: match batch.targets {
+                Targets::Bits(bits) if on_cpu => Some(bits.to_vec()),
+                _ => None,
+            },
+        })
+    }
+
+    /// The batch to evaluate.
+    pub(crate) fn batch<'a>(&'a self, batch: &Batch<'a>) -> Batch<'a> {
+        let mut batch = self.scores.batch(batch);
+        if let Some(weights) = &self.sample_weights {
+            batch.sample_weights = Some(weights.into());
+        }
+        if let Some(labels) = &self.labels {
+            batch.targets = labels.into();
+        }
+        batch
+    }
+
+    /// Turns a gradient with respect to the prepared scores into one with respect to the caller's.
+    pub(crate) fn chain(&self, evaluation: Evaluation) -> Evaluation {
+        self.scores.chain(evaluation)
+    }
+}
+
+impl PreparedScores {
+    fn new(batch: &Batch<'_>, ignore_index: Option<i64>) -> Result<Self> {
         let is_logit = match batch.score_kind {
             ScoreKind::Raw => false,
             ScoreKind::Logit => true,
@@ -71,21 +110,25 @@ impl Prepared {
         if columns.is_some_and(|columns| columns == 0 || !batch.len().is_multiple_of(columns)) {
             return Ok(Self::Own);
         }
-        Ok(match (batch.scores, batch.second_scores) {
-            (Floats::F32(x), second) => {
-                let second = second.and_then(Floats::as_f32).map(|x| squash(x, None));
-                Self::F32(Squashed { scores: squash(x, columns), second, columns })
-            }
+        let single = |floats: Floats<'_>| match floats {
+            Floats::F32(x) => Some(x.to_vec()),
+            half => half.widened(),
+        };
+        match (batch.scores, batch.second_scores) {
             (Floats::F64(x), second) => {
-                let second = second.and_then(Floats::as_f64).map(|x| squash(x, None));
-                Self::F64(Squashed { scores: squash(x, columns), second, columns })
+                let second = second.and_then(Floats::as_f64).map(|x| squash(x.to_vec(), None));
+                Ok(Self::F64(Squashed { scores: squash(x.to_vec(), columns), second, columns }))
             }
-            (Floats::Device(_), _) => return Err(on_device()),
-        })
+            (scores, second) => {
+                let second = second.and_then(single).map(|x| squash(x, None));
+                let scores = single(scores).ok_or_else(on_device)?;
+                Ok(Self::F32(Squashed { scores: squash(scores, columns), second, columns }))
+            }
+        }
     }
 
     /// The batch with these scores.
-    pub(crate) fn batch<'a>(&'a self, batch: &Batch<'a>) -> Batch<'a> {
+    fn batch<'a>(&'a self, batch: &Batch<'a>) -> Batch<'a> {
         let with = |scores, second| Batch { scores, second_scores: second, score_kind: ScoreKind::Raw, ..*batch };
         match self {
             Self::Own => *batch,
@@ -95,7 +138,7 @@ impl Prepared {
     }
 
     /// Turns a gradient with respect to these scores into one with respect to the caller's.
-    pub(crate) fn chain(&self, mut evaluation: Evaluation) -> Evaluation {
+    fn chain(&self, mut evaluation: Evaluation) -> Evaluation {
         match (self, &mut evaluation.gradient) {
             (Self::F32(s), Some(Output::F32(gradient))) => chain(&s.scores, s.columns, gradient),
             (Self::F64(s), Some(Output::F64(gradient))) => chain(&s.scores, s.columns, gradient),
@@ -136,6 +179,7 @@ fn outside(batch: &Batch<'_>, ignore_index: Option<i64>) -> Result<Option<(Input
     let of = |input, floats: Floats<'_>| match floats {
         Floats::F32(x) => Ok(first(input, x, &kept)),
         Floats::F64(x) => Ok(first(input, x, &kept)),
+        Floats::F16(_) | Floats::BF16(_) => Ok(first(input, &floats.widened().unwrap_or_default(), &kept)),
         Floats::Device(_) => Err(on_device()),
     };
     match (of(Input::Scores, batch.scores)?, batch.second_scores) {
@@ -145,8 +189,7 @@ fn outside(batch: &Batch<'_>, ignore_index: Option<i64>) -> Result<Option<(Input
 }
 
 /// Sigmoid, or softmax of each row.
-fn squash<T: Real>(logits: &[T], columns: Option<usize>) -> Vec<T> {
-    let mut out = logits.to_vec();
+fn squash<T: Real>(mut out: Vec<T>, columns: Option<usize>) -> Vec<T> {
     match columns {
         None => out.par_chunks_mut(JOB).for_each(|job| job.iter_mut().for_each(|x| *x = sigmoid(*x))),
         Some(columns) => out

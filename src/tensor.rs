@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use half::prelude::*;
+
 use crate::error::{Error, Input, Result};
 use crate::gpu::DeviceTensor;
 use crate::loss::TargetRowRule;
@@ -18,16 +20,42 @@ pub enum Floats<'a> {
     F32(&'a [f32]),
     /// Host memory, double precision. The CPU computes in it; a GPU computes in f32.
     F64(&'a [f64]),
-    /// Memory of a GPU, single precision.
+    /// Host memory, half precision. Widened to f32 before anything is computed.
+    F16(&'a [f16]),
+    /// Host memory, bfloat16. Widened to f32 before anything is computed.
+    BF16(&'a [bf16]),
+    /// Memory of a GPU: f32, f16 or bf16.
     Device(&'a DeviceTensor),
 }
 
 impl<'a> Floats<'a> {
+    /// The type of the elements, in words.
+    pub(crate) fn type_name(self) -> &'static str {
+        match self {
+            Floats::F32(_) => "f32",
+            Floats::F64(_) => "f64",
+            Floats::F16(_) => "f16",
+            Floats::BF16(_) => "bf16",
+            Floats::Device(tensor) => tensor.element_type().name(),
+        }
+    }
+
+    /// The elements as f32, where they are of half precision on the host.
+    pub(crate) fn widened(self) -> Option<Vec<f32>> {
+        match self {
+            Floats::F16(x) => Some(x.to_f32_vec()),
+            Floats::BF16(x) => Some(x.to_f32_vec()),
+            _ => None,
+        }
+    }
+
     /// A range of host elements.
-    fn slice(self, range: Range<usize>) -> Option<Self> {
+    pub(crate) fn slice(self, range: Range<usize>) -> Option<Self> {
         match self {
             Floats::F32(x) => x.get(range).map(Floats::F32),
             Floats::F64(x) => x.get(range).map(Floats::F64),
+            Floats::F16(x) => x.get(range).map(Floats::F16),
+            Floats::BF16(x) => x.get(range).map(Floats::BF16),
             Floats::Device(_) => None,
         }
     }
@@ -47,6 +75,8 @@ impl<'a> Floats<'a> {
         match self {
             Floats::F32(x) => x.len(),
             Floats::F64(x) => x.len(),
+            Floats::F16(x) => x.len(),
+            Floats::BF16(x) => x.len(),
             Floats::Device(x) => x.len(),
         }
     }
@@ -77,8 +107,76 @@ pub enum Targets<'a> {
     F32(&'a [f32]),
     /// Host doubles; labels and class indices must hold integral values.
     F64(&'a [f64]),
-    /// Memory of a GPU, i32 or f32.
+    /// Host bits: 0 or 1 each.
+    Bits(BitLabels<'a>),
+    /// Memory of a GPU: i32, f32, i8, u8 or bits.
     Device(&'a DeviceTensor),
+}
+
+/// Labels of a bit each, 32 in a word, the first in the lowest.
+///
+/// ```
+/// use maxmargin::{Batch, BinaryHinge, BitLabels, Device, LabelEncoding, Request};
+/// let labels = BitLabels::new(&[0b110], 3).unwrap();
+/// let loss = BinaryHinge::new().labels(LabelEncoding::ZeroOne);
+/// let value = Device::cpu().evaluate(&loss, &Batch::new(&[0.5f32, 0.75, 0.25], labels), &Request::new())?.value;
+/// assert_eq!(value, Some((1.5 + 0.25 + 0.75) / 3.0));
+/// # Ok::<(), maxmargin::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct BitLabels<'a> {
+    words: &'a [u32],
+    /// Bits before the first label, less than 32.
+    shift: usize,
+    len: usize,
+}
+
+impl<'a> BitLabels<'a> {
+    /// The first `len` bits of `words`.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where there are fewer.
+    pub fn new(words: &'a [u32], len: usize) -> Result<Self> {
+        if len > 32 * words.len() {
+            let (expected, got) = (len.div_ceil(32), words.len());
+            return Err(Error::Length { input: Input::Targets, expected, got, unit: "32 labels" });
+        }
+        Ok(Self { words, shift: 0, len })
+    }
+
+    /// Number of labels.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True where there is no label.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The labels as words, where the first label is the lowest bit of the first.
+    pub(crate) fn words(&self) -> Option<&'a [u32]> {
+        (self.shift == 0).then(|| &self.words[..self.len.div_ceil(32)])
+    }
+
+    /// One boolean a label.
+    pub(crate) fn to_vec(self) -> Vec<bool> {
+        (self.shift..self.shift + self.len).map(|i| self.words[i / 32] >> (i % 32) & 1 == 1).collect()
+    }
+
+    fn slice(self, range: Range<usize>) -> Option<Self> {
+        if range.start > range.end || range.end > self.len {
+            return None;
+        }
+        let first = self.shift + range.start;
+        Some(Self { words: &self.words[first / 32..], shift: first % 32, len: range.len() })
+    }
+}
+
+impl<'a> From<BitLabels<'a>> for Targets<'a> {
+    fn from(bits: BitLabels<'a>) -> Self {
+        Targets::Bits(bits)
+    }
 }
 
 /// Runs `$body` with `$x` bound to the host slice, whatever its type, or `$device` with `$tensor` bound to the tensor.
@@ -93,6 +191,12 @@ macro_rules! with_targets {
             $crate::tensor::Targets::U64($x) => $body,
             $crate::tensor::Targets::F32($x) => $body,
             $crate::tensor::Targets::F64($x) => $body,
+            // Widened here; drivers that look at a part at a time are given booleans by crate::scores.
+            $crate::tensor::Targets::Bits(bits) => {
+                let widened = bits.to_vec();
+                let $x = &widened[..];
+                $body
+            }
             $crate::tensor::Targets::Device($tensor) => $device,
         }
     };
@@ -101,13 +205,35 @@ pub(crate) use with_targets;
 
 impl<'a> Targets<'a> {
     /// A range of host elements.
-    fn slice(self, range: Range<usize>) -> Option<Self> {
-        with_targets!(self, x => x.get(range).map(Targets::from), _tensor => None)
+    pub(crate) fn slice(self, range: Range<usize>) -> Option<Self> {
+        match self {
+            Targets::Bool(x) => x.get(range).map(Targets::Bool),
+            Targets::I8(x) => x.get(range).map(Targets::I8),
+            Targets::U8(x) => x.get(range).map(Targets::U8),
+            Targets::I32(x) => x.get(range).map(Targets::I32),
+            Targets::I64(x) => x.get(range).map(Targets::I64),
+            Targets::U64(x) => x.get(range).map(Targets::U64),
+            Targets::F32(x) => x.get(range).map(Targets::F32),
+            Targets::F64(x) => x.get(range).map(Targets::F64),
+            Targets::Bits(bits) => bits.slice(range).map(Targets::Bits),
+            Targets::Device(_) => None,
+        }
     }
 
     /// Number of elements.
     pub fn len(&self) -> usize {
-        with_targets!(self, x => x.len(), tensor => tensor.len())
+        match self {
+            Targets::Bool(x) => x.len(),
+            Targets::I8(x) => x.len(),
+            Targets::U8(x) => x.len(),
+            Targets::I32(x) => x.len(),
+            Targets::I64(x) => x.len(),
+            Targets::U64(x) => x.len(),
+            Targets::F32(x) => x.len(),
+            Targets::F64(x) => x.len(),
+            Targets::Bits(x) => x.len(),
+            Targets::Device(x) => x.len(),
+        }
     }
 
     /// True where there is no element.
@@ -141,7 +267,7 @@ macro_rules! borrow_from {
         }
     };
 }
-borrow_from!(Floats: F32(f32), F64(f64));
+borrow_from!(Floats: F32(f32), F64(f64), F16(f16), BF16(bf16));
 borrow_from!(Targets: Bool(bool), I8(i8), U8(u8), I32(i32), I64(i64), U64(u64), F32(f32), F64(f64));
 
 /// One batch: scores, targets and optional weights of the samples.

@@ -4,10 +4,13 @@ mod cases;
 mod harness;
 
 use cases::{Case, KINDS, Kind, Random, Values, check, compare};
+use half::{bf16, f16};
 use harness::{Outcome, adapters_under_test, label, open};
 use libtest_mimic::{Arguments, Trial};
 use maxmargin::gpu::{ElementType, Gpu, GpuOptions};
-use maxmargin::{Batch, BinaryHinge, Device, Error, Input, MulticlassHinge, Reduction, Request};
+use maxmargin::{
+    Batch, BinaryHinge, BitLabels, Device, Error, Floats, Input, MulticlassHinge, Reduction, Request, Targets,
+};
 
 fn run(case: &Case, device: &Device) -> Result<(), String> {
     let name = || {
@@ -187,6 +190,72 @@ fn errors(device: &Device) -> Outcome {
     Ok(())
 }
 
+/// Half-precision scores and narrow labels, from the host and (on a GPU) resident, each with a start within a word.
+fn narrow_types(device: &Device) -> Outcome {
+    for (seed, &kind) in (900..).zip(KINDS.iter().chain(KINDS)) {
+        let values = [Values::Plain, Values::Spicy, Values::Dyadic][seed as usize % 3];
+        for bfloat in [false, true] {
+            let mut case = Case::random(kind, 1001, 6, values, seed);
+            let round = |x: &mut f32| *x = if bfloat { bf16::from_f32(*x).into() } else { f16::from_f32(*x).into() };
+            case.scores.iter_mut().chain(&mut case.second).for_each(round);
+            let half = |x: &[f32]| x.iter().map(|&x| f16::from_f32(x)).collect::<Vec<_>>();
+            let brain = |x: &[f32]| x.iter().map(|&x| bf16::from_f32(x)).collect::<Vec<_>>();
+            let (f16s, bf16s) = ([half(&case.scores), half(&case.second)], [brain(&case.scores), brain(&case.second)]);
+            let [scores, second]: [Floats<'_>; 2] =
+                if bfloat { [0, 1].map(|i| (&bf16s[i]).into()) } else { [0, 1].map(|i| (&f16s[i]).into()) };
+            let bytes: Vec<i8> = case.targets.iter().map(|&t| t as i8).collect();
+            let unsigned: Vec<u8> = case.targets.iter().map(|&t| t as u8).collect();
+            let flags: Vec<bool> = case.targets.iter().map(|&t| t == 1.0).collect();
+            let mut words = vec![0u32; flags.len().div_ceil(32)];
+            flags.iter().enumerate().for_each(|(i, &flag)| words[i / 32] |= u32::from(flag) << (i % 32));
+            let is_integral = case.targets.iter().all(|t| t.fract() == 0.0);
+            let mut labels: Vec<(&str, Targets<'_>)> = vec![];
+            if is_integral {
+                labels.push(("i8", (&bytes).into()));
+            }
+            if case.targets.iter().all(|&t| t >= 0.0) && is_integral {
+                labels.push(("u8", (&unsigned).into()));
+            }
+            if kind == Kind::Binary(maxmargin::LabelEncoding::ZeroOne) {
+                labels.push(("bool", (&flags).into()));
+                labels.push(("bits", BitLabels::new(&words, flags.len())?.into()));
+            }
+            if labels.is_empty() {
+                labels.push(("f32", (&case.targets).into()));
+            }
+            for (name, labels) in labels {
+                let weights = case.sample_weights.as_ref();
+                let explain = |what: &str, error| format!("{kind:?}, {name} labels, {values:?}, {what}: {error}");
+                let batch = case.batch(scores, second, labels, weights);
+                let run = |what: &str, case: &Case, batch: &Batch<'_>| match case.evaluate_batch(
+                    device,
+                    batch,
+                    &case.request(),
+                ) {
+                    Ok(evaluation) => check(case, &evaluation).map_err(|error| explain(what, error)),
+                    Err(error) => Err(explain(what, error.to_string())),
+                };
+                run("host", &case, &batch)?;
+                // From the third sample on.
+                let mut rest = case.clone();
+                let width = case.targets.len() / 1001;
+                rest.scores.drain(..3 * case.columns);
+                rest.targets.drain(..3 * width);
+                rest.second.drain(..3.min(rest.second.len()));
+                rest.sample_weights = rest.sample_weights.map(|w| w[3..].to_vec());
+                run("part", &rest, &batch.slice(3..1001).ok_or("no slice")?)?;
+                if let (Device::Gpu(gpu), false) = (device, name == "f32") {
+                    let (scores, second) = (gpu.upload_floats(scores)?, gpu.upload_floats(second)?);
+                    let labels = gpu.upload_labels(labels)?;
+                    let weights = weights.map(|w| gpu.upload_f32(w)).transpose()?;
+                    run("resident", &case, &case.batch(&scores, &second, &labels, weights.as_ref()))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Tensors on the device, windows with shifts, validation on the device, and a caller's own device and buffer.
 fn resident(device: &Device) -> Outcome {
     let Device::Gpu(gpu) = device else { return Err("not a GPU".into()) };
@@ -349,6 +418,7 @@ const TESTS: &[Test] = &[
     ("dyadic values are exact", |d| random_cases(d, Values::Dyadic, false)),
     ("spicy values", |d| random_cases(d, Values::Spicy, false)),
     ("large values", |d| random_cases(d, Values::Large, false)),
+    ("half precision and narrow labels", narrow_types),
     ("large sizes", large_cases),
     ("per-class values", per_class),
     ("bit-identical from run to run", deterministic),

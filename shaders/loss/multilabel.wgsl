@@ -14,7 +14,7 @@ fn pair_violation(rival: Real, labelled: Real) -> Real {
 
 // The k-th label's score; a bad label, which fails the whole evaluation, reads the first one.
 fn label_score(sample: Sample, k: u32) -> Real {
-    let label = u32(targets[sample.first_target + k]);
+    let label = u32(label_at(sample.first_target + k));
     return score_at(sample, select(0u, label, label < params.columns));
 }
 
@@ -62,7 +62,7 @@ fn column_slope(sample: Sample, column: u32, row: Row, combined: Combined) -> Re
     // A label given twice counts twice.
     var times = 0.0;
     for (var n = 0u; n < sample.length; n++) {
-        if targets[sample.first_target + n] == i32(column) { times += 1.0; }
+        if label_at(sample.first_target + n) == i32(column) { times += 1.0; }
     }
     return real_negate(real_multiply(slope, real(times)));
 }

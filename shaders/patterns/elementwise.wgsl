@@ -42,8 +42,6 @@ override WRITE_LOSSES: bool = false;
 override WRITE_GRADIENT: bool = false;
 // Only counts, weights and bad elements: what a weighted mean's gradient must know beforehand.
 override ONLY_WEIGHTS: bool = false;
-// Targets are f32 rather than i32.
-override FLOAT_TARGETS: bool = false;
 // src/loss/labels.rs: 0 for labels -1/+1, 1 for labels 0/1, 2 for any finite target.
 override TARGET_RULE: u32 = 0u;
 // A sample's score is scores[i] - second_scores[i].
@@ -64,10 +62,10 @@ struct Target {
 
 // Compares bits, so that no float test is left to the compiler's assumptions.
 fn read_target(bits: u32) -> Target {
-    let one = bits == select(1u, 0x3f800000u, FLOAT_TARGETS);
-    let minus_one = bits == select(0xffffffffu, 0xbf800000u, FLOAT_TARGETS);
-    let zero = bits == 0u || (FLOAT_TARGETS && bits == 0x80000000u);
-    let finite = !FLOAT_TARGETS || (bits & 0x7f800000u) != 0x7f800000u;
+    let one = bits == select(1u, 0x3f800000u, (TARGET_TYPE == 1u));
+    let minus_one = bits == select(0xffffffffu, 0xbf800000u, (TARGET_TYPE == 1u));
+    let zero = bits == 0u || ((TARGET_TYPE == 1u) && bits == 0x80000000u);
+    let finite = !(TARGET_TYPE == 1u) || (bits & 0x7f800000u) != 0x7f800000u;
     if TARGET_RULE == 0u { return Target(select(-1.0, 1.0, one), !(one || minus_one)); }
     if TARGET_RULE == 1u { return Target(select(-1.0, 1.0, one), !(one || zero)); }
     return Target(select(select(0.0, -1.0, minus_one), 1.0, one), !finite);
@@ -101,17 +99,20 @@ fn visit(i: u32, partial: ptr<function, Partial>) {
     }
     (*partial).count += 1u;
     if ONLY_WEIGHTS { return; }
-    let target_bits = targets[i + params.targets_shift];
+    let target_index = i + params.targets_shift;
+    let target_bits = widen_target(targets[target_word(target_index)], target_index);
     let target_value = read_target(target_bits);
     if target_value.bad {
         (*partial).bad_target = bad_first((*partial).bad_target, Bad(i, target_bits));
         return;
     }
-    let score_bits = scores[i + params.scores_shift];
+    let score_index = i + params.scores_shift;
+    let score_bits = widen_score(scores[score_word(score_index)], score_index);
     if is_wild(score_bits) { (*partial).flags |= FLAG_WILD; }
     var score = real_from_bits(score_bits);
     if PAIRS {
-        let second_bits = second_scores[i + params.second_shift];
+        let second_index = i + params.second_shift;
+        let second_bits = widen_score(second_scores[score_word(second_index)], second_index);
         if is_wild(second_bits) { (*partial).flags |= FLAG_WILD; }
         score = real_subtract(score, real_from_bits(second_bits));
     }

@@ -33,7 +33,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> scores: array<u32>;
-@group(0) @binding(2) var<storage, read> targets: array<i32>;
+@group(0) @binding(2) var<storage, read> targets: array<u32>;
 @group(0) @binding(3) var<storage, read> sample_weights: array<u32>;
 @group(0) @binding(4) var<storage, read> class_weights: array<u32>;
 @group(0) @binding(5) var<storage, read_write> losses: array<u32>;
@@ -49,6 +49,9 @@ override WRITE_GRADIENT: bool = false;
 override WRITE_PER_CLASS: bool = false;
 override ONLY_WEIGHTS: bool = false;
 override SPLIT_TIES: bool = false;
+
+fn score_bits(i: u32) -> u32 { return widen_score(scores[score_word(i)], i); }
+fn label_at(i: u32) -> i32 { return bitcast<i32>(widen_target(targets[target_word(i)], i)); }
 
 const CHAIN: u32 = 16u;
 const NO_INDEX: u32 = 0xffffffffu;
@@ -124,7 +127,7 @@ struct Sample {
 fn read_sample(row: u32, counts: bool, partial: ptr<function, Partial>) -> Sample {
     var sample = Sample(false, 0u, 0u, real(0.0), real(1.0), real(1.0));
     if row >= params.rows { return sample; }
-    let label = targets[row + params.targets_shift];
+    let label = label_at(row + params.targets_shift);
     if params.has_ignore_index != 0u && label == params.ignore_index {
         if HAS_WEIGHTS {
             let weight_bits = sample_weights[row + params.weights_shift];
@@ -159,13 +162,13 @@ fn read_sample(row: u32, counts: bool, partial: ptr<function, Partial>) -> Sampl
     }
     if ONLY_WEIGHTS { return sample; }
     sample.first = row * params.columns + params.scores_shift;
-    sample.true_score = real_from_bits(scores[sample.first + sample.class_index]);
+    sample.true_score = real_from_bits(score_bits(sample.first + sample.class_index));
     return sample;
 }
 
 // One column, added to what is known of the row.
 fn visit(column: u32, sample: Sample, team: u32, row: ptr<function, Row>) {
-    let bits = scores[sample.first + column];
+    let bits = score_bits(sample.first + column);
     let score = real_from_bits(bits);
     let is_true = column == sample.class_index;
     if is_wild(bits) { (*row).flags |= ROW_WILD; }
@@ -222,7 +225,7 @@ fn write_gradient(member: u32, row_index: u32, sample: Sample, row: Row, best: P
         var slope = real(0.0);
         let is_true = column == sample.class_index;
         if sample.kept {
-            let score = real_from_bits(scores[sample.first + column]);
+            let score = real_from_bits(score_bits(sample.first + column));
             if undefined {
                 slope = row_nan();
             } else if COMBINE_MAX {

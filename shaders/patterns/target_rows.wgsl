@@ -31,7 +31,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> scores: array<u32>;
-@group(0) @binding(2) var<storage, read> targets: array<i32>;
+@group(0) @binding(2) var<storage, read> targets: array<u32>;
 @group(0) @binding(3) var<storage, read> sample_weights: array<u32>;
 @group(0) @binding(4) var<storage, read_write> losses: array<u32>;
 @group(0) @binding(5) var<storage, read_write> gradient: array<u32>;
@@ -42,6 +42,9 @@ override WRITE_LOSSES: bool = false;
 override WRITE_GRADIENT: bool = false;
 override ONLY_WEIGHTS: bool = false;
 override SPLIT_TIES: bool = false;
+
+fn score_bits(i: u32) -> u32 { return widen_score(scores[score_word(i)], i); }
+fn label_at(i: u32) -> i32 { return bitcast<i32>(widen_target(targets[target_word(i)], i)); }
 
 // Terms added in f32 before a partial sum is carried on.
 const CHAIN: u32 = 16u;
@@ -134,12 +137,12 @@ fn team_merge(lane: u32, row: Row) -> Row {
     return merged;
 }
 
-fn score_at(sample: Sample, column: u32) -> Real { return real_from_bits(scores[sample.first_score + column]); }
+fn score_at(sample: Sample, column: u32) -> Real { return real_from_bits(score_bits(sample.first_score + column)); }
 
 // The target of a class: what the row of targets says, or 1 at the class index and 0 elsewhere.
 fn target_at(sample: Sample, column: u32) -> i32 {
-    if params.target_width == 1u { return select(0, 1, targets[sample.first_target] == i32(column)); }
-    return targets[sample.first_target + column];
+    if params.target_width == 1u { return select(0, 1, label_at(sample.first_target) == i32(column)); }
+    return label_at(sample.first_target + column);
 }
 
 // Which columns are labels of the row, a bit each, as long as a row's bits fit; src/gpu/target_rows.rs sees to it that
@@ -157,7 +160,7 @@ fn mark_members(lane: u32, sample: Sample) {
     if sample.kept && words_a_row() <= MEMBER_WORDS {
         let first_word = sample.team * words_a_row();
         for (var k = lane % params.lanes; k < sample.length; k += params.lanes) {
-            let label = u32(targets[sample.first_target + k]);
+            let label = u32(label_at(sample.first_target + k));
             if label < params.columns { atomicOr(&members[first_word + label / 32u], 1u << (label % 32u)); }
         }
     }
@@ -170,7 +173,7 @@ fn is_member(sample: Sample, column: u32) -> bool {
         return ((word >> (column % 32u)) & 1u) != 0u;
     }
     for (var k = 0u; k < sample.length; k++) {
-        if targets[sample.first_target + k] == i32(column) { return true; }
+        if label_at(sample.first_target + k) == i32(column) { return true; }
     }
     return false;
 }
@@ -201,7 +204,7 @@ fn scan_targets(member: u32, sample: Sample, partial: ptr<function, Partial>) ->
     var row = row_zero();
     if !sample.kept { return row; }
     for (var column = member; column < params.target_width; column += params.lanes) {
-        let label = targets[sample.first_target + column];
+        let label = label_at(sample.first_target + column);
         if is_bad_target(label) {
             let index = sample.row * params.target_width + column;
             (*partial).bad_target = bad_first((*partial).bad_target, Bad(index, bitcast<u32>(label)));
@@ -221,7 +224,7 @@ fn walk(member: u32, sample: Sample) -> Row {
         for (var i = 0u; i < CHAIN && column < params.columns; i++) {
             var chain = row_zero();
             for (var j = 0u; j < CHAIN && column < params.columns; j++) {
-                let bits = scores[sample.first_score + column];
+                let bits = score_bits(sample.first_score + column);
                 if is_wild(bits) { chain.flags |= ROW_WILD; }
                 if real_is_nan(real_from_bits(bits)) {
                     chain.flags |= ROW_NAN;

@@ -139,7 +139,7 @@ impl Kept {
         let scores = match batch.scores {
             Floats::F32(x) => KeptScores::F32(pick(x, &kept)),
             Floats::F64(x) => KeptScores::F64(pick(x, &kept)),
-            Floats::Device(_) => return Err(host(Input::Scores)),
+            other => KeptScores::F32(pick(&other.widened().ok_or_else(|| host(Input::Scores))?, &kept)),
         };
         Ok(Self { scores: Some(scores), labels })
     }

@@ -1,6 +1,6 @@
 //! The driver of the elementwise pattern: one score, or a pair of scores, and one target a sample.
 
-use crate::cpu::{HostReal, Job, SCRATCH, run_jobs, sum, weights, wrong_device};
+use crate::cpu::{HostReal, Job, SCRATCH, Stored, run_jobs, sum, weights, with_stored, wrong_device};
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Evaluation, Outputs, Precision, Request, Totals};
 use crate::loss::penalty::with_penalty;
@@ -15,20 +15,27 @@ const JOB: usize = 16 * SCRATCH;
 pub(crate) fn evaluate<L: ElementwiseLoss>(loss: &L, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
     let samples = batch.check_elementwise(L::PAIRS)?;
     refuse_per_class(request, L::SHADER.name)?;
-    let element_type = |expected, got| Err(Error::ElementType { input: Input::SecondScores, expected, got });
-    match (batch.scores, batch.second_scores) {
-        (Floats::Device(_), _) | (_, Some(Floats::Device(_))) => Err(wrong_device(batch)),
-        (Floats::F32(_), Some(Floats::F64(_))) => element_type("f32, as the first scores", "f64"),
-        (Floats::F64(_), Some(Floats::F32(_))) => element_type("f64, as the first scores", "f32"),
-        (Floats::F32(scores), second) => with_penalty!(loss.terms().penalty, shape => {
-            let second = second.and_then(Floats::as_f32);
-            Driver { loss, shape, scores, second, batch, request }.evaluate(samples, Precision::F32)
-        }),
-        (Floats::F64(scores), second) => with_penalty!(loss.terms().penalty, shape => {
-            let second = second.and_then(Floats::as_f64);
-            Driver { loss, shape, scores, second, batch, request }.evaluate(samples, Precision::F64)
-        }),
-    }
+    with_stored!(batch, (scores, precision) => with_penalty!(loss.terms().penalty, shape => {
+        let second = second_scores(scores, batch)?;
+        Driver { loss, shape, scores, second, batch, request }.evaluate(samples, precision)
+    }))
+}
+
+/// The second scores of pairs, which have the first ones' type.
+fn second_scores<'a, T: HostReal>(first: Stored<'a, T>, batch: &Batch<'a>) -> Result<Option<Stored<'a, T>>> {
+    let Some(second) = batch.second_scores else { return Ok(None) };
+    let stored = match (first, second) {
+        (Stored::F16(_), Floats::F16(x)) => Some(Stored::F16(x)),
+        (Stored::BF16(_), Floats::BF16(x)) => Some(Stored::BF16(x)),
+        (Stored::Own(_), second) => T::own(second).map(Stored::Own),
+        _ => None,
+    };
+    let mismatch = Error::ElementType {
+        input: Input::SecondScores,
+        expected: "the type of the first scores",
+        got: second.type_name(),
+    };
+    stored.map(Some).ok_or(mismatch)
 }
 
 /// Per-class values exist only where there are classes.
@@ -50,15 +57,16 @@ pub(crate) fn weight_totals(batch: &Batch<'_>) -> Result<Totals> {
         None => Ok(Totals { count: samples as u64, weight_sum: samples as f64, ..Totals::default() }),
         Some(Floats::F32(w)) => weights::total(w, JOB),
         Some(Floats::F64(w)) => weights::total(w, JOB),
-        Some(Floats::Device(_)) => Err(wrong_device(batch)),
+        // Half precision was widened by crate::scores.
+        Some(_) => Err(wrong_device(batch)),
     }
 }
 
 struct Driver<'a, L, P, T> {
     loss: &'a L,
     shape: P,
-    scores: &'a [T],
-    second: Option<&'a [T]>,
+    scores: Stored<'a, T>,
+    second: Option<Stored<'a, T>>,
     batch: &'a Batch<'a>,
     request: &'a Request,
 }
@@ -117,12 +125,15 @@ struct Scratch<T> {
     differences: [T; SCRATCH],
     weights: [T; SCRATCH],
     values: [T; SCRATCH],
+    /// Widened scores.
+    scores: Vec<T>,
+    second: Vec<T>,
 }
 
 impl<T: Real> Scratch<T> {
     fn new() -> Self {
         let zeros = [T::ZERO; SCRATCH];
-        Self { signs: zeros, differences: zeros, weights: zeros, values: zeros }
+        Self { signs: zeros, differences: zeros, weights: zeros, values: zeros, scores: vec![], second: vec![] }
     }
 }
 
@@ -137,10 +148,11 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, L, P, T
         totals: &mut Totals,
     ) -> Result<()> {
         let (first, last) = (self.job.start + start, self.job.start + end);
-        let mut scores = &self.driver.scores[first..last];
+        let mut scores = self.driver.scores.read(first..last, &mut scratch.scores);
         if let (true, Some(second)) = (L::PAIRS, self.driver.second) {
             let differences = &mut scratch.differences[..scores.len()];
-            for ((difference, &x1), &x2) in differences.iter_mut().zip(scores).zip(&second[first..last]) {
+            let second = second.read(first..last, &mut scratch.second);
+            for ((difference, &x1), &x2) in differences.iter_mut().zip(scores).zip(second) {
                 *difference = x1 - x2;
             }
             scores = differences;
@@ -151,12 +163,7 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, L, P, T
         with_targets!(batch.targets, x => target_rule.decode(&x[first..last], signs)?,
             _tensor => return Err(wrong_device(batch)));
         let weights = &mut scratch.weights[..scores.len()];
-        match batch.sample_weights {
-            None => {}
-            Some(Floats::F32(w)) => weights::decode(&w[first..last], weights)?,
-            Some(Floats::F64(w)) => weights::decode(&w[first..last], weights)?,
-            Some(Floats::Device(_)) => return Err(wrong_device(batch)),
-        }
+        weights::read(batch, first..last, weights)?;
         let weights = batch.sample_weights.map(|_| &*weights);
 
         let values = &mut scratch.values[..scores.len()];

@@ -3,12 +3,15 @@
 //! Samples are cut into jobs of a fixed size, whatever the number of threads, and the jobs' sums are merged in order:
 //! the same input gives the same bits on every run. Every f32 loss is added in f64.
 
+use std::ops::Range;
+
+use half::prelude::*;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::evaluation::{Output, Totals};
 use crate::real::Real;
-use crate::tensor::Batch;
+use crate::tensor::{Batch, Floats};
 
 pub(crate) mod elementwise;
 pub(crate) mod rows;
@@ -26,11 +29,21 @@ const LANES: usize = 16;
 pub(crate) trait HostReal: Real {
     /// Wraps a vector of this type.
     fn output(values: Vec<Self>) -> Output;
+    /// Host elements of this type, where they are.
+    fn own(floats: Floats<'_>) -> Option<&[Self]>;
+    /// Widens half precision; the slices are as long.
+    fn widen(from: &(impl HalfFloatSliceExt + ?Sized), to: &mut [Self]);
 }
 
 impl HostReal for f32 {
     fn output(values: Vec<Self>) -> Output {
         Output::F32(values)
+    }
+    fn own(floats: Floats<'_>) -> Option<&[Self]> {
+        floats.as_f32()
+    }
+    fn widen(from: &(impl HalfFloatSliceExt + ?Sized), to: &mut [Self]) {
+        from.convert_to_f32_slice(to);
     }
 }
 
@@ -38,7 +51,79 @@ impl HostReal for f64 {
     fn output(values: Vec<Self>) -> Output {
         Output::F64(values)
     }
+    fn own(floats: Floats<'_>) -> Option<&[Self]> {
+        floats.as_f64()
+    }
+    fn widen(from: &(impl HalfFloatSliceExt + ?Sized), to: &mut [Self]) {
+        from.convert_to_f64_slice(to);
+    }
 }
+
+/// Scores as they are stored: in the precision of the computation, or half of f32's.
+#[derive(Clone, Copy)]
+enum Stored<'a, T> {
+    Own(&'a [T]),
+    F16(&'a [f16]),
+    BF16(&'a [bf16]),
+}
+
+impl<'a, T: HostReal> Stored<'a, T> {
+    fn len(self) -> usize {
+        match self {
+            Stored::Own(x) => x.len(),
+            Stored::F16(x) => x.len(),
+            Stored::BF16(x) => x.len(),
+        }
+    }
+
+    /// A range of scores, widened into `scratch` where they have to be.
+    #[inline(always)]
+    fn read<'s>(self, range: Range<usize>, scratch: &'s mut Vec<T>) -> &'s [T]
+    where
+        'a: 's,
+    {
+        match self {
+            Stored::Own(x) => &x[range],
+            Stored::F16(x) => {
+                scratch.resize(range.len(), T::ZERO);
+                T::widen(&x[range], scratch);
+                scratch
+            }
+            Stored::BF16(x) => {
+                scratch.resize(range.len(), T::ZERO);
+                T::widen(&x[range], scratch);
+                scratch
+            }
+        }
+    }
+}
+
+/// Calls `$body` with `$stored` bound to the scores of a batch and `$precision` to the one it is computed in; a GPU's are
+/// an error.
+macro_rules! with_stored {
+    ($batch:expr, ($stored:ident, $precision:ident) => $body:expr) => {
+        match $batch.scores {
+            $crate::tensor::Floats::F32(x) => {
+                let ($stored, $precision) = ($crate::cpu::Stored::<f32>::Own(x), $crate::evaluation::Precision::F32);
+                $body
+            }
+            $crate::tensor::Floats::F16(x) => {
+                let ($stored, $precision) = ($crate::cpu::Stored::<f32>::F16(x), $crate::evaluation::Precision::F32);
+                $body
+            }
+            $crate::tensor::Floats::BF16(x) => {
+                let ($stored, $precision) = ($crate::cpu::Stored::<f32>::BF16(x), $crate::evaluation::Precision::F32);
+                $body
+            }
+            $crate::tensor::Floats::F64(x) => {
+                let ($stored, $precision) = ($crate::cpu::Stored::<f64>::Own(x), $crate::evaluation::Precision::F64);
+                $body
+            }
+            $crate::tensor::Floats::Device(_) => Err($crate::cpu::wrong_device($batch)),
+        }
+    };
+}
+use with_stored;
 
 /// A run of samples and its part of the outputs.
 struct Job<'a, T> {

@@ -3,14 +3,14 @@
 use std::ops::Range;
 
 use crate::cpu::tile::{Lanes, ROWS, Summary, Tile};
-use crate::cpu::{HostReal, Job, SCRATCH, run_jobs, weights, wrong_device};
+use crate::cpu::{HostReal, Job, SCRATCH, Stored, run_jobs, weights, with_stored, wrong_device};
 use crate::error::Result;
 use crate::evaluation::{Evaluation, Outputs, Precision, Request, Totals};
 use crate::loss::labels::{IGNORED, decode_class_indices};
 use crate::loss::penalty::with_penalty;
 use crate::loss::{Combination, MulticlassHinge, PenaltyShape, RowsLoss, Rule, Ties};
 use crate::real::Real;
-use crate::tensor::{Batch, Floats, with_targets};
+use crate::tensor::{Batch, with_targets};
 
 /// Scores a job: large enough to hide the scheduling, small enough to balance.
 const JOB_SCORES: usize = 16 * SCRATCH;
@@ -25,21 +25,15 @@ pub(crate) fn evaluate<M: RowsLoss>(
     request: &Request,
 ) -> Result<Evaluation> {
     let (rows, columns) = loss.check_batch(batch, request)?;
-    match batch.scores {
-        Floats::F32(scores) => with_penalty!(loss.terms.penalty, shape => {
-            Driver::new(loss, shape, scores, columns, batch, request).evaluate(rows, Precision::F32)
-        }),
-        Floats::F64(scores) => with_penalty!(loss.terms.penalty, shape => {
-            Driver::new(loss, shape, scores, columns, batch, request).evaluate(rows, Precision::F64)
-        }),
-        Floats::Device(_) => Err(wrong_device(batch)),
-    }
+    with_stored!(batch, (scores, precision) => with_penalty!(loss.terms.penalty, shape => {
+        Driver::new(loss, shape, scores, columns, batch, request).evaluate(rows, precision)
+    }))
 }
 
 struct Driver<'a, M, P, T> {
     loss: &'a MulticlassHinge<M>,
     rule: Rule<T, P>,
-    scores: &'a [T],
+    scores: Stored<'a, T>,
     columns: usize,
     class_weights: Option<Vec<T>>,
     batch: &'a Batch<'a>,
@@ -50,7 +44,7 @@ impl<'a, M: RowsLoss, P: PenaltyShape, T: HostReal> Driver<'a, M, P, T> {
     fn new(
         loss: &'a MulticlassHinge<M>,
         shape: P,
-        scores: &'a [T],
+        scores: Stored<'a, T>,
         columns: usize,
         batch: &'a Batch<'a>,
         request: &'a Request,
@@ -101,13 +95,7 @@ fn decode<T: Real>(
     let classes = &mut scratch.classes[..end - start];
     with_targets!(batch.targets, x => decode_class_indices(&x[start..end], columns, ignore_index, classes)?,
         _tensor => return Err(wrong_device(batch)));
-    let weights = &mut scratch.weights[..end - start];
-    match batch.sample_weights {
-        None => Ok(()),
-        Some(Floats::F32(w)) => weights::decode(&w[start..end], weights),
-        Some(Floats::F64(w)) => weights::decode(&w[start..end], weights),
-        Some(Floats::Device(_)) => Err(wrong_device(batch)),
-    }
+    weights::read(batch, start..end, &mut scratch.weights[..end - start])
 }
 
 /// Count and weight sum of the rows that are not ignored, labels and weights validated.
@@ -152,6 +140,7 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for DriverJo
         let (driver, samples) = (self.driver, self.job.samples);
         let mut sums = Sums::new(if driver.request.per_class { driver.columns } else { 0 });
         let mut scratch = Scratch::new();
+        let mut widened = Vec::new();
         for start in (0..samples).step_by(SCRATCH) {
             let end = (start + SCRATCH).min(samples);
             let span = (self.job.start + start, self.job.start + end);
@@ -160,7 +149,9 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for DriverJo
             for first in (start..end).step_by(ROWS) {
                 let rows = first..(first + ROWS).min(end);
                 let labels = rows.start - start..rows.end - start;
-                self.tile(rows, &scratch.classes[labels.clone()], &scratch.weights[labels], &mut sums);
+                let span = (self.job.start + rows.start) * driver.columns..(self.job.start + rows.end) * driver.columns;
+                let scores = driver.scores.read(span, &mut widened);
+                self.tile(rows, scores, &scratch.classes[labels.clone()], &scratch.weights[labels], &mut sums);
             }
         }
         Ok(sums.into_totals())
@@ -204,11 +195,9 @@ impl Sums {
 impl<M: RowsLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, M, P, T> {
     /// Rows of the job, at most a tile of them, with their class indices and sample weights.
     #[inline(always)]
-    fn tile(&mut self, rows: Range<usize>, classes: &[i32], sample_weights: &[T], sums: &mut Sums) {
+    fn tile(&mut self, rows: Range<usize>, scores: &[T], classes: &[i32], sample_weights: &[T], sums: &mut Sums) {
         let driver = self.driver;
         let columns = driver.columns;
-        let first = (self.job.start + rows.start) * columns;
-        let scores = &driver.scores[first..first + rows.len() * columns];
         let mut tile = Tile { scores, columns, classes: [0; ROWS], true_scores: [T::ZERO; ROWS] };
         let (mut kept, mut weights) = ([false; ROWS], [T::ZERO; ROWS]);
         for (row, (&class, &weight)) in classes.iter().zip(sample_weights).enumerate() {

@@ -1,12 +1,12 @@
 //! The driver of the target rows pattern: one row of scores and one row of targets a sample.
 
-use crate::cpu::{HostReal, Job, run_jobs, sum, weights, wrong_device};
+use crate::cpu::{HostReal, Job, Stored, run_jobs, sum, weights, with_stored, wrong_device};
 use crate::error::Result;
 use crate::evaluation::{Evaluation, Outputs, Precision, Request, Totals};
 use crate::loss::labels::TargetRowDecoder;
 use crate::loss::penalty::with_penalty;
 use crate::loss::{PenaltyShape, RowScratch, Rule, TargetRowsLoss};
-use crate::tensor::{Batch, Floats, TargetRows, with_targets};
+use crate::tensor::{Batch, TargetRows, with_targets};
 
 use super::elementwise::{refuse_per_class, weight_totals};
 
@@ -17,21 +17,15 @@ const JOB_SCORES: usize = 16 << 10;
 pub(crate) fn evaluate<L: TargetRowsLoss>(loss: &L, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
     let shape = batch.check_target_rows(L::RULE)?;
     refuse_per_class(request, L::SHADER.name)?;
-    match batch.scores {
-        Floats::F32(scores) => with_penalty!(loss.terms().penalty, penalty => {
-            Driver::new(loss, penalty, scores, shape, batch, request).evaluate(Precision::F32)
-        }),
-        Floats::F64(scores) => with_penalty!(loss.terms().penalty, penalty => {
-            Driver::new(loss, penalty, scores, shape, batch, request).evaluate(Precision::F64)
-        }),
-        Floats::Device(_) => Err(wrong_device(batch)),
-    }
+    with_stored!(batch, (scores, precision) => with_penalty!(loss.terms().penalty, penalty => {
+        Driver::new(loss, penalty, scores, shape, batch, request).evaluate(precision)
+    }))
 }
 
 struct Driver<'a, L, P, T> {
     loss: &'a L,
     rule: Rule<T, P>,
-    scores: &'a [T],
+    scores: Stored<'a, T>,
     shape: TargetRows,
     batch: &'a Batch<'a>,
     request: &'a Request,
@@ -41,7 +35,7 @@ impl<'a, L: TargetRowsLoss, P: PenaltyShape, T: HostReal> Driver<'a, L, P, T> {
     fn new(
         loss: &'a L,
         penalty: P,
-        scores: &'a [T],
+        scores: Stored<'a, T>,
         shape: TargetRows,
         batch: &'a Batch<'a>,
         request: &'a Request,
@@ -85,15 +79,11 @@ impl<L: TargetRowsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for Dr
         let TargetRows { columns, .. } = driver.shape;
         let range = self.job.start..self.job.start + self.job.samples;
         let mut sample_weights = vec![T::ONE; range.len()];
-        match driver.batch.sample_weights {
-            None => {}
-            Some(Floats::F32(w)) => weights::decode(&w[range.clone()], &mut sample_weights)?,
-            Some(Floats::F64(w)) => weights::decode(&w[range.clone()], &mut sample_weights)?,
-            Some(Floats::Device(_)) => return Err(wrong_device(driver.batch)),
-        }
+        weights::read(driver.batch, range.clone(), &mut sample_weights)?;
         let class_divisor = T::from_f64(driver.loss.over_classes().divisor(columns));
         let decoder = TargetRowDecoder::new(L::RULE, &driver.shape);
         let mut targets = vec![0i32; columns];
+        let mut widened = Vec::new();
         let (mut slopes, mut members) = (vec![0f64; columns], vec![false; columns]);
         let mut totals = Totals { count: range.len() as u64, weight_sum: sum(&sample_weights), ..Totals::default() };
         for (offset, &weight) in sample_weights.iter().enumerate() {
@@ -102,7 +92,7 @@ impl<L: TargetRowsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for Dr
                     // Made global by the job's start; the index of a target may count columns.
                     .map_err(|error| error.unshifted(self.job.start as u64))?,
                 _tensor => return Err(wrong_device(driver.batch)));
-            let scores = &driver.scores[row * columns..][..columns];
+            let scores = driver.scores.read(row * columns..(row + 1) * columns, &mut widened);
             slopes.fill(0.0);
             let scratch = RowScratch { slopes: &mut slopes, members: &mut members };
             let point = L::row(&driver.rule, driver.loss.ties(), scores, &targets, scratch);

@@ -1,9 +1,12 @@
 //! Sample and class weights: checked, summed, and read in the precision of the computation.
 
-use crate::cpu::{run_jobs, sum};
+use std::ops::Range;
+
+use crate::cpu::{run_jobs, sum, wrong_device};
 use crate::error::{Error, Input, Result};
 use crate::evaluation::Totals;
 use crate::real::Real;
+use crate::tensor::{Batch, Floats};
 
 /// What a weight may be, in words.
 pub(crate) const EXPECTED: &str = "a finite weight of at least 0";
@@ -33,13 +36,25 @@ fn bad<T: Real>(input: Input, index: usize, weight: T) -> Error {
 
 /// Copies `weights` to `scratch` in the precision of the computation, and checks them.
 #[inline(always)]
-pub(super) fn decode<W: Real, T: Real>(weights: &[W], scratch: &mut [T]) -> Result<()> {
+fn decode<W: Real, T: Real>(weights: &[W], scratch: &mut [T]) -> Result<()> {
     let mut all_good = true;
     for (to, &from) in scratch.iter_mut().zip(weights) {
         *to = T::from_f64(from.to_f64());
         all_good &= is_weight(from);
     }
     if all_good { Ok(()) } else { check(weights, Input::SampleWeights) }
+}
+
+/// Reads and checks a range of a batch's sample weights; `scratch`, as long, stays as it is where there are none.
+#[inline(always)]
+pub(super) fn read<T: Real>(batch: &Batch<'_>, range: Range<usize>, scratch: &mut [T]) -> Result<()> {
+    match batch.sample_weights {
+        None => Ok(()),
+        Some(Floats::F32(w)) => decode(&w[range], scratch),
+        Some(Floats::F64(w)) => decode(&w[range], scratch),
+        // Half precision was widened by crate::scores.
+        Some(_) => Err(wrong_device(batch)),
+    }
 }
 
 /// The count and the sum of all weights: what a weighted mean's gradient must know beforehand.

@@ -112,18 +112,33 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
     }
 
     fn target_types(&self) -> (&'static [ElementType], &'static str) {
-        (&[ElementType::F32, ElementType::I32], "f32 or i32")
+        use ElementType::{Bit, F32, I8, I32, U8};
+        (&[F32, I32, I8, U8, Bit], "f32, i32, i8, u8 or bits")
     }
 
     fn host_totals(&self, batch: &Batch<'_>) -> Result<Totals> {
         crate::cpu::elementwise::weight_totals(batch)
     }
 
-    async fn upload_targets(&self, gpu: &Gpu, targets: Targets<'_>, start: usize, end: usize) -> Result<DeviceTensor> {
-        let mut signs = vec![0f32; end - start];
+    async fn upload_targets(
+        &self,
+        gpu: &Gpu,
+        targets: Targets<'_>,
+        start: usize,
+        end: usize,
+    ) -> Result<(DeviceTensor, bool)> {
         let rule = self.loss.target_rule();
-        with_targets!(targets, x => rule.decode(&x[start..end], &mut signs)?, tensor => return Ok(tensor.clone()));
-        gpu.upload_f32_async(&signs).await
+        // Narrow labels go as they are: a quarter of the bytes, or less.
+        if let Targets::Bool(_) | Targets::I8(_) | Targets::U8(_) | Targets::Bits(_) = targets
+            && let Some(part) = targets.slice(start..end)
+        {
+            with_targets!(part, x => rule.check(x)?, tensor => return Ok((tensor.clone(), false)));
+            return Ok((gpu.upload_labels_async(part).await?, false));
+        }
+        let mut signs = vec![0f32; end - start];
+        with_targets!(targets, x => rule.decode(&x[start..end], &mut signs)?,
+            tensor => return Ok((tensor.clone(), false)));
+        Ok((gpu.upload_f32_async(&signs).await?, true))
     }
 
     async fn upload_class_weights(&self, _: &Gpu) -> Result<Option<DeviceTensor>> {
@@ -140,7 +155,8 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
             write_losses: request.losses,
             write_gradient: request.gradient,
             only_weights: pass.only_weights,
-            float_targets: inputs.targets.element_type() == ElementType::F32,
+            score_type: inputs.scores.element_type().score_number(),
+            target_type: inputs.targets.element_type().target_number(),
             target_rule: target_rule_number(rule),
             pairs: L::PAIRS,
             ..Constants::penalty(self.loss.terms().penalty)

@@ -79,8 +79,14 @@ pub(super) trait Launcher {
     fn target_types(&self) -> (&'static [ElementType], &'static str);
     /// Count and weight sum of host data, validated.
     fn host_totals(&self, batch: &Batch<'_>) -> Result<Totals>;
-    /// Decodes host targets and uploads them.
-    async fn upload_targets(&self, gpu: &Gpu, targets: Targets<'_>, start: usize, end: usize) -> Result<DeviceTensor>;
+    /// Uploads host targets, and says whether they were decoded before.
+    async fn upload_targets(
+        &self,
+        gpu: &Gpu,
+        targets: Targets<'_>,
+        start: usize,
+        end: usize,
+    ) -> Result<(DeviceTensor, bool)>;
     /// Weights of the classes, where there are any.
     async fn upload_class_weights(&self, gpu: &Gpu) -> Result<Option<DeviceTensor>>;
     /// The kernel for a pass.
@@ -232,7 +238,7 @@ async fn upload<L: Launcher>(gpu: &Gpu, launcher: &L, batch: &Batch<'_>, start: 
             tensor.expect_type(Input::Targets, types, names)?;
             (on_device(gpu, Input::Targets, tensor)?, false)
         }
-        host => (launcher.upload_targets(gpu, host, start, end).await?, true),
+        host => launcher.upload_targets(gpu, host, start, end).await?,
     };
     let sample_weights = match batch.sample_weights {
         Some(w) => Some(upload_floats(gpu, Input::SampleWeights, w, start, end).await?),
@@ -255,25 +261,21 @@ async fn upload<L: Launcher>(gpu: &Gpu, launcher: &L, batch: &Batch<'_>, start: 
 }
 
 async fn upload_floats(gpu: &Gpu, input: Input, floats: Floats<'_>, start: usize, end: usize) -> Result<DeviceTensor> {
+    let is_weights = input == Input::SampleWeights;
     match floats {
-        Floats::F32(x) => {
-            if input == Input::SampleWeights {
-                weights::check(&x[start..end], input)?;
-            }
-            gpu.upload_f32_async(&x[start..end]).await
-        }
-        Floats::F64(x) => {
-            if input == Input::SampleWeights {
-                weights::check(&x[start..end], input)?;
-            }
-            let rounded: Vec<f32> = x[start..end].iter().map(|&x| x as f32).collect();
-            gpu.upload_f32_async(&rounded).await
-        }
-        Floats::Device(tensor) => {
-            tensor.expect_type(input, &[ElementType::F32], "f32")?;
-            on_device(gpu, input, tensor)
-        }
+        Floats::F32(x) if is_weights => weights::check(&x[start..end], input)?,
+        Floats::F64(x) if is_weights => weights::check(&x[start..end], input)?,
+        _ => {}
     }
+    if let Floats::Device(tensor) = floats {
+        use ElementType::{BF16, F16, F32};
+        let (types, names): (&[_], _) =
+            if is_weights { (&[F32], "f32") } else { (&[F32, F16, BF16], "f32, f16 or bf16") };
+        tensor.expect_type(input, types, names)?;
+        return on_device(gpu, input, tensor);
+    }
+    let outside = || Error::Length { input, expected: end, got: floats.len(), unit: "sample" };
+    gpu.upload_floats_async(floats.slice(start..end).ok_or_else(outside)?).await
 }
 
 fn on_device(gpu: &Gpu, input: Input, tensor: &DeviceTensor) -> Result<DeviceTensor> {

@@ -121,19 +121,26 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
     }
 
     fn target_types(&self) -> (&'static [ElementType], &'static str) {
-        (&[ElementType::I32], "i32")
+        use ElementType::{Bit, I8, I32, U8};
+        (&[I32, I8, U8, Bit], "i32, i8, u8 or bits")
     }
 
     fn host_totals(&self, batch: &Batch<'_>) -> Result<Totals> {
         crate::cpu::rows::weight_totals(batch, self.columns, self.loss.ignore_index)
     }
 
-    async fn upload_targets(&self, gpu: &Gpu, targets: Targets<'_>, start: usize, end: usize) -> Result<DeviceTensor> {
+    async fn upload_targets(
+        &self,
+        gpu: &Gpu,
+        targets: Targets<'_>,
+        start: usize,
+        end: usize,
+    ) -> Result<(DeviceTensor, bool)> {
         let mut indices = vec![0i32; end - start];
         let ignored = self.loss.ignore_index;
         with_targets!(targets, x => decode_class_indices(&x[start..end], self.columns, ignored, &mut indices)?,
-            tensor => return Ok(tensor.clone()));
-        gpu.upload_i32_async(&indices).await
+            tensor => return Ok((tensor.clone(), false)));
+        Ok((gpu.upload_i32_async(&indices).await?, true))
     }
 
     async fn upload_class_weights(&self, gpu: &Gpu) -> Result<Option<DeviceTensor>> {
@@ -148,6 +155,8 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
 
     fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant {
         let constants = Constants {
+            score_type: inputs.scores.element_type().score_number(),
+            target_type: inputs.targets.element_type().target_number(),
             has_weights: inputs.sample_weights.is_some(),
             has_class_weights: inputs.class_weights.is_some(),
             write_losses: request.losses,

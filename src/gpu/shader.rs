@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::tensor::ElementType;
 use crate::loss::{LossShader, Pattern, Penalty, SHADERS};
 
 /// Which file of shaders/common gives the kernels their real numbers.
@@ -32,8 +33,10 @@ pub struct Constants {
     pub only_weights: bool,
     /// Ties share the gradient (rows).
     pub split_ties: bool,
-    /// Targets are f32 rather than i32 (elementwise).
-    pub float_targets: bool,
+    /// The number of the scores' element type.
+    pub score_type: u8,
+    /// The number of the targets' element type.
+    pub target_type: u8,
     /// The number of the target rule (elementwise).
     pub target_rule: u8,
     /// A sample is a pair of scores (elementwise).
@@ -50,14 +53,12 @@ impl Constants {
             ("WRITE_LOSSES", flag(self.write_losses)),
             ("WRITE_GRADIENT", flag(self.write_gradient)),
             ("ONLY_WEIGHTS", flag(self.only_weights)),
+            ("SCORE_TYPE", f64::from(self.score_type)),
+            ("TARGET_TYPE", f64::from(self.target_type)),
         ];
         named.extend(match pattern {
             Pattern::Elementwise => {
-                vec![
-                    ("FLOAT_TARGETS", flag(self.float_targets)),
-                    ("TARGET_RULE", f64::from(self.target_rule)),
-                    ("PAIRS", flag(self.pairs)),
-                ]
+                vec![("TARGET_RULE", f64::from(self.target_rule)), ("PAIRS", flag(self.pairs))]
             }
             Pattern::TargetRows => vec![("SPLIT_TIES", flag(self.split_ties))],
             Pattern::Rows => vec![
@@ -113,6 +114,7 @@ impl Variant {
         };
         [
             include_str!("../../shaders/common/partial.wgsl"),
+            include_str!("../../shaders/common/load.wgsl"),
             real,
             include_str!("../../shaders/common/numbers.wgsl"),
             include_str!("../../shaders/common/penalty.wgsl"),
@@ -171,7 +173,8 @@ impl Variant {
     }
 }
 
-/// Every variant that an evaluation can ask for.
+/// The kernels that evaluations ask for: every combination of the options with f32 scores and i32 targets, and every pair
+/// of element types with all outputs and with none.
 pub fn variants() -> Vec<Variant> {
     let mut found = HashSet::new();
     let mut all = Vec::new();
@@ -188,14 +191,27 @@ pub fn variants() -> Vec<Variant> {
                     has_class_weights: rows && bit(4),
                     write_per_class: rows && bit(5) && !bit(2),
                     split_ties: !elementwise && bit(6),
-                    float_targets: elementwise && bit(4),
                     target_rule: if !elementwise { 0 } else { (bits >> 5 & 3).min(2) as u8 },
                     pairs: elementwise && bit(7),
                     penalty: (bits >> 8) as u8,
+                    ..Constants::default()
                 };
-                let variant = Variant { loss, arithmetic, constants };
-                if found.insert(variant.clone()) {
-                    all.push(variant);
+                let mut add = |constants| {
+                    let variant = Variant { loss, arithmetic, constants };
+                    if found.insert(variant.clone()) {
+                        all.push(variant);
+                    }
+                };
+                add(constants);
+                // No bit but those of the two outputs, the pairs and the target rule.
+                if bits & !0b1110_0110 == 0 && bit(1) == bit(2) {
+                    for (score_type, target_type) in (0..3).flat_map(|score| (0..5).map(move |target| (score, target)))
+                    {
+                        // Class indices are integers.
+                        if elementwise || target_type != ElementType::F32.target_number() {
+                            add(Constants { score_type, target_type, ..constants });
+                        }
+                    }
                 }
             }
         }

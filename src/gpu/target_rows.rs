@@ -133,20 +133,28 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
     }
 
     fn target_types(&self) -> (&'static [ElementType], &'static str) {
-        (&[ElementType::I32], "i32")
+        use ElementType::{Bit, I8, I32, U8};
+        (&[I32, I8, U8, Bit], "i32, i8, u8 or bits")
     }
 
     fn host_totals(&self, batch: &Batch<'_>) -> Result<Totals> {
         crate::cpu::elementwise::weight_totals(batch)
     }
 
-    async fn upload_targets(&self, gpu: &Gpu, targets: Targets<'_>, start: usize, end: usize) -> Result<DeviceTensor> {
+    async fn upload_targets(
+        &self,
+        gpu: &Gpu,
+        targets: Targets<'_>,
+        start: usize,
+        end: usize,
+    ) -> Result<(DeviceTensor, bool)> {
         let decoder = TargetRowDecoder::new(L::RULE, &self.shape);
         let range = start * self.shape.target_width..end * self.shape.target_width;
         // The caller moves an index by the samples before this chunk; here it counts targets.
         let decoded: Result<Vec<i32>> = with_targets!(targets, x => range.map(|i| decoder.element(x, i)).collect(),
-            tensor => return Ok(tensor.clone()));
-        gpu.upload_i32_async(&decoded.map_err(|error| error.unshifted(start as u64))?).await
+            tensor => return Ok((tensor.clone(), false)));
+        let decoded = decoded.map_err(|error| error.unshifted(start as u64))?;
+        Ok((gpu.upload_i32_async(&decoded).await?, true))
     }
 
     async fn upload_class_weights(&self, _: &Gpu) -> Result<Option<DeviceTensor>> {
@@ -155,6 +163,8 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
 
     fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant {
         let constants = Constants {
+            score_type: inputs.scores.element_type().score_number(),
+            target_type: inputs.targets.element_type().target_number(),
             has_weights: inputs.sample_weights.is_some(),
             write_losses: request.losses,
             write_gradient: request.gradient,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::context::Gpu;
 use super::pool::PooledBuffer;
 use crate::error::{Error, Input, Result};
+use crate::tensor::{Floats, Targets};
 
-/// The element types that kernels read.
+/// The element types that kernels read. All arithmetic is in f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ElementType {
@@ -14,6 +15,16 @@ pub enum ElementType {
     F32,
     /// 32-bit signed integers.
     I32,
+    /// Half precision (scores).
+    F16,
+    /// bfloat16 (scores).
+    BF16,
+    /// 8-bit signed integers (targets).
+    I8,
+    /// 8-bit unsigned integers, or booleans (targets).
+    U8,
+    /// Bits, 32 in a word from the lowest on (targets 0 and 1).
+    Bit,
 }
 
 impl ElementType {
@@ -21,19 +32,54 @@ impl ElementType {
         match self {
             ElementType::F32 => "f32",
             ElementType::I32 => "i32",
+            ElementType::F16 => "f16",
+            ElementType::BF16 => "bf16",
+            ElementType::I8 => "i8",
+            ElementType::U8 => "u8",
+            ElementType::Bit => "bits",
         }
     }
 
-    /// An element as text, to name it in an error.
+    /// Bits an element.
+    fn bits(self) -> u64 {
+        match self {
+            ElementType::F32 | ElementType::I32 => 32,
+            ElementType::F16 | ElementType::BF16 => 16,
+            ElementType::I8 | ElementType::U8 => 8,
+            ElementType::Bit => 1,
+        }
+    }
+
+    /// The number by which shaders/common/load.wgsl knows a type of scores.
+    pub(super) fn score_number(self) -> u8 {
+        match self {
+            ElementType::F16 => 1,
+            ElementType::BF16 => 2,
+            _ => 0,
+        }
+    }
+
+    /// The number by which shaders/common/load.wgsl knows a type of targets.
+    pub(super) fn target_number(self) -> u8 {
+        match self {
+            ElementType::F32 => 1,
+            ElementType::I8 => 2,
+            ElementType::U8 => 3,
+            ElementType::Bit => 4,
+            _ => 0,
+        }
+    }
+
+    /// An element as text, to name it in an error. Kernels widen integers to 32 bits.
     pub(super) fn text(self, bytes: [u8; 4]) -> String {
         match self {
             ElementType::F32 => f32::from_ne_bytes(bytes).to_string(),
-            ElementType::I32 => i32::from_ne_bytes(bytes).to_string(),
+            _ => i32::from_ne_bytes(bytes).to_string(),
         }
     }
 }
 
-/// A flat array of 4-byte elements in the memory of one [`Gpu`]. Cheap to clone; clones share the memory, which goes
+/// A flat array in the memory of one [`Gpu`]. Cheap to clone; clones share the memory, which goes
 /// back to the device's pool with the last of them.
 #[derive(Clone, Debug)]
 pub struct DeviceTensor {
@@ -125,10 +171,12 @@ impl DeviceTensor {
             return Window { buffer: self.gpu.unused_input(), offset: 0, bytes: 256, shift: 0 };
         };
         let alignment = u64::from(self.gpu.description().limits.min_storage_buffer_offset_alignment).max(4);
-        let first = offset + 4 * start as u64;
-        let aligned = first / alignment * alignment;
-        let shift = (first - aligned) / 4;
-        Window { buffer, offset: aligned, bytes: 4 * (shift + len as u64), shift: shift as u32 }
+        let bits = self.element.bits();
+        let first = 8 * offset + bits * start as u64;
+        let aligned = first / (8 * alignment) * alignment;
+        let shift = (first - 8 * aligned) / bits;
+        let bytes = (bits * (shift + len as u64)).div_ceil(32) * 4;
+        Window { buffer, offset: aligned, bytes, shift: shift as u32 }
     }
 }
 
@@ -146,7 +194,7 @@ impl Gpu {
     /// # Errors
     /// As [`Gpu::upload_f32`].
     pub async fn upload_f32_async(&self, elements: &[f32]) -> Result<DeviceTensor> {
-        self.upload(bytemuck::cast_slice(elements), ElementType::F32).await
+        self.upload(bytemuck::cast_slice(elements), elements.len(), ElementType::F32).await
     }
 
     /// Copies i32 elements (labels, class indices) to the device.
@@ -162,18 +210,84 @@ impl Gpu {
     /// # Errors
     /// As [`Gpu::upload_f32`].
     pub async fn upload_i32_async(&self, elements: &[i32]) -> Result<DeviceTensor> {
-        self.upload(bytemuck::cast_slice(elements), ElementType::I32).await
+        self.upload(bytemuck::cast_slice(elements), elements.len(), ElementType::I32).await
     }
 
-    async fn upload(&self, bytes: &[u8], element: ElementType) -> Result<DeviceTensor> {
+    /// Copies scores of any host type to the device, in that type; f64 is rounded to f32.
+    ///
+    /// # Errors
+    /// As [`Gpu::upload_f32`], and [`Error::ElementType`] for a tensor that is on a device already.
+    pub fn upload_floats<'a>(&self, elements: impl Into<Floats<'a>>) -> Result<DeviceTensor> {
+        pollster::block_on(self.upload_floats_async(elements.into()))
+    }
+
+    /// As [`Gpu::upload_floats`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Gpu::upload_floats`].
+    pub async fn upload_floats_async(&self, elements: Floats<'_>) -> Result<DeviceTensor> {
+        match elements {
+            Floats::F32(x) => self.upload_f32_async(x).await,
+            Floats::F64(x) => self.upload_f32_async(&x.iter().map(|&x| x as f32).collect::<Vec<_>>()).await,
+            Floats::F16(x) => self.upload(bytemuck::cast_slice(x), x.len(), ElementType::F16).await,
+            Floats::BF16(x) => self.upload(bytemuck::cast_slice(x), x.len(), ElementType::BF16).await,
+            Floats::Device(_) => {
+                let (expected, got) = ("host data", "a device tensor");
+                Err(Error::ElementType { input: Input::Scores, expected, got })
+            }
+        }
+    }
+
+    /// Copies narrow labels to the device as they are: i8, u8, booleans, or bits.
+    ///
+    /// # Errors
+    /// As [`Gpu::upload_f32`], and [`Error::ElementType`] for other types.
+    pub fn upload_labels<'a>(&self, labels: impl Into<Targets<'a>>) -> Result<DeviceTensor> {
+        pollster::block_on(self.upload_labels_async(labels.into()))
+    }
+
+    /// As [`Gpu::upload_labels`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Gpu::upload_labels`].
+    pub async fn upload_labels_async(&self, labels: Targets<'_>) -> Result<DeviceTensor> {
+        match labels {
+            Targets::I8(x) => self.upload(bytemuck::cast_slice(x), x.len(), ElementType::I8).await,
+            Targets::U8(x) => self.upload(x, x.len(), ElementType::U8).await,
+            Targets::Bool(x) => self.upload(bytemuck::cast_slice(x), x.len(), ElementType::U8).await,
+            Targets::Bits(bits) => match bits.words() {
+                Some(words) => self.upload(bytemuck::cast_slice(words), bits.len(), ElementType::Bit).await,
+                // Part of a batch that starts within a word.
+                None => self.upload(bytemuck::cast_slice(&bits.to_vec()), bits.len(), ElementType::U8).await,
+            },
+            _ => {
+                let (expected, got) = ("i8, u8, bool or bits", "another type");
+                Err(Error::ElementType { input: Input::Targets, expected, got })
+            }
+        }
+    }
+
+    async fn upload(&self, bytes: &[u8], len: usize, element: ElementType) -> Result<DeviceTensor> {
         use wgpu::BufferUsages as Usage;
-        if bytes.is_empty() {
+        if len == 0 {
             return Ok(self.tensor(Storage::Empty, 0, 0, element));
         }
         let usage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
-        let pooled = self.allocate(bytes.len() as u64, usage).await?;
-        self.attempt("uploading", || self.queue().write_buffer(&pooled.buffer, 0, bytes)).await?;
-        Ok(self.tensor(Storage::Pooled(pooled), 0, bytes.len() / 4, element))
+        // Kernels read whole words, and copies come in them.
+        let whole = bytes.len() / 4 * 4;
+        let mut last = [0u8; 4];
+        last[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
+        let pooled = self.allocate(bytes.len().next_multiple_of(4) as u64, usage).await?;
+        let write = || {
+            if whole > 0 {
+                self.queue().write_buffer(&pooled.buffer, 0, &bytes[..whole]);
+            }
+            if whole < bytes.len() {
+                self.queue().write_buffer(&pooled.buffer, whole as u64, &last);
+            }
+        };
+        self.attempt("uploading", write).await?;
+        Ok(self.tensor(Storage::Pooled(pooled), 0, len, element))
     }
 
     /// Views part of a caller's own buffer of this device as a tensor. The caller keeps the buffer; what it holds when
@@ -193,12 +307,14 @@ impl Gpu {
             let got = format!("{:?}", buffer.usage());
             return Err(Error::Option { option: "buffer usage", expected: "STORAGE".into(), got });
         }
-        let end = (len as u64).checked_mul(4).and_then(|bytes| bytes.checked_add(offset));
+        // Kernels read whole words.
+        let bytes = (len as u64).checked_mul(element.bits()).map(|bits| bits.div_ceil(32) * 4);
+        let end = bytes.and_then(|bytes| bytes.checked_add(offset));
         if !offset.is_multiple_of(4) || end.is_none_or(|end| end > buffer.size()) {
             return Err(Error::Shape {
                 input: Input::Scores,
                 expected: format!("a part of the buffer's {} bytes that starts at a multiple of 4", buffer.size()),
-                got: format!("{len} elements of 4 bytes from byte {offset}"),
+                got: format!("{len} elements of type {} from byte {offset}", element.name()),
             });
         }
         Ok(self.tensor(Storage::Foreign(buffer.clone()), offset, len, element))

@@ -69,6 +69,19 @@ impl TargetRule {
         }
     }
 
+    /// Checks labels that a GPU will read as they are.
+    ///
+    /// # Errors
+    /// As [`TargetRule::decode`].
+    pub(crate) fn check<L: Label>(self, labels: &[L]) -> Result<()> {
+        let mut signs = [0f32; 1024];
+        for (number, chunk) in labels.chunks(signs.len()).enumerate() {
+            let start = (number * signs.len()) as u64;
+            self.decode(chunk, &mut signs[..chunk.len()]).map_err(|error| error.shifted(start))?;
+        }
+        Ok(())
+    }
+
     /// Writes the kernels' view of `labels` to `signs`, which is as long.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::evaluation::Evaluation;
 use crate::gpu::Gpu;
 use crate::loss::Loss;
+use crate::scores::ScoreKind;
 use crate::tensor::{Batch, Floats};
 
 /// Scores a block on the CPU: every metric visits a block before the next one is read, so that memory is read once.
@@ -98,21 +99,24 @@ impl MetricCollection {
     }
 
     fn update_on_gpu(&mut self, gpu: &Gpu, device: &Device, batch: &Batch<'_>) -> Result<()> {
-        let upload = |floats: Floats<'_>| match floats {
-            Floats::F32(x) => gpu.upload_f32(x).map(Some),
-            _ => Ok(None),
-        };
         // What does not fit one buffer goes chunk by chunk, once for each metric.
         let fits = 4 * batch.len() as u64 <= gpu.description().limits.max_buffer_size;
-        if !fits || batch.second_scores.is_some() {
+        // Other kinds of scores are squashed on the host.
+        if !fits || batch.second_scores.is_some() || batch.score_kind != ScoreKind::Raw {
             return self.update_whole(device, batch);
         }
-        let scores = upload(batch.scores)?;
-        let weights = batch.sample_weights.map(upload).transpose()?.flatten();
-        // Bad weights on the host are found before they are uploaded.
-        if let Some(Floats::F32(weights)) = batch.sample_weights {
-            crate::cpu::weights::check(weights, crate::error::Input::SampleWeights)?;
-        }
+        let scores = match batch.scores {
+            Floats::Device(_) => None,
+            host => Some(gpu.upload_floats(host)?),
+        };
+        let weights = match batch.sample_weights {
+            Some(Floats::F32(weights)) => {
+                // Bad weights are found before they are uploaded.
+                crate::cpu::weights::check(weights, crate::error::Input::SampleWeights)?;
+                Some(gpu.upload_f32(weights)?)
+            }
+            _ => None,
+        };
         let mut resident = *batch;
         if let Some(scores) = &scores {
             resident.scores = Floats::Device(scores);
