@@ -13,7 +13,7 @@ use maxmargin::{
 use serde_json::Value;
 
 /// Fewer cases than this means that the fixture is not what it was.
-const CASES: usize = 40;
+const CASES: usize = 47;
 
 struct Case(Value);
 
@@ -57,8 +57,18 @@ impl Case {
         request = if per_class { request.per_class() } else { request.gradient() };
 
         let margin = self.0["options"]["margin"].as_f64().unwrap_or(1.0);
-        let penalty = if self.text("penalty", "linear") == "squared" { Penalty::Squared } else { Penalty::Linear };
-        let kink = if self.text("kink", "zero") == "half" { Kink::Half } else { Kink::Zero };
+        let penalty = match self.text("penalty", "linear") {
+            "linear" => Penalty::Linear,
+            "squared" => Penalty::Squared,
+            "modified-huber" => Penalty::MODIFIED_HUBER,
+            "soft-margin" => Penalty::Softplus,
+            other => return Err(format!("penalty {other:?}").into()),
+        };
+        let kink = match self.text("kink", "zero") {
+            "half" => Kink::Half,
+            "active" => Kink::Active,
+            _ => Kink::Zero,
+        };
         Ok(match self.0["family"].as_str() {
             Some("binary") => {
                 let labels = match self.text("labels", "") {
