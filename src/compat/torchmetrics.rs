@@ -154,29 +154,6 @@ impl Kept {
     }
 }
 
-/// The streaming interface that all of torchmetrics's classes have.
-macro_rules! streaming {
-    ($name:ident) => {
-        impl $name {
-            /// Adds a batch.
-            ///
-            /// # Errors
-            /// As [`Metric::update`].
-            pub fn update(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
-                self.forward(device, batch).map(drop)
-            }
-
-            /// The value over everything seen, NaN where that is nothing.
-            ///
-            /// # Errors
-            /// As [`Metric::compute`].
-            pub fn compute(&mut self) -> Result<Evaluation> {
-                self.inner_compute()
-            }
-        }
-    };
-}
-
 /// `BinaryHingeLoss(squared, ignore_index)`.
 ///
 /// ```
@@ -203,6 +180,15 @@ impl BinaryHingeLoss {
         Self { options, metric: Metric::new(options.binary()) }
     }
 
+    /// Adds a batch.
+    ///
+    /// # Errors
+    /// As [`Metric::update`].
+    pub fn update(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
+        let kept = Kept::of(batch, self.options.ignore_index)?;
+        self.metric.update(device, &kept.batch(batch))
+    }
+
     /// Adds a batch and returns its own value beside the running one.
     ///
     /// # Errors
@@ -226,11 +212,14 @@ impl BinaryHingeLoss {
         self.metric.merge(&other.metric)
     }
 
-    fn inner_compute(&mut self) -> Result<Evaluation> {
+    /// The value over everything seen, NaN where that is nothing.
+    ///
+    /// # Errors
+    /// As [`Metric::compute`].
+    pub fn compute(&mut self) -> Result<Evaluation> {
         nan_where_empty(&mut self.metric, 0)
     }
 }
-streaming!(BinaryHingeLoss);
 
 /// `MulticlassHingeLoss(num_classes, squared, multiclass_mode, ignore_index)`.
 #[derive(Clone, Debug)]
@@ -259,16 +248,33 @@ impl MulticlassHingeLoss {
         Self { classes: num_classes, metric }
     }
 
+    /// Adds a batch.
+    ///
+    /// # Errors
+    /// As [`Metric::update`], and [`Error::Shape`] for rows of another width.
+    pub fn update(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
+        let batch = self.checked(batch)?;
+        match &mut self.metric {
+            MulticlassMetric::CrammerSinger(metric) => metric.update(device, &batch),
+            MulticlassMetric::OneVsAll(metric) => metric.update(device, &batch),
+        }
+    }
+
+    /// The batch, known to have the right width, with torchmetrics's view of its scores.
+    fn checked<'a>(&self, batch: &Batch<'a>) -> Result<Batch<'a>> {
+        if batch.columns != Some(self.classes) {
+            let got = batch.columns.map_or("(N)".into(), |columns| format!("(N, {columns})"));
+            return Err(Error::Shape { input: Input::Scores, expected: format!("(N, {})", self.classes), got });
+        }
+        Ok(batch.score_kind(Peer::Torchmetrics.score_kind()))
+    }
+
     /// Adds a batch of rows and returns its own value beside the running one.
     ///
     /// # Errors
     /// As [`Metric::forward`], and [`Error::Shape`] for rows of another width.
     pub fn forward(&mut self, device: &Device, batch: &Batch<'_>) -> Result<Step> {
-        if batch.columns != Some(self.classes) {
-            let got = batch.columns.map_or("(N)".into(), |columns| format!("(N, {columns})"));
-            return Err(Error::Shape { input: Input::Scores, expected: format!("(N, {})", self.classes), got });
-        }
-        let batch = batch.score_kind(Peer::Torchmetrics.score_kind());
+        let batch = self.checked(batch)?;
         match &mut self.metric {
             MulticlassMetric::CrammerSinger(metric) => metric.forward(device, &batch),
             MulticlassMetric::OneVsAll(metric) => metric.forward(device, &batch),
@@ -296,14 +302,17 @@ impl MulticlassHingeLoss {
         }
     }
 
-    fn inner_compute(&mut self) -> Result<Evaluation> {
+    /// The value over everything seen, NaN where that is nothing.
+    ///
+    /// # Errors
+    /// As [`Metric::compute`].
+    pub fn compute(&mut self) -> Result<Evaluation> {
         match &mut self.metric {
             MulticlassMetric::CrammerSinger(metric) => nan_where_empty(metric, 0),
             MulticlassMetric::OneVsAll(metric) => nan_where_empty(metric, self.classes),
         }
     }
 }
-streaming!(MulticlassHingeLoss);
 
 /// `HingeLoss(task=...)`: either of the two.
 #[derive(Clone, Debug)]
@@ -323,6 +332,17 @@ impl HingeLoss {
     /// `HingeLoss(task="multiclass", num_classes, squared, multiclass_mode, ignore_index)`.
     pub fn multiclass(num_classes: usize, mode: MulticlassMode, options: Options) -> Self {
         Self::Multiclass(MulticlassHingeLoss::new(num_classes, mode, options))
+    }
+
+    /// Adds a batch.
+    ///
+    /// # Errors
+    /// As [`Metric::update`].
+    pub fn update(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
+        match self {
+            Self::Binary(metric) => metric.update(device, batch),
+            Self::Multiclass(metric) => metric.update(device, batch),
+        }
     }
 
     /// Adds a batch and returns its own value beside the running one.
@@ -356,14 +376,17 @@ impl HingeLoss {
         }
     }
 
-    fn inner_compute(&mut self) -> Result<Evaluation> {
+    /// The value over everything seen, NaN where that is nothing.
+    ///
+    /// # Errors
+    /// As [`Metric::compute`].
+    pub fn compute(&mut self) -> Result<Evaluation> {
         match self {
             Self::Binary(metric) => metric.compute(),
             Self::Multiclass(metric) => metric.compute(),
         }
     }
 }
-streaming!(HingeLoss);
 
 fn same<T: PartialEq + std::fmt::Debug>(own: &T, other: &T) -> Result<()> {
     if own == other {
