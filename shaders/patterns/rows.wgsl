@@ -50,12 +50,6 @@ override WRITE_PER_CLASS: bool = false;
 override ONLY_WEIGHTS: bool = false;
 override SPLIT_TIES: bool = false;
 
-fn score_bits(i: u32) -> u32 { return widen_score(scores[score_word(i)], i); }
-fn label_at(i: u32) -> i32 { return bitcast<i32>(widen_target(targets[target_word(i)], i)); }
-
-const CHAIN: u32 = 16u;
-const NO_INDEX: u32 = 0xffffffffu;
-
 // Bits of Row.flags.
 const ROW_ACTIVE: u32 = 1u;
 const ROW_BEATEN: u32 = 2u;
@@ -93,24 +87,6 @@ fn row_merge(a: Row, b: Row) -> Row {
         }
     }
     return Row(sum_merge(a.value, b.value), sum_merge(a.slope, b.slope), best, best_index, ties, a.flags | b.flags);
-}
-
-var<workgroup> workgroup_rows: array<Row, WORKGROUP>;
-
-// Merges the Rows of each team; every lane of the team gets the result. Called by every lane of the workgroup.
-fn team_merge(lane: u32, row: Row) -> Row {
-    let member = lane % params.lanes;
-    workgroup_rows[lane] = row;
-    workgroupBarrier();
-    for (var stride = params.lanes / 2u; stride > 0u; stride /= 2u) {
-        if member < stride {
-            workgroup_rows[lane] = row_merge(workgroup_rows[lane], workgroup_rows[lane + stride]);
-        }
-        workgroupBarrier();
-    }
-    let merged = workgroup_rows[lane - member];
-    workgroupBarrier();
-    return merged;
 }
 
 struct Sample {
@@ -249,9 +225,6 @@ fn write_gradient(member: u32, row_index: u32, sample: Sample, row: Row, best: P
         gradient[first + column + params.gradient_shift] = real_to_bits(slope);
     }
 }
-
-// What an undefined row is filled with. Only wild rows are, so the finite variant's result is thrown away.
-fn row_nan() -> Real { return real_from_bits(0x7fc00000u); }
 
 // A row's loss, counters and outputs, once all its columns are known.
 fn finish(row_index: u32, member: u32, sample: Sample, row: Row, partial: ptr<function, Partial>) {

@@ -43,13 +43,6 @@ override WRITE_GRADIENT: bool = false;
 override ONLY_WEIGHTS: bool = false;
 override SPLIT_TIES: bool = false;
 
-fn score_bits(i: u32) -> u32 { return widen_score(scores[score_word(i)], i); }
-fn label_at(i: u32) -> i32 { return bitcast<i32>(widen_target(targets[target_word(i)], i)); }
-
-// Terms added in f32 before a partial sum is carried on.
-const CHAIN: u32 = 16u;
-const NO_INDEX: u32 = 0xffffffffu;
-
 // Bits of Row.flags.
 const ROW_ACTIVE: u32 = 1u;
 const ROW_NAN: u32 = 2u;
@@ -117,24 +110,6 @@ fn row_merge(a: Row, b: Row) -> Row {
         }
     }
     return row;
-}
-
-var<workgroup> workgroup_rows: array<Row, WORKGROUP>;
-
-// Merges the Rows of each team; every lane of the team gets the result. Called by every lane of the workgroup.
-fn team_merge(lane: u32, row: Row) -> Row {
-    let member = lane % params.lanes;
-    workgroup_rows[lane] = row;
-    workgroupBarrier();
-    for (var stride = params.lanes / 2u; stride > 0u; stride /= 2u) {
-        if member < stride {
-            workgroup_rows[lane] = row_merge(workgroup_rows[lane], workgroup_rows[lane + stride]);
-        }
-        workgroupBarrier();
-    }
-    let merged = workgroup_rows[lane - member];
-    workgroupBarrier();
-    return merged;
 }
 
 fn score_at(sample: Sample, column: u32) -> Real { return real_from_bits(score_bits(sample.first_score + column)); }
@@ -239,9 +214,6 @@ fn walk(member: u32, sample: Sample) -> Row {
     }
     return row;
 }
-
-// What an undefined row is filled with. Only wild rows are, so the finite variant's result is thrown away.
-fn row_nan() -> Real { return real_from_bits(0x7fc00000u); }
 
 // A row's loss, counters and outputs, once all its columns are known.
 fn finish(member: u32, sample: Sample, row: Row, partial: ptr<function, Partial>) {

@@ -1,13 +1,11 @@
 //! The launcher of the elementwise pattern.
 
-use bytemuck::{Pod, Zeroable};
-
 use super::context::Gpu;
 use super::launch::{
     self, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, has_tame_terms, max_samples, penalty_numbers,
     units_each,
 };
-use super::shader::{Constants, Variant, target_rule_number};
+use super::shader::{Constants, Variant, params, target_rule_number};
 use super::submit::{Dispatch, Pending, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::Result;
@@ -15,48 +13,26 @@ use crate::evaluation::{Evaluation, Request, Totals};
 use crate::loss::{ElementwiseLoss, LabelEncoding, TargetRule};
 use crate::tensor::{Batch, Targets, with_targets};
 
-/// `Params` of shaders/patterns/elementwise.wgsl.
-#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
-#[repr(C)]
-pub struct ElementwiseParams {
-    samples: u32,
-    groups_in_row: u32,
-    groups: u32,
-    inner: u32,
-    outer: u32,
-    scores_shift: u32,
-    targets_shift: u32,
-    weights_shift: u32,
-    losses_shift: u32,
-    second_shift: u32,
-    gradient_shift: u32,
-    margin: f32,
-    kink_slope: f32,
-    penalty_gamma: f32,
-    penalty_scale: f32,
-    divisor: f32,
-}
-
-impl ElementwiseParams {
-    /// (name, byte offset) of each member, to be held against the WGSL struct.
-    pub const MEMBERS: &'static [(&'static str, usize)] = &[
-        ("samples", std::mem::offset_of!(ElementwiseParams, samples)),
-        ("groups_in_row", std::mem::offset_of!(ElementwiseParams, groups_in_row)),
-        ("groups", std::mem::offset_of!(ElementwiseParams, groups)),
-        ("inner", std::mem::offset_of!(ElementwiseParams, inner)),
-        ("outer", std::mem::offset_of!(ElementwiseParams, outer)),
-        ("scores_shift", std::mem::offset_of!(ElementwiseParams, scores_shift)),
-        ("targets_shift", std::mem::offset_of!(ElementwiseParams, targets_shift)),
-        ("weights_shift", std::mem::offset_of!(ElementwiseParams, weights_shift)),
-        ("losses_shift", std::mem::offset_of!(ElementwiseParams, losses_shift)),
-        ("second_shift", std::mem::offset_of!(ElementwiseParams, second_shift)),
-        ("gradient_shift", std::mem::offset_of!(ElementwiseParams, gradient_shift)),
-        ("margin", std::mem::offset_of!(ElementwiseParams, margin)),
-        ("kink_slope", std::mem::offset_of!(ElementwiseParams, kink_slope)),
-        ("penalty_gamma", std::mem::offset_of!(ElementwiseParams, penalty_gamma)),
-        ("penalty_scale", std::mem::offset_of!(ElementwiseParams, penalty_scale)),
-        ("divisor", std::mem::offset_of!(ElementwiseParams, divisor)),
-    ];
+params! {
+    /// `Params` of shaders/patterns/elementwise.wgsl.
+    pub struct ElementwiseParams {
+        samples: u32,
+        groups_in_row: u32,
+        groups: u32,
+        inner: u32,
+        outer: u32,
+        scores_shift: u32,
+        targets_shift: u32,
+        weights_shift: u32,
+        losses_shift: u32,
+        second_shift: u32,
+        gradient_shift: u32,
+        margin: f32,
+        kink_slope: f32,
+        penalty_gamma: f32,
+        penalty_scale: f32,
+        divisor: f32,
+    }
 }
 
 /// Terms in one chain of additions: inner of them make a row, outer rows follow each other.

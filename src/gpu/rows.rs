@@ -1,14 +1,12 @@
 //! The launcher of the rows pattern.
 
-use bytemuck::{Pod, Zeroable};
-
 use super::context::Gpu;
 use super::launch::{
     self, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, has_tame_terms, is_tame, max_samples, penalty_numbers,
     units_each,
 };
 use super::partial::Sum;
-use super::shader::{Constants, Variant};
+use super::shader::{Constants, Variant, params};
 use super::submit::{Dispatch, Pending, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::Result;
@@ -17,56 +15,30 @@ use crate::loss::labels::{IGNORED, class_index_expected, decode_class_indices};
 use crate::loss::{MulticlassHinge, RowsLoss, Ties};
 use crate::tensor::{Batch, Targets, with_targets};
 
-/// `Params` of shaders/patterns/rows.wgsl.
-#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
-#[repr(C)]
-pub struct RowsParams {
-    rows: u32,
-    columns: u32,
-    groups_in_row: u32,
-    groups: u32,
-    lanes: u32,
-    rows_per_team: u32,
-    scores_shift: u32,
-    targets_shift: u32,
-    weights_shift: u32,
-    losses_shift: u32,
-    gradient_shift: u32,
-    ignore_index: i32,
-    has_ignore_index: u32,
-    margin: f32,
-    kink_slope: f32,
-    penalty_gamma: f32,
-    penalty_scale: f32,
-    divisor: f32,
-    class_divisor: f32,
-    /// Uniform buffers come in units of 16 bytes.
-    padding: u32,
-}
-
-impl RowsParams {
-    /// (name, byte offset) of each member, to be held against the WGSL struct.
-    pub const MEMBERS: &'static [(&'static str, usize)] = &[
-        ("rows", std::mem::offset_of!(RowsParams, rows)),
-        ("columns", std::mem::offset_of!(RowsParams, columns)),
-        ("groups_in_row", std::mem::offset_of!(RowsParams, groups_in_row)),
-        ("groups", std::mem::offset_of!(RowsParams, groups)),
-        ("lanes", std::mem::offset_of!(RowsParams, lanes)),
-        ("rows_per_team", std::mem::offset_of!(RowsParams, rows_per_team)),
-        ("scores_shift", std::mem::offset_of!(RowsParams, scores_shift)),
-        ("targets_shift", std::mem::offset_of!(RowsParams, targets_shift)),
-        ("weights_shift", std::mem::offset_of!(RowsParams, weights_shift)),
-        ("losses_shift", std::mem::offset_of!(RowsParams, losses_shift)),
-        ("gradient_shift", std::mem::offset_of!(RowsParams, gradient_shift)),
-        ("ignore_index", std::mem::offset_of!(RowsParams, ignore_index)),
-        ("has_ignore_index", std::mem::offset_of!(RowsParams, has_ignore_index)),
-        ("margin", std::mem::offset_of!(RowsParams, margin)),
-        ("kink_slope", std::mem::offset_of!(RowsParams, kink_slope)),
-        ("penalty_gamma", std::mem::offset_of!(RowsParams, penalty_gamma)),
-        ("penalty_scale", std::mem::offset_of!(RowsParams, penalty_scale)),
-        ("divisor", std::mem::offset_of!(RowsParams, divisor)),
-        ("class_divisor", std::mem::offset_of!(RowsParams, class_divisor)),
-    ];
+params! {
+    /// `Params` of shaders/patterns/rows.wgsl.
+    pub struct RowsParams {
+        rows: u32,
+        columns: u32,
+        groups_in_row: u32,
+        groups: u32,
+        lanes: u32,
+        rows_per_team: u32,
+        scores_shift: u32,
+        targets_shift: u32,
+        weights_shift: u32,
+        losses_shift: u32,
+        gradient_shift: u32,
+        ignore_index: i32,
+        has_ignore_index: u32,
+        margin: f32,
+        kink_slope: f32,
+        penalty_gamma: f32,
+        penalty_scale: f32,
+        divisor: f32,
+        class_divisor: f32,
+    }
+    padding: u32
 }
 
 /// Rows a team takes at most: the length of its chain of row losses.

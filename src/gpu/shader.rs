@@ -5,6 +5,27 @@ use std::collections::HashSet;
 use super::tensor::ElementType;
 use crate::loss::{LossShader, Pattern, Penalty, SHADERS};
 
+/// A parameter struct of a WGSL template: `MEMBERS` is (name, byte offset) of each, to be held against the WGSL struct's.
+/// Uniform buffers come in units of 16 bytes, so there may be padding at the end.
+macro_rules! params {
+    ($(#[$doc:meta])* pub struct $name:ident { $($member:ident: $type:ty,)+ } $(padding: $padding:ty)?) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+        #[repr(C)]
+        pub struct $name {
+            $($member: $type,)+
+            $(padding: $padding,)?
+        }
+
+        impl $name {
+            /// (name, byte offset) of each member, to be held against the WGSL struct.
+            pub const MEMBERS: &'static [(&'static str, usize)] =
+                &[$((stringify!($member), std::mem::offset_of!($name, $member))),+];
+        }
+    };
+}
+pub(super) use params;
+
 /// Which file of shaders/common gives the kernels their real numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Arithmetic {
@@ -112,12 +133,17 @@ impl Variant {
             Arithmetic::Finite => include_str!("../../shaders/common/real_finite.wgsl"),
             Arithmetic::Extended => include_str!("../../shaders/common/real_extended.wgsl"),
         };
+        let team = match self.loss.pattern {
+            Pattern::Elementwise => "",
+            Pattern::Rows | Pattern::TargetRows => include_str!("../../shaders/common/team.wgsl"),
+        };
         [
             include_str!("../../shaders/common/partial.wgsl"),
             include_str!("../../shaders/common/load.wgsl"),
             real,
             include_str!("../../shaders/common/numbers.wgsl"),
             include_str!("../../shaders/common/penalty.wgsl"),
+            team,
             self.loss.source,
             pattern,
         ]

@@ -1,13 +1,11 @@
 //! The launcher of the target rows pattern.
 
-use bytemuck::{Pod, Zeroable};
-
 use super::context::Gpu;
 use super::launch::{
     self, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, has_tame_terms, is_tame, max_samples, penalty_numbers,
     units_each,
 };
-use super::shader::{Constants, Variant};
+use super::shader::{Constants, Variant, params};
 use super::submit::{Dispatch, Pending, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::Result;
@@ -16,54 +14,29 @@ use crate::loss::labels::TargetRowDecoder;
 use crate::loss::{TargetRowsLoss, Ties};
 use crate::tensor::{Batch, TargetRows, Targets, with_targets};
 
-/// `Params` of shaders/patterns/target_rows.wgsl.
-#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
-#[repr(C)]
-pub struct TargetRowsParams {
-    rows: u32,
-    columns: u32,
-    target_width: u32,
-    groups_in_row: u32,
-    groups: u32,
-    lanes: u32,
-    rows_per_team: u32,
-    scores_shift: u32,
-    targets_shift: u32,
-    weights_shift: u32,
-    losses_shift: u32,
-    gradient_shift: u32,
-    margin: f32,
-    kink_slope: f32,
-    penalty_gamma: f32,
-    penalty_scale: f32,
-    divisor: f32,
-    class_divisor: f32,
-    /// Uniform buffers come in units of 16 bytes.
-    padding: [u32; 2],
-}
-
-impl TargetRowsParams {
-    /// (name, byte offset) of each member, to be held against the WGSL struct.
-    pub const MEMBERS: &'static [(&'static str, usize)] = &[
-        ("rows", std::mem::offset_of!(TargetRowsParams, rows)),
-        ("columns", std::mem::offset_of!(TargetRowsParams, columns)),
-        ("target_width", std::mem::offset_of!(TargetRowsParams, target_width)),
-        ("groups_in_row", std::mem::offset_of!(TargetRowsParams, groups_in_row)),
-        ("groups", std::mem::offset_of!(TargetRowsParams, groups)),
-        ("lanes", std::mem::offset_of!(TargetRowsParams, lanes)),
-        ("rows_per_team", std::mem::offset_of!(TargetRowsParams, rows_per_team)),
-        ("scores_shift", std::mem::offset_of!(TargetRowsParams, scores_shift)),
-        ("targets_shift", std::mem::offset_of!(TargetRowsParams, targets_shift)),
-        ("weights_shift", std::mem::offset_of!(TargetRowsParams, weights_shift)),
-        ("losses_shift", std::mem::offset_of!(TargetRowsParams, losses_shift)),
-        ("gradient_shift", std::mem::offset_of!(TargetRowsParams, gradient_shift)),
-        ("margin", std::mem::offset_of!(TargetRowsParams, margin)),
-        ("kink_slope", std::mem::offset_of!(TargetRowsParams, kink_slope)),
-        ("penalty_gamma", std::mem::offset_of!(TargetRowsParams, penalty_gamma)),
-        ("penalty_scale", std::mem::offset_of!(TargetRowsParams, penalty_scale)),
-        ("divisor", std::mem::offset_of!(TargetRowsParams, divisor)),
-        ("class_divisor", std::mem::offset_of!(TargetRowsParams, class_divisor)),
-    ];
+params! {
+    /// `Params` of shaders/patterns/target_rows.wgsl.
+    pub struct TargetRowsParams {
+        rows: u32,
+        columns: u32,
+        target_width: u32,
+        groups_in_row: u32,
+        groups: u32,
+        lanes: u32,
+        rows_per_team: u32,
+        scores_shift: u32,
+        targets_shift: u32,
+        weights_shift: u32,
+        losses_shift: u32,
+        gradient_shift: u32,
+        margin: f32,
+        kink_slope: f32,
+        penalty_gamma: f32,
+        penalty_scale: f32,
+        divisor: f32,
+        class_divisor: f32,
+    }
+    padding: [u32; 2]
 }
 
 /// Rows a team takes at most: the length of its chain of row losses.
