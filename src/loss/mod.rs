@@ -1,7 +1,8 @@
 //! What is computed: options, formulas and value-and-slope functions. No loops over data live here.
 //!
-//! A loss belongs to one of the access patterns. [`ElementwiseLoss`] sees one score and its target; [`RowsLoss`] sees
-//! one row of class scores and the index of its true class. The pattern's drivers (`src/cpu`, `src/gpu`)
+//! A loss belongs to one of the access patterns. [`ElementwiseLoss`] sees one score (or the difference of a pair) and its
+//! target; [`RowsLoss`] sees one row of class scores and the index of its true class; [`TargetRowsLoss`] one row of class
+//! scores and one row of targets. The pattern's drivers (`src/cpu`, `src/gpu`)
 //! do the rest: weights, ignored rows, validation, reduction, counters and non-finite values.
 //!
 //! To add a loss of a known pattern: its spec here in `X.rs`, its f64 definition in `src/reference/X.rs`, its WGSL in
