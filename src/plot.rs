@@ -104,6 +104,11 @@ impl Chart {
         }
     }
 
+    /// Steps on the axis: those of the longest line, at least two.
+    fn steps(&self) -> usize {
+        self.lines.iter().map(|(_, values)| values.len()).max().unwrap_or(0).max(2)
+    }
+
     /// The ranges of steps and values, with some air.
     fn ranges(&self) -> Result<(Range<f64>, Range<f64>)> {
         let finite = self.lines.iter().flat_map(|(_, values)| values).copied().filter(|y| y.is_finite());
@@ -112,7 +117,7 @@ impl Chart {
             return Err(Error::Plot { message: "expected at least one finite value, got none".into() });
         }
         let air = if high > low { 0.06 * (high - low) } else { (0.1 * high.abs()).max(0.1) };
-        let last = self.lines.iter().map(|(_, values)| values.len()).max().unwrap_or(1).max(2) - 1;
+        let last = self.steps() - 1;
         let side = 0.02 * last as f64;
         // Halves first: the whole range may be more than f64 holds.
         let clamp = |y: f64| y.clamp(f64::MIN / 4.0, f64::MAX / 4.0);
@@ -143,9 +148,9 @@ impl Chart {
             .axis_style(RGBColor(120, 120, 120).stroke_width(scale))
             .label_style(text(14))
             .axis_desc_style(text(16))
-            .x_labels(11)
+            .x_labels(self.steps().min(11))
             .y_labels(8)
-            .x_label_formatter(&|x| if x.fract() == 0.0 { format!("{x}") } else { String::new() })
+            .x_label_formatter(&step)
             .y_label_formatter(&short)
             .x_desc(&self.x_label)
             .y_desc(&self.y_label)
@@ -198,6 +203,12 @@ fn runs(values: &[f64]) -> Vec<Range<usize>> {
     runs
 }
 
+/// A step's label; ticks between two steps have none.
+fn step(x: &f64) -> String {
+    // Ticks are sums of fractions.
+    if (x - x.round()).abs() < 1e-6 { format!("{:.0}", x.abs()) } else { String::new() }
+}
+
 /// A label of an axis: as many digits as tell neighbours apart.
 fn short(y: &f64) -> String {
     let magnitude = y.abs();
@@ -221,6 +232,11 @@ mod tests {
     fn runs_leave_out_what_is_not_finite() {
         assert_eq!(runs(&[1.0, 2.0, f64::NAN, 3.0, f64::INFINITY]), [0..2, 3..4]);
         assert!(runs(&[]).is_empty());
+    }
+
+    #[test]
+    fn only_whole_steps_are_labelled() {
+        assert_eq!([0.0, -0.0, 0.999_999_999_9, 2.5].map(|x| step(&x)), ["0", "0", "1", ""]);
     }
 
     #[test]
