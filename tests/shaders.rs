@@ -126,6 +126,16 @@ fn host_structs_match_the_shaders() {
 }
 
 #[test]
+fn workgroup_memory_is_what_the_host_says() {
+    for (source, variant) in sources() {
+        let module = naga::front::wgsl::parse_str(&source).unwrap();
+        let workgroup = module.global_variables.iter().filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup);
+        let bytes: u64 = workgroup.map(|(_, v)| u64::from(module.types[v.ty].inner.size(module.to_ctx()))).sum();
+        assert_eq!(bytes, variant.workgroup_bytes(), "{}", variant.loss.name);
+    }
+}
+
+#[test]
 fn both_arithmetics_are_listed() {
     for arithmetic in [Arithmetic::Finite, Arithmetic::Extended] {
         assert!(variants().iter().any(|v| v.arithmetic == arithmetic));

@@ -119,7 +119,8 @@ impl Gpu {
     /// [`Error::DeviceLost`].
     ///
     /// # Errors
-    /// [`Error::DeviceLimit`] where the device was opened with fewer storage buffers than the kernels bind.
+    /// [`Error::DeviceLimit`] where the device was opened with fewer storage buffers than the kernels bind. A device with
+    /// less workgroup memory than a kernel needs (wgpu's default limits are too low for rows) fails when it is asked to.
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue, options: GpuOptions) -> Result<Self> {
         let (limit, need) = (device.limits().max_storage_buffers_per_shader_stage, 8);
         if limit < need {
@@ -285,6 +286,11 @@ impl Gpu {
         };
         if let Some(pipeline) = cached() {
             return Ok(pipeline);
+        }
+        let limit = self.inner.description.limits.max_compute_workgroup_storage_size.into();
+        let need = variant.workgroup_bytes();
+        if need > limit {
+            return Err(Error::DeviceLimit { what: "bytes of workgroup memory", limit, got: need });
         }
         let pipeline = self.attempt("compiling a kernel", || variant.create_pipeline(&self.inner.device)).await?;
         let mut pipelines = self.inner.pipelines.lock().unwrap_or_else(PoisonError::into_inner);

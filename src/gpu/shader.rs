@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use super::launch::WORKGROUP;
+use super::partial::Partial;
 use super::tensor::ElementType;
 use crate::loss::{LossShader, Pattern, Penalty, SHADERS};
 
@@ -148,6 +150,18 @@ impl Variant {
             pattern,
         ]
         .join("\n")
+    }
+
+    /// Bytes of workgroup memory: a Partial a lane, for rows also a Row of 40 bytes, for rows of targets also the labels' bits.
+    /// A device opened with wgpu's default limits has 16 KiB, too few for rows.
+    pub fn workgroup_bytes(&self) -> u64 {
+        let a_lane = |bytes: usize| bytes as u64 * u64::from(WORKGROUP);
+        let partials = a_lane(size_of::<Partial>());
+        match self.loss.pattern {
+            Pattern::Elementwise => partials,
+            Pattern::Rows => partials + a_lane(40),
+            Pattern::TargetRows => partials + a_lane(40) + 4096,
+        }
     }
 
     pub(super) fn create_pipeline(&self, device: &wgpu::Device) -> wgpu::ComputePipeline {
