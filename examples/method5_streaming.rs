@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 
 use maxmargin::metric::Metric;
-use maxmargin::plot::Chart;
+use maxmargin::plot::{Chart, Format};
 use maxmargin::{Batch, BinaryHinge, Device, LabelEncoding};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("all {} samples: {:.4}", all.count, all.value.unwrap_or(f64::NAN));
     if let Some(path) = std::env::args_os().nth(1).map(PathBuf::from) {
         let chart = Chart::new("Binary hinge loss by batch").x_label("batch").y_label("hinge loss");
-        std::fs::write(&path, chart.line("batch", &values).line("so far", &running).render(&path)?)?;
+        std::fs::write(&path, chart.line("batch", &values).line("so far", &running).render(Format::of(&path)?)?)?;
         println!("drawn to {}", path.display());
     }
     Ok(())

@@ -199,22 +199,13 @@ impl Error {
         }
     }
 
-    /// Undoes a [`Error::shifted`] that is still to come, for an index that is the whole input's already.
-    pub(crate) fn unshifted(self, offset: u64) -> Self {
-        match self {
-            Error::Value { input, index, value, expected } => {
-                Error::Value { input, index: index.wrapping_sub(offset), value, expected }
-            }
-            other => other,
-        }
-    }
-
     /// The same error with the index of a bad value moved by `offset`: a chunk's index becomes the whole input's.
     pub(crate) fn shifted(self, offset: u64) -> Self {
         match self {
             Error::Value { input, index, value, expected } => {
                 Error::Value { input, index: index.wrapping_add(offset), value, expected }
             }
+            Error::Update { update, source } => Error::Update { update, source: Box::new(source.shifted(offset)) },
             other => other,
         }
     }

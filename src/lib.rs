@@ -58,4 +58,4 @@ pub use loss::{
 };
 pub use real::Real;
 pub use scores::ScoreKind;
-pub use tensor::{Batch, BitLabels, Floats, Targets};
+pub use tensor::{Batch, BatchShape, BitLabels, Floats, Targets};

@@ -41,6 +41,32 @@ pub struct Chart {
     lines: Vec<(String, Vec<f64>)>,
 }
 
+/// What a chart is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// Lines and text that scale.
+    Svg,
+    /// Pixels.
+    Png,
+}
+
+impl Format {
+    /// What a path's extension names, in upper or lower case.
+    ///
+    /// # Errors
+    /// [`Error::Plot`] for another extension than `svg` and `png`.
+    pub fn of(path: &Path) -> Result<Self> {
+        match path.extension().and_then(|e| e.to_str()).map(str::to_lowercase).as_deref() {
+            Some("svg") => Ok(Format::Svg),
+            Some("png") => Ok(Format::Png),
+            _ => Err(Error::Plot {
+                message: format!("expected a name that ends in .svg or .png, got {}", path.display()),
+            }),
+        }
+    }
+}
+
 impl Chart {
     /// A chart with this title and no lines.
     pub fn new(title: impl Into<String>) -> Self {
@@ -90,17 +116,14 @@ impl Chart {
         Ok(file)
     }
 
-    /// The chart's bytes in the format that the path's extension names: `svg` or `png`.
+    /// The chart's bytes.
     ///
     /// # Errors
-    /// [`Error::Plot`] for another extension; otherwise as [`Chart::svg`].
-    pub fn render(&self, path: &Path) -> Result<Vec<u8>> {
-        match path.extension().and_then(|e| e.to_str()).map(str::to_lowercase).as_deref() {
-            Some("svg") => self.svg().map(String::into_bytes),
-            Some("png") => self.png(),
-            _ => Err(Error::Plot {
-                message: format!("expected a name that ends in .svg or .png, got {}", path.display()),
-            }),
+    /// As [`Chart::svg`].
+    pub fn render(&self, format: Format) -> Result<Vec<u8>> {
+        match format {
+            Format::Svg => self.svg().map(String::into_bytes),
+            Format::Png => self.png(),
         }
     }
 
@@ -252,7 +275,7 @@ mod tests {
     fn nothing_to_plot_is_an_error() {
         assert!(matches!(Chart::new("empty").line("a", &[f64::NAN]).svg(), Err(Error::Plot { .. })));
         assert!(matches!(Chart::new("empty").png(), Err(Error::Plot { .. })));
-        let chart = Chart::new("name").line("a", &[1.0]);
-        assert!(matches!(chart.render(Path::new("plot.jpg")), Err(Error::Plot { .. })));
+        assert_eq!(Format::of(Path::new("plot.SVG")), Ok(Format::Svg));
+        assert!(matches!(Format::of(Path::new("plot.jpg")), Err(Error::Plot { .. })));
     }
 }

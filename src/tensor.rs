@@ -335,7 +335,8 @@ impl<'a> Batch<'a> {
         self.len() / self.columns.unwrap_or(1).max(1)
     }
 
-    /// The samples of a range, borrowed from the same memory; `None` where an input is on a GPU or too short.
+    /// The samples of a range, borrowed from the same memory; `None` where an input is on a GPU, the inputs do not fit
+    /// each other, or the range does not fit them.
     ///
     /// ```
     /// use maxmargin::Batch;
@@ -344,9 +345,15 @@ impl<'a> Batch<'a> {
     /// assert_eq!(Batch::rows(&scores, 3, &labels).slice(1..2).unwrap().len(), 3);
     /// ```
     pub fn slice(&self, samples: Range<usize>) -> Option<Batch<'a>> {
-        let columns = self.columns.unwrap_or(1);
+        let (columns, total) = (self.columns.unwrap_or(1), self.samples());
         // Rows of scores may have rows of targets.
-        let width = if self.targets.len() == self.len() { columns } else { 1 };
+        let width = if self.targets.len() == total { 1 } else { columns };
+        let fits = |x: Option<Floats<'_>>| x.is_none_or(|x| x.len() == total);
+        if [self.len(), self.targets.len()] != [total * columns, total * width]
+            || !(fits(self.second_scores) && fits(self.sample_weights))
+        {
+            return None;
+        }
         let scores = samples.start.checked_mul(columns)?..samples.end.checked_mul(columns)?;
         let part = |x: Option<Floats<'a>>| match x {
             Some(x) => x.slice(samples.clone()).map(Some),
@@ -386,8 +393,8 @@ impl<'a> Batch<'a> {
         self.sample_weights.map_or(Ok(()), |w| check(Input::SampleWeights, w.len()))
     }
 
-    /// Checks an elementwise batch, of pairs or of single scores, and returns its number of samples.
-    pub(crate) fn check_elementwise(&self, pairs: bool) -> Result<usize> {
+    /// Checks an elementwise batch, of pairs or of single scores.
+    pub(crate) fn check_elementwise(&self, pairs: bool) -> Result<BatchShape> {
         let samples = self.scores.len();
         match self.second_scores {
             Some(second) if pairs && second.len() != samples => {
@@ -405,11 +412,11 @@ impl<'a> Batch<'a> {
             _ => {}
         }
         self.check_lengths(samples, "score")?;
-        Ok(samples)
+        Ok(BatchShape::elementwise(samples))
     }
 
     /// Checks a batch of rows of scores with rows of targets (or, where `rule` has class indices, one target a row).
-    pub(crate) fn check_target_rows(&self, rule: TargetRowRule) -> Result<TargetRows> {
+    pub(crate) fn check_target_rows(&self, rule: TargetRowRule) -> Result<BatchShape> {
         let (rows, columns) = self.check_scores()?;
         let width = match rule {
             TargetRowRule::Categories if self.targets.len() == rows => 1,
@@ -424,15 +431,15 @@ impl<'a> Batch<'a> {
                 let (input, unit) = (Input::SampleWeights, "row of scores");
                 Err(Error::Length { input, expected: rows, got: w.len(), unit })
             }
-            _ => Ok(TargetRows { rows, columns, target_width: width }),
+            _ => Ok(BatchShape { samples: rows, columns, target_width: width }),
         }
     }
 
-    /// Checks a batch of rows and returns (rows, columns).
-    pub(crate) fn check_rows(&self) -> Result<(usize, usize)> {
-        let (rows, columns) = self.check_scores()?;
-        self.check_lengths(rows, "row of scores")?;
-        Ok((rows, columns))
+    /// Checks a batch of rows with one target each.
+    pub(crate) fn check_rows(&self) -> Result<BatchShape> {
+        let (samples, columns) = self.check_scores()?;
+        self.check_lengths(samples, "row of scores")?;
+        Ok(BatchShape { samples, columns, target_width: 1 })
     }
 
     /// Checks the shape of rows of scores and returns (rows, columns).
@@ -450,12 +457,30 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The shape of a batch whose targets are rows.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TargetRows {
-    pub(crate) rows: usize,
-    /// Scores a row.
-    pub(crate) columns: usize,
-    /// Targets a row: as many, or 1.
-    pub(crate) target_width: usize,
+/// The shape of a batch whose inputs fit each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BatchShape {
+    /// Rows, or scores where there are no rows.
+    pub samples: usize,
+    /// Scores a sample.
+    pub columns: usize,
+    /// Targets a sample: 1, or as many as there are columns.
+    pub target_width: usize,
+}
+
+impl BatchShape {
+    pub(crate) fn elementwise(samples: usize) -> Self {
+        Self { samples, columns: 1, target_width: 1 }
+    }
+
+    /// The error of a part of the batch that starts at this sample, with the index of a bad value in the whole batch.
+    pub fn whole_index(&self, error: Error, start: usize) -> Error {
+        let width = match error.input() {
+            Some(Input::Scores) => self.columns,
+            Some(Input::Targets) => self.target_width,
+            _ => 1,
+        };
+        error.shifted(start as u64 * width as u64)
+    }
 }

@@ -6,8 +6,8 @@ use harness::{Outcome, adapters_under_test, label, open};
 use libtest_mimic::{Arguments, Trial};
 use maxmargin::metric::{Metric, MetricCollection, MetricState};
 use maxmargin::{
-    Batch, BinaryHinge, Device, EmbeddingHinge, Error, Evaluation, LabelEncoding, MarginRanking, MulticlassHinge,
-    Penalty, Reduction, WestonWatkins,
+    Batch, BinaryHinge, CategoricalHinge, Device, EmbeddingHinge, Error, Evaluation, LabelEncoding, MarginRanking,
+    MulticlassHinge, Penalty, Reduction, ScoreKind, WestonWatkins,
 };
 
 const N: usize = 10_007;
@@ -219,6 +219,58 @@ fn collection_is_one_update(device: &Device) -> Outcome {
     Ok(())
 }
 
+/// What a collection's blocks could hide from the losses.
+fn collection_sees_the_whole_batch(device: &Device) -> Outcome {
+    const ROWS: usize = 70_000;
+    let scores: Vec<f32> = (0..4 * ROWS).map(|i| (i % 7) as f32 / 8.0).collect();
+    let mut targets = vec![1i32; 4 * ROWS];
+    let mut collection = MetricCollection::new();
+    collection.add("categorical", Metric::new(CategoricalHinge::new()))?;
+    let mut refused = |batch: Batch<'_>, words: &str| match collection.update(device, &batch) {
+        Err(error @ Error::Update { .. }) if error.to_string().contains(words) => Ok(()),
+        other => Err(format!("{words}: {other:?}")),
+    };
+    refused(Batch::rows(&scores[1..], 4, &targets), "not a multiple of 4")?;
+    refused(Batch::rows(&scores, 4, &targets[..4 * ROWS - 4]), "expected 280000 elements")?;
+    refused(Batch::rows(&scores, 4, &targets).sample_weights(&vec![1f32; ROWS + 1]), "expected 70000 elements")?;
+    refused(Batch::rows(&[0f32; 0], 4, &targets[..2]), "expected 0 elements")?;
+    refused(Batch::rows(&scores, 4, &targets).sample_weights(&vec![-1f32; ROWS]), "sample weights[0]")?;
+    targets[4 * 60_000 + 2] = 9;
+    refused(Batch::rows(&scores, 4, &targets), "targets[240002]")?;
+
+    // One probability above 1, in the last block, makes logits of all.
+    let mut scores = vec![0.25f32; 300_000];
+    scores[299_999] = 2.0;
+    let labels = vec![1i8; 300_000];
+    let batch = Batch::new(&scores, &labels).score_kind(ScoreKind::Guessed);
+    let mut collection = MetricCollection::new();
+    collection.add("hinge", Metric::new(BinaryHinge::new()))?;
+    collection.update(device, &batch)?;
+    let whole = device.evaluate(&BinaryHinge::new(), &batch, &maxmargin::Request::new())?;
+    near("guessed", collection.compute()?[0].1.value, whole.value, bound(device))
+}
+
+fn classes_stay_as_many(device: &Device) -> Outcome {
+    let mut metric = Metric::new(MulticlassHinge::one_vs_all()).per_class();
+    let three = Batch::rows(&[0.5f32, 0.25, 1.0], 3, &[2i32]);
+    let two = Batch::rows(&[0.5f32, 0.25], 2, &[1i32]);
+    let mut other = metric.clone();
+    other.update(device, &two)?;
+    metric.update(device, &three)?;
+    // On a GPU neither has been folded yet.
+    let mut both = metric.clone();
+    let merged = both.merge(&other);
+    match (merged, both.compute()) {
+        (Err(Error::Option { option: "number of classes", .. }), _)
+        | (Ok(()), Err(Error::Option { option: "number of classes", .. })) => {}
+        other => return Err(format!("merged: {other:?}").into()),
+    }
+    match metric.update(device, &two).and_then(|()| metric.compute()) {
+        Err(Error::Option { option: "number of classes", .. }) => Ok(()),
+        other => Err(format!("updated: {other:?}").into()),
+    }
+}
+
 /// On the device nothing is waited for, and what is wrong there shows when it is read.
 fn resident_errors_name_the_update(device: &Device) -> Outcome {
     let Device::Gpu(gpu) = device else { return Err("not a GPU".into()) };
@@ -261,7 +313,7 @@ fn negative_control(device: &Device) -> Outcome {
 fn main() {
     let arguments = Arguments::from_args();
     type Test = fn(&Device) -> Outcome;
-    let tests: [(&str, Test); 8] = [
+    let tests: [(&str, Test); 10] = [
         ("negative control", negative_control),
         ("invariant to splits", invariant_to_splits),
         ("rows, per class", rows_per_class),
@@ -270,6 +322,8 @@ fn main() {
         ("saved and restored", saved_and_restored),
         ("bad updates change nothing", bad_updates_change_nothing),
         ("collection is one update", collection_is_one_update),
+        ("collection sees the whole batch", collection_sees_the_whole_batch),
+        ("classes stay as many", classes_stay_as_many),
     ];
     let mut trials = Vec::new();
     for (name, test) in tests {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use maxmargin::plot::Chart;
+use maxmargin::plot::{Chart, Format};
 use maxmargin::{Batch, DEVICE_VARIABLE, Device, Error, Evaluation, Floats, Input};
 
 use crate::arguments::{Common, EvalArguments, Family};
@@ -40,20 +40,20 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     };
     let compute_seconds = (computing.elapsed() - evaluation.upload_time).as_secs_f64();
 
+    // Rows have one loss each.
+    let losses_shape = if family.has_rows() { &loaded.scores.shape[..1] } else { &loaded.scores.shape };
     let outputs = [
-        (&mut gradient_out, &evaluation.gradient, &loaded.scores),
-        (&mut losses_out, &evaluation.losses, &loaded.targets),
+        (&mut gradient_out, &evaluation.gradient, &loaded.scores.shape[..]),
+        (&mut losses_out, &evaluation.losses, losses_shape),
     ];
-    for (pending, values, like) in outputs {
+    for (pending, values, shape) in outputs {
         if let (Some(pending), Some(values)) = (pending, values) {
-            // Rows of targets have one loss a row.
-            let shape =
-                if like.shape.iter().product::<usize>() == values.len() { &like.shape[..] } else { &like.shape[..1] };
             pending.write(values, shape)?;
         }
     }
     if let (Some(pending), Some(path), Some(batches)) = (&mut plot_out, &common.plot_out, &batches) {
-        pending.write_bytes(&chart(family, batches).render(path).map_err(|error| Failure::file(path, error))?)?;
+        let drawn = Format::of(path).and_then(|format| chart(family, batches).render(format));
+        pending.write_bytes(&drawn.map_err(|error| Failure::file(path, error))?)?;
     }
     // All are complete before any gets its name.
     for pending in [gradient_out, losses_out, plot_out].into_iter().flatten() {
@@ -86,25 +86,22 @@ fn stream(
     size: usize,
 ) -> Result<(Evaluation, Vec<Vec<f64>>), Error> {
     let mut batches = Vec::new();
-    for start in (0..whole.samples()).step_by(size) {
-        let end = (start + size).min(whole.samples());
-        // Targets or weights that are too few: the whole batch words the error.
+    let shape = metric.check_batch(whole).map_err(without_update)?;
+    for start in (0..shape.samples).step_by(size) {
+        let end = (start + size).min(shape.samples);
+        // A batch that was checked and came from files has slices.
         let batch = whole.slice(start..end).unwrap_or(*whole);
-        let step = metric.forward(device, &batch).map_err(|error| in_whole_file(error, start))?;
+        let step = metric.forward(device, &batch);
+        let step = step.map_err(|error| without_update(shape.whole_index(error, start)))?;
         batches.push(step.batch.per_class.unwrap_or_else(|| step.batch.value.into_iter().collect()));
     }
     Ok((metric.compute()?, batches))
 }
 
-/// A batch's error with its index moved to the whole file's.
-fn in_whole_file(error: Error, start: usize) -> Error {
+/// An index in the file says more than the number of a batch.
+fn without_update(error: Error) -> Error {
     match error {
-        Error::Update { source, .. } => match *source {
-            Error::Value { input, index, value, expected } => {
-                Error::Value { input, index: index + start as u64, value, expected }
-            }
-            other => other,
-        },
+        Error::Update { source, .. } => *source,
         other => other,
     }
 }

@@ -1,14 +1,14 @@
 //! The options of a family once its preset is known: an explicit option wins, and what means nothing is refused.
 
-use std::path::PathBuf;
-
 use maxmargin::compat::Peer;
+use maxmargin::plot::Format;
 use maxmargin::{Kink, Reduction, ScoreKind, Ties};
 
 use crate::arguments::{
     Family, KinkName, Labels, Method, Over, PenaltyName, Preset, ReductionName, ScoreKindName, TiesName,
 };
 use crate::failure::{Failure, Outcome};
+use crate::file::refuse_same_file;
 
 /// The options of a family, each with a value.
 pub(crate) struct Settings {
@@ -143,9 +143,11 @@ impl Family {
     /// Refuses combinations of options that mean nothing.
     fn check_usage(&self, settings: &Settings) -> Outcome<()> {
         let common = self.common();
-        if common.grad_out.is_some() && common.grad_out == common.losses_out {
-            return Err(Failure::usage("--grad-out and --losses-out name the same file"));
-        }
+        refuse_same_file(&[
+            ("--grad-out", common.grad_out.as_deref()),
+            ("--losses-out", common.losses_out.as_deref()),
+            ("--plot-out", common.plot_out.as_deref()),
+        ])?;
         if settings.penalty == PenaltyName::Perceptron && settings.margin != 0.0 {
             return Err(Failure::usage(format!(
                 "--penalty perceptron is the linear penalty at margin 0, but --margin is {}",
@@ -156,11 +158,7 @@ impl Family {
             if common.grad_out.is_some() || common.losses_out.is_some() {
                 return Err(Failure::usage("--batch-size goes without --grad-out and --losses-out"));
             }
-            let known = |path: &PathBuf| path.extension().is_some_and(|e| e == "svg" || e == "png");
-            if let Some(path) = common.plot_out.as_ref().filter(|path| !known(path)) {
-                let path = path.display();
-                return Err(Failure::usage(format!("--plot-out {path}: expected a name that ends in .svg or .png")));
-            }
+            common.plot_out.as_deref().map(Format::of).transpose().map_err(Failure::usage)?;
             if settings.reduction == Reduction::None {
                 return Err(Failure::usage("--batch-size goes with --reduction mean or sum"));
             }

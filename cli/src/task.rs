@@ -5,7 +5,7 @@ use std::path::Path;
 use maxmargin::loss::{Loss, RowsLoss};
 use maxmargin::metric::{Metric, Step};
 use maxmargin::{
-    Batch, BinaryHinge, CategoricalHinge, CrammerSinger, Device, EmbeddingHinge, Error, Evaluation, Kink,
+    Batch, BatchShape, BinaryHinge, CategoricalHinge, CrammerSinger, Device, EmbeddingHinge, Error, Evaluation, Kink,
     LabelEncoding, MarginRanking, MulticlassHinge, MultilabelMargin, OneVsAll, OverClasses, Penalty, Reduction,
     Request, ScoreKind, Targets, Ties, WestonWatkins,
 };
@@ -36,11 +36,16 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug + 'static> ErasedLoss for L {
 
 /// Streaming metrics of different losses behind one face.
 pub(crate) trait ErasedMetric {
+    fn check_batch(&self, batch: &Batch<'_>) -> Result<BatchShape, Error>;
     fn forward(&mut self, device: &Device, batch: &Batch<'_>) -> Result<Step, Error>;
     fn compute(&mut self) -> Result<Evaluation, Error>;
 }
 
 impl<L: Loss + Clone + PartialEq + std::fmt::Debug> ErasedMetric for Metric<L> {
+    fn check_batch(&self, batch: &Batch<'_>) -> Result<BatchShape, Error> {
+        Metric::check_batch(self, batch)
+    }
+
     fn forward(&mut self, device: &Device, batch: &Batch<'_>) -> Result<Step, Error> {
         Metric::forward(self, device, batch)
     }

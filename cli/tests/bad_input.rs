@@ -24,6 +24,7 @@ fn usage() {
     wrong(&format!("{ROWS} --per-class"), &["--per-class", "one-vs-all"]);
     wrong(&format!("{ROWS} --method one-vs-all --per-class"), &["--per-class", "--grad-out"]);
     wrong(&format!("{BINARY} --losses-out g.npy").replacen("--losses-out l.npy ", "", 1), &["same file"]);
+    wrong(&BINARY.replace("l.npy", "./g.npy"), &["--grad-out and --losses-out", "same file"]);
     wrong(&BINARY.replace("s.npy", "s.txt"), &["s.txt", ".npy"]);
     wrong(&BINARY.replace("s.npy", "s.csv"), &["s.csv:COLUMN"]);
     wrong(&BINARY.replace("s.npy", "s.safetensors"), &["s.safetensors:TENSOR"]);

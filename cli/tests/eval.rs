@@ -246,7 +246,7 @@ fn batches_are_streamed_and_drawn() {
     folder.i64("t.npy", &[1, 1, 1, -1, -1]);
     let files = "--scores s.npy --targets t.npy --batch-size 2";
     // The batches' means are (0.5 + 4) / 2, (0 + 1.25) / 2 and 2.
-    for plot in ["p.svg", "p.png"] {
+    for plot in ["p.svg", "p.png", "q.PNG"] {
         let got = folder.json(&format!("eval binary {files} --plot-out {plot}"));
         close(&got["value"], 7.75 / 5.0, 1e-12);
         assert_eq!(got["batch_values"], json!([2.25, 0.625, 2.0]));
@@ -267,8 +267,30 @@ fn batches_are_streamed_and_drawn() {
     folder.i64("t.npy", &[1, 1, 1, 7, -1]);
     let words = ["t.npy", "targets[3]", "7"];
     folder.fails(&format!("eval binary {files} --labels plus-minus-one"), 1, &words);
+    folder.i64("t.npy", &[1, 1, 1, -1, -1, 1]);
+    folder.fails(&format!("eval binary {files}"), 1, &["t.npy", "expected 5 elements", "got 6"]);
+    folder.npy("r.npy", "<i8", "(4, 2)", &[0i64, -1, 0, -1, 0, 5, 0, -1].map(i64::to_le_bytes).concat());
+    let multilabel = "eval multilabel --scores m.npy --targets r.npy --batch-size 2";
+    folder.fails(multilabel, 1, &["r.npy", "targets[5]", "got 5"]);
     let legend = std::fs::read_to_string(folder.path("c.svg")).unwrap();
     assert!(legend.contains("class 1"), "{legend}");
+}
+
+#[test]
+fn rows_have_one_loss_each() {
+    let folder = Folder::new();
+    folder.f32("s.npy", "(2, 2)", &[0.5, 0.0, 0.25, 1.0]);
+    for (shape, targets) in [("(2, 2)", [1i64, 0, 0, 1]), ("(4,)", [1, 0, 0, 1])] {
+        folder.npy("t.npy", "<i8", shape, &targets.map(i64::to_le_bytes).concat());
+        folder.json("eval categorical --scores s.npy --targets t.npy --losses-out l.npy");
+        let (header, losses) = read_npy(&folder.path("l.npy"));
+        assert!(header.contains("(2, )") || header.contains("(2,)"), "{shape}: {header}");
+        assert_eq!(losses, [0.5, 0.25]);
+    }
+    folder.f32("e.npy", "(0, 2)", &[]);
+    folder.npy("t.npy", "<i8", "(0,)", &[]);
+    folder.json("eval categorical --scores e.npy --targets t.npy --reduction sum --losses-out l.npy");
+    assert!(read_npy(&folder.path("l.npy")).1.is_empty());
 }
 
 #[test]

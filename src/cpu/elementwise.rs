@@ -6,18 +6,17 @@ use crate::evaluation::{Evaluation, Outputs, Precision, Request, Totals};
 use crate::loss::penalty::with_penalty;
 use crate::loss::{ElementwiseLoss, PenaltyShape, Rule};
 use crate::real::Real;
-use crate::tensor::{Batch, Floats, with_targets};
+use crate::tensor::{Batch, BatchShape, Floats, with_targets};
 
 /// Samples a job: large enough to hide the scheduling, small enough to balance.
 const JOB: usize = 16 * SCRATCH;
 
 /// Evaluates an elementwise loss over host data.
 pub(crate) fn evaluate<L: ElementwiseLoss>(loss: &L, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
-    let samples = batch.check_elementwise(L::PAIRS)?;
-    refuse_per_class(request, L::SHADER.name)?;
+    let batch_shape = loss.check_batch(batch, request)?;
     with_stored!(batch, (scores, precision) => with_penalty!(loss.terms().penalty, shape => {
         let second = second_scores(scores, batch)?;
-        Driver { loss, shape, scores, second, batch, request }.evaluate(samples, precision)
+        Driver { loss, shape, scores, second, batch, request }.evaluate(batch_shape, precision)
     }))
 }
 
@@ -36,18 +35,6 @@ fn second_scores<'a, T: HostReal>(first: Stored<'a, T>, batch: &Batch<'a>) -> Re
         got: second.type_name(),
     };
     stored.map(Some).ok_or(mismatch)
-}
-
-/// Per-class values exist only where there are classes.
-pub(crate) fn refuse_per_class(request: &Request, loss: &'static str) -> Result<()> {
-    if request.per_class {
-        return Err(Error::Option {
-            option: "per-class values",
-            expected: "a multiclass loss".into(),
-            got: loss.into(),
-        });
-    }
-    Ok(())
 }
 
 /// Count and weight sum of a batch, its weights validated.
@@ -72,12 +59,13 @@ struct Driver<'a, L, P, T> {
 }
 
 impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> Driver<'_, L, P, T> {
-    fn evaluate(&self, samples: usize, precision: Precision) -> Result<Evaluation> {
+    fn evaluate(&self, batch_shape: BatchShape, precision: Precision) -> Result<Evaluation> {
+        let samples = batch_shape.samples;
         let divisor = self.gradient_divisor(samples)?;
         let mut losses = self.request.losses.then(|| vec![T::ZERO; samples]);
         let mut gradient = self.request.gradient.then(|| vec![T::ZERO; samples]);
         let arch = pulp::Arch::new();
-        let totals = run_jobs(samples, JOB, 1, losses.as_deref_mut(), gradient.as_deref_mut(), |job| {
+        let totals = run_jobs(batch_shape, JOB, losses.as_deref_mut(), gradient.as_deref_mut(), |job| {
             arch.dispatch(DriverJob { driver: self, job, divisor })
         })?;
         let (losses, gradient) = (losses.map(T::output), gradient.map(T::output));

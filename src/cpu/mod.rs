@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::evaluation::{Output, Totals};
 use crate::real::Real;
-use crate::tensor::{Batch, Floats};
+use crate::tensor::{Batch, BatchShape, Floats};
 
 pub(crate) mod elementwise;
 pub(crate) mod rows;
@@ -133,20 +133,19 @@ struct Job<'a, T> {
     gradient: Option<&'a mut [T]>,
 }
 
-/// Cuts `samples` into jobs of `job_samples`, runs them on all threads and merges their totals in order.
+/// Cuts the samples of a batch into jobs of `job_samples`, runs them on all threads and merges their totals in order.
 ///
-/// `width` is the number of gradient elements a sample. The error of the lowest job wins; indices in it are made
-/// global by the jobs' starts.
+/// The error of the lowest job wins; indices in it are made global by the jobs' starts.
 fn run_jobs<T: Real>(
-    samples: usize,
+    shape: BatchShape,
     job_samples: usize,
-    width: usize,
     losses: Option<&mut [T]>,
     gradient: Option<&mut [T]>,
     run: impl Fn(Job<'_, T>) -> Result<Totals> + Sync,
 ) -> Result<Totals> {
+    let samples = shape.samples;
     let mut losses = losses.map(|x| x.chunks_mut(job_samples));
-    let mut gradient = gradient.map(|x| x.chunks_mut(job_samples * width));
+    let mut gradient = gradient.map(|x| x.chunks_mut(job_samples * shape.columns));
     let mut jobs = (0..samples.div_ceil(job_samples)).map(|index| Job {
         start: index * job_samples,
         samples: job_samples.min(samples - index * job_samples),
@@ -154,8 +153,8 @@ fn run_jobs<T: Real>(
         gradient: gradient.as_mut().and_then(Iterator::next),
     });
     let run = |job: Job<'_, T>| {
-        let start = job.start as u64;
-        run(job).map_err(|error| error.shifted(start))
+        let start = job.start;
+        run(job).map_err(|error| shape.whole_index(error, start))
     };
     if samples <= job_samples {
         // Small inputs: no thread pool in the way.

@@ -8,9 +8,9 @@ use crate::error::Result;
 use crate::evaluation::{Evaluation, Outputs, Precision, Request, Totals};
 use crate::loss::labels::{IGNORED, decode_class_indices};
 use crate::loss::penalty::with_penalty;
-use crate::loss::{Combination, MulticlassHinge, PenaltyShape, RowsLoss, Rule, Ties};
+use crate::loss::{Combination, Loss, MulticlassHinge, PenaltyShape, RowsLoss, Rule, Ties};
 use crate::real::Real;
-use crate::tensor::{Batch, with_targets};
+use crate::tensor::{Batch, BatchShape, with_targets};
 
 /// Scores a job: large enough to hide the scheduling, small enough to balance.
 const JOB_SCORES: usize = 16 * SCRATCH;
@@ -24,9 +24,9 @@ pub(crate) fn evaluate<M: RowsLoss>(
     batch: &Batch<'_>,
     request: &Request,
 ) -> Result<Evaluation> {
-    let (rows, columns) = loss.check_batch(batch, request)?;
+    let batch_shape = loss.check_batch(batch, request)?;
     with_stored!(batch, (scores, precision) => with_penalty!(loss.terms.penalty, shape => {
-        Driver::new(loss, shape, scores, columns, batch, request).evaluate(rows, precision)
+        Driver::new(loss, shape, scores, batch_shape, batch, request).evaluate(precision)
     }))
 }
 
@@ -34,7 +34,7 @@ struct Driver<'a, M, P, T> {
     loss: &'a MulticlassHinge<M>,
     rule: Rule<T, P>,
     scores: Stored<'a, T>,
-    columns: usize,
+    shape: BatchShape,
     class_weights: Option<Vec<T>>,
     batch: &'a Batch<'a>,
     request: &'a Request,
@@ -45,28 +45,28 @@ impl<'a, M: RowsLoss, P: PenaltyShape, T: HostReal> Driver<'a, M, P, T> {
         loss: &'a MulticlassHinge<M>,
         shape: P,
         scores: Stored<'a, T>,
-        columns: usize,
+        batch_shape: BatchShape,
         batch: &'a Batch<'a>,
         request: &'a Request,
     ) -> Self {
         let class_weights = loss.class_weights.as_ref().map(|w| w.iter().map(|&w| T::from_f64(w)).collect());
         let rule = Rule::new(loss.terms.margin, loss.terms.kink, shape);
-        Self { loss, rule, scores, columns, class_weights, batch, request }
+        Self { loss, rule, scores, shape: batch_shape, class_weights, batch, request }
     }
 
-    fn evaluate(&self, rows: usize, precision: Precision) -> Result<Evaluation> {
-        let job_rows = (JOB_SCORES / self.columns).clamp(1, SCRATCH);
+    fn evaluate(&self, precision: Precision) -> Result<Evaluation> {
+        let rows = self.shape.samples;
+        let job_rows = (JOB_SCORES / self.shape.columns).clamp(1, SCRATCH);
         let job_rows = if self.request.per_class { job_rows.max(rows.div_ceil(PER_CLASS_JOBS)) } else { job_rows };
         let divisor = self.gradient_divisor(rows)?;
         let mut losses = self.request.losses.then(|| vec![T::ZERO; rows]);
         let mut gradient = self.request.gradient.then(|| vec![T::ZERO; self.scores.len()]);
         let arch = pulp::Arch::new();
-        let mut totals =
-            run_jobs(rows, job_rows, self.columns, losses.as_deref_mut(), gradient.as_deref_mut(), |job| {
-                arch.dispatch(DriverJob { driver: self, job, divisor })
-            })?;
+        let mut totals = run_jobs(self.shape, job_rows, losses.as_deref_mut(), gradient.as_deref_mut(), |job| {
+            arch.dispatch(DriverJob { driver: self, job, divisor })
+        })?;
         if self.request.per_class && totals.per_class.is_empty() {
-            totals.per_class = vec![0.0; self.columns];
+            totals.per_class = vec![0.0; self.shape.columns];
         }
         let (losses, gradient) = (losses.map(T::output), gradient.map(T::output));
         let outputs = Outputs { losses, gradient, precision, upload_time: Default::default() };
@@ -78,7 +78,7 @@ impl<'a, M: RowsLoss, P: PenaltyShape, T: HostReal> Driver<'a, M, P, T> {
         if !self.request.divides_gradient() {
             return Ok(T::ONE);
         }
-        let totals = weight_totals(self.batch, self.columns, self.loss.ignore_index)?;
+        let totals = weight_totals(self.batch, self.shape.columns, self.loss.ignore_index)?;
         totals.divisor(self.request.reduction, rows).map(T::from_f64)
     }
 }
@@ -100,7 +100,8 @@ fn decode<T: Real>(
 
 /// Count and weight sum of the rows that are not ignored, labels and weights validated.
 pub(crate) fn weight_totals(batch: &Batch<'_>, columns: usize, ignore_index: Option<i64>) -> Result<Totals> {
-    run_jobs::<f64>(batch.targets.len(), SCRATCH, 1, None, None, |job| {
+    let shape = BatchShape { samples: batch.targets.len(), columns, target_width: 1 };
+    run_jobs::<f64>(shape, SCRATCH, None, None, |job| {
         let mut scratch = Scratch::<f64>::new();
         decode(batch, columns, ignore_index, (job.start, job.start + job.samples), &mut scratch)?;
         let kept = |&(class, _): &(&i32, &f64)| *class != IGNORED;
@@ -138,18 +139,19 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for DriverJo
     #[inline(always)]
     fn call(mut self) -> Result<Totals> {
         let (driver, samples) = (self.driver, self.job.samples);
-        let mut sums = Sums::new(if driver.request.per_class { driver.columns } else { 0 });
+        let mut sums = Sums::new(if driver.request.per_class { driver.shape.columns } else { 0 });
         let mut scratch = Scratch::new();
         let mut widened = Vec::new();
         for start in (0..samples).step_by(SCRATCH) {
             let end = (start + SCRATCH).min(samples);
             let span = (self.job.start + start, self.job.start + end);
-            decode(driver.batch, driver.columns, driver.loss.ignore_index, span, &mut scratch)
+            decode(driver.batch, driver.shape.columns, driver.loss.ignore_index, span, &mut scratch)
                 .map_err(|error| error.shifted(start as u64))?;
             for first in (start..end).step_by(ROWS) {
                 let rows = first..(first + ROWS).min(end);
                 let labels = rows.start - start..rows.end - start;
-                let span = (self.job.start + rows.start) * driver.columns..(self.job.start + rows.end) * driver.columns;
+                let span = (self.job.start + rows.start) * driver.shape.columns
+                    ..(self.job.start + rows.end) * driver.shape.columns;
                 let scores = driver.scores.read(span, &mut widened);
                 self.tile(rows, scores, &scratch.classes[labels.clone()], &scratch.weights[labels], &mut sums);
             }
@@ -197,7 +199,7 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, M, P, T> {
     #[inline(always)]
     fn tile(&mut self, rows: Range<usize>, scores: &[T], classes: &[i32], sample_weights: &[T], sums: &mut Sums) {
         let driver = self.driver;
-        let columns = driver.columns;
+        let columns = driver.shape.columns;
         let mut tile = Tile { scores, columns, classes: [0; ROWS], true_scores: [T::ZERO; ROWS] };
         let (mut kept, mut weights) = ([false; ROWS], [T::ZERO; ROWS]);
         for (row, (&class, &weight)) in classes.iter().zip(sample_weights).enumerate() {

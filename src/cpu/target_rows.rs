@@ -6,17 +6,16 @@ use crate::evaluation::{Evaluation, Outputs, Precision, Request, Totals};
 use crate::loss::labels::TargetRowDecoder;
 use crate::loss::penalty::with_penalty;
 use crate::loss::{PenaltyShape, RowScratch, Rule, TargetRowsLoss};
-use crate::tensor::{Batch, TargetRows, with_targets};
+use crate::tensor::{Batch, BatchShape, with_targets};
 
-use super::elementwise::{refuse_per_class, weight_totals};
+use super::elementwise::weight_totals;
 
 /// Scores a job: large enough to hide the scheduling, small enough to balance.
 const JOB_SCORES: usize = 16 << 10;
 
 /// Evaluates a loss over host data.
 pub(crate) fn evaluate<L: TargetRowsLoss>(loss: &L, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
-    let shape = batch.check_target_rows(L::RULE)?;
-    refuse_per_class(request, L::SHADER.name)?;
+    let shape = loss.check_batch(batch, request)?;
     with_stored!(batch, (scores, precision) => with_penalty!(loss.terms().penalty, penalty => {
         Driver::new(loss, penalty, scores, shape, batch, request).evaluate(precision)
     }))
@@ -26,7 +25,7 @@ struct Driver<'a, L, P, T> {
     loss: &'a L,
     rule: Rule<T, P>,
     scores: Stored<'a, T>,
-    shape: TargetRows,
+    shape: BatchShape,
     batch: &'a Batch<'a>,
     request: &'a Request,
 }
@@ -36,7 +35,7 @@ impl<'a, L: TargetRowsLoss, P: PenaltyShape, T: HostReal> Driver<'a, L, P, T> {
         loss: &'a L,
         penalty: P,
         scores: Stored<'a, T>,
-        shape: TargetRows,
+        shape: BatchShape,
         batch: &'a Batch<'a>,
         request: &'a Request,
     ) -> Self {
@@ -45,7 +44,7 @@ impl<'a, L: TargetRowsLoss, P: PenaltyShape, T: HostReal> Driver<'a, L, P, T> {
     }
 
     fn evaluate(&self, precision: Precision) -> Result<Evaluation> {
-        let TargetRows { rows, columns, .. } = self.shape;
+        let BatchShape { samples: rows, columns, .. } = self.shape;
         let divisor = match self.request.divides_gradient() {
             true => weight_totals(self.batch)?.divisor(self.request.reduction, rows)?,
             false => 1.0,
@@ -54,7 +53,7 @@ impl<'a, L: TargetRowsLoss, P: PenaltyShape, T: HostReal> Driver<'a, L, P, T> {
         let mut gradient = self.request.gradient.then(|| vec![T::ZERO; self.scores.len()]);
         let job_rows = (JOB_SCORES / columns).max(1);
         let arch = pulp::Arch::new();
-        let totals = run_jobs(rows, job_rows, columns, losses.as_deref_mut(), gradient.as_deref_mut(), |job| {
+        let totals = run_jobs(self.shape, job_rows, losses.as_deref_mut(), gradient.as_deref_mut(), |job| {
             arch.dispatch(DriverJob { driver: self, job, divisor: T::from_f64(divisor) })
         })?;
         let (losses, gradient) = (losses.map(T::output), gradient.map(T::output));
@@ -76,7 +75,7 @@ impl<L: TargetRowsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for Dr
     #[inline(always)]
     fn call(mut self) -> Result<Totals> {
         let driver = self.driver;
-        let TargetRows { columns, .. } = driver.shape;
+        let BatchShape { columns, target_width, .. } = driver.shape;
         let range = self.job.start..self.job.start + self.job.samples;
         let mut sample_weights = vec![T::ONE; range.len()];
         weights::read(driver.batch, range.clone(), &mut sample_weights)?;
@@ -88,9 +87,8 @@ impl<L: TargetRowsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for Dr
         let mut totals = Totals { count: range.len() as u64, weight_sum: sum(&sample_weights), ..Totals::default() };
         for (offset, &weight) in sample_weights.iter().enumerate() {
             let row = range.start + offset;
-            with_targets!(driver.batch.targets, x => decoder.decode_row(x, row, &mut targets)
-                    // Made global by the job's start; the index of a target may count columns.
-                    .map_err(|error| error.unshifted(self.job.start as u64))?,
+            with_targets!(driver.batch.targets, x => decoder.decode_row(&x[row * target_width..], &mut targets)
+                    .map_err(|error| error.shifted((offset * target_width) as u64))?,
                 _tensor => return Err(wrong_device(driver.batch)));
             let scores = driver.scores.read(row * columns..(row + 1) * columns, &mut widened);
             slopes.fill(0.0);

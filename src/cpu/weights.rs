@@ -6,7 +6,7 @@ use crate::cpu::{run_jobs, sum, wrong_device};
 use crate::error::{Error, Input, Result};
 use crate::evaluation::Totals;
 use crate::real::Real;
-use crate::tensor::{Batch, Floats};
+use crate::tensor::{Batch, BatchShape, Floats};
 
 /// What a weight may be, in words.
 pub(crate) const EXPECTED: &str = "a finite weight of at least 0";
@@ -59,7 +59,7 @@ pub(super) fn read<T: Real>(batch: &Batch<'_>, range: Range<usize>, scratch: &mu
 
 /// The count and the sum of all weights: what a weighted mean's gradient must know beforehand.
 pub(super) fn total<W: Real>(weights: &[W], job_samples: usize) -> Result<Totals> {
-    run_jobs::<W>(weights.len(), job_samples, 1, None, None, |job| {
+    run_jobs::<W>(BatchShape::elementwise(weights.len()), job_samples, None, None, |job| {
         let weights = &weights[job.start..job.start + job.samples];
         check(weights, Input::SampleWeights)?;
         Ok(Totals { count: weights.len() as u64, weight_sum: sum(weights), ..Totals::default() })

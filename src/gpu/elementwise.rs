@@ -11,7 +11,7 @@ use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::Result;
 use crate::evaluation::{Evaluation, Request, Totals};
 use crate::loss::{ElementwiseLoss, LabelEncoding, TargetRule};
-use crate::tensor::{Batch, Targets, with_targets};
+use crate::tensor::{Batch, BatchShape, Targets, with_targets};
 
 params! {
     /// `Params` of shaders/patterns/elementwise.wgsl.
@@ -45,9 +45,8 @@ pub(crate) async fn evaluate<L: ElementwiseLoss>(
     batch: &Batch<'_>,
     request: &Request,
 ) -> Result<Evaluation> {
-    let samples = batch.check_elementwise(L::PAIRS)?;
-    crate::cpu::elementwise::refuse_per_class(request, L::SHADER.name)?;
-    launch::evaluate(gpu, &Elementwise { loss }, batch, request, samples).await
+    let launcher = Elementwise { loss, shape: loss.check_batch(batch, request)? };
+    launch::evaluate(gpu, &launcher, batch, request).await
 }
 
 /// Submits the sums of a batch to a GPU.
@@ -57,18 +56,18 @@ pub(crate) async fn accumulate<L: ElementwiseLoss>(
     batch: &Batch<'_>,
     request: &Request,
 ) -> Result<Vec<Pending>> {
-    let samples = batch.check_elementwise(L::PAIRS)?;
-    crate::cpu::elementwise::refuse_per_class(request, L::SHADER.name)?;
-    launch::accumulate(gpu, &Elementwise { loss }, batch, request, samples).await
+    let launcher = Elementwise { loss, shape: loss.check_batch(batch, request)? };
+    launch::accumulate(gpu, &launcher, batch, request).await
 }
 
 struct Elementwise<'a, L> {
     loss: &'a L,
+    shape: BatchShape,
 }
 
 impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
-    fn width(&self) -> usize {
-        1
+    fn shape(&self) -> BatchShape {
+        self.shape
     }
 
     fn has_tame_options(&self) -> bool {

@@ -17,7 +17,7 @@ use crate::cpu::weights;
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Evaluation, Output, Outputs, Precision, Request, Totals};
 use crate::loss::{Penalty, Terms};
-use crate::tensor::{Batch, Floats, Targets};
+use crate::tensor::{Batch, BatchShape, Floats, Targets};
 
 /// Lanes of a workgroup: `WORKGROUP` of shaders/common/partial.wgsl.
 pub(super) const WORKGROUP: u32 = 256;
@@ -61,12 +61,8 @@ pub(super) struct Pass {
 
 /// A pattern's launcher.
 pub(super) trait Launcher {
-    /// Scores a sample.
-    fn width(&self) -> usize;
-    /// Targets a sample.
-    fn target_width(&self) -> usize {
-        1
-    }
+    /// The shape of the whole batch.
+    fn shape(&self) -> BatchShape;
     /// True where every option of the loss is small enough for the finite arithmetic.
     fn has_tame_options(&self) -> bool;
     /// True where a correct prediction means something.
@@ -102,19 +98,18 @@ pub(super) trait Launcher {
     ) -> Result<Vec<Dispatch<'a>>>;
 }
 
-/// Evaluates a batch that was checked and has `samples` samples.
+/// Evaluates a batch that was checked.
 pub(super) async fn evaluate<L: Launcher>(
     gpu: &Gpu,
     launcher: &L,
     batch: &Batch<'_>,
     request: &Request,
-    samples: usize,
 ) -> Result<Evaluation> {
     let (totals, outputs) = match batch.device_tensor() {
-        Some(_) => evaluate_device(gpu, launcher, batch, request, samples).await?,
-        None => evaluate_host(gpu, launcher, batch, request, samples).await?,
+        Some(_) => evaluate_device(gpu, launcher, batch, request).await?,
+        None => evaluate_host(gpu, launcher, batch, request).await?,
     };
-    totals.finish(request, samples, launcher.has_correct(), outputs)
+    totals.finish(request, launcher.shape().samples, launcher.has_correct(), outputs)
 }
 
 /// Submits the sums of a batch that was checked and leaves them on the device.
@@ -126,15 +121,17 @@ pub(super) async fn accumulate<L: Launcher>(
     launcher: &L,
     batch: &Batch<'_>,
     request: &Request,
-    samples: usize,
 ) -> Result<Vec<Pending>> {
-    let chunk = if batch.device_tensor().is_some() { samples.max(1) } else { host_chunk(gpu, launcher.width())? };
+    let samples = launcher.shape().samples;
+    let chunk =
+        if batch.device_tensor().is_some() { samples.max(1) } else { host_chunk(gpu, launcher.shape().columns)? };
     let pass = Pass { arithmetic: Arithmetic::Extended, only_weights: false, divisor: 1.0 };
     let mut all = Vec::new();
     for start in (0..samples).step_by(chunk) {
         let end = (start + chunk).min(samples);
         // Host data is checked here, so only device data, which comes in one chunk, can be found bad later.
-        let inputs = upload(gpu, launcher, batch, start, end).await.map_err(|error| error.shifted(start as u64))?;
+        let inputs = upload(gpu, launcher, batch, start, end).await;
+        let inputs = inputs.map_err(|error| launcher.shape().whole_index(error, start))?;
         all.push(submit(gpu, launcher, &inputs, &ResidentOutputs::default(), request, pass).await?);
     }
     Ok(all)
@@ -151,8 +148,8 @@ async fn evaluate_device<L: Launcher>(
     launcher: &L,
     batch: &Batch<'_>,
     request: &Request,
-    samples: usize,
 ) -> Result<(Totals, Outputs)> {
+    let samples = launcher.shape().samples;
     let started = Instant::now();
     let inputs = upload(gpu, launcher, batch, 0, samples).await?;
     let upload_time = started.elapsed();
@@ -192,24 +189,24 @@ async fn evaluate_host<L: Launcher>(
     launcher: &L,
     batch: &Batch<'_>,
     request: &Request,
-    samples: usize,
 ) -> Result<(Totals, Outputs)> {
+    let samples = launcher.shape().samples;
     let divisor = if request.divides_gradient() {
         launcher.host_totals(batch)?.divisor(request.reduction, samples)?
     } else {
         1.0
     };
-    let chunk = host_chunk(gpu, launcher.width())?;
+    let chunk = host_chunk(gpu, launcher.shape().columns)?;
     let mut losses = request.losses.then(|| Vec::with_capacity(samples));
-    let mut gradient = request.gradient.then(|| Vec::with_capacity(samples * launcher.width()));
+    let mut gradient = request.gradient.then(|| Vec::with_capacity(samples * launcher.shape().columns));
     let mut upload_time = Duration::ZERO;
     let mut totals = Totals::default();
     if request.per_class {
-        totals.per_class = vec![0.0; launcher.width()];
+        totals.per_class = vec![0.0; launcher.shape().columns];
     }
     for start in (0..samples).step_by(chunk) {
         let end = (start + chunk).min(samples);
-        let shift = |error: Error| error.shifted(start as u64);
+        let shift = |error| launcher.shape().whole_index(error, start);
         let started = Instant::now();
         let inputs = upload(gpu, launcher, batch, start, end).await.map_err(shift)?;
         upload_time += started.elapsed();
@@ -248,7 +245,7 @@ async fn upload<L: Launcher>(gpu: &Gpu, launcher: &L, batch: &Batch<'_>, start: 
         Some(second) => Some(upload_floats(gpu, Input::SecondScores, second, start, end).await?),
         None => None,
     };
-    let width = launcher.width();
+    let width = launcher.shape().columns;
     Ok(Resident {
         second_scores,
         scores: upload_floats(gpu, Input::Scores, batch.scores, start * width, end * width).await?,

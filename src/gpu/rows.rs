@@ -12,8 +12,8 @@ use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::Result;
 use crate::evaluation::{Evaluation, Request, Totals};
 use crate::loss::labels::{IGNORED, class_index_expected, decode_class_indices};
-use crate::loss::{MulticlassHinge, RowsLoss, Ties};
-use crate::tensor::{Batch, Targets, with_targets};
+use crate::loss::{Loss, MulticlassHinge, RowsLoss, Ties};
+use crate::tensor::{Batch, BatchShape, Targets, with_targets};
 
 params! {
     /// `Params` of shaders/patterns/rows.wgsl.
@@ -51,8 +51,8 @@ pub(crate) async fn evaluate<M: RowsLoss>(
     batch: &Batch<'_>,
     request: &Request,
 ) -> Result<Evaluation> {
-    let (rows, columns) = loss.check_batch(batch, request)?;
-    launch::evaluate(gpu, &Rows { loss, columns }, batch, request, rows).await
+    let launcher = Rows { loss, shape: loss.check_batch(batch, request)? };
+    launch::evaluate(gpu, &launcher, batch, request).await
 }
 
 /// Submits the sums of a batch to a GPU.
@@ -62,18 +62,18 @@ pub(crate) async fn accumulate<M: RowsLoss>(
     batch: &Batch<'_>,
     request: &Request,
 ) -> Result<Vec<Pending>> {
-    let (rows, columns) = loss.check_batch(batch, request)?;
-    launch::accumulate(gpu, &Rows { loss, columns }, batch, request, rows).await
+    let launcher = Rows { loss, shape: loss.check_batch(batch, request)? };
+    launch::accumulate(gpu, &launcher, batch, request).await
 }
 
 struct Rows<'a, M> {
     loss: &'a MulticlassHinge<M>,
-    columns: usize,
+    shape: BatchShape,
 }
 
 impl<M: RowsLoss> Launcher for Rows<'_, M> {
-    fn width(&self) -> usize {
-        self.columns
+    fn shape(&self) -> BatchShape {
+        self.shape
     }
 
     fn has_tame_options(&self) -> bool {
@@ -89,7 +89,7 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
     }
 
     fn target_expected(&self) -> String {
-        class_index_expected(self.columns, self.loss.ignore_index)
+        class_index_expected(self.shape.columns, self.loss.ignore_index)
     }
 
     fn target_types(&self) -> (&'static [ElementType], &'static str) {
@@ -98,7 +98,7 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
     }
 
     fn host_totals(&self, batch: &Batch<'_>) -> Result<Totals> {
-        crate::cpu::rows::weight_totals(batch, self.columns, self.loss.ignore_index)
+        crate::cpu::rows::weight_totals(batch, self.shape.columns, self.loss.ignore_index)
     }
 
     async fn upload_targets(
@@ -110,7 +110,7 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
     ) -> Result<(DeviceTensor, bool)> {
         let mut indices = vec![0i32; end - start];
         let ignored = self.loss.ignore_index;
-        with_targets!(targets, x => decode_class_indices(&x[start..end], self.columns, ignored, &mut indices)?,
+        with_targets!(targets, x => decode_class_indices(&x[start..end], self.shape.columns, ignored, &mut indices)?,
             tensor => return Ok((tensor.clone(), false)));
         Ok((gpu.upload_i32_async(&indices).await?, true))
     }
@@ -149,7 +149,7 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
         request: &Request,
         pass: Pass,
     ) -> Result<Vec<Dispatch<'a>>> {
-        let columns = self.columns;
+        let columns = self.shape.columns;
         let (penalty_gamma, penalty_scale) = penalty_numbers(self.loss.terms.penalty);
         // A lane takes some four columns; a long row takes the whole workgroup.
         let lanes = columns.div_ceil(4).next_power_of_two().min(WORKGROUP as usize);

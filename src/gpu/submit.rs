@@ -73,11 +73,11 @@ pub(super) async fn submit<L: Launcher>(
         per_class,
         first_samples: dispatches.iter().map(|d| d.first_sample).collect(),
         per_class_start,
-        classes: if request.per_class { launcher.width() } else { 0 },
+        classes: if request.per_class { launcher.shape().columns } else { 0 },
         has_weights: inputs.sample_weights.is_some(),
         targets: inputs.targets.element_type(),
         target_expected: launcher.target_expected(),
-        target_width: launcher.target_width(),
+        target_width: launcher.shape().target_width,
     };
     if !dispatches.is_empty() {
         pending.run(&launcher.variant(inputs, request, pass), &dispatches).await?;

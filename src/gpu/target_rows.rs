@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::evaluation::{Evaluation, Request, Totals};
 use crate::loss::labels::TargetRowDecoder;
 use crate::loss::{TargetRowsLoss, Ties};
-use crate::tensor::{Batch, TargetRows, Targets, with_targets};
+use crate::tensor::{Batch, BatchShape, Targets, with_targets};
 
 params! {
     /// `Params` of shaders/patterns/target_rows.wgsl.
@@ -52,8 +52,8 @@ pub(crate) async fn evaluate<L: TargetRowsLoss>(
     batch: &Batch<'_>,
     request: &Request,
 ) -> Result<Evaluation> {
-    let launcher = Rows::new(loss, batch, request)?;
-    launch::evaluate(gpu, &launcher, batch, request, launcher.shape.rows).await
+    let launcher = Rows { loss, shape: loss.check_batch(batch, request)? };
+    launch::evaluate(gpu, &launcher, batch, request).await
 }
 
 /// Submits the sums of a batch to a GPU.
@@ -63,30 +63,18 @@ pub(crate) async fn accumulate<L: TargetRowsLoss>(
     batch: &Batch<'_>,
     request: &Request,
 ) -> Result<Vec<Pending>> {
-    let launcher = Rows::new(loss, batch, request)?;
-    launch::accumulate(gpu, &launcher, batch, request, launcher.shape.rows).await
+    let launcher = Rows { loss, shape: loss.check_batch(batch, request)? };
+    launch::accumulate(gpu, &launcher, batch, request).await
 }
 
 struct Rows<'a, L> {
     loss: &'a L,
-    shape: TargetRows,
-}
-
-impl<'a, L: TargetRowsLoss> Rows<'a, L> {
-    fn new(loss: &'a L, batch: &Batch<'_>, request: &Request) -> Result<Self> {
-        let shape = batch.check_target_rows(L::RULE)?;
-        crate::cpu::elementwise::refuse_per_class(request, L::SHADER.name)?;
-        Ok(Self { loss, shape })
-    }
+    shape: BatchShape,
 }
 
 impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
-    fn width(&self) -> usize {
-        self.shape.columns
-    }
-
-    fn target_width(&self) -> usize {
-        self.shape.target_width
+    fn shape(&self) -> BatchShape {
+        self.shape
     }
 
     fn has_tame_options(&self) -> bool {
@@ -123,11 +111,11 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
     ) -> Result<(DeviceTensor, bool)> {
         let decoder = TargetRowDecoder::new(L::RULE, &self.shape);
         let range = start * self.shape.target_width..end * self.shape.target_width;
-        // The caller moves an index by the samples before this chunk; here it counts targets.
-        let decoded: Result<Vec<i32>> = with_targets!(targets, x => range.map(|i| decoder.element(x, i)).collect(),
-            tensor => return Ok((tensor.clone(), false)));
-        let decoded = decoded.map_err(|error| error.unshifted(start as u64))?;
-        Ok((gpu.upload_i32_async(&decoded).await?, true))
+        let decoded: Result<Vec<i32>> = with_targets!(targets, x => {
+            let chunk = &x[range];
+            (0..chunk.len()).map(|i| decoder.element(chunk, i)).collect()
+        }, tensor => return Ok((tensor.clone(), false)));
+        Ok((gpu.upload_i32_async(&decoded?).await?, true))
     }
 
     async fn upload_class_weights(&self, _: &Gpu) -> Result<Option<DeviceTensor>> {
@@ -156,7 +144,7 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
         _: &Request,
         pass: Pass,
     ) -> Result<Vec<Dispatch<'a>>> {
-        let TargetRows { columns, target_width: width, .. } = self.shape;
+        let BatchShape { columns, target_width: width, .. } = self.shape;
         let terms = self.loss.terms();
         let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
         // A lane takes some four columns; a long row takes the whole workgroup. So the teams' rows take at most 1024 + 256

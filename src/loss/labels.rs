@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Input, Result};
 use crate::real::Real;
-use crate::tensor::{TargetRows, Targets, with_targets};
+use crate::tensor::{BatchShape, Targets, with_targets};
 
 /// What the labels of a binary loss look like. Never guessed from a batch inside a loss; [`LabelEncoding::detect`] is
 /// there for data whose encoding is not known.
@@ -155,7 +155,7 @@ pub enum TargetRowRule {
 
 impl TargetRowRule {
     /// What a target may be, in words.
-    pub(crate) fn expected(self, shape: &TargetRows) -> String {
+    pub(crate) fn expected(self, shape: &BatchShape) -> String {
         match self {
             TargetRowRule::Labels => format!("a class index in [0, {}) or a negative padding", shape.columns),
             TargetRowRule::Categories if shape.target_width == 1 => class_index_expected(shape.columns, None),
@@ -167,28 +167,27 @@ impl TargetRowRule {
 /// Reads rows of targets of any host type.
 pub(crate) struct TargetRowDecoder<'a> {
     rule: TargetRowRule,
-    shape: &'a TargetRows,
+    shape: &'a BatchShape,
 }
 
 impl<'a> TargetRowDecoder<'a> {
-    pub(crate) fn new(rule: TargetRowRule, shape: &'a TargetRows) -> Self {
+    pub(crate) fn new(rule: TargetRowRule, shape: &'a BatchShape) -> Self {
         Self { rule, shape }
     }
 
-    /// A row's C targets: labels with -1 as padding, or -1, 0 and 1.
+    /// The C targets of the row that `labels` start with: labels with -1 as padding, or -1, 0 and 1.
     ///
     /// # Errors
     /// [`Error::Value`] with the index within `labels` of the first one that the rule does not allow.
-    pub(crate) fn decode_row<L: Label>(&self, labels: &[L], row: usize, targets: &mut [i32]) -> Result<()> {
-        let width = self.shape.target_width;
-        if self.rule == TargetRowRule::Categories && width == 1 {
-            let class = self.element(labels, row)?;
+    pub(crate) fn decode_row<L: Label>(&self, labels: &[L], targets: &mut [i32]) -> Result<()> {
+        if self.rule == TargetRowRule::Categories && self.shape.target_width == 1 {
+            let class = self.element(labels, 0)?;
             targets.fill(0);
             targets[class as usize] = 1;
             return Ok(());
         }
         for (column, target) in targets.iter_mut().enumerate() {
-            *target = self.element(labels, row * width + column)?;
+            *target = self.element(labels, column)?;
         }
         Ok(())
     }

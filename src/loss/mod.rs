@@ -58,7 +58,7 @@ use crate::evaluation::{Evaluation, Request};
 use crate::exact;
 use crate::gpu::{Gpu, Pending};
 use crate::real::Real;
-use crate::tensor::Batch;
+use crate::tensor::{Batch, BatchShape};
 
 /// Every loss's WGSL: one list for the pipeline cache, the shader tests and the documentation.
 pub const SHADERS: &[LossShader] = &[
@@ -113,6 +113,12 @@ pub trait Loss: Sync {
     /// # Errors
     /// [`Error::Option`] for an option that has no meaning.
     fn check(&self) -> Result<()>;
+
+    /// Checks that the inputs of a batch fit each other and the request, by their shapes alone.
+    ///
+    /// # Errors
+    /// [`Error::Length`], [`Error::Shape`], and [`Error::Option`] for a request that the loss cannot answer.
+    fn check_batch(&self, batch: &Batch<'_>, request: &Request) -> Result<BatchShape>;
 
     /// Evaluates on the native CPU backend.
     ///
@@ -200,6 +206,14 @@ pub trait ElementwiseLoss: Sync {
     fn terms(&self) -> Terms;
     /// What the targets may be.
     fn target_rule(&self) -> TargetRule;
+    /// As [`Loss::check_batch`].
+    ///
+    /// # Errors
+    /// As [`Loss::check_batch`].
+    fn check_batch(&self, batch: &Batch<'_>, request: &Request) -> Result<BatchShape> {
+        refuse_per_class(request, Self::SHADER.name)?;
+        batch.check_elementwise(Self::PAIRS)
+    }
     /// The loss and its slope at one score. `target` is -1, 0 or +1 as [`TargetRule`] says.
     fn value_and_slope<T: Real, P: PenaltyShape>(rule: &Rule<T, P>, score: T, target: T) -> Point<T>;
 }
@@ -262,6 +276,14 @@ pub trait TargetRowsLoss: Sync {
     fn ties(&self) -> Ties;
     /// Whether the row's sum is divided by C.
     fn over_classes(&self) -> OverClasses;
+    /// As [`Loss::check_batch`].
+    ///
+    /// # Errors
+    /// As [`Loss::check_batch`].
+    fn check_batch(&self, batch: &Batch<'_>, request: &Request) -> Result<BatchShape> {
+        refuse_per_class(request, Self::SHADER.name)?;
+        batch.check_target_rows(Self::RULE)
+    }
     /// The loss and its slopes. A NaN score is seen to by the driver.
     fn row<T: Real, P: PenaltyShape>(
         rule: &Rule<T, P>,
@@ -270,6 +292,15 @@ pub trait TargetRowsLoss: Sync {
         targets: &[i32],
         scratch: RowScratch<'_>,
     ) -> RowPoint;
+}
+
+/// Per-class values exist only where there are classes.
+fn refuse_per_class(request: &Request, loss: &'static str) -> Result<()> {
+    if request.per_class {
+        let (option, expected) = ("per-class values", "a multiclass loss".into());
+        return Err(Error::Option { option, expected, got: loss.into() });
+    }
+    Ok(())
 }
 
 /// phi(margin - t*s) for label t in {-1, +1} and a score s that predicts its sign.
@@ -297,6 +328,13 @@ macro_rules! evaluate_pattern {
             }
             fn check(&self) -> $crate::error::Result<()> {
                 $crate::loss::$trait::terms(self).check()
+            }
+            fn check_batch(
+                &self,
+                batch: &$crate::tensor::Batch<'_>,
+                request: &$crate::evaluation::Request,
+            ) -> $crate::error::Result<$crate::tensor::BatchShape> {
+                $crate::loss::$trait::check_batch(self, batch, request)
             }
             fn evaluate_on_cpu(
                 &self,

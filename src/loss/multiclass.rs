@@ -9,7 +9,7 @@ use crate::evaluation::{Evaluation, Reduction, Request};
 use crate::exact;
 use crate::gpu::{Gpu, Pending};
 use crate::loss::{Combination, CrammerSinger, OneVsAll, WestonWatkins};
-use crate::tensor::Batch;
+use crate::tensor::{Batch, BatchShape};
 
 /// Whether a row's loss is the sum over its classes, or that sum divided by C.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -142,10 +142,36 @@ impl<M: RowsLoss> MulticlassHinge<M> {
     pub(crate) fn class_divisor(&self, classes: usize) -> f64 {
         self.over_classes.divisor(classes)
     }
+}
 
-    /// Checks what only shows with the batch and the request, and returns (rows, columns).
-    pub(crate) fn check_batch(&self, batch: &Batch<'_>, request: &Request) -> Result<(usize, usize)> {
-        let (rows, columns) = batch.check_rows()?;
+impl<M: RowsLoss> Loss for MulticlassHinge<M> {
+    fn name(&self) -> &'static str {
+        M::SHADER.name
+    }
+
+    fn has_correct(&self) -> bool {
+        true
+    }
+
+    fn ignore_index(&self) -> Option<i64> {
+        self.ignore_index
+    }
+
+    fn check(&self) -> Result<()> {
+        self.terms.check()?;
+        if M::COMBINATION == Combination::Max && self.over_classes == OverClasses::Mean {
+            return Err(Error::Option {
+                option: "over-classes",
+                expected: format!("sum, since {} takes a maximum over the classes", M::SHADER.name),
+                got: "mean".into(),
+            });
+        }
+        Ok(())
+    }
+
+    fn check_batch(&self, batch: &Batch<'_>, request: &Request) -> Result<BatchShape> {
+        let shape = batch.check_rows()?;
+        let columns = shape.columns;
         if let Some(weights) = &self.class_weights {
             if weights.len() != columns {
                 return Err(Error::Length {
@@ -174,33 +200,7 @@ impl<M: RowsLoss> MulticlassHinge<M> {
                 return refuse("the sum over classes", "the mean over classes");
             }
         }
-        Ok((rows, columns))
-    }
-}
-
-impl<M: RowsLoss> Loss for MulticlassHinge<M> {
-    fn name(&self) -> &'static str {
-        M::SHADER.name
-    }
-
-    fn has_correct(&self) -> bool {
-        true
-    }
-
-    fn ignore_index(&self) -> Option<i64> {
-        self.ignore_index
-    }
-
-    fn check(&self) -> Result<()> {
-        self.terms.check()?;
-        if M::COMBINATION == Combination::Max && self.over_classes == OverClasses::Mean {
-            return Err(Error::Option {
-                option: "over-classes",
-                expected: format!("sum, since {} takes a maximum over the classes", M::SHADER.name),
-                got: "mean".into(),
-            });
-        }
-        Ok(())
+        Ok(shape)
     }
 
     fn evaluate_on_cpu(&self, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {

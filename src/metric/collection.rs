@@ -2,7 +2,7 @@
 
 use super::{Metric, in_update};
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::{Error, Input, Result};
 use crate::evaluation::Evaluation;
 use crate::gpu::Gpu;
 use crate::loss::Loss;
@@ -79,6 +79,13 @@ impl MetricCollection {
     }
 
     fn update_on_cpu(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
+        for (_, metric) in &self.metrics {
+            metric.check_batch(batch)?;
+        }
+        // What a guess sees is the whole update, or two metrics of one batch would not agree with one of it.
+        if batch.score_kind == ScoreKind::Guessed {
+            return self.update_whole(device, batch);
+        }
         let samples = batch.samples();
         let block = (BLOCK_SCORES * samples / batch.len().max(1)).max(1);
         let mut blocks: Vec<_> = (0..samples).step_by(block).map(|start| start..(start + block).min(samples)).collect();
@@ -87,11 +94,11 @@ impl MetricCollection {
             blocks.push(0..0);
         }
         for range in blocks {
-            let start = range.start as u64;
-            // Lengths that do not fit are left to the loss, which words the error.
+            let start = range.start;
+            // Tensors on a GPU have no slices; the loss says that they are on the wrong device.
             let Some(part) = batch.slice(range) else { return self.update_whole(device, batch) };
             for (_, metric) in &mut self.metrics {
-                metric.update_part(device, &part, start)?;
+                metric.update_part(device, &part, batch, start)?;
             }
         }
         self.metrics.iter_mut().for_each(|(_, metric)| metric.end_update());
@@ -112,7 +119,8 @@ impl MetricCollection {
         let weights = match batch.sample_weights {
             Some(Floats::F32(weights)) => {
                 // Bad weights are found before they are uploaded.
-                crate::cpu::weights::check(weights, crate::error::Input::SampleWeights)?;
+                let bad = |error| in_update(self.updates(), error);
+                crate::cpu::weights::check(weights, Input::SampleWeights).map_err(bad)?;
                 Some(gpu.upload_f32(weights)?)
             }
             _ => None,
@@ -125,6 +133,11 @@ impl MetricCollection {
             resident.sample_weights = Some(Floats::Device(weights));
         }
         self.update_whole(device, &resident)
+    }
+
+    /// The number of the next update, of the first metric where they differ.
+    fn updates(&self) -> u64 {
+        self.metrics.first().map_or(0, |(_, metric)| metric.updates())
     }
 
     fn update_whole(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
@@ -151,8 +164,11 @@ impl MetricCollection {
 /// Metrics of different losses behind one face.
 trait AnyMetric: Send {
     fn update(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()>;
-    /// A part of an update that starts at this sample; [`AnyMetric::end_update`] makes one update of all parts.
-    fn update_part(&mut self, device: &Device, part: &Batch<'_>, start: u64) -> Result<()>;
+    fn updates(&self) -> u64;
+    /// Checks that the inputs fit each other and the loss.
+    fn check_batch(&self, batch: &Batch<'_>) -> Result<()>;
+    /// The part of a checked batch that starts at this sample; [`AnyMetric::end_update`] makes one update of all parts.
+    fn update_part(&mut self, device: &Device, part: &Batch<'_>, whole: &Batch<'_>, start: usize) -> Result<()>;
     fn end_update(&mut self);
     fn compute(&mut self) -> Result<Evaluation>;
     fn reset(&mut self);
@@ -164,14 +180,20 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug + Send + 'static> AnyMetric f
         Metric::update(self, device, batch)
     }
 
-    fn update_part(&mut self, device: &Device, part: &Batch<'_>, start: u64) -> Result<()> {
+    fn updates(&self) -> u64 {
+        Metric::updates(self)
+    }
+
+    fn check_batch(&self, batch: &Batch<'_>) -> Result<()> {
+        Metric::check_batch(self, batch).map(drop)
+    }
+
+    fn update_part(&mut self, device: &Device, part: &Batch<'_>, whole: &Batch<'_>, start: usize) -> Result<()> {
         let number = self.state.updates;
         let result = Metric::update(self, device, part);
         self.state.updates = number;
-        result.map_err(|error| match error {
-            Error::Update { source, .. } => in_update(number, source.shifted(start)),
-            other => other,
-        })
+        let shape = Metric::check_batch(self, whole)?;
+        result.map_err(|error| shape.whole_index(error, start))
     }
 
     fn end_update(&mut self) {

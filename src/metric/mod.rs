@@ -36,7 +36,7 @@ use crate::evaluation::{Evaluation, Outputs, Precision, Reduction, Request, Tota
 use crate::gpu::Pending;
 use crate::loss::Loss;
 use crate::scores::Prepared;
-use crate::tensor::Batch;
+use crate::tensor::{Batch, BatchShape};
 
 /// Bytes that may wait on a GPU before an update folds them, which waits for the device.
 const MOST_PENDING_BYTES: u64 = 16 << 20;
@@ -89,6 +89,15 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
     /// Updates since the last reset, those of merged metrics included.
     pub fn updates(&self) -> u64 {
         self.state.updates
+    }
+
+    /// Checks that the inputs of a batch fit each other and the loss, without looking at their elements.
+    ///
+    /// # Errors
+    /// [`Error::Update`] with what [`Loss::check_batch`] says.
+    pub fn check_batch(&self, batch: &Batch<'_>) -> Result<BatchShape> {
+        let shape = self.state.loss.check_batch(batch, &self.state.sum_request()?);
+        shape.map_err(|error| in_update(self.state.updates, error))
     }
 
     /// Adds a batch. On a GPU it only submits work.
@@ -200,7 +209,7 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
         let request = self.state.sum_request()?;
         let evaluation = device.evaluate_async(&self.state.loss, batch, &request).await;
         let evaluation = evaluation.map_err(|error| in_update(self.state.updates, error))?;
-        self.state.check_classes(evaluation.per_class.as_ref().map_or(0, Vec::len))?;
+        check_classes(&self.state.totals.per_class, evaluation.per_class.as_ref().map_or(0, Vec::len))?;
         Ok(evaluation)
     }
 
@@ -209,9 +218,7 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
         let mut totals = self.state.totals.clone();
         for (number, pending) in &self.pending {
             let part = pending.fold().await.map_err(|error| in_update(*number, error))?.0;
-            if !totals.per_class.is_empty() {
-                self.state.check_classes(part.per_class.len())?;
-            }
+            check_classes(&totals.per_class, part.per_class.len())?;
             totals.merge(&part);
         }
         self.state.totals = totals;
@@ -226,6 +233,15 @@ fn in_update(update: u64, error: Error) -> Error {
         Error::Option { .. } => error,
         source => Error::Update { update, source: Box::new(source) },
     }
+}
+
+/// Per-class sums of different lengths do not add up.
+fn check_classes(known: &[f64], classes: usize) -> Result<()> {
+    if known.is_empty() || classes == 0 || known.len() == classes {
+        return Ok(());
+    }
+    let expected = format!("{}, as in the updates before", known.len());
+    Err(Error::Option { option: "number of classes", expected, got: classes.to_string() })
 }
 
 /// An evaluation without outputs.

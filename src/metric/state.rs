@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::finish;
+use super::{check_classes, finish};
 use crate::error::{Error, Result};
 use crate::evaluation::{Evaluation, Precision, Reduction, Request, Totals};
 use crate::loss::Loss;
@@ -96,16 +96,6 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> MetricState<L> {
         Ok(if self.per_class { request.per_class() } else { request })
     }
 
-    /// Per-class sums of different lengths do not add up.
-    pub(super) fn check_classes(&self, classes: usize) -> Result<()> {
-        let known = self.totals.per_class.len();
-        if !self.per_class || known == 0 || known == classes {
-            return Ok(());
-        }
-        let expected = format!("{known}, as in the updates before");
-        Err(Error::Option { option: "number of classes", expected, got: classes.to_string() })
-    }
-
     /// Adds the sums of one batch.
     pub(super) fn add(&mut self, sums: &Evaluation, batch: &Batch<'_>) {
         self.totals.merge(&sums.totals());
@@ -128,9 +118,7 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> MetricState<L> {
                 got: configuration(other),
             });
         }
-        if !other.totals.per_class.is_empty() {
-            self.check_classes(other.totals.per_class.len())?;
-        }
+        check_classes(&self.totals.per_class, other.totals.per_class.len())?;
         self.totals.merge(&other.totals);
         self.updates += other.updates;
         self.samples += other.samples;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressStyle};
 
 pub(crate) use elements::{Array, Data};
-pub(crate) use output::PendingOutput;
+pub(crate) use output::{PendingOutput, refuse_same_file};
 
 use crate::failure::{Failure, Outcome};
 

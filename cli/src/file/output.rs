@@ -9,6 +9,25 @@ use tempfile::NamedTempFile;
 
 use crate::failure::{Failure, Outcome};
 
+/// Refuses two options that name the same file, however they spell it: the second would overwrite the first.
+pub(crate) fn refuse_same_file(outputs: &[(&str, Option<&Path>)]) -> Outcome<()> {
+    let place = |path: &Path| Some((folder_of(path).canonicalize().ok()?, path.file_name()?.to_owned()));
+    let mut seen = Vec::new();
+    for (option, path) in outputs {
+        let Some(place) = path.and_then(place) else { continue };
+        if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == place) {
+            return Err(Failure::usage(format!("{other} and {option} name the same file")));
+        }
+        seen.push((option, place));
+    }
+    Ok(())
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// An output that does not exist yet under its own name. Dropped before [`PendingOutput::publish`], it leaves nothing.
 #[derive(Debug)]
 pub(crate) struct PendingOutput {
@@ -19,7 +38,6 @@ pub(crate) struct PendingOutput {
 impl PendingOutput {
     /// Makes the temporary file, so that an unwritable place shows before any work is done.
     pub(crate) fn new(path: &Path) -> Outcome<Self> {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if path.is_dir() {
             return Err(Failure::file(path, "is a folder"));
         }
@@ -31,7 +49,7 @@ impl PendingOutput {
             // As any new file: the umask takes its part.
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
-        let file = builder.tempfile_in(folder).map_err(|error| Failure::file(path, error))?;
+        let file = builder.tempfile_in(folder_of(path)).map_err(|error| Failure::file(path, error))?;
         Ok(Self { file, path: path.into() })
     }
 
