@@ -73,6 +73,48 @@ fn large_cases(device: &Device) -> Outcome {
     Ok(())
 }
 
+/// Scores that cancel before they overflow.
+fn categorical_cancels(device: &Device) -> Outcome {
+    for (targets, expected) in [([-1i8, 1, 1, 1], 1.0), ([0, -1, 1, 1], f64::from(3e38f32))] {
+        let scores = [3e38f32; 4];
+        let batch = Batch::rows(&scores, 4, &targets);
+        let value = device.evaluate(&maxmargin::CategoricalHinge::new(), &batch, &Request::new())?.value;
+        if value != Some(expected) {
+            return Err(format!("{targets:?}: {value:?} instead of {expected}").into());
+        }
+    }
+    Ok(())
+}
+
+/// A row's labels: all different, since 7919 is prime to these numbers of columns, but for the last, which is the first.
+fn label_rows(targets: &mut [f32], columns: usize, labels: usize) {
+    for row in targets.chunks_exact_mut(columns) {
+        row.iter_mut().enumerate().for_each(|(k, t)| *t = (7919 * k % columns) as f32);
+        row[labels - 1] = row[0];
+        row[labels] = -1.0;
+    }
+}
+
+/// Many labels, many classes, many rows of both.
+fn many_labels(device: &Device) -> Outcome {
+    let shapes = [(200, 300, 150), (2, 4000, 2000), (1, 8000, 4000), (2, 40_000, 7), (1, 100_000, 2)];
+    for (seed, (rows, columns, labels)) in (2000..).zip(shapes) {
+        let mut case = Case::random(Kind::Multilabel, rows, columns, Values::Plain, seed);
+        label_rows(&mut case.targets, columns, labels);
+        run(&case, device)?;
+    }
+    let mut case = Case::random(Kind::Multilabel, 1, 20_000, Values::Plain, 1);
+    label_rows(&mut case.targets, 20_000, 10_000);
+    case.reduction = Reduction::Sum;
+    let expected = case.evaluate(&Device::cpu(), &case.request())?.value.unwrap_or(f64::NAN);
+    match case.evaluate(device, &case.request()) {
+        // A driver that cuts long loops short is not trusted with them.
+        Err(Error::DeviceLimit { got: 10_000, .. }) if !matches!(device, Device::Cpu) => Ok(()),
+        Ok(got) if got.value.is_some_and(|value| (value - expected).abs() <= 1e-6 * expected) => Ok(()),
+        other => Err(format!("{other:?} instead of {expected}").into()),
+    }
+}
+
 fn per_class(device: &Device) -> Outcome {
     for seed in 0..40 {
         let values = [Values::Plain, Values::Dyadic, Values::Spicy][seed as usize % 3];
@@ -420,6 +462,8 @@ const TESTS: &[Test] = &[
     ("large values", |d| random_cases(d, Values::Large, false)),
     ("half precision and narrow labels", narrow_types),
     ("large sizes", large_cases),
+    ("categorical sums cancel", categorical_cancels),
+    ("many labels", many_labels),
     ("per-class values", per_class),
     ("bit-identical from run to run", deterministic),
     ("ignored rows hold anything", ignored_rows_hold_anything),

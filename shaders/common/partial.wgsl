@@ -8,6 +8,7 @@ const FLAG_NAN: u32 = 1u;
 const FLAG_PLUS_INFINITY: u32 = 2u;
 const FLAG_MINUS_INFINITY: u32 = 4u;
 const FLAG_WILD: u32 = 8u;
+const FLAG_TOO_LONG: u32 = 16u;
 
 // Where no element is bad.
 const NONE_BAD: u32 = 0xffffffffu;
@@ -29,7 +30,9 @@ struct Partial {
     violating: u32,
     correct: u32,
     // FLAG_WILD: this variant cannot compute these samples.
+    // FLAG_TOO_LONG: the driver would cut the loops over a row short; `longest` is what the row was too long in.
     flags: u32,
+    longest: u32,
     bad_target: Bad,
     bad_weight: Bad,
 }
@@ -48,7 +51,7 @@ fn bad_first(a: Bad, b: Bad) -> Bad {
 fn sum_zero() -> Sum { return Sum(0.0, 0.0, 0u); }
 
 fn partial_zero() -> Partial {
-    return Partial(sum_zero(), sum_zero(), 0u, 0u, 0u, 0u, Bad(NONE_BAD, 0u), Bad(NONE_BAD, 0u));
+    return Partial(sum_zero(), sum_zero(), 0u, 0u, 0u, 0u, 0u, Bad(NONE_BAD, 0u), Bad(NONE_BAD, 0u));
 }
 
 fn partial_merge(a: Partial, b: Partial) -> Partial {
@@ -59,6 +62,7 @@ fn partial_merge(a: Partial, b: Partial) -> Partial {
         a.violating + b.violating,
         a.correct + b.correct,
         a.flags | b.flags,
+        max(a.longest, b.longest),
         bad_first(a.bad_target, b.bad_target),
         bad_first(a.bad_weight, b.bad_weight),
     );

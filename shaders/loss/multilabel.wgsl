@@ -1,37 +1,152 @@
 // Multilabel margin: sum over labels j and classes i that are none of phi(margin + s_i - s_j).
-
-const NEEDS_MEMBERS: bool = true;
+//
+// A class that is no label answers to every label: column_slope. A label answers to every class that is none: to sum
+// that, labels are dealt out over the team's lanes, several lanes to a label where labels are few.
 
 fn is_bad_target(label: i32) -> bool { return label >= i32(params.columns); }
 
-fn pair(rival: Real, labelled: Real) -> Penalised {
-    return penalise(pair_violation(rival, labelled));
+// Which columns of a window of a row are labels, a bit each; src/gpu/target_rows.rs sees to it that the teams of a
+// workgroup find room. Longer rows than a window have the workgroup to themselves.
+const MEMBER_WORDS: u32 = WINDOW / 32u;
+var<workgroup> members: array<atomic<u32>, MEMBER_WORDS>;
+var<workgroup> has_repeated_label: atomic<u32>;
+// Of the row, where the workgroup has only one.
+var<workgroup> row_length: u32;
+
+fn words_a_row() -> u32 { return min((params.columns + 31u) / 32u, MEMBER_WORDS); }
+
+// Fills `members` for the rows of all teams and the window of columns that starts at `first`. Called by every lane of the
+// workgroup.
+fn mark_labels(lane: u32, sample: Sample, first: u32) {
+    workgroupBarrier();
+    for (var word = lane; word < MEMBER_WORDS; word += WORKGROUP) { atomicStore(&members[word], 0u); }
+    workgroupBarrier();
+    if sample.kept {
+        let first_word = sample.team * words_a_row();
+        for (var k = lane % params.lanes; k < sample.length; k += params.lanes) {
+            let column = u32(label_at(sample.first_target + k)) - first;
+            if column < min(WINDOW, params.columns - first) {
+                let bit = 1u << (column % 32u);
+                let before = atomicOr(&members[first_word + column / 32u], bit);
+                if (before & bit) != 0u { atomicStore(&has_repeated_label, 1u); }
+            }
+        }
+    }
+    workgroupBarrier();
 }
 
-fn pair_violation(rival: Real, labelled: Real) -> Real {
-    return real_add(real(params.margin), real_subtract(rival, labelled));
+fn is_member(sample: Sample, column: u32) -> bool {
+    let word = atomicLoad(&members[sample.team * words_a_row() + (column % WINDOW) / 32u]);
+    return ((word >> (column % 32u)) & 1u) != 0u;
 }
 
-// The k-th label's score; a bad label, which fails the whole evaluation, reads the first one.
-fn label_score(sample: Sample, k: u32) -> Real {
+// write_label_slopes sees to labels.
+fn is_left_out(sample: Sample, column: u32) -> bool { return is_member(sample, column); }
+
+// The pairs of one score, added up.
+struct Pairs {
+    value: Cascade,
+    slope: Cascade,
+    violated: bool,
+}
+
+// Eight pairs: loops are short, and so are chains.
+struct Chain {
+    value: Sum,
+    slope: Sum,
+    violated: bool,
+}
+
+fn pairs_zero() -> Pairs { return Pairs(cascade_zero(), cascade_zero(), false); }
+
+fn pairs_add(pairs: Pairs, chain: Chain) -> Pairs {
+    return Pairs(
+        cascade_add(pairs.value, chain.value),
+        cascade_add(pairs.slope, chain.slope),
+        pairs.violated || chain.violated,
+    );
+}
+
+fn chain_add(chain: Chain, rival: Real, labelled: Real) -> Chain {
+    let violation = real_add(real(params.margin), real_subtract(rival, labelled));
+    let penalised = penalise(violation);
+    return Chain(
+        sum_add(chain.value, penalised.value),
+        sum_add(chain.slope, penalised.slope),
+        chain.violated || real_is_positive(violation),
+    );
+}
+
+// A bad label, which fails the whole evaluation, stands for class 0.
+fn label_class(sample: Sample, k: u32) -> u32 {
     let label = u32(label_at(sample.first_target + k));
-    return score_at(sample, select(0u, label, label < params.columns));
+    return select(0u, label, label < params.columns);
+}
+
+fn add_label(chain: Chain, sample: Sample, score: Real, k: u32) -> Chain {
+    if k >= sample.length { return chain; }
+    return chain_add(chain, score, score_at(sample, label_class(sample, k)));
+}
+
+// The pairs of a class that is no label.
+fn rival_pairs(sample: Sample, column: u32) -> Pairs {
+    let score = score_at(sample, column);
+    var pairs = pairs_zero();
+    for (var k = 0u; k < sample.length; k += STRIDE) {
+        var chain = Chain(sum_zero(), sum_zero(), false);
+        chain = add_label(chain, sample, score, k);
+        chain = add_label(chain, sample, score, k + 1u);
+        chain = add_label(chain, sample, score, k + 2u);
+        chain = add_label(chain, sample, score, k + 3u);
+        chain = add_label(chain, sample, score, k + 4u);
+        chain = add_label(chain, sample, score, k + 5u);
+        chain = add_label(chain, sample, score, k + 6u);
+        chain = add_label(chain, sample, score, k + 7u);
+        pairs = pairs_add(pairs, chain);
+    }
+    return pairs;
+}
+
+fn add_rival(chain: Chain, sample: Sample, labelled: Real, column: u32, end: u32) -> Chain {
+    if column >= end || is_member(sample, column) { return chain; }
+    return chain_add(chain, score_at(sample, column), labelled);
+}
+
+// Adds the pairs of a label with the classes first, first + step, ... before end.
+fn label_slope(sample: Sample, label: u32, first: u32, step: u32, end: u32, before: Cascade) -> Cascade {
+    let labelled = score_at(sample, label);
+    var slope = before;
+    for (var column = first; column < end; column += STRIDE * step) {
+        var chain = Chain(sum_zero(), sum_zero(), false);
+        chain = add_rival(chain, sample, labelled, column, end);
+        chain = add_rival(chain, sample, labelled, column + step, end);
+        chain = add_rival(chain, sample, labelled, column + 2u * step, end);
+        chain = add_rival(chain, sample, labelled, column + 3u * step, end);
+        chain = add_rival(chain, sample, labelled, column + 4u * step, end);
+        chain = add_rival(chain, sample, labelled, column + 5u * step, end);
+        chain = add_rival(chain, sample, labelled, column + 6u * step, end);
+        chain = add_rival(chain, sample, labelled, column + 7u * step, end);
+        slope = cascade_add(slope, chain.slope);
+    }
+    return slope;
+}
+
+fn divide_up(a: u32, b: u32) -> u32 { return (a + b - 1u) / b; }
+
+// The walks over a row's pairs, one for the loss and two for the gradient, take so many steps a lane at most; and looking
+// for labels that are given twice.
+fn steps_of_row(length: u32) -> u32 {
+    let strides = divide_up(length, STRIDE);
+    let walk = divide_up(params.columns, params.lanes) * strides;
+    if !WRITE_GRADIENT { return walk; }
+    return 3u * walk + divide_up(length, params.lanes) * strides;
 }
 
 fn visit(sample: Sample, column: u32, row: ptr<function, Row>) {
     if is_member(sample, column) { return; }
-    let score = score_at(sample, column);
-    var k = 0u;
-    while k < sample.length {
-        var chain = sum_zero();
-        for (var i = 0u; i < CHAIN && k < sample.length; i++) {
-            let violation = pair_violation(score, label_score(sample, k));
-            chain = sum_add(chain, penalise(violation).value);
-            if real_is_positive(violation) { (*row).flags |= ROW_ACTIVE; }
-            k++;
-        }
-        (*row).value = sum_merge((*row).value, chain);
-    }
+    let pairs = rival_pairs(sample, column);
+    (*row).value = sum_merge((*row).value, cascade_total(pairs.value));
+    if pairs.violated { (*row).flags |= ROW_ACTIVE; }
 }
 
 fn combine(sample: Sample, row: Row) -> Combined {
@@ -39,30 +154,86 @@ fn combine(sample: Sample, row: Row) -> Combined {
 }
 
 fn column_slope(sample: Sample, column: u32, row: Row, combined: Combined) -> Real {
-    let score = score_at(sample, column);
-    let labelled = is_member(sample, column);
-    // A class that is no label answers to every label, a label to every class that is none.
-    let terms = select(sample.length, params.columns, labelled);
-    var total = sum_zero();
-    var k = 0u;
-    while k < terms {
-        var chain = sum_zero();
-        for (var i = 0u; i < CHAIN && k < terms; i++) {
-            if !labelled {
-                chain = sum_add(chain, pair(score, label_score(sample, k)).slope);
-            } else if !is_member(sample, k) {
-                chain = sum_add(chain, pair(score_at(sample, k), score).slope);
+    return sum_to_real(cascade_total(rival_pairs(sample, column).slope));
+}
+
+// How often a row's k-th label is in the row, or 0 where it has been before.
+fn label_times(sample: Sample, k: u32) -> u32 {
+    if atomicLoad(&has_repeated_label) == 0u { return 1u; }
+    var equals = Equals(0u, NO_INDEX);
+    for (var other = 0u; other < sample.length; other += STRIDE) {
+        equals = add_equal(equals, sample, k, other);
+        equals = add_equal(equals, sample, k, other + 1u);
+        equals = add_equal(equals, sample, k, other + 2u);
+        equals = add_equal(equals, sample, k, other + 3u);
+        equals = add_equal(equals, sample, k, other + 4u);
+        equals = add_equal(equals, sample, k, other + 5u);
+        equals = add_equal(equals, sample, k, other + 6u);
+        equals = add_equal(equals, sample, k, other + 7u);
+    }
+    return select(0u, equals.times, equals.first == k);
+}
+
+// Of the labels that equal one: how many, and the first.
+struct Equals {
+    times: u32,
+    first: u32,
+}
+
+fn add_equal(equals: Equals, sample: Sample, k: u32, other: u32) -> Equals {
+    if other >= sample.length || label_at(sample.first_target + other) != label_at(sample.first_target + k) {
+        return equals;
+    }
+    return Equals(equals.times + 1u, min(equals.first, other));
+}
+
+// The gradient of a row's labels. Called by every lane of the workgroup.
+fn write_label_slopes(lane: u32, sample: Sample, combined: Combined) {
+    // A number of labels that the whole workgroup agrees on: the row's, or as many as there could be.
+    var most = params.columns;
+    if params.lanes == WORKGROUP {
+        if lane == 0u { row_length = sample.length; }
+        most = workgroupUniformLoad(&row_length);
+    }
+    let member = lane % params.lanes;
+    // Lanes that share a label: as many as there are to spare, a power of two.
+    var sharing = params.lanes;
+    while sharing > 1u && sharing * most > params.lanes { sharing /= 2u; }
+    let part = member % sharing;
+    for (var first_label = 0u; first_label < most; first_label += params.lanes / sharing) {
+        let k = first_label + member / sharing;
+        let works = sample.kept && k < sample.length && !real_is_nan(combined.value);
+        var slope = cascade_zero();
+        for (var first = 0u; first < params.columns; first += WINDOW) {
+            if params.columns > WINDOW { mark_labels(lane, sample, first); }
+            if works {
+                let end = min(params.columns, first + WINDOW);
+                slope = label_slope(sample, label_class(sample, k), first + part, sharing, end, slope);
             }
-            k++;
         }
-        total = sum_merge(total, chain);
+        // A tree over the lanes that share the label.
+        workgroup_rows[lane].value = cascade_total(slope);
+        workgroupBarrier();
+        for (var stride = sharing / 2u; stride > 0u; stride /= 2u) {
+            if part < stride {
+                workgroup_rows[lane].value = sum_merge(workgroup_rows[lane].value, workgroup_rows[lane + stride].value);
+            }
+            workgroupBarrier();
+        }
+        let total = workgroup_rows[lane].value;
+        workgroupBarrier();
+        if part == 0u && sample.kept && k < sample.length {
+            let times = label_times(sample, k);
+            var element = row_nan();
+            if works {
+                // A label given twice counts twice.
+                let slope_of_label = real_multiply(sum_to_real(total), real(f32(times)));
+                element = real_negate(real_multiply(slope_of_label, row_coefficient(sample)));
+            }
+            if times > 0u {
+                let index = sample.row * params.columns + label_class(sample, k);
+                gradient[index + params.gradient_shift] = real_to_bits(element);
+            }
+        }
     }
-    let slope = sum_to_real(total);
-    if !labelled { return slope; }
-    // A label given twice counts twice.
-    var times = 0.0;
-    for (var n = 0u; n < sample.length; n++) {
-        if label_at(sample.first_target + n) == i32(column) { times += 1.0; }
-    }
-    return real_negate(real_multiply(slope, real(times)));
 }

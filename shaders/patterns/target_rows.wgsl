@@ -1,5 +1,7 @@
 // The target rows pattern: one row of scores and one row of targets a sample. The loss gives visit (one column, added to
-// what is known of the row), combine (the row's loss of it) and column_slope.
+// what is known of the row), combine (the row's loss of it) and column_slope. Where a row's targets are labels it also
+// keeps the window's labels at hand (mark_labels), says which columns' slopes write_slopes leaves out (is_left_out) and
+// writes those (write_label_slopes), and counts the steps of its loops (steps_of_row).
 //
 // params.lanes lanes, a power of two, share a row; a workgroup holds WORKGROUP / lanes teams of them, and each team
 // takes params.rows_per_team rows one after the other.
@@ -27,6 +29,8 @@ struct Params {
     divisor: f32,
     // What a row's sum over classes is divided by: 1 or C.
     class_divisor: f32,
+    // Steps of loops that a lane may take, where the driver cuts loops short.
+    most_steps: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -120,38 +124,8 @@ fn target_at(sample: Sample, column: u32) -> i32 {
     return label_at(sample.first_target + column);
 }
 
-// Which columns are labels of the row, a bit each, as long as a row's bits fit; src/gpu/target_rows.rs sees to it that
-// the teams of a workgroup find room.
-const MEMBER_WORDS: u32 = 1024u;
-var<workgroup> members: array<atomic<u32>, MEMBER_WORDS>;
-
-fn words_a_row() -> u32 { return (params.columns + 31u) / 32u; }
-
-// Fills `members` for the rows of all teams. Called by every lane of the workgroup.
-fn mark_members(lane: u32, sample: Sample) {
-    if !NEEDS_MEMBERS { return; }
-    for (var word = lane; word < MEMBER_WORDS; word += WORKGROUP) { atomicStore(&members[word], 0u); }
-    workgroupBarrier();
-    if sample.kept && words_a_row() <= MEMBER_WORDS {
-        let first_word = sample.team * words_a_row();
-        for (var k = lane % params.lanes; k < sample.length; k += params.lanes) {
-            let label = u32(label_at(sample.first_target + k));
-            if label < params.columns { atomicOr(&members[first_word + label / 32u], 1u << (label % 32u)); }
-        }
-    }
-    workgroupBarrier();
-}
-
-fn is_member(sample: Sample, column: u32) -> bool {
-    if words_a_row() <= MEMBER_WORDS {
-        let word = atomicLoad(&members[sample.team * words_a_row() + column / 32u]);
-        return ((word >> (column % 32u)) & 1u) != 0u;
-    }
-    for (var k = 0u; k < sample.length; k++) {
-        if label_at(sample.first_target + k) == i32(column) { return true; }
-    }
-    return false;
-}
+// Columns that a walk takes before the loss looks at the row's labels again.
+const WINDOW: u32 = 32768u;
 
 // Reads a row's weight, and notes what is bad. `counts` is true for one lane of the team.
 fn read_sample(row: u32, team: u32, counts: bool, partial: ptr<function, Partial>) -> Sample {
@@ -189,16 +163,17 @@ fn scan_targets(member: u32, sample: Sample, partial: ptr<function, Partial>) ->
     return row;
 }
 
-// All columns of one lane, in chains.
-fn walk(member: u32, sample: Sample) -> Row {
+// One lane's columns of a window, in chains.
+fn walk(member: u32, sample: Sample, first: u32) -> Row {
     var row = row_zero();
     if !sample.kept { return row; }
-    var column = member;
-    while column < params.columns {
+    let end = min(params.columns, first + WINDOW);
+    var column = first + member;
+    while column < end {
         var long_chain = row_zero();
-        for (var i = 0u; i < CHAIN && column < params.columns; i++) {
+        for (var i = 0u; i < CHAIN && column < end; i++) {
             var chain = row_zero();
-            for (var j = 0u; j < CHAIN && column < params.columns; j++) {
+            for (var j = 0u; j < CHAIN && column < end; j++) {
                 let bits = score_bits(sample.first_score + column);
                 if is_wild(bits) { chain.flags |= ROW_WILD; }
                 if real_is_nan(real_from_bits(bits)) {
@@ -215,31 +190,38 @@ fn walk(member: u32, sample: Sample) -> Row {
     return row;
 }
 
-// A row's loss, counters and outputs, once all its columns are known.
-fn finish(member: u32, sample: Sample, row: Row, partial: ptr<function, Partial>) {
-    var combined = combine(sample, row);
-    let is_nan = (row.flags & ROW_NAN) != 0u;
-    if is_nan { combined.value = row_nan(); }
+// What makes a slope of a row the gradient's element.
+fn row_coefficient(sample: Sample) -> Real {
+    return real_divide(gradient_coefficient(sample.weight), params.class_divisor);
+}
+
+// The gradient of one lane's columns of a window, but for those that are labels where the loss sees to these apart.
+fn write_slopes(member: u32, sample: Sample, first: u32, row: Row, combined: Combined) {
     let undefined = real_is_nan(combined.value);
-    if WRITE_GRADIENT {
-        let coefficient = real_divide(gradient_coefficient(sample.weight), params.class_divisor);
-        for (var column = member; column < params.columns; column += params.lanes) {
-            var slope = row_nan();
-            if !sample.kept {
-                slope = real(0.0);
-            } else if !undefined {
-                slope = real_multiply(column_slope(sample, column, row, combined), coefficient);
-            }
-            gradient[sample.row * params.columns + column + params.gradient_shift] = real_to_bits(slope);
+    let coefficient = row_coefficient(sample);
+    let end = min(params.columns, first + WINDOW);
+    for (var column = first + member; column < end; column += params.lanes) {
+        var slope = row_nan();
+        if !sample.kept {
+            slope = real(0.0);
+        } else if is_left_out(sample, column) {
+            continue;
+        } else if !undefined {
+            slope = real_multiply(column_slope(sample, column, row, combined), coefficient);
         }
+        gradient[sample.row * params.columns + column + params.gradient_shift] = real_to_bits(slope);
     }
-    if member != 0u { return; }
+}
+
+// A row's loss and counters. Called by the first lane of a team.
+fn finish(sample: Sample, row: Row, combined: Combined, partial: ptr<function, Partial>) {
+    let undefined = real_is_nan(combined.value);
     var loss = real(0.0);
     if sample.kept {
         loss = real_multiply(real_divide(combined.value, params.class_divisor), sample.weight);
         (*partial).loss = sum_add((*partial).loss, loss);
         (*partial).violating += u32(combined.violating && !undefined);
-        (*partial).correct += u32(combined.correct && !is_nan);
+        (*partial).correct += u32(combined.correct && (row.flags & ROW_NAN) == 0u);
         if (row.flags & ROW_WILD) != 0u { (*partial).flags |= FLAG_WILD; }
     }
     if WRITE_LOSSES { losses[sample.row + params.losses_shift] = real_to_bits(loss); }
@@ -253,6 +235,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let member = lane % params.lanes;
     let team = lane / params.lanes;
     var partial = partial_zero();
+    var steps = 0u;
     for (var turn = 0u; turn < params.rows_per_team; turn++) {
         // Neighbouring teams take neighbouring rows.
         let row_index = (group * params.rows_per_team + turn) * teams + team;
@@ -260,9 +243,31 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         if ONLY_WEIGHTS { continue; }
         let scanned = team_merge(lane, scan_targets(member, sample, &partial));
         sample.length = scanned.length;
-        mark_members(lane, sample);
-        let row = team_merge(lane, walk(member, sample));
-        if row_index < params.rows { finish(member, sample, row, &partial); }
+        if sample.kept {
+            steps += steps_of_row(sample.length);
+            if steps > params.most_steps {
+                partial.flags |= FLAG_TOO_LONG;
+                partial.longest = max(partial.longest, sample.length);
+                sample.kept = false;
+            }
+        }
+        var walked = row_zero();
+        for (var first = 0u; first < params.columns; first += WINDOW) {
+            mark_labels(lane, sample, first);
+            walked = row_merge(walked, walk(member, sample, first));
+        }
+        let row = team_merge(lane, walked);
+        var combined = combine(sample, row);
+        if (row.flags & ROW_NAN) != 0u { combined.value = row_nan(); }
+        let exists = row_index < params.rows;
+        if WRITE_GRADIENT {
+            for (var first = 0u; first < params.columns; first += WINDOW) {
+                if params.columns > WINDOW { mark_labels(lane, sample, first); }
+                if exists { write_slopes(member, sample, first, row, combined); }
+            }
+            write_label_slopes(lane, sample, combined);
+        }
+        if exists && member == 0u { finish(sample, row, combined, &partial); }
     }
     let merged = workgroup_merge(lane, partial);
     if lane == 0u { partials[group] = merged; }

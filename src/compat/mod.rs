@@ -17,7 +17,7 @@
 //! | `keras.losses.CategoricalHinge` | [`keras::CategoricalHinge`] | targets other than -1, 0 and 1 are errors |
 //! | `sklearn.metrics.hinge_loss` | [`sklearn::hinge_loss`] | a batch of one class is read by its encoding (scikit-learn: negative, whatever it holds) |
 //! | `optax.losses.hinge_loss`, `perceptron_loss` | [`optax::hinge_loss`], [`optax::perceptron_loss`] | labels other than -1 and +1 are errors |
-//! | `optax.losses.multiclass_hinge_loss` | [`optax::multiclass_hinge_loss`] | a label out of range is an error (optax: 3.0) |
+//! | `optax.losses.multiclass_hinge_loss` | [`optax::multiclass_hinge_loss`] | a label out of range is an error (optax: 3.0); where n tied rivals meet the margin exactly, each receives 1/(2n) and the true class -1/2 (optax: 1/(n+1) and -n/(n+1)) |
 //!
 //! What the peers do that may hurt is said at each item, with the plain alternative.
 

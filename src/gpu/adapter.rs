@@ -44,6 +44,13 @@ impl AdapterDescription {
         self.device_type == wgpu::DeviceType::Cpu
     }
 
+    /// Steps after which the driver leaves a shader's loops, whatever their conditions say: llvmpipe counts all loops of
+    /// an invocation together and stops at 65,535.
+    pub(crate) fn loop_limit(&self) -> Option<u32> {
+        let is_llvmpipe = self.is_software() && self.name.contains("llvmpipe");
+        is_llvmpipe.then_some(60_000)
+    }
+
     /// Lower is better: real GPUs before software, native APIs before GL.
     pub(crate) fn rank(&self) -> (u8, bool) {
         let kind = match self.device_type {

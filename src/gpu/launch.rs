@@ -336,7 +336,11 @@ pub(super) fn penalty_numbers(penalty: Penalty) -> (f32, f32) {
 
 /// Samples of `width` scores that one binding can hold, wherever it starts.
 pub(super) fn max_samples(gpu: &Gpu, width: usize) -> Result<usize> {
-    let elements = (gpu.max_binding_bytes() / 4 - u64::from(WORKGROUP)) as usize;
+    let mut elements = (gpu.max_binding_bytes() / 4 - u64::from(WORKGROUP)) as usize;
+    if let Some(steps) = gpu.description().loop_limit() {
+        // A workgroup walks a row of scores once for the loss and once for the gradient; its other loops are short.
+        elements = elements.min(steps as usize / 2 * WORKGROUP as usize);
+    }
     match elements / width {
         0 => Err(Error::DeviceLimit { what: "scores in one row", limit: elements as u64, got: width as u64 }),
         samples => Ok(samples),

@@ -9,6 +9,7 @@ const FLAG_NAN: u32 = 1;
 const FLAG_PLUS_INFINITY: u32 = 2;
 const FLAG_MINUS_INFINITY: u32 = 4;
 pub(super) const FLAG_WILD: u32 = 8;
+pub(super) const FLAG_TOO_LONG: u32 = 16;
 
 /// `NONE_BAD` of shaders/common/partial.wgsl.
 const NONE_BAD: u32 = u32::MAX;
@@ -63,6 +64,7 @@ pub struct Partial {
     pub(super) violating: u32,
     pub(super) correct: u32,
     pub(super) flags: u32,
+    pub(super) longest: u32,
     pub(super) bad_target: Bad,
     pub(super) bad_weight: Bad,
 }
@@ -76,6 +78,7 @@ impl Partial {
         ("violating", std::mem::offset_of!(Partial, violating)),
         ("correct", std::mem::offset_of!(Partial, correct)),
         ("flags", std::mem::offset_of!(Partial, flags)),
+        ("longest", std::mem::offset_of!(Partial, longest)),
         ("bad_target", std::mem::offset_of!(Partial, bad_target)),
         ("bad_weight", std::mem::offset_of!(Partial, bad_weight)),
     ];

@@ -152,15 +152,14 @@ impl Variant {
         .join("\n")
     }
 
-    /// Bytes of workgroup memory: a Partial a lane, for rows also a Row of 40 bytes, for rows of targets also the labels' bits.
+    /// Bytes of workgroup memory: a Partial a lane, for rows also a Row of 40 bytes, and the loss's own.
     /// A device opened with wgpu's default limits has 16 KiB, too few for rows.
     pub fn workgroup_bytes(&self) -> u64 {
         let a_lane = |bytes: usize| bytes as u64 * u64::from(WORKGROUP);
         let partials = a_lane(size_of::<Partial>());
         match self.loss.pattern {
             Pattern::Elementwise => partials,
-            Pattern::Rows => partials + a_lane(40),
-            Pattern::TargetRows => partials + a_lane(40) + 4096,
+            Pattern::Rows | Pattern::TargetRows => partials + a_lane(40) + self.loss.workgroup_bytes,
         }
     }
 

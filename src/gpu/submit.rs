@@ -2,7 +2,7 @@
 
 use super::context::Gpu;
 use super::launch::{Launcher, Pass, Resident, ResidentOutputs};
-use super::partial::{Bad, FLAG_WILD, Partial, Sum};
+use super::partial::{Bad, FLAG_TOO_LONG, FLAG_WILD, Partial, Sum};
 use super::pool::PooledBuffer;
 use super::shader::Variant;
 use super::tensor::{ElementType, Window};
@@ -189,6 +189,11 @@ impl Pending {
                 Err(Error::Value { input, index, value, expected: expected.into() })
             }
         };
+        if partial.flags & FLAG_TOO_LONG != 0 {
+            let limit = self.gpu.description().loop_limit().unwrap_or(u32::MAX).into();
+            let what = "steps of a loop over the pairs of one row's labels (labels in the row are given)";
+            return Err(Error::DeviceLimit { what, limit, got: partial.longest.into() });
+        }
         check(Input::Targets, partial.bad_target, self.targets, self.target_width, &self.target_expected)?;
         check(Input::SampleWeights, partial.bad_weight, ElementType::F32, 1, weights::EXPECTED)
     }

@@ -35,12 +35,18 @@ params! {
         penalty_scale: f32,
         divisor: f32,
         class_divisor: f32,
+        most_steps: u32,
     }
-    padding: [u32; 2]
+    padding: u32
 }
 
 /// Rows a team takes at most: the length of its chain of row losses.
 const MOST_ROWS: usize = 16;
+
+/// Rows a team takes one after the other: fewer where rows are long, since their pairs take long.
+fn most_rows(columns: usize) -> usize {
+    (4096 / columns).clamp(1, MOST_ROWS)
+}
 
 /// Beyond so many columns the pairs of a row could overflow the finite arithmetic.
 const MOST_TAME_COLUMNS: f64 = 1_048_576.0;
@@ -148,14 +154,14 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
         let terms = self.loss.terms();
         let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
         // A lane takes some four columns; a long row takes the whole workgroup. So the teams' rows take at most 1024 + 256
-        // bits rounded up to words, which fit the shader's MEMBER_WORDS.
+        // bits rounded up to words, which fit the shader's MEMBER_WORDS (shaders/loss/multilabel.wgsl).
         let lanes = columns.div_ceil(4).next_power_of_two().min(WORKGROUP as usize);
         let teams = WORKGROUP as usize / lanes;
         let most = max_samples(gpu, columns)?;
         let mut dispatches = Vec::new();
         for start in (0..inputs.samples).step_by(most) {
             let rows = most.min(inputs.samples - start);
-            let rows_per_team = units_each(rows, teams, MOST_ROWS);
+            let rows_per_team = units_each(rows, teams, most_rows(columns));
             let groups = rows.div_ceil(teams * rows_per_team) as u32;
             let of_rows = |tensor: &'a DeviceTensor| tensor.window(start, rows);
             let of_scores = |tensor: &'a DeviceTensor| tensor.window(start * columns, rows * columns);
@@ -183,7 +189,8 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
                 penalty_scale,
                 divisor: pass.divisor,
                 class_divisor: self.loss.over_classes().divisor(columns) as f32,
-                padding: [0; 2],
+                most_steps: gpu.description().loop_limit().unwrap_or(u32::MAX),
+                padding: 0,
             };
             dispatches.push(Dispatch {
                 params: bytemuck::bytes_of(&params).to_vec(),

@@ -12,6 +12,7 @@ pub(super) const SHADER: LossShader = LossShader {
     name: "binary",
     pattern: Pattern::Elementwise,
     source: include_str!("../../shaders/loss/binary.wgsl"),
+    workgroup_bytes: 0,
 };
 
 /// Binary hinge loss: phi(margin - t*s) for score s and label t in {-1, +1} (Cortes and Vapnik, 1995).

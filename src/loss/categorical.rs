@@ -12,6 +12,7 @@ pub(super) const SHADER: LossShader = LossShader {
     name: "categorical",
     pattern: Pattern::TargetRows,
     source: include_str!("../../shaders/loss/categorical.wgsl"),
+    workgroup_bytes: 0,
 };
 
 /// Categorical hinge loss of rows of scores s with targets y of -1, 0 or 1 a class (or one class index a row, which
@@ -75,11 +76,10 @@ impl CategoricalHinge {
 
 /// (1 - y)*s. A factor of 0 is left out, so that an infinite score is no NaN.
 #[inline(always)]
-fn slot<T: Real>(score: T, target: i32) -> T {
+fn slot<T: Real>(score: T, target: i32) -> f64 {
     match target {
-        1 => T::ZERO,
-        0 => score,
-        _ => score + score,
+        1 => 0.0,
+        target => f64::from(1 - target) * score.to_f64(),
     }
 }
 
@@ -108,7 +108,8 @@ impl TargetRowsLoss for CategoricalHinge {
         targets: &[i32],
         scratch: RowScratch<'_>,
     ) -> RowPoint {
-        let (mut best, mut best_index, mut tied) = (T::NEG_INFINITY, 0, 0);
+        // In f64, where large scores cancel before they overflow.
+        let (mut best, mut best_index, mut tied) = (f64::NEG_INFINITY, 0, 0);
         let (mut top, mut top_index) = (T::NEG_INFINITY, 0);
         let mut positive = 0.0;
         for (i, (&score, &target)) in scores.iter().zip(targets).enumerate() {
@@ -125,7 +126,7 @@ impl TargetRowsLoss for CategoricalHinge {
                 positive += f64::from(target) * score.to_f64();
             }
         }
-        let violation = rule.margin + (best - T::from_f64(positive));
+        let violation = T::from_f64(rule.margin.to_f64() + (best - positive));
         let (value, slope) = rule.penalise(violation);
         let slope = slope.to_f64();
         for (i, (&score, &target)) in scores.iter().zip(targets).enumerate() {

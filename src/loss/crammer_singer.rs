@@ -10,6 +10,7 @@ pub(super) const SHADER: LossShader = LossShader {
     name: "crammer_singer",
     pattern: Pattern::Rows,
     source: include_str!("../../shaders/loss/crammer_singer.wgsl"),
+    workgroup_bytes: 0,
 };
 
 /// phi(margin + max over i != y of (s_i - s_y)) (Crammer and Singer, 2001).

@@ -10,6 +10,7 @@ pub(super) const SHADER: LossShader = LossShader {
     name: "embedding",
     pattern: Pattern::Elementwise,
     source: include_str!("../../shaders/loss/embedding.wgsl"),
+    workgroup_bytes: 0,
 };
 
 /// Embedding hinge loss for a distance x: x where t = +1, max(0, margin - x) where t = -1.

@@ -81,6 +81,8 @@ pub struct LossShader {
     pub pattern: Pattern,
     /// The text of `shaders/loss/NAME.wgsl`.
     pub source: &'static str,
+    /// Bytes of workgroup memory beside the pattern's.
+    pub workgroup_bytes: u64,
 }
 
 /// How a loss walks its data.

@@ -9,6 +9,7 @@ pub(super) const SHADER: LossShader = LossShader {
     name: "one_vs_all",
     pattern: Pattern::Rows,
     source: include_str!("../../shaders/loss/one_vs_all.wgsl"),
+    workgroup_bytes: 0,
 };
 
 /// Sum over i of phi(margin - t_i*s_i) with t_i = +1 for the true class and -1 for the others.

@@ -12,6 +12,7 @@ pub(super) const SHADER: LossShader = LossShader {
     name: "ranking",
     pattern: Pattern::Elementwise,
     source: include_str!("../../shaders/loss/ranking.wgsl"),
+    workgroup_bytes: 0,
 };
 
 /// Margin ranking loss of pairs of scores: phi(margin - t*(x1 - x2)), where t = +1 says that x1 ought to be higher and

@@ -10,6 +10,7 @@ pub(super) const SHADER: LossShader = LossShader {
     name: "weston_watkins",
     pattern: Pattern::Rows,
     source: include_str!("../../shaders/loss/weston_watkins.wgsl"),
+    workgroup_bytes: 0,
 };
 
 /// Sum over i != y of phi(margin + (s_i - s_y)) (Weston and Watkins, 1999); divided by C it is torch's MultiMarginLoss.

@@ -11,8 +11,9 @@ pub fn sample(s: &[f64], t: &[f64], options: &Options) -> Sample {
     let over = options.over(s.len());
     let mut gradient = vec![0.0; s.len()];
     let (mut loss, mut active) = (0.0, false);
+    let rivals: Vec<usize> = (0..s.len()).filter(|i| !labels.contains(i)).collect();
     for &j in &labels {
-        for i in (0..s.len()).filter(|i| !labels.contains(i)) {
+        for &i in &rivals {
             let violation = options.margin + (s[i] - s[j]);
             if violation.is_nan() {
                 return Sample::undefined(s.len(), false);
