@@ -16,6 +16,10 @@ pub enum Input {
     SampleWeights,
     /// One weight a class.
     ClassWeights,
+    /// Rows of features that a network is given.
+    Features,
+    /// The weights of a network.
+    Weights,
 }
 
 impl fmt::Display for Input {
@@ -26,6 +30,8 @@ impl fmt::Display for Input {
             Input::Targets => "targets",
             Input::SampleWeights => "sample weights",
             Input::ClassWeights => "class weights",
+            Input::Features => "features",
+            Input::Weights => "network weights",
         })
     }
 }
@@ -159,6 +165,18 @@ pub enum Error {
         operation: String,
         /// The driver's words.
         reason: String,
+    },
+    /// Training met a loss that is no number, or an infinite one.
+    #[error(
+        "epoch {epoch}, step {step}: the loss is {loss}; expected a finite number (a lower learning rate may help)"
+    )]
+    Diverged {
+        /// The epoch, counted from 0.
+        epoch: u64,
+        /// The batch within the epoch, counted from 0.
+        step: u64,
+        /// The loss.
+        loss: String,
     },
     /// A plot could not be drawn.
     #[error("plot: {message}")]

@@ -42,6 +42,7 @@ mod exact;
 pub mod gpu;
 pub mod loss;
 pub mod metric;
+pub mod nn;
 #[cfg(feature = "plot")]
 pub mod plot;
 mod real;

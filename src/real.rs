@@ -44,6 +44,10 @@ pub trait Real:
     fn exp(self) -> Self;
     /// ln(1 + self), exact also near 0.
     fn ln_1p(self) -> Self;
+    /// The hyperbolic tangent.
+    fn tanh(self) -> Self;
+    /// The square root.
+    fn sqrt(self) -> Self;
 }
 
 macro_rules! real {
@@ -72,6 +76,14 @@ macro_rules! real {
             #[inline(always)]
             fn ln_1p(self) -> Self {
                 <$t>::ln_1p(self)
+            }
+            #[inline(always)]
+            fn tanh(self) -> Self {
+                <$t>::tanh(self)
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                <$t>::sqrt(self)
             }
         }
     };

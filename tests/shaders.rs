@@ -1,6 +1,9 @@
 //! Every shader without a GPU: validated, translated to SPIR-V, MSL and HLSL, and its structs held against the host's.
 
-use maxmargin::gpu::{Arithmetic, ElementwiseParams, Partial, RowsParams, TargetRowsParams, Variant, variants};
+use maxmargin::gpu::{
+    Arithmetic, ElementwiseParams, GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, Partial,
+    ProductParams, RowsParams, TargetRowsParams, UpdateParams, Variant, variants,
+};
 use maxmargin::loss::Pattern;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -26,16 +29,15 @@ fn name(variant: &Variant) -> String {
     format!("{} {:?} {:?}", variant.loss.name, variant.arithmetic, variant.constants)
 }
 
-/// Validates and translates one variant with its constants set, as the backends do.
 fn translate(source: &str, variant: &Variant) -> Result<(), String> {
+    translate_with(source, variant.constants.named(variant.loss.pattern))
+}
+
+/// Validates and translates a kernel with its constants set, as the backends do.
+fn translate_with(source: &str, constants: Vec<(&'static str, f64)>) -> Result<(), String> {
     let module = naga::front::wgsl::parse_str(source).map_err(|e| e.emit_to_string(source))?;
     let info = validate(&module)?;
-    let constants = variant
-        .constants
-        .named(variant.loss.pattern)
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect();
+    let constants = constants.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let stage = Some((naga::ShaderStage::Compute, "main"));
     let (module, info) = naga::back::pipeline_constants::process_overrides(&module, &info, stage, &constants)
         .map_err(|error| format!("overrides: {error:?}"))?;
@@ -57,13 +59,14 @@ fn every_shader_file_is_part_of_a_variant() {
     let mut found = 0;
     let sources = sources();
     let mut orphans = Vec::new();
-    for folder in ["patterns", "loss", "common"] {
+    let kernels: Vec<String> = NetworkKernel::all().iter().map(NetworkKernel::source).collect();
+    for folder in ["patterns", "loss", "common", "network"] {
         let folder = format!("{}/shaders/{folder}", env!("CARGO_MANIFEST_DIR"));
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let text = std::fs::read_to_string(&path).unwrap();
             found += 1;
-            if !sources.iter().any(|(source, _)| source.contains(&text)) {
+            if !sources.iter().map(|(source, _)| source).chain(&kernels).any(|source| source.contains(&text)) {
                 orphans.push(path);
             }
         }
@@ -111,18 +114,55 @@ fn host_structs_match_the_shaders() {
             Pattern::TargetRows => (TargetRowsParams::MEMBERS, size_of::<TargetRowsParams>()),
             other => panic!("no host struct for {other:?}"),
         };
-        for (wgsl_name, members, host_size, exact) in
-            [("Params", params, size, false), ("Partial", Partial::MEMBERS, size_of::<Partial>(), true)]
-        {
-            let (_, ty) = module.types.iter().find(|(_, t)| t.name.as_deref() == Some(wgsl_name)).unwrap();
-            let naga::TypeInner::Struct { members: wgsl, span } = &ty.inner else { panic!("{wgsl_name}: no struct") };
-            let wgsl: Vec<_> = wgsl.iter().map(|m| (m.name.as_deref().unwrap(), m.offset as usize)).collect();
-            assert_eq!(wgsl, members, "{wgsl_name} of {}", variant.loss.name);
-            assert!(host_size >= *span as usize && (!exact || host_size == *span as usize), "{wgsl_name}: {host_size}");
-            checked += 1;
-        }
+        check_struct(&module, variant.loss.name, "Params", params, size, false).unwrap();
+        check_struct(&module, variant.loss.name, "Partial", Partial::MEMBERS, size_of::<Partial>(), true).unwrap();
+        checked += 2;
     }
     assert_eq!(checked, 4 * maxmargin::loss::SHADERS.len());
+}
+
+/// The members of a WGSL struct, and that the host's is as long, or longer where the end is padding.
+fn check_struct(
+    module: &naga::Module,
+    shader: &str,
+    name: &str,
+    members: &[(&str, usize)],
+    size: usize,
+    exact: bool,
+) -> Result<(), String> {
+    let found = module.types.iter().find(|(_, t)| t.name.as_deref() == Some(name));
+    let Some((_, naga::Type { inner: naga::TypeInner::Struct { members: wgsl, span }, .. })) = found else {
+        return Err(format!("{shader}: no struct {name}"));
+    };
+    let wgsl: Vec<_> = wgsl.iter().map(|m| (m.name.as_deref().unwrap_or(""), m.offset as usize)).collect();
+    let span = *span as usize;
+    // Uniforms come in sixteens.
+    let fits = if exact { size == span } else { size >= span && size.is_multiple_of(16) };
+    if wgsl == members && fits {
+        return Ok(());
+    }
+    Err(format!("{name} of {shader}: {wgsl:?} of {span} bytes, but {members:?} of {size}"))
+}
+
+#[test]
+fn every_kernel_of_training_validates_and_translates() {
+    let kernels = NetworkKernel::all();
+    assert!(kernels.len() > 20, "only {} kernels", kernels.len());
+    for kernel in kernels {
+        let source = kernel.source();
+        assert_eq!(translate_with(&source, kernel.constants()), Ok(()), "{kernel:?}");
+        let module = naga::front::wgsl::parse_str(&source).unwrap();
+        let (members, size) = match kernel {
+            NetworkKernel::Gather { .. } => (GatherParams::MEMBERS, size_of::<GatherParams>()),
+            NetworkKernel::Product { .. } => (ProductParams::MEMBERS, size_of::<ProductParams>()),
+            NetworkKernel::OutputGradient { .. } => (OutputGradientParams::MEMBERS, size_of::<OutputGradientParams>()),
+            NetworkKernel::Update { .. } => (UpdateParams::MEMBERS, size_of::<UpdateParams>()),
+            NetworkKernel::KerasAccuracy => (KerasAccuracyParams::MEMBERS, size_of::<KerasAccuracyParams>()),
+        };
+        check_struct(&module, kernel.name(), "Params", members, size, false).unwrap();
+    }
+    let source = NetworkKernel::KerasAccuracy.source();
+    assert!(translate_with(&source.replace("var own = 0u;", "var own = 0.5;"), vec![]).is_err());
 }
 
 #[test]

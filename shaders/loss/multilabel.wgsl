@@ -19,6 +19,7 @@ fn words_a_row() -> u32 { return min((params.columns + 31u) / 32u, MEMBER_WORDS)
 // workgroup.
 fn mark_labels(lane: u32, sample: Sample, first: u32) {
     workgroupBarrier();
+    if first == 0u && lane == 0u { atomicStore(&has_repeated_label, 0u); }
     for (var word = lane; word < MEMBER_WORDS; word += WORKGROUP) { atomicStore(&members[word], 0u); }
     workgroupBarrier();
     if sample.kept {

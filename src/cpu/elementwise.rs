@@ -37,9 +37,8 @@ fn second_scores<'a, T: HostReal>(first: Stored<'a, T>, batch: &Batch<'a>) -> Re
     stored.map(Some).ok_or(mismatch)
 }
 
-/// Count and weight sum of a batch, its weights validated.
-pub(crate) fn weight_totals(batch: &Batch<'_>) -> Result<Totals> {
-    let samples = batch.samples();
+/// Count and weight sum of a batch of so many samples, its weights validated.
+pub(crate) fn weight_totals(batch: &Batch<'_>, samples: usize) -> Result<Totals> {
     match batch.sample_weights {
         None => Ok(Totals { count: samples as u64, weight_sum: samples as f64, ..Totals::default() }),
         Some(Floats::F32(w)) => weights::total(w, JOB),
@@ -78,7 +77,7 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> Driver<'_, L, P, T> {
         if !self.request.divides_gradient() {
             return Ok(T::ONE);
         }
-        let totals = weight_totals(self.batch)?;
+        let totals = weight_totals(self.batch, samples)?;
         totals.divisor(self.request.reduction, samples).map(T::from_f64)
     }
 }

@@ -46,7 +46,7 @@ impl<'a, L: TargetRowsLoss, P: PenaltyShape, T: HostReal> Driver<'a, L, P, T> {
     fn evaluate(&self, precision: Precision) -> Result<Evaluation> {
         let BatchShape { samples: rows, columns, .. } = self.shape;
         let divisor = match self.request.divides_gradient() {
-            true => weight_totals(self.batch)?.divisor(self.request.reduction, rows)?,
+            true => weight_totals(self.batch, rows)?.divisor(self.request.reduction, rows)?,
             false => 1.0,
         };
         let mut losses = self.request.losses.then(|| vec![T::ZERO; rows]);

@@ -1,11 +1,13 @@
 //! One opened device: its pipelines, its errors, and the way back to the host.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_intrusive::channel::shared::oneshot_channel;
 
 use super::adapter::{self, AdapterDescription};
+use super::network::NetworkKernel;
 use super::pool::{BufferPool, PooledBuffer};
 use super::shader::Variant;
 use crate::error::{Error, Result};
@@ -49,6 +51,7 @@ struct Inner {
     options: GpuOptions,
     pool: Arc<BufferPool>,
     pipelines: Mutex<HashMap<Variant, wgpu::ComputePipeline>>,
+    network_pipelines: Mutex<HashMap<NetworkKernel, wgpu::ComputePipeline>>,
     /// The first error that reached no scope of ours, and the reason of a lost device.
     failure: Arc<Mutex<Failure>>,
     /// What kernels bind in the place of inputs and outputs that were not given.
@@ -153,7 +156,7 @@ impl Gpu {
         };
         let (unused_input, unused_output) = (unused("unused input"), unused("unused output"));
         let pool = Arc::default();
-        let pipelines = Mutex::default();
+        let (pipelines, network_pipelines) = (Mutex::default(), Mutex::default());
         Self {
             inner: Arc::new(Inner {
                 device,
@@ -162,6 +165,7 @@ impl Gpu {
                 options,
                 pool,
                 pipelines,
+                network_pipelines,
                 failure,
                 unused_input,
                 unused_output,
@@ -280,21 +284,32 @@ impl Gpu {
 
     /// The pipeline of a variant, compiled on first use.
     pub(super) async fn pipeline(&self, variant: &Variant) -> Result<wgpu::ComputePipeline> {
-        let cached = || {
-            let pipelines = self.inner.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-            pipelines.get(variant).cloned()
-        };
-        if let Some(pipeline) = cached() {
-            return Ok(pipeline);
-        }
         let limit = self.inner.description.limits.max_compute_workgroup_storage_size.into();
         let need = variant.workgroup_bytes();
         if need > limit {
             return Err(Error::DeviceLimit { what: "bytes of workgroup memory", limit, got: need });
         }
-        let pipeline = self.attempt("compiling a kernel", || variant.create_pipeline(&self.inner.device)).await?;
-        let mut pipelines = self.inner.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(pipelines.entry(variant.clone()).or_insert(pipeline).clone())
+        self.cached(&self.inner.pipelines, variant, |device| variant.create_pipeline(device)).await
+    }
+
+    /// As [`Gpu::pipeline`], for the kernels of training.
+    pub(super) async fn network_pipeline(&self, kernel: &NetworkKernel) -> Result<wgpu::ComputePipeline> {
+        self.cached(&self.inner.network_pipelines, kernel, |device| kernel.create_pipeline(device)).await
+    }
+
+    async fn cached<K: Clone + Eq + Hash>(
+        &self,
+        pipelines: &Mutex<HashMap<K, wgpu::ComputePipeline>>,
+        key: &K,
+        create: impl FnOnce(&wgpu::Device) -> wgpu::ComputePipeline,
+    ) -> Result<wgpu::ComputePipeline> {
+        let found = pipelines.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+        if let Some(pipeline) = found {
+            return Ok(pipeline);
+        }
+        let pipeline = self.attempt("compiling a kernel", || create(&self.inner.device)).await?;
+        let mut pipelines = pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(pipelines.entry(key.clone()).or_insert(pipeline).clone())
     }
 
     /// Copies `bytes` (a multiple of 4) of `buffer` from `offset` to the host, after all work submitted before.
@@ -339,7 +354,7 @@ impl Gpu {
     }
 
     /// Drives the device until the work submitted so far is done. Does nothing in a browser, which drives itself.
-    fn wait(&self, operation: &str) -> Result<()> {
+    pub(super) fn wait(&self, operation: &str) -> Result<()> {
         loop {
             match self.inner.device.poll(wgpu::PollType::wait_indefinitely()) {
                 Ok(_) => return self.check_alive(operation),

@@ -6,7 +6,7 @@ use super::launch::{
     units_each,
 };
 use super::shader::{Constants, Variant, params, target_rule_number};
-use super::submit::{Dispatch, Pending, groups_in_row};
+use super::submit::{Dispatch, Pending, Prepared, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::Result;
 use crate::evaluation::{Evaluation, Request, Totals};
@@ -60,6 +60,29 @@ pub(crate) async fn accumulate<L: ElementwiseLoss>(
     launch::accumulate(gpu, &launcher, batch, request).await
 }
 
+/// Uploads targets as [`prepare`] wants them.
+pub(crate) async fn upload_targets<L: ElementwiseLoss>(
+    gpu: &Gpu,
+    loss: &L,
+    targets: &[f64],
+    shape: BatchShape,
+) -> Result<DeviceTensor> {
+    let launcher = Elementwise { loss, shape };
+    Ok(launcher.upload_targets(gpu, targets.into(), 0, shape.samples).await?.0)
+}
+
+/// Binds the kernel to tensors that stay where they are.
+pub(crate) async fn prepare<L: ElementwiseLoss>(
+    gpu: &Gpu,
+    loss: &L,
+    shape: BatchShape,
+    scores: &DeviceTensor,
+    targets: &DeviceTensor,
+    gradient: Option<&DeviceTensor>,
+) -> Result<Prepared> {
+    launch::prepare(gpu, &Elementwise { loss, shape }, scores, targets, gradient).await
+}
+
 struct Elementwise<'a, L> {
     loss: &'a L,
     shape: BatchShape,
@@ -92,7 +115,7 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
     }
 
     fn host_totals(&self, batch: &Batch<'_>) -> Result<Totals> {
-        crate::cpu::elementwise::weight_totals(batch)
+        crate::cpu::elementwise::weight_totals(batch, self.shape.samples)
     }
 
     async fn upload_targets(

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::context::Gpu;
 use super::shader::{Arithmetic, Variant};
-use super::submit::{Dispatch, Pending, submit};
+use super::submit::{Dispatch, Pending, Prepared, submit};
 use super::tensor::{DeviceTensor, ElementType};
 use crate::cpu::weights;
 use crate::error::{Error, Input, Result};
@@ -110,6 +110,33 @@ pub(super) async fn evaluate<L: Launcher>(
         None => evaluate_host(gpu, launcher, batch, request).await?,
     };
     totals.finish(request, launcher.shape().samples, launcher.has_correct(), outputs)
+}
+
+/// Binds a kernel to scores and decoded targets that stay where they are. With a gradient, which is that of the mean.
+pub(super) async fn prepare<L: Launcher>(
+    gpu: &Gpu,
+    launcher: &L,
+    scores: &DeviceTensor,
+    targets: &DeviceTensor,
+    gradient: Option<&DeviceTensor>,
+) -> Result<Prepared> {
+    let samples = launcher.shape().samples;
+    let class_weights = launcher.upload_class_weights(gpu).await?;
+    let inputs = Resident {
+        scores: scores.clone(),
+        second_scores: None,
+        targets: targets.clone(),
+        decoded: true,
+        sample_weights: None,
+        class_weights: class_weights.clone(),
+        samples,
+    };
+    let outputs = ResidentOutputs { losses: None, gradient: gradient.cloned() };
+    let request = if gradient.is_some() { Request::new().gradient() } else { Request::new() };
+    // Whether scores are too wild for the finite arithmetic would only show when it is too late.
+    let pass = Pass { arithmetic: Arithmetic::Extended, only_weights: false, divisor: samples as f32 };
+    let dispatches = launcher.dispatches(gpu, &inputs, &outputs, &request, pass)?;
+    Prepared::new(gpu, &launcher.variant(&inputs, &request, pass), &dispatches, class_weights).await
 }
 
 /// Submits the sums of a batch that was checked and leaves them on the device.

@@ -10,6 +10,7 @@
 //! | `partial.rs` | what a workgroup returns, finished in f64 |
 //! | `launch.rs` | from a batch to passes: uploads, chunks, the choice of arithmetic |
 //! | `submit.rs` | one pass: dispatches, submission, and the partials read back |
+//! | `network/` | training: its kernels beside the losses', and the plan of an epoch |
 //! | `elementwise.rs`, `rows.rs`, `target_rows.rs` | one launcher a pattern |
 //!
 //! The functions ending in `_async` are the core; the others block on them and exist on native targets only.
@@ -18,6 +19,7 @@ mod adapter;
 mod context;
 pub(crate) mod elementwise;
 mod launch;
+pub(crate) mod network;
 mod partial;
 mod pool;
 pub(crate) mod rows;
@@ -29,9 +31,12 @@ mod tensor;
 pub use adapter::{AdapterDescription, adapters, adapters_async};
 pub use context::{Gpu, GpuOptions};
 pub use elementwise::ElementwiseParams;
+pub use network::{
+    GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, Role, UpdateParams,
+};
 pub use partial::Partial;
 pub use rows::RowsParams;
 pub use shader::{Arithmetic, Constants, Variant, variants};
-pub use submit::Pending;
+pub use submit::{Pending, Prepared};
 pub use target_rows::TargetRowsParams;
 pub use tensor::{DeviceTensor, ElementType};

@@ -2,14 +2,17 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::context::Gpu;
 use super::tensor::ElementType;
+use crate::error::{Error, Result};
+use crate::evaluation::Totals;
 
 /// `FLAG_...` of shaders/common/partial.wgsl.
 const FLAG_NAN: u32 = 1;
 const FLAG_PLUS_INFINITY: u32 = 2;
 const FLAG_MINUS_INFINITY: u32 = 4;
 pub(super) const FLAG_WILD: u32 = 8;
-pub(super) const FLAG_TOO_LONG: u32 = 16;
+const FLAG_TOO_LONG: u32 = 16;
 
 /// `NONE_BAD` of shaders/common/partial.wgsl.
 const NONE_BAD: u32 = u32::MAX;
@@ -70,6 +73,25 @@ pub struct Partial {
 }
 
 impl Partial {
+    /// Adds these samples to the totals. Without weights each counts as one.
+    pub(super) fn add_to(&self, totals: &mut Totals, has_weights: bool) {
+        totals.sum += self.loss.to_f64();
+        totals.count += u64::from(self.count);
+        totals.active += u64::from(self.violating);
+        totals.correct += u64::from(self.correct);
+        totals.weight_sum += if has_weights { self.weight.to_f64() } else { self.count.into() };
+    }
+
+    /// The error for a row whose loops the driver would have cut short.
+    pub(super) fn check_length(&self, gpu: &Gpu) -> Result<()> {
+        if self.flags & FLAG_TOO_LONG == 0 {
+            return Ok(());
+        }
+        let limit = gpu.description().loop_limit().unwrap_or(u32::MAX).into();
+        let what = "steps of a loop over the pairs of one row's labels (got: its labels)";
+        Err(Error::DeviceLimit { what, limit, got: self.longest.into() })
+    }
+
     /// (name, byte offset) of each member, to be held against the WGSL struct.
     pub const MEMBERS: &'static [(&'static str, usize)] = &[
         ("loss", std::mem::offset_of!(Partial, loss)),

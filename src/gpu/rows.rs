@@ -7,7 +7,7 @@ use super::launch::{
 };
 use super::partial::Sum;
 use super::shader::{Constants, Variant, params};
-use super::submit::{Dispatch, Pending, groups_in_row};
+use super::submit::{Dispatch, Pending, Prepared, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::Result;
 use crate::evaluation::{Evaluation, Request, Totals};
@@ -64,6 +64,29 @@ pub(crate) async fn accumulate<M: RowsLoss>(
 ) -> Result<Vec<Pending>> {
     let launcher = Rows { loss, shape: loss.check_batch(batch, request)? };
     launch::accumulate(gpu, &launcher, batch, request).await
+}
+
+/// Uploads targets as [`prepare`] wants them.
+pub(crate) async fn upload_targets<M: RowsLoss>(
+    gpu: &Gpu,
+    loss: &MulticlassHinge<M>,
+    targets: &[f64],
+    shape: BatchShape,
+) -> Result<DeviceTensor> {
+    let launcher = Rows { loss, shape };
+    Ok(launcher.upload_targets(gpu, targets.into(), 0, shape.samples).await?.0)
+}
+
+/// Binds the kernel to tensors that stay where they are.
+pub(crate) async fn prepare<M: RowsLoss>(
+    gpu: &Gpu,
+    loss: &MulticlassHinge<M>,
+    shape: BatchShape,
+    scores: &DeviceTensor,
+    targets: &DeviceTensor,
+    gradient: Option<&DeviceTensor>,
+) -> Result<Prepared> {
+    launch::prepare(gpu, &Rows { loss, shape }, scores, targets, gradient).await
 }
 
 struct Rows<'a, M> {

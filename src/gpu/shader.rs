@@ -15,8 +15,8 @@ macro_rules! params {
         #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
         #[repr(C)]
         pub struct $name {
-            $($member: $type,)+
-            $(padding: $padding,)?
+            $(pub(in crate::gpu) $member: $type,)+
+            $(pub(in crate::gpu) padding: $padding,)?
         }
 
         impl $name {
@@ -107,7 +107,7 @@ pub struct Variant {
 
 /// Whether a binding is the parameters, read, or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Binding {
+pub(super) enum Binding {
     Params,
     Read,
     Write,
@@ -164,52 +164,64 @@ impl Variant {
     }
 
     pub(super) fn create_pipeline(&self, device: &wgpu::Device) -> wgpu::ComputePipeline {
-        let label = Some(self.loss.name);
-        let descriptor = wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(self.source().into()) };
-        let module = if cfg!(debug_assertions) {
-            device.create_shader_module(descriptor)
-        } else {
-            let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..Default::default() };
-            // SAFETY: the text is this crate's own, every loop in it counts up to a bound that is fixed before the
-            // loop or halves a stride down to zero, so none is infinite; all other run-time checks stay on.
-            unsafe { device.create_shader_module_trusted(descriptor, checks) }
-        };
-        let entries: Vec<_> = (0..)
-            .zip(bindings(self.loss.pattern))
-            .map(|(binding, kind)| wgpu::BindGroupLayoutEntry {
-                binding,
-                visibility: wgpu::ShaderStages::COMPUTE,
-                ty: wgpu::BindingType::Buffer {
-                    ty: match kind {
-                        Binding::Params => wgpu::BufferBindingType::Uniform,
-                        Binding::Read => wgpu::BufferBindingType::Storage { read_only: true },
-                        Binding::Write => wgpu::BufferBindingType::Storage { read_only: false },
-                    },
-                    has_dynamic_offset: false,
-                    min_binding_size: None,
-                },
-                count: None,
-            })
-            .collect();
-        let group = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
-        let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label,
-            bind_group_layouts: &[Some(&group)],
-            immediate_size: 0,
-        });
-        device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label,
-            layout: Some(&layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &self.constants.named(self.loss.pattern),
-                // The templates write workgroup memory before they read it.
-                zero_initialize_workgroup_memory: false,
-            },
-            cache: None,
-        })
+        let (pattern, constants) = (self.loss.pattern, self.constants.named(self.loss.pattern));
+        create_pipeline(device, self.loss.name, self.source(), bindings(pattern), &constants)
     }
+}
+
+/// Compiles a kernel of this crate.
+pub(super) fn create_pipeline(
+    device: &wgpu::Device,
+    name: &str,
+    source: String,
+    bindings: &[Binding],
+    constants: &[(&str, f64)],
+) -> wgpu::ComputePipeline {
+    let label = Some(name);
+    let descriptor = wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(source.into()) };
+    let module = if cfg!(debug_assertions) {
+        device.create_shader_module(descriptor)
+    } else {
+        let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..Default::default() };
+        // SAFETY: the text is this crate's own, every loop in it counts up to a bound that is fixed before the
+        // loop or halves a stride down to zero, so none is infinite; all other run-time checks stay on.
+        unsafe { device.create_shader_module_trusted(descriptor, checks) }
+    };
+    let entries: Vec<_> = (0..)
+        .zip(bindings)
+        .map(|(binding, kind)| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer {
+                ty: match kind {
+                    Binding::Params => wgpu::BufferBindingType::Uniform,
+                    Binding::Read => wgpu::BufferBindingType::Storage { read_only: true },
+                    Binding::Write => wgpu::BufferBindingType::Storage { read_only: false },
+                },
+                has_dynamic_offset: false,
+                min_binding_size: None,
+            },
+            count: None,
+        })
+        .collect();
+    let group = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+    let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label,
+        bind_group_layouts: &[Some(&group)],
+        immediate_size: 0,
+    });
+    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label,
+        layout: Some(&layout),
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants,
+            // The templates write workgroup memory before they read it.
+            zero_initialize_workgroup_memory: false,
+        },
+        cache: None,
+    })
 }
 
 /// The kernels that evaluations ask for: every combination of the options with f32 scores and i32 targets, and every pair

@@ -2,10 +2,10 @@
 
 use super::context::Gpu;
 use super::launch::{Launcher, Pass, Resident, ResidentOutputs};
-use super::partial::{Bad, FLAG_TOO_LONG, FLAG_WILD, Partial, Sum};
+use super::partial::{Bad, FLAG_WILD, Partial, Sum};
 use super::pool::PooledBuffer;
 use super::shader::Variant;
-use super::tensor::{ElementType, Window};
+use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::cpu::weights;
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Request, Totals};
@@ -164,11 +164,7 @@ impl Pending {
             for partial in partials {
                 self.check_elements(first_sample, &partial)?;
                 wild |= partial.flags & FLAG_WILD != 0;
-                totals.sum += partial.loss.to_f64();
-                totals.count += u64::from(partial.count);
-                totals.active += u64::from(partial.violating);
-                totals.correct += u64::from(partial.correct);
-                totals.weight_sum += if self.has_weights { partial.weight.to_f64() } else { partial.count.into() };
+                partial.add_to(&mut totals, self.has_weights);
             }
             let sums: Vec<Sum> = bytemuck::pod_collect_to_vec(take(self.per_class_start, self.per_class.parts[index]));
             for team in sums.chunks(self.classes.max(1)) {
@@ -189,13 +185,140 @@ impl Pending {
                 Err(Error::Value { input, index, value, expected: expected.into() })
             }
         };
-        if partial.flags & FLAG_TOO_LONG != 0 {
-            let limit = self.gpu.description().loop_limit().unwrap_or(u32::MAX).into();
-            let what = "steps of a loop over the pairs of one row's labels (labels in the row are given)";
-            return Err(Error::DeviceLimit { what, limit, got: partial.longest.into() });
-        }
+        partial.check_length(&self.gpu)?;
         check(Input::Targets, partial.bad_target, self.targets, self.target_width, &self.target_expected)?;
         check(Input::SampleWeights, partial.bad_weight, ElementType::F32, 1, weights::EXPECTED)
+    }
+}
+
+/// A binding: buffer, offset and bytes.
+pub(super) type OwnedWindow = (wgpu::Buffer, u64, u64);
+
+/// A kernel over tensors that stay where they are: bound once, run as often as wanted.
+pub struct Prepared {
+    pipeline: wgpu::ComputePipeline,
+    _params: PooledBuffer,
+    /// The bindings before the partials, and the workgroups.
+    dispatches: Vec<(Vec<OwnedWindow>, u32)>,
+    /// The bindings after the partials.
+    last: Option<OwnedWindow>,
+    /// Buffers that the bindings refer to and that nobody else keeps.
+    _class_weights: Option<DeviceTensor>,
+}
+
+impl Prepared {
+    /// Uploads the parameters of the dispatches. Nothing runs yet.
+    pub(super) async fn new(
+        gpu: &Gpu,
+        variant: &Variant,
+        dispatches: &[Dispatch<'_>],
+        class_weights: Option<DeviceTensor>,
+    ) -> Result<Self> {
+        let alignment = u64::from(gpu.description().limits.min_uniform_buffer_offset_alignment);
+        let layout = Layout::new(dispatches, alignment, 1, |d| d.params.len() as u64);
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let params = gpu.allocate(layout.total, usage).await?;
+        let pipeline = gpu.pipeline(variant).await?;
+        let mut all = Vec::new();
+        for (dispatch, &(offset, bytes)) in dispatches.iter().zip(&layout.parts) {
+            gpu.queue().write_buffer(&params.buffer, offset, &dispatch.params);
+            let owned = |window: &Option<Window<'_>>, unused: &wgpu::Buffer| match window {
+                Some(w) => (w.buffer.clone(), w.offset, w.bytes),
+                None => (unused.clone(), 0, 256),
+            };
+            let mut windows: Vec<OwnedWindow> = vec![(params.buffer.clone(), offset, bytes)];
+            windows.extend(dispatch.inputs.iter().map(|w| owned(w, gpu.unused_input())));
+            windows.extend(dispatch.outputs.iter().map(|w| owned(w, gpu.unused_output())));
+            all.push((windows, dispatch.groups));
+        }
+        // Where per-class sums would go.
+        let last = (variant.loss.pattern == Pattern::Rows).then(|| (gpu.unused_output().clone(), 0, 256));
+        Ok(Self { pipeline, _params: params, dispatches: all, last, _class_weights: class_weights })
+    }
+
+    /// Bytes of partials of one run, each dispatch's part aligned as bindings must be.
+    pub(super) fn partial_bytes(&self, gpu: &Gpu) -> u64 {
+        self.partial_parts(gpu).last().map_or(0, |(offset, bytes)| offset + bytes)
+    }
+
+    fn partial_parts(&self, gpu: &Gpu) -> Vec<(u64, u64)> {
+        let alignment = u64::from(gpu.description().limits.min_storage_buffer_offset_alignment).max(4);
+        let mut end = 0u64;
+        let part = |(_, groups): &(_, u32)| {
+            let offset = end.next_multiple_of(alignment);
+            let bytes = u64::from(*groups) * size_of::<Partial>() as u64;
+            end = offset + bytes;
+            (offset, bytes)
+        };
+        self.dispatches.iter().map(part).collect()
+    }
+
+    /// The commands of one run that leaves its partials in `results` from `start` on, which is aligned.
+    pub(super) fn commands(&self, gpu: &Gpu, results: &wgpu::Buffer, start: u64) -> Vec<Command> {
+        let parts = self.partial_parts(gpu);
+        let command = |((windows, groups), (offset, bytes)): (&(Vec<OwnedWindow>, u32), (u64, u64))| {
+            let mut windows = windows.clone();
+            windows.push((results.clone(), start + offset, bytes));
+            windows.extend(self.last.clone());
+            let row = groups_in_row(gpu, *groups);
+            Command::new(gpu, &self.pipeline, &windows, [row, groups.div_ceil(row)])
+        };
+        self.dispatches.iter().zip(parts).map(command).collect()
+    }
+
+    /// Adds up what one run left in `bytes`, which begin at its start.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLimit`] for a row that is too long for the driver.
+    pub(super) fn fold(&self, gpu: &Gpu, bytes: &[u8]) -> Result<Totals> {
+        let mut totals = Totals::default();
+        for (offset, length) in self.partial_parts(gpu) {
+            let partials: Vec<Partial> = bytemuck::pod_collect_to_vec(&bytes[offset as usize..][..length as usize]);
+            for partial in partials {
+                partial.check_length(gpu)?;
+                partial.add_to(&mut totals, false);
+            }
+        }
+        Ok(totals)
+    }
+}
+
+/// A kernel with its bindings, ready to be recorded.
+#[derive(Clone)]
+pub(super) struct Command {
+    pipeline: wgpu::ComputePipeline,
+    group: wgpu::BindGroup,
+    workgroups: [u32; 2],
+}
+
+impl Command {
+    /// Bindings come in the order of the kernel's.
+    pub(super) fn new(
+        gpu: &Gpu,
+        pipeline: &wgpu::ComputePipeline,
+        windows: &[OwnedWindow],
+        workgroups: [u32; 2],
+    ) -> Self {
+        let entries: Vec<_> = (0..)
+            .zip(windows)
+            .map(|(binding, (buffer, offset, bytes))| wgpu::BindGroupEntry {
+                binding,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer,
+                    offset: *offset,
+                    size: wgpu::BufferSize::new(*bytes),
+                }),
+            })
+            .collect();
+        let layout = pipeline.get_bind_group_layout(0);
+        let descriptor = wgpu::BindGroupDescriptor { label: None, layout: &layout, entries: &entries };
+        Self { pipeline: pipeline.clone(), group: gpu.device().create_bind_group(&descriptor), workgroups }
+    }
+
+    pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.group, &[]);
+        pass.dispatch_workgroups(self.workgroups[0], self.workgroups[1], 1);
     }
 }
 

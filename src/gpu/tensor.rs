@@ -165,6 +165,11 @@ impl DeviceTensor {
         Err(Error::ElementType { input, expected: names, got: self.element.name() })
     }
 
+    /// The same memory as elements of another type of 32 bits.
+    pub(super) fn reinterpreted(self, element: ElementType) -> Self {
+        Self { element, ..self }
+    }
+
     /// The elements `start..start + len`, which is not empty.
     pub(super) fn window(&self, start: usize, len: usize) -> Window<'_> {
         let Some((buffer, offset)) = self.buffer() else {

@@ -56,7 +56,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::evaluation::{Evaluation, Request};
 use crate::exact;
-use crate::gpu::{Gpu, Pending};
+use crate::gpu::{DeviceTensor, Gpu, Pending, Prepared};
 use crate::real::Real;
 use crate::tensor::{Batch, BatchShape};
 
@@ -149,6 +149,32 @@ pub trait Loss: Sync {
         batch: &Batch<'_>,
         request: &Request,
     ) -> impl Future<Output = Result<Vec<Pending>>>;
+
+    /// Uploads the targets of a checked batch as [`Loss::prepare_on_gpu`] wants them.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for a target that the loss does not take, and the device's own failures.
+    #[doc(hidden)]
+    fn upload_targets_to_gpu(
+        &self,
+        gpu: &Gpu,
+        targets: &[f64],
+        shape: BatchShape,
+    ) -> impl Future<Output = Result<DeviceTensor>>;
+
+    /// Binds the loss's kernel to scores, uploaded targets and a gradient (that of the mean) that stay where they are.
+    ///
+    /// # Errors
+    /// The device's own failures.
+    #[doc(hidden)]
+    fn prepare_on_gpu(
+        &self,
+        gpu: &Gpu,
+        shape: BatchShape,
+        scores: &DeviceTensor,
+        targets: &DeviceTensor,
+        gradient: Option<&DeviceTensor>,
+    ) -> impl Future<Output = Result<Prepared>>;
 }
 
 /// The numbers and conventions that a pattern's driver needs of every loss.
@@ -360,6 +386,24 @@ macro_rules! evaluate_pattern {
                 request: &$crate::evaluation::Request,
             ) -> $crate::error::Result<Vec<$crate::gpu::Pending>> {
                 $crate::gpu::$pattern::accumulate(gpu, self, batch, request).await
+            }
+            async fn upload_targets_to_gpu(
+                &self,
+                gpu: &$crate::gpu::Gpu,
+                targets: &[f64],
+                shape: $crate::tensor::BatchShape,
+            ) -> $crate::error::Result<$crate::gpu::DeviceTensor> {
+                $crate::gpu::$pattern::upload_targets(gpu, self, targets, shape).await
+            }
+            async fn prepare_on_gpu(
+                &self,
+                gpu: &$crate::gpu::Gpu,
+                shape: $crate::tensor::BatchShape,
+                scores: &$crate::gpu::DeviceTensor,
+                targets: &$crate::gpu::DeviceTensor,
+                gradient: Option<&$crate::gpu::DeviceTensor>,
+            ) -> $crate::error::Result<$crate::gpu::Prepared> {
+                $crate::gpu::$pattern::prepare(gpu, self, shape, scores, targets, gradient).await
             }
         }
     };

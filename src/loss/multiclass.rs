@@ -7,7 +7,7 @@ use super::{Loss, RowsLoss, Terms};
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Evaluation, Reduction, Request};
 use crate::exact;
-use crate::gpu::{Gpu, Pending};
+use crate::gpu::{DeviceTensor, Gpu, Pending, Prepared};
 use crate::loss::{Combination, CrammerSinger, OneVsAll, WestonWatkins};
 use crate::tensor::{Batch, BatchShape};
 
@@ -213,6 +213,21 @@ impl<M: RowsLoss> Loss for MulticlassHinge<M> {
 
     async fn accumulate_on_gpu(&self, gpu: &Gpu, batch: &Batch<'_>, request: &Request) -> Result<Vec<Pending>> {
         crate::gpu::rows::accumulate(gpu, self, batch, request).await
+    }
+
+    async fn upload_targets_to_gpu(&self, gpu: &Gpu, targets: &[f64], shape: BatchShape) -> Result<DeviceTensor> {
+        crate::gpu::rows::upload_targets(gpu, self, targets, shape).await
+    }
+
+    async fn prepare_on_gpu(
+        &self,
+        gpu: &Gpu,
+        shape: BatchShape,
+        scores: &DeviceTensor,
+        targets: &DeviceTensor,
+        gradient: Option<&DeviceTensor>,
+    ) -> Result<Prepared> {
+        crate::gpu::rows::prepare(gpu, self, shape, scores, targets, gradient).await
     }
 }
 

@@ -1,0 +1,16 @@
+// From the gradient with respect to the network's outputs to the one with respect to the last layer's weighted sums.
+
+struct Params {
+    count: u32,
+    groups_in_row: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> outputs: array<f32>;
+@group(0) @binding(2) var<storage, read_write> gradient: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = (workgroup.y * params.groups_in_row + workgroup.x) * 256u + lane;
+    if i < params.count { gradient[i] *= activation_slope(outputs[i]); }
+}

@@ -1,0 +1,200 @@
+//! The kernels of training beside the losses': shaders/network/.
+
+use crate::gpu::shader::{Binding, create_pipeline, params};
+use crate::nn::Activation;
+
+params! {
+    /// `Params` of shaders/network/gather.wgsl.
+    pub struct GatherParams {
+        count: u32,
+        columns: u32,
+        groups_in_row: u32,
+        first: u32,
+        data_first_row: u32,
+        data_rows: u32,
+        data_shift: u32,
+    }
+    padding: u32
+}
+
+params! {
+    /// `Params` of shaders/network/product.wgsl.
+    pub struct ProductParams {
+        m: u32,
+        n: u32,
+        k: u32,
+        a_row: u32,
+        a_column: u32,
+        b_row: u32,
+        b_column: u32,
+        b_shift: u32,
+        extra_shift: u32,
+        out_shift: u32,
+        bias_shift: u32,
+    }
+    padding: u32
+}
+
+params! {
+    /// `Params` of shaders/network/output_gradient.wgsl.
+    pub struct OutputGradientParams {
+        count: u32,
+        groups_in_row: u32,
+    }
+    padding: [u32; 2]
+}
+
+params! {
+    /// `Params` of shaders/network/update.wgsl.
+    pub struct UpdateParams {
+        count: u32,
+        groups_in_row: u32,
+        coupled_decay: f32,
+        decoupled_decay: f32,
+        rate: f32,
+        first_decay: f32,
+        first_gain: f32,
+        second_decay: f32,
+        second_gain: f32,
+        root_scale: f32,
+        epsilon: f32,
+    }
+    padding: u32
+}
+
+params! {
+    /// `Params` of shaders/network/keras_accuracy.wgsl.
+    pub struct KerasAccuracyParams {
+        count: u32,
+    }
+    padding: [u32; 3]
+}
+
+/// What a product of matrices is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// A layer's output.
+    Output = 0,
+    /// The gradient of the weighted sums of the layer before.
+    InputGradient = 1,
+    /// The gradient of weights and bias.
+    WeightGradient = 2,
+}
+
+/// One kernel with its constants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NetworkKernel {
+    /// Rows of a batch out of the data set.
+    Gather {
+        /// Bytes instead of words.
+        is_bytes: bool,
+    },
+    /// A product of matrices.
+    Product {
+        /// What it is for.
+        role: Role,
+        /// The activation that is applied, or whose slope is.
+        activation: Activation,
+    },
+    /// The slope of the last activation.
+    OutputGradient {
+        /// The last layer's.
+        activation: Activation,
+    },
+    /// A step of the optimizer.
+    Update {
+        /// The number of the rule.
+        rule: u8,
+        /// Nesterov's momentum.
+        nesterov: bool,
+        /// Whether SGD has momentum.
+        has_memory: bool,
+    },
+    /// Keras's accuracy.
+    KerasAccuracy,
+}
+
+/// The number of an activation in shaders/network/activation.wgsl.
+fn number(activation: Activation) -> f64 {
+    match activation {
+        Activation::Identity => 0.0,
+        Activation::Relu => 1.0,
+        Activation::Tanh => 2.0,
+        Activation::Sigmoid => 3.0,
+    }
+}
+
+impl NetworkKernel {
+    /// Every kernel, for the tests that validate shaders.
+    pub fn all() -> Vec<Self> {
+        let mut all = vec![Self::KerasAccuracy];
+        all.extend([false, true].map(|is_bytes| Self::Gather { is_bytes }));
+        for (activation, _) in Activation::NAMES {
+            all.push(Self::OutputGradient { activation });
+            for role in [Role::Output, Role::InputGradient, Role::WeightGradient] {
+                all.push(Self::Product { role, activation });
+            }
+        }
+        for rule in 0..3 {
+            for (nesterov, has_memory) in [(false, false), (false, true), (true, true)] {
+                all.push(Self::Update { rule, nesterov, has_memory });
+            }
+        }
+        all
+    }
+
+    /// The stem of its file in shaders/network.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Gather { .. } => "gather",
+            Self::Product { .. } => "product",
+            Self::OutputGradient { .. } => "output_gradient",
+            Self::Update { .. } => "update",
+            Self::KerasAccuracy => "keras_accuracy",
+        }
+    }
+
+    /// The WGSL text, without the constants.
+    pub fn source(&self) -> String {
+        let activation = include_str!("../../../shaders/network/activation.wgsl");
+        match self {
+            Self::Gather { .. } => include_str!("../../../shaders/network/gather.wgsl").into(),
+            Self::Product { .. } => [activation, include_str!("../../../shaders/network/product.wgsl")].join("\n"),
+            Self::OutputGradient { .. } => {
+                [activation, include_str!("../../../shaders/network/output_gradient.wgsl")].join("\n")
+            }
+            Self::Update { .. } => include_str!("../../../shaders/network/update.wgsl").into(),
+            Self::KerasAccuracy => include_str!("../../../shaders/network/keras_accuracy.wgsl").into(),
+        }
+    }
+
+    /// The pipeline constants by their WGSL names.
+    pub fn constants(&self) -> Vec<(&'static str, f64)> {
+        let flag = |x: bool| f64::from(u8::from(x));
+        match *self {
+            Self::Gather { is_bytes } => vec![("IS_BYTES", flag(is_bytes))],
+            Self::Product { role, activation } => {
+                vec![("ROLE", f64::from(role as u8)), ("ACTIVATION", number(activation))]
+            }
+            Self::OutputGradient { activation } => vec![("ACTIVATION", number(activation))],
+            Self::Update { rule, nesterov, has_memory } => {
+                vec![("RULE", rule.into()), ("NESTEROV", flag(nesterov)), ("HAS_MEMORY", flag(has_memory))]
+            }
+            Self::KerasAccuracy => vec![],
+        }
+    }
+
+    fn bindings(&self) -> &'static [Binding] {
+        use Binding::*;
+        match self {
+            Self::Gather { .. } | Self::KerasAccuracy => &[Params, Read, Read, Write],
+            Self::Product { .. } => &[Params, Read, Read, Read, Write],
+            Self::OutputGradient { .. } => &[Params, Read, Write],
+            Self::Update { .. } => &[Params, Read, Write, Write, Write],
+        }
+    }
+
+    pub(in crate::gpu) fn create_pipeline(&self, device: &wgpu::Device) -> wgpu::ComputePipeline {
+        create_pipeline(device, self.name(), self.source(), self.bindings(), &self.constants())
+    }
+}

@@ -1,0 +1,284 @@
+//! Training on a GPU: data, weights, the optimizer's memory and all sums stay there; an epoch is read back at once.
+//!
+//! | file | room for |
+//! |---|---|
+//! | `kernel.rs` | the kernels of shaders/network, and their parameters |
+//! | `plan.rs` | the commands of a pass over a data set |
+
+mod kernel;
+mod plan;
+
+use std::sync::atomic::Ordering;
+
+pub use kernel::{
+    GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, Role, UpdateParams,
+};
+use plan::{DeviceData, Plan, Step, Weights};
+
+use super::context::Gpu;
+use super::pool::PooledBuffer;
+use super::tensor::DeviceTensor;
+use crate::error::{Error, Result};
+use crate::loss::Loss;
+use crate::nn::{Accuracy, Dataset, Engine, Features, Memory, Optimizer, Part, Parts, Progress, Slot, Sums};
+use crate::tensor::BatchShape;
+
+/// Rows that go through the network at a time where nothing is trained.
+const EVALUATED_ROWS: usize = 4096;
+
+/// Multiplications in one submission at most: half a second on a GPU that does 10^11 of them a second, which stays clear
+/// of drivers' watchdogs.
+const SUBMITTED_COST: u64 = 50_000_000_000;
+
+/// Steps in one submission at most.
+const SUBMITTED_STEPS: usize = 4096;
+
+/// A network on a GPU with its data.
+pub(crate) struct GpuEngine {
+    gpu: Gpu,
+    optimizer: Optimizer,
+    parameters: usize,
+    weights: Weights,
+    /// Weights and memory of two moments.
+    remembered: [[PooledBuffer; 3]; 2],
+    has_memory: [bool; 2],
+    order: DeviceTensor,
+    training: Plan,
+    validation: Option<Plan>,
+    _data: Vec<DeviceData>,
+}
+
+impl GpuEngine {
+    pub(crate) fn new<L: Loss>(gpu: &Gpu, parts: Parts<'_, L>) -> Result<Self> {
+        pollster::block_on(Self::new_async(gpu, parts))
+    }
+
+    async fn new_async<L: Loss>(gpu: &Gpu, parts: Parts<'_, L>) -> Result<Self> {
+        let weights = upload_weights(gpu, parts.memory).await?;
+        let parameters = parts.memory.parameters.len();
+        let bytes = 4 * parameters as u64;
+        let mut remembered = Vec::new();
+        for _ in 0..6 {
+            remembered.push(gpu.allocate_output(bytes).await?);
+        }
+        let mut remembered = remembered.into_iter();
+        let mut three = || Some([remembered.next()?, remembered.next()?, remembered.next()?]);
+        let (Some(one), Some(two)) = (three(), three()) else {
+            return Err(Error::OutOfMemory { device: gpu.name().into(), operation: "allocating weights".into() });
+        };
+        let data = upload(gpu, &parts, parts.training).await?;
+        let training = Plan::new(gpu, &parts, &weights, &data, parts.batch_size, true).await?;
+        let order = data.order.clone();
+        let mut all = vec![data];
+        let validation = match parts.validation {
+            None => None,
+            Some(dataset) => {
+                let data = upload(gpu, &parts, dataset).await?;
+                let plan = Plan::new(gpu, &parts, &weights, &data, EVALUATED_ROWS, false).await?;
+                all.push(data);
+                Some(plan)
+            }
+        };
+        Ok(Self {
+            gpu: gpu.clone(),
+            optimizer: parts.optimizer,
+            parameters,
+            weights,
+            remembered: [one, two],
+            has_memory: [!parts.memory.first.is_empty(), !parts.memory.second.is_empty()],
+            order,
+            training,
+            validation,
+            _data: all,
+        })
+    }
+
+    /// Copies between the weights and what is remembered.
+    async fn copy(&self, slot: Slot, remember: bool) -> Result<()> {
+        let bytes = 4 * self.parameters as u64;
+        let own = [&self.weights.parameters, &self.weights.first, &self.weights.second];
+        self.gpu
+            .attempt("copying weights", || {
+                let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+                for (own, kept) in own.into_iter().zip(&self.remembered[slot as usize]) {
+                    let (from, to) = if remember { (own, kept) } else { (kept, own) };
+                    encoder.copy_buffer_to_buffer(&from.buffer, 0, &to.buffer, 0, bytes);
+                }
+                self.gpu.queue().submit([encoder.finish()]);
+            })
+            .await
+    }
+
+    async fn train_async(&self, part: &Part<'_>) -> Result<Progress> {
+        let (gpu, plan) = (&self.gpu, &self.training);
+        if let Some((buffer, offset)) = self.order.buffer() {
+            gpu.queue().write_buffer(buffer, offset, bytemuck::cast_slice(part.order));
+        }
+        let update = |step| self.optimizer.update(part.updates + step + 1);
+        plan.write_updates(gpu, part.first_batch, update)?;
+        let each = (SUBMITTED_COST / plan.cost.max(1)).clamp(1, SUBMITTED_STEPS as u64) as usize;
+        let mut done = part.first_batch;
+        while done < plan.steps.len() {
+            let end = (done + each).min(plan.steps.len());
+            run(gpu, &plan.steps[done..end]).await?;
+            done = end;
+            if let Some(stop) = part.stop {
+                // Whoever may stop us wants to be asked when the work is done, not when it is queued.
+                gpu.wait("training")?;
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        }
+        let mut progress = Progress { sums: Sums::default(), batches: 0, diverged: None };
+        for sums in plan.sums(gpu, part.first_batch..done).await? {
+            if !sums.loss.is_finite() {
+                let mean = sums.loss / sums.count as f64;
+                progress.diverged = Some((part.first_batch + progress.batches, mean));
+                break;
+            }
+            progress.sums.add(sums);
+            progress.batches += 1;
+        }
+        Ok(progress)
+    }
+
+    async fn validate_async(&self) -> Result<Option<Sums>> {
+        let Some(plan) = &self.validation else { return Ok(None) };
+        run(&self.gpu, &plan.steps).await?;
+        let mut total = Sums::default();
+        plan.sums(&self.gpu, 0..plan.steps.len()).await?.into_iter().for_each(|sums| total.add(sums));
+        Ok(Some(total))
+    }
+
+    async fn memory_async(&self) -> Result<Memory> {
+        let read = async |pooled: &PooledBuffer| -> Result<Vec<f64>> {
+            let bytes = self.gpu.read(&pooled.buffer, 0, 4 * self.parameters as u64).await?;
+            Ok(bytemuck::pod_collect_to_vec::<_, f32>(&bytes).into_iter().map(f64::from).collect())
+        };
+        let [has_first, has_second] = self.has_memory;
+        Ok(Memory {
+            parameters: read(&self.weights.parameters).await?,
+            first: if has_first { read(&self.weights.first).await? } else { vec![] },
+            second: if has_second { read(&self.weights.second).await? } else { vec![] },
+        })
+    }
+}
+
+impl Engine for GpuEngine {
+    fn train(&mut self, part: &Part<'_>) -> Result<Progress> {
+        pollster::block_on(self.train_async(part))
+    }
+
+    fn validate(&mut self) -> Result<Option<Sums>> {
+        pollster::block_on(self.validate_async())
+    }
+
+    fn remember(&mut self, slot: Slot) -> Result<()> {
+        pollster::block_on(self.copy(slot, true))
+    }
+
+    fn recall(&mut self, slot: Slot) -> Result<()> {
+        pollster::block_on(self.copy(slot, false))
+    }
+
+    fn memory(&mut self) -> Result<Memory> {
+        pollster::block_on(self.memory_async())
+    }
+}
+
+/// Records steps one after the other and submits them once.
+async fn run(gpu: &Gpu, steps: &[Step]) -> Result<()> {
+    gpu.attempt("running a network", || {
+        let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            steps.iter().flat_map(|step| &step.commands).for_each(|command| command.record(&mut pass));
+        }
+        gpu.queue().submit([encoder.finish()]);
+    })
+    .await
+}
+
+async fn upload_weights(gpu: &Gpu, memory: &Memory) -> Result<Weights> {
+    let count = memory.parameters.len();
+    let limit = gpu.max_binding_bytes() / 4;
+    if count as u64 > limit {
+        return Err(Error::DeviceLimit { what: "weights of a network", limit, got: count as u64 });
+    }
+    let upload = async |numbers: &[f64]| -> Result<PooledBuffer> {
+        let pooled = gpu.allocate_output(4 * count as u64).await?;
+        let mut rounded: Vec<f32> = numbers.iter().map(|&x| x as f32).collect();
+        rounded.resize(count, 0.0);
+        gpu.queue().write_buffer(&pooled.buffer, 0, bytemuck::cast_slice(&rounded));
+        Ok(pooled)
+    };
+    Ok(Weights {
+        parameters: upload(&memory.parameters).await?,
+        gradient: upload(&[]).await?,
+        first: upload(&memory.first).await?,
+        second: upload(&memory.second).await?,
+    })
+}
+
+async fn upload_features(gpu: &Gpu, features: &Features) -> Result<(DeviceTensor, bool)> {
+    Ok(match features {
+        Features::F32(x) => (gpu.upload_f32_async(x).await?, false),
+        Features::F64(x) => (gpu.upload_floats_async(x.into()).await?, false),
+        Features::U8(x) => (gpu.upload_labels_async(x.into()).await?, true),
+    })
+}
+
+/// A data set with the targets as the loss wants them.
+async fn upload<L: Loss>(gpu: &Gpu, parts: &Parts<'_, L>, data: &Dataset) -> Result<DeviceData> {
+    let outputs = parts.shapes.last().map_or(1, |shape| shape.outputs);
+    let width = data.target_width();
+    let shape = parts.loss.check_batch(
+        &crate::nn::batch((&vec![0f32; data.len() * outputs]).into(), outputs, data.targets()),
+        &crate::evaluation::Request::new(),
+    )?;
+    let wants_raw = parts.accuracy == Accuracy::Keras && outputs == 1;
+    let raw: Vec<f32> = data.targets().iter().map(|&t| t as f32).collect();
+    Ok(DeviceData {
+        targets: Some(parts.loss.upload_targets_to_gpu(gpu, data.targets(), shape).await?),
+        raw_targets: if wants_raw { Some(gpu.upload_f32_async(&raw).await?) } else { None },
+        target_width: width,
+        shape,
+        ..upload_rows(gpu, data).await?
+    })
+}
+
+/// A data set without targets.
+async fn upload_rows(gpu: &Gpu, data: &Dataset) -> Result<DeviceData> {
+    let (features, is_bytes) = upload_features(gpu, data.features()).await?;
+    let order: Vec<i32> = (0..data.len() as u32).map(|row| row as i32).collect();
+    Ok(DeviceData {
+        features,
+        is_bytes,
+        columns: data.columns(),
+        samples: data.len(),
+        targets: None,
+        target_width: 1,
+        shape: BatchShape::elementwise(data.len()),
+        raw_targets: None,
+        order: gpu.upload_i32_async(&order).await?,
+    })
+}
+
+/// The network's outputs for all rows of the training data.
+pub(crate) fn predict<L: Loss>(gpu: &Gpu, parts: &Parts<'_, L>) -> Result<Vec<f32>> {
+    pollster::block_on(async {
+        let weights = upload_weights(gpu, parts.memory).await?;
+        let data = upload_rows(gpu, parts.training).await?;
+        let plan = Plan::new(gpu, parts, &weights, &data, EVALUATED_ROWS, false).await?;
+        let outputs = parts.shapes.last().map_or(1, |shape| shape.outputs);
+        let mut all = Vec::with_capacity(data.samples * outputs);
+        for step in &plan.steps {
+            run(gpu, std::slice::from_ref(step)).await?;
+            let mut batch = plan.outputs.read_f32_async().await?;
+            batch.truncate(step.rows * outputs);
+            all.append(&mut batch);
+        }
+        Ok(all)
+    })
+}

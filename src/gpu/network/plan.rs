@@ -1,0 +1,523 @@
+//! The commands of one pass over a data set: batch by batch, bound once and recorded as often as wanted.
+
+use super::kernel::{
+    GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, Role, UpdateParams,
+};
+use crate::error::{Error, Result};
+use crate::evaluation::Totals;
+use crate::gpu::context::Gpu;
+use crate::gpu::pool::PooledBuffer;
+use crate::gpu::submit::{Command, OwnedWindow, Prepared, groups_in_row};
+use crate::gpu::tensor::DeviceTensor;
+use crate::loss::Loss;
+use crate::nn::{Activation, LayerShape, Parts, Sums, Update};
+use crate::tensor::BatchShape;
+
+/// Lanes of the kernels that take one element a lane.
+const LANES: u64 = 256;
+
+/// `TILE` of shaders/network/product.wgsl.
+const TILE: u32 = 32;
+
+/// Steps of loops that a lane takes for each of a product's terms: 16 of them are one round of 8 loads and 16 sums.
+const STEPS_OF_16_TERMS: u64 = 26;
+
+/// The weights, their gradient and the optimizer's memory on a device.
+pub(super) struct Weights {
+    pub(super) parameters: PooledBuffer,
+    pub(super) gradient: PooledBuffer,
+    pub(super) first: PooledBuffer,
+    pub(super) second: PooledBuffer,
+}
+
+/// A data set on a device.
+pub(super) struct DeviceData {
+    pub(super) features: DeviceTensor,
+    pub(super) is_bytes: bool,
+    pub(super) columns: usize,
+    pub(super) samples: usize,
+    /// As the loss's kernel reads them, and how many a row; `None` where nothing is compared.
+    pub(super) targets: Option<DeviceTensor>,
+    pub(super) target_width: usize,
+    /// How the loss sees the whole data set.
+    pub(super) shape: BatchShape,
+    /// As they are, where Keras's accuracy is asked for.
+    pub(super) raw_targets: Option<DeviceTensor>,
+    /// Rows in the order of the pass.
+    pub(super) order: DeviceTensor,
+}
+
+/// All batches of a pass over a data set.
+pub(super) struct Plan {
+    pub(super) steps: Vec<Step>,
+    /// What the losses' kernels leave: one part a step.
+    results: Option<PooledBuffer>,
+    result_stride: u64,
+    /// Samples predicted right by Keras's rule: one part a step.
+    right: Option<PooledBuffer>,
+    right_stride: u64,
+    /// The numbers of each step's update.
+    updates: Option<PooledBuffer>,
+    update_stride: u64,
+    parameters: u32,
+    /// The kernels of full batches and of the last one.
+    losses: [Option<Prepared>; 2],
+    /// The outputs of the batch that ran last.
+    pub(super) outputs: DeviceTensor,
+    /// Multiplications of a full batch.
+    pub(super) cost: u64,
+    /// What commands refer to.
+    _buffers: Vec<PooledBuffer>,
+    _tensors: Vec<DeviceTensor>,
+}
+
+/// One batch.
+pub(super) struct Step {
+    pub(super) commands: Vec<Command>,
+    pub(super) rows: usize,
+    is_last_kind: bool,
+}
+
+fn whole(tensor: &DeviceTensor) -> OwnedWindow {
+    let window = tensor.window(0, tensor.len());
+    (window.buffer.clone(), window.offset, window.bytes)
+}
+
+fn buffer(pooled: &PooledBuffer, elements: usize) -> OwnedWindow {
+    (pooled.buffer.clone(), 0, 4 * elements as u64)
+}
+
+/// Collects commands and keeps what they refer to.
+struct Builder<'a> {
+    gpu: &'a Gpu,
+    buffers: Vec<PooledBuffer>,
+    tensors: Vec<DeviceTensor>,
+}
+
+impl Builder<'_> {
+    /// Memory for this many words; it must fit one binding.
+    async fn tensor(&mut self, words: usize, what: &'static str) -> Result<DeviceTensor> {
+        let limit = self.gpu.max_binding_bytes() / 4;
+        if words as u64 > limit {
+            return Err(Error::DeviceLimit { what, limit, got: words as u64 });
+        }
+        let tensor = self.gpu.output_tensor(words.max(1)).await?;
+        self.tensors.push(tensor.clone());
+        Ok(tensor)
+    }
+
+    /// A uniform buffer with one struct.
+    async fn params(&mut self, bytes: &[u8]) -> Result<OwnedWindow> {
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let pooled = self.gpu.allocate(bytes.len() as u64, usage).await?;
+        self.gpu.queue().write_buffer(&pooled.buffer, 0, bytes);
+        let window = (pooled.buffer.clone(), 0, bytes.len() as u64);
+        self.buffers.push(pooled);
+        Ok(window)
+    }
+
+    async fn command(&self, kernel: NetworkKernel, windows: &[OwnedWindow], workgroups: [u32; 2]) -> Result<Command> {
+        let pipeline = self.gpu.network_pipeline(&kernel).await?;
+        let create = || Command::new(self.gpu, &pipeline, windows, workgroups);
+        self.gpu.attempt("binding a kernel", create).await
+    }
+
+    /// Workgroups of a kernel that takes one element a lane: the row of the grid, and the grid.
+    fn grid(&self, count: u64) -> Result<(u32, [u32; 2])> {
+        let limit = LANES * u64::from(u32::MAX / 512);
+        let groups = u32::try_from(count.div_ceil(LANES)).ok().filter(|_| count <= limit);
+        let groups = groups.ok_or(Error::DeviceLimit { what: "elements of one step", limit, got: count })?;
+        let row = groups_in_row(self.gpu, groups);
+        Ok((row, [row, groups.div_ceil(row)]))
+    }
+
+    /// A product's command; its terms must be few enough for the driver's loops.
+    async fn product(
+        &mut self,
+        role: Role,
+        activation: Activation,
+        params: ProductParams,
+        (m, n, k): (usize, usize, usize),
+        windows: [OwnedWindow; 4],
+    ) -> Result<Command> {
+        let most_terms = self.gpu.description().loop_limit().map(|steps| u64::from(steps) / STEPS_OF_16_TERMS * 16);
+        if let Some(limit) = most_terms.filter(|&limit| k as u64 > limit) {
+            return Err(Error::DeviceLimit { what: "terms of one sum of a dense layer", limit, got: k as u64 });
+        }
+        let groups = [(n as u32).div_ceil(TILE), (m as u32).div_ceil(TILE)];
+        let limit = u64::from(self.gpu.max_workgroups()) * u64::from(TILE);
+        if let Some(&got) = [m, n].iter().find(|&&x| x as u64 > limit) {
+            return Err(Error::DeviceLimit { what: "rows or columns of a dense layer", limit, got: got as u64 });
+        }
+        let mut all = vec![self.params(bytemuck::bytes_of(&params)).await?];
+        all.extend(windows);
+        self.command(NetworkKernel::Product { role, activation }, &all, groups).await
+    }
+}
+
+/// The memory of one batch.
+struct Workspace {
+    features: DeviceTensor,
+    targets: Option<DeviceTensor>,
+    raw_targets: Option<DeviceTensor>,
+    /// One a layer.
+    outputs: Vec<DeviceTensor>,
+    /// The gradient with respect to each layer's weighted sums.
+    slopes: Vec<DeviceTensor>,
+}
+
+impl Plan {
+    /// A pass in batches of `batch_size`: with weights' gradients and updates where it trains.
+    pub(super) async fn new<L: Loss>(
+        gpu: &Gpu,
+        parts: &Parts<'_, L>,
+        weights: &Weights,
+        data: &DeviceData,
+        batch_size: usize,
+        trains: bool,
+    ) -> Result<Self> {
+        let mut builder = Builder { gpu, buffers: vec![], tensors: vec![] };
+        let batch = batch_size.min(data.samples).max(1);
+        let shapes = &parts.shapes;
+        let parameters = parts.memory.parameters.len();
+        let work = Workspace {
+            features: builder.tensor(batch * data.columns, "features of one batch").await?,
+            targets: match &data.targets {
+                // Words either way; the type tells the loss's kernel what they are.
+                Some(targets) => {
+                    let words = builder.tensor(batch * data.target_width, "targets of one batch").await?;
+                    Some(words.reinterpreted(targets.element_type()))
+                }
+                None => None,
+            },
+            raw_targets: match &data.raw_targets {
+                Some(_) => Some(builder.tensor(batch, "targets of one batch").await?),
+                None => None,
+            },
+            outputs: builder.of_layers(shapes, batch).await?,
+            slopes: if trains { builder.of_layers(shapes, batch).await? } else { vec![] },
+        };
+        let outputs = work.outputs.last().cloned().unwrap_or_else(|| work.features.clone());
+        let sizes: Vec<usize> = (0..data.samples).step_by(batch).map(|s| batch.min(data.samples - s)).collect();
+        let last = sizes.last().copied().unwrap_or(batch);
+        let kinds: &[usize] = if last == batch { &[batch] } else { &[batch, last] };
+
+        // Both sizes of batches: what does not change from step to step.
+        let (mut losses, mut passes) = ([None, None], Vec::new());
+        for (kind, &rows) in kinds.iter().enumerate() {
+            let forward = builder.forward(shapes, weights, parameters, &work, rows).await?;
+            let backward = match trains {
+                true => builder.backward(shapes, weights, parameters, &work, rows).await?,
+                false => vec![],
+            };
+            if let Some(targets) = &work.targets {
+                let shape = data.shape_of(rows);
+                let gradient = work.slopes.last();
+                losses[kind] = Some(parts.loss.prepare_on_gpu(gpu, shape, &outputs, targets, gradient).await?);
+            }
+            passes.push((forward, backward));
+        }
+        let alignment = u64::from(gpu.description().limits.min_storage_buffer_offset_alignment).max(4);
+        let of_losses = losses.iter().flatten().map(|loss| loss.partial_bytes(gpu)).max();
+        let result_stride = of_losses.unwrap_or(0).next_multiple_of(alignment);
+        let uniform_alignment = u64::from(gpu.description().limits.min_uniform_buffer_offset_alignment).max(4);
+        let update_stride = (size_of::<UpdateParams>() as u64).next_multiple_of(uniform_alignment);
+        let count = sizes.len() as u64;
+        let results = match of_losses {
+            Some(_) => Some(gpu.allocate_output(count * result_stride).await?),
+            None => None,
+        };
+        let right = match &work.raw_targets {
+            Some(_) => Some(gpu.allocate_output(count * alignment).await?),
+            None => None,
+        };
+        let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let updates = if trains { Some(gpu.allocate(count * update_stride, uniform).await?) } else { None };
+
+        let mut steps = Vec::with_capacity(sizes.len());
+        for (index, &rows) in sizes.iter().enumerate() {
+            let kind = usize::from(rows != batch);
+            let (forward, backward) = &passes[kind];
+            let mut commands = builder.gather(data, &work, index * batch, rows).await?;
+            commands.extend_from_slice(forward);
+            if let (Some(loss), Some(results)) = (&losses[kind], &results) {
+                let bind = || loss.commands(gpu, &results.buffer, index as u64 * result_stride);
+                commands.extend(gpu.attempt("binding a kernel", bind).await?);
+            }
+            if let (Some(raw), Some(right)) = (&work.raw_targets, &right) {
+                let params = KerasAccuracyParams { count: rows as u32, ..Default::default() };
+                let params = builder.params(bytemuck::bytes_of(&params)).await?;
+                let slot = (right.buffer.clone(), index as u64 * alignment, 4);
+                let windows = [params, whole(&outputs), whole(raw), slot];
+                commands.push(builder.command(NetworkKernel::KerasAccuracy, &windows, [1, 1]).await?);
+            }
+            commands.extend_from_slice(backward);
+            if let Some(updates) = &updates {
+                let params = (updates.buffer.clone(), index as u64 * update_stride, size_of::<UpdateParams>() as u64);
+                commands.push(builder.update(&parts.optimizer.update(1), weights, parameters, params).await?);
+            }
+            steps.push(Step { commands, rows, is_last_kind: kind == 1 });
+        }
+        Ok(Self {
+            steps,
+            results,
+            result_stride,
+            right,
+            right_stride: alignment,
+            updates,
+            update_stride,
+            parameters: parameters as u32,
+            losses,
+            outputs,
+            cost: if trains { 3 } else { 1 } * batch as u64 * parameters as u64,
+            _buffers: builder.buffers,
+            _tensors: builder.tensors,
+        })
+    }
+
+    /// Writes the numbers of the updates of these steps; the first one is the `first`-th over all, counted from 1.
+    pub(super) fn write_updates(&self, gpu: &Gpu, first_step: usize, update: impl Fn(u64) -> Update) -> Result<()> {
+        let Some(updates) = &self.updates else { return Ok(()) };
+        let row = groups_in_row(gpu, self.parameters.div_ceil(LANES as u32));
+        let mut bytes = vec![0u8; (self.steps.len() - first_step) * self.update_stride as usize];
+        for (index, part) in bytes.chunks_exact_mut(self.update_stride as usize).enumerate() {
+            let params = update_params(&update(index as u64), self.parameters, row);
+            part[..size_of::<UpdateParams>()].copy_from_slice(bytemuck::bytes_of(&params));
+        }
+        gpu.queue().write_buffer(&updates.buffer, first_step as u64 * self.update_stride, &bytes);
+        Ok(())
+    }
+
+    /// The sums of each of these steps, read back at once.
+    pub(super) async fn sums(&self, gpu: &Gpu, steps: std::ops::Range<usize>) -> Result<Vec<Sums>> {
+        let Some(results) = &self.results else { return Ok(vec![]) };
+        let count = steps.len() as u64;
+        let read = async |buffer: &PooledBuffer, stride: u64| {
+            gpu.read(&buffer.buffer, steps.start as u64 * stride, count * stride).await
+        };
+        let bytes = read(results, self.result_stride).await?;
+        let right = match &self.right {
+            Some(right) => Some(read(right, self.right_stride).await?),
+            None => None,
+        };
+        let mut all = Vec::new();
+        for (index, part) in bytes.chunks_exact(self.result_stride as usize).enumerate() {
+            let kind = usize::from(self.steps[steps.start + index].is_last_kind);
+            let totals = self.losses[kind].as_ref().map_or(Ok(Totals::default()), |loss| loss.fold(gpu, part))?;
+            let mut sums = Sums { loss: totals.sum, count: totals.count, correct: totals.correct };
+            if let Some(right) = &right {
+                let word = &right[index * self.right_stride as usize..][..4];
+                sums.correct = u32::from_ne_bytes([word[0], word[1], word[2], word[3]]).into();
+            }
+            all.push(sums);
+        }
+        Ok(all)
+    }
+}
+
+impl DeviceData {
+    /// How the loss sees some of the rows: an elementwise loss takes every output for a sample.
+    fn shape_of(&self, rows: usize) -> BatchShape {
+        let samples_a_row = self.shape.samples.checked_div(self.samples).unwrap_or(1);
+        BatchShape { samples: rows * samples_a_row, ..self.shape }
+    }
+}
+
+fn update_params(update: &Update, count: u32, groups_in_row: u32) -> UpdateParams {
+    UpdateParams {
+        count,
+        groups_in_row,
+        coupled_decay: update.coupled_decay as f32,
+        decoupled_decay: update.decoupled_decay as f32,
+        rate: update.rate as f32,
+        first_decay: update.first_decay as f32,
+        first_gain: update.first_gain as f32,
+        second_decay: update.second_decay as f32,
+        second_gain: update.second_gain as f32,
+        root_scale: update.root_scale as f32,
+        epsilon: update.epsilon as f32,
+        ..Default::default()
+    }
+}
+
+impl Builder<'_> {
+    async fn of_layers(&mut self, shapes: &[LayerShape], rows: usize) -> Result<Vec<DeviceTensor>> {
+        let mut all = Vec::with_capacity(shapes.len());
+        for shape in shapes {
+            all.push(self.tensor(rows * shape.outputs, "outputs of one batch").await?);
+        }
+        Ok(all)
+    }
+
+    /// The rows of one batch: features in as many parts as bindings need, then targets.
+    async fn gather(&mut self, data: &DeviceData, work: &Workspace, first: usize, rows: usize) -> Result<Vec<Command>> {
+        let bytes_a_row = data.columns as u64 * if data.is_bytes { 1 } else { 4 };
+        // Room for the part of a binding before its first element.
+        let most_rows = (self.gpu.max_binding_bytes() - 256) / bytes_a_row;
+        if most_rows == 0 {
+            let limit = self.gpu.max_binding_bytes() - 256;
+            return Err(Error::DeviceLimit { what: "bytes in one row of features", limit, got: bytes_a_row });
+        }
+        let mut commands = Vec::new();
+        for start in (0..data.samples).step_by(most_rows as usize) {
+            let held = (data.samples - start).min(most_rows as usize);
+            let source = Source { tensor: &data.features, columns: data.columns, start, held, is_bytes: data.is_bytes };
+            commands.push(self.gather_part(&source, &data.order, &work.features, first, rows).await?);
+        }
+        let targets = [(&data.targets, &work.targets, data.target_width), (&data.raw_targets, &work.raw_targets, 1)];
+        for (from, to, columns) in targets {
+            if let (Some(tensor), Some(to)) = (from, to) {
+                let source = Source { tensor, columns, start: 0, held: data.samples, is_bytes: false };
+                commands.push(self.gather_part(&source, &data.order, to, first, rows).await?);
+            }
+        }
+        Ok(commands)
+    }
+
+    async fn gather_part(
+        &mut self,
+        source: &Source<'_>,
+        order: &DeviceTensor,
+        to: &DeviceTensor,
+        first: usize,
+        rows: usize,
+    ) -> Result<Command> {
+        let Source { tensor, columns, start, held, is_bytes } = *source;
+        let window = tensor.window(start * columns, held * columns);
+        if window.bytes > self.gpu.max_binding_bytes() {
+            let limit = self.gpu.max_binding_bytes() / 4;
+            return Err(Error::DeviceLimit { what: "targets to train on", limit, got: tensor.len() as u64 });
+        }
+        let count = rows * columns;
+        let (row, groups) = self.grid(count as u64)?;
+        let params = GatherParams {
+            count: count as u32,
+            columns: columns as u32,
+            groups_in_row: row,
+            first: first as u32,
+            data_first_row: start as u32,
+            data_rows: held as u32,
+            data_shift: window.shift,
+            ..Default::default()
+        };
+        let windows = [
+            self.params(bytemuck::bytes_of(&params)).await?,
+            (window.buffer.clone(), window.offset, window.bytes),
+            whole(order),
+            whole(to),
+        ];
+        self.command(NetworkKernel::Gather { is_bytes }, &windows, groups).await
+    }
+
+    async fn forward(
+        &mut self,
+        shapes: &[LayerShape],
+        weights: &Weights,
+        parameters: usize,
+        work: &Workspace,
+        rows: usize,
+    ) -> Result<Vec<Command>> {
+        let mut commands = Vec::new();
+        let mut input = &work.features;
+        let all = buffer(&weights.parameters, parameters);
+        for (shape, output) in shapes.iter().zip(&work.outputs) {
+            // x W^T: W is stored as outputs x inputs.
+            let size @ (m, n, k) = (rows, shape.outputs, shape.inputs);
+            let params = ProductParams {
+                b_row: 1,
+                b_column: k as u32,
+                b_shift: shape.weight.start as u32,
+                extra_shift: shape.bias.start as u32,
+                ..ProductParams::of(m, n, k)
+            };
+            let windows = [whole(input), all.clone(), all.clone(), whole(output)];
+            commands.push(self.product(Role::Output, shape.activation, params, size, windows).await?);
+            input = output;
+        }
+        Ok(commands)
+    }
+
+    async fn backward(
+        &mut self,
+        shapes: &[LayerShape],
+        weights: &Weights,
+        parameters: usize,
+        work: &Workspace,
+        rows: usize,
+    ) -> Result<Vec<Command>> {
+        let mut commands = Vec::new();
+        let gradient = buffer(&weights.gradient, parameters);
+        let all = buffer(&weights.parameters, parameters);
+        if let (Some(shape), Some(outputs), Some(slopes)) = (shapes.last(), work.outputs.last(), work.slopes.last())
+            && shape.activation != Activation::Identity
+        {
+            let count = rows * shape.outputs;
+            let (row, groups) = self.grid(count as u64)?;
+            let params = OutputGradientParams { count: count as u32, groups_in_row: row, ..Default::default() };
+            let windows = [self.params(bytemuck::bytes_of(&params)).await?, whole(outputs), whole(slopes)];
+            let kernel = NetworkKernel::OutputGradient { activation: shape.activation };
+            commands.push(self.command(kernel, &windows, groups).await?);
+        }
+        for (layer, shape) in shapes.iter().enumerate().rev() {
+            let slopes = &work.slopes[layer];
+            let input = if layer == 0 { &work.features } else { &work.outputs[layer - 1] };
+            // g^T x, and a column for the bias.
+            let size @ (m, n, k) = (shape.outputs, shape.inputs + 1, rows);
+            let params = ProductParams {
+                a_row: 1,
+                a_column: shape.outputs as u32,
+                b_row: shape.inputs as u32,
+                out_shift: shape.weight.start as u32,
+                bias_shift: shape.bias.start as u32,
+                ..ProductParams::of(m, n, k)
+            };
+            let windows = [whole(slopes), whole(input), whole(input), gradient.clone()];
+            commands.push(self.product(Role::WeightGradient, Activation::Identity, params, size, windows).await?);
+            if layer > 0 {
+                // g W.
+                let size @ (m, n, k) = (rows, shape.inputs, shape.outputs);
+                let params = ProductParams { b_shift: shape.weight.start as u32, ..ProductParams::of(m, n, k) };
+                let windows = [whole(slopes), all.clone(), whole(input), whole(&work.slopes[layer - 1])];
+                let activation = shapes[layer - 1].activation;
+                commands.push(self.product(Role::InputGradient, activation, params, size, windows).await?);
+            }
+        }
+        Ok(commands)
+    }
+
+    async fn update(
+        &mut self,
+        update: &Update,
+        weights: &Weights,
+        parameters: usize,
+        params: OwnedWindow,
+    ) -> Result<Command> {
+        let (_, groups) = self.grid(parameters as u64)?;
+        let kernel = NetworkKernel::Update {
+            rule: update.rule as u8,
+            nesterov: update.nesterov,
+            has_memory: update.first_decay > 0.0,
+        };
+        let of = |pooled| buffer(pooled, parameters);
+        let windows = [params, of(&weights.gradient), of(&weights.parameters), of(&weights.first), of(&weights.second)];
+        self.command(kernel, &windows, groups).await
+    }
+}
+
+/// Rows of a data set that one binding holds.
+struct Source<'a> {
+    tensor: &'a DeviceTensor,
+    columns: usize,
+    /// The first row, and how many.
+    start: usize,
+    held: usize,
+    is_bytes: bool,
+}
+
+impl ProductParams {
+    /// Of contiguous row-major matrices.
+    fn of(m: usize, n: usize, k: usize) -> Self {
+        let [m, n, k] = [m, n, k].map(|x| x as u32);
+        Self { m, n, k, a_row: k, a_column: 1, b_row: n, b_column: 1, ..Self::default() }
+    }
+}

@@ -1,0 +1,102 @@
+//! What training asks of a device.
+
+use std::sync::atomic::AtomicBool;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::evaluation::Evaluation;
+
+/// Which predictions count as right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Accuracy {
+    /// What the loss says: the sign for one output, the highest score for several.
+    #[default]
+    Sign,
+    /// Keras's BinaryAccuracy with threshold 0.5, for one output: predicts 1 above it and 0 else, and compares with the
+    /// target as it is. With labels -1 and +1 **every negative counts as wrong**.
+    Keras,
+}
+
+/// The sums over samples that an epoch reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Sums {
+    pub(crate) loss: f64,
+    pub(crate) count: u64,
+    pub(crate) correct: u64,
+}
+
+impl Sums {
+    pub(crate) fn add(&mut self, other: Sums) {
+        self.loss += other.loss;
+        self.count += other.count;
+        self.correct += other.correct;
+    }
+
+    /// A batch's mean counts as often as it has samples.
+    pub(crate) fn of(evaluation: &Evaluation) -> Self {
+        let loss = evaluation.value.unwrap_or(f64::NAN) * evaluation.count as f64;
+        Self { loss, count: evaluation.count, correct: evaluation.correct.unwrap_or(0) }
+    }
+}
+
+/// Weights and the optimizer's memory, as numbers that both precisions hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Memory {
+    pub(crate) parameters: Vec<f64>,
+    /// The optimizer's first and second number for each weight; empty where it has none.
+    pub(crate) first: Vec<f64>,
+    pub(crate) second: Vec<f64>,
+}
+
+/// Part of an epoch.
+pub(crate) struct Part<'a> {
+    /// Rows in the order of training, the whole epoch's.
+    pub(crate) order: &'a [u32],
+    /// The first batch to train on.
+    pub(crate) first_batch: usize,
+    /// Updates before that batch, over all epochs.
+    pub(crate) updates: u64,
+    /// Set from outside to end after the step at hand.
+    pub(crate) stop: Option<&'a AtomicBool>,
+}
+
+/// How far an epoch came.
+pub(crate) struct Progress {
+    pub(crate) sums: Sums,
+    /// Batches done by this call.
+    pub(crate) batches: usize,
+    /// The batch whose loss was not finite, and that loss.
+    pub(crate) diverged: Option<(usize, f64)>,
+}
+
+/// One of two places to remember weights in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    A,
+    B,
+}
+
+impl Slot {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Slot::A => Slot::B,
+            Slot::B => Slot::A,
+        }
+    }
+}
+
+/// A device with a network, its training data and its validation data.
+pub(crate) trait Engine {
+    /// Trains on the batches of an epoch.
+    fn train(&mut self, part: &Part<'_>) -> Result<Progress>;
+    /// Sums over the validation data.
+    fn validate(&mut self) -> Result<Option<Sums>>;
+    /// Remembers the weights and the optimizer's memory where they are.
+    fn remember(&mut self, slot: Slot) -> Result<()>;
+    /// Goes back to what was remembered there.
+    fn recall(&mut self, slot: Slot) -> Result<()>;
+    /// The weights and the optimizer's memory, on the host.
+    fn memory(&mut self) -> Result<Memory>;
+}

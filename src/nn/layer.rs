@@ -1,0 +1,218 @@
+//! Dense layers: what they are, and what their weights start as.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::real::Real;
+
+/// What a layer does to its weighted sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Activation {
+    /// Nothing.
+    #[default]
+    Identity,
+    /// max(0, z), with slope 0 at 0.
+    Relu,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// 1 / (1 + e^-z).
+    Sigmoid,
+}
+
+impl Activation {
+    /// All of them, with the names they have on the command line and in files.
+    pub const NAMES: [(Activation, &'static str); 4] = [
+        (Activation::Identity, "identity"),
+        (Activation::Relu, "relu"),
+        (Activation::Tanh, "tanh"),
+        (Activation::Sigmoid, "sigmoid"),
+    ];
+
+    #[inline(always)]
+    pub(crate) fn apply<T: Real>(self, z: T) -> T {
+        match self {
+            Activation::Identity => z,
+            // NaN is not below zero, so it stays.
+            Activation::Relu => {
+                if z < T::ZERO {
+                    T::ZERO
+                } else {
+                    z
+                }
+            }
+            Activation::Tanh => z.tanh(),
+            Activation::Sigmoid => T::ONE / (T::ONE + (-z).exp()),
+        }
+    }
+
+    /// The derivative, of the activation's value y.
+    #[inline(always)]
+    pub(crate) fn slope<T: Real>(self, y: T) -> T {
+        match self {
+            Activation::Identity => T::ONE,
+            Activation::Relu => {
+                if y > T::ZERO {
+                    T::ONE
+                } else {
+                    T::ZERO
+                }
+            }
+            Activation::Tanh => T::ONE - y * y,
+            Activation::Sigmoid => y * (T::ONE - y),
+        }
+    }
+}
+
+impl fmt::Display for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::NAMES.iter().find(|(a, _)| a == self).map_or("", |(_, name)| name))
+    }
+}
+
+impl FromStr for Activation {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        named("activation", &Self::NAMES, text)
+    }
+}
+
+/// What a layer's weights and bias start as. U(a) is uniform in [-a, a); a layer has `fan_in` inputs and `fan_out` outputs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Initializer {
+    /// torch's Linear: weights and bias U(1 / sqrt(fan_in)).
+    #[default]
+    Torch,
+    /// Weights U(sqrt(6 / fan_in)), bias 0 (He and others, 2015).
+    HeUniform,
+    /// Weights U(sqrt(6 / (fan_in + fan_out))), bias 0 (Glorot and Bengio, 2010); Keras's default.
+    GlorotUniform,
+    /// Zeros.
+    Zeros,
+}
+
+impl Initializer {
+    /// All of them, with the names they have on the command line and in files.
+    pub const NAMES: [(Initializer, &'static str); 4] = [
+        (Initializer::Torch, "torch"),
+        (Initializer::HeUniform, "he-uniform"),
+        (Initializer::GlorotUniform, "glorot-uniform"),
+        (Initializer::Zeros, "zeros"),
+    ];
+
+    /// The half-widths of the uniform distributions of weights and bias.
+    fn limits(self, inputs: usize, outputs: usize) -> (f64, f64) {
+        let (inputs, outputs) = (inputs as f64, outputs as f64);
+        match self {
+            Initializer::Torch => (1.0 / inputs.sqrt(), 1.0 / inputs.sqrt()),
+            Initializer::HeUniform => ((6.0 / inputs).sqrt(), 0.0),
+            Initializer::GlorotUniform => ((6.0 / (inputs + outputs)).sqrt(), 0.0),
+            Initializer::Zeros => (0.0, 0.0),
+        }
+    }
+
+    /// Starting weights (row-major, outputs x inputs) followed by the bias; each a number that f32 holds.
+    pub(crate) fn draw(self, inputs: usize, outputs: usize, random: &mut impl Rng) -> Vec<f64> {
+        let (weight, bias) = self.limits(inputs, outputs);
+        let mut uniform = |limit: f64| f64::from(((random.random::<f64>() * 2.0 - 1.0) * limit) as f32);
+        let weights: Vec<f64> = (0..inputs * outputs).map(|_| uniform(weight)).collect();
+        let bias: Vec<f64> = (0..outputs).map(|_| uniform(bias)).collect();
+        [weights, bias].concat()
+    }
+}
+
+impl fmt::Display for Initializer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::NAMES.iter().find(|(i, _)| i == self).map_or("", |(_, name)| name))
+    }
+}
+
+impl FromStr for Initializer {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        named("init", &Self::NAMES, text)
+    }
+}
+
+fn named<T: Copy>(option: &'static str, names: &[(T, &'static str)], text: &str) -> Result<T> {
+    let found = names.iter().find(|(_, name)| *name == text).map(|(value, _)| *value);
+    found.ok_or_else(|| {
+        let expected = names.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
+        Error::Option { option, expected: format!("one of {expected}"), got: format!("{text:?}") }
+    })
+}
+
+/// A dense layer: activation(x W^T + b) with weights W of shape (units, inputs).
+///
+/// ```
+/// use maxmargin::nn::{Activation, Dense};
+/// let layer: Dense = "50:relu".parse()?;
+/// assert_eq!(layer, Dense::new(50).activation(Activation::Relu));
+/// # Ok::<(), maxmargin::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Dense {
+    pub(crate) units: usize,
+    pub(crate) activation: Activation,
+    pub(crate) initializer: Initializer,
+}
+
+impl Dense {
+    /// A layer of this many outputs, without an activation, that starts as torch's Linear does.
+    pub fn new(units: usize) -> Self {
+        Self { units, activation: Activation::Identity, initializer: Initializer::Torch }
+    }
+
+    /// What is done to the weighted sums.
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
+        self
+    }
+
+    /// What weights and bias start as.
+    pub fn initializer(mut self, initializer: Initializer) -> Self {
+        self.initializer = initializer;
+        self
+    }
+
+    /// Number of outputs.
+    pub fn units(&self) -> usize {
+        self.units
+    }
+}
+
+/// `UNITS` or `UNITS:ACTIVATION`.
+impl FromStr for Dense {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (units, activation) = match text.split_once(':') {
+            Some((units, activation)) => (units, activation.parse()?),
+            None => (text, Activation::Identity),
+        };
+        match units.parse() {
+            Ok(units) if units > 0 => Ok(Self::new(units).activation(activation)),
+            _ => Err(Error::Option {
+                option: "layers",
+                expected: "UNITS or UNITS:ACTIVATION with at least one unit, 50:relu for instance".into(),
+                got: format!("{text:?}"),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Dense {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.activation {
+            Activation::Identity => write!(f, "{}", self.units),
+            activation => write!(f, "{}:{activation}", self.units),
+        }
+    }
+}

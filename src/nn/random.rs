@@ -1,0 +1,33 @@
+//! Everything random comes from a seed: the same seed gives the same data, weights and order on every machine.
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+/// What is drawn: each has its own stream, so that one does not shift another.
+#[derive(Clone, Copy)]
+pub(crate) enum Stream {
+    Weights,
+    Data,
+    /// The order of samples in one epoch. Nothing is carried from one epoch to the next, so training can resume at any.
+    Order(u64),
+}
+
+pub(crate) fn generator(seed: u64, stream: Stream) -> ChaCha8Rng {
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    generator.set_stream(match stream {
+        Stream::Weights => 0,
+        Stream::Data => 1,
+        Stream::Order(epoch) => epoch.wrapping_add(2),
+    });
+    generator
+}
+
+/// The order of `samples` in an epoch.
+pub(crate) fn order(samples: u32, shuffle: bool, seed: u64, epoch: u64) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..samples).collect();
+    if shuffle {
+        order.shuffle(&mut generator(seed, Stream::Order(epoch)));
+    }
+    order
+}

@@ -1,0 +1,133 @@
+//! A network: dense layers one after the other, and their weights.
+
+use std::ops::Range;
+
+use super::layer::{Activation, Dense};
+use super::random::{Stream, generator};
+use crate::error::{Error, Input, Result};
+
+/// Parameters of a network at most: beyond it offsets leave 32 bits.
+const MOST_PARAMETERS: usize = 1 << 30;
+
+/// Dense layers one after the other. Weights are kept as f64, which holds every f32 exactly.
+///
+/// ```
+/// use maxmargin::nn::{Activation, Dense, Initializer, Sequential};
+/// let hidden = Dense::new(50).activation(Activation::Relu).initializer(Initializer::HeUniform);
+/// let output = Dense::new(1).activation(Activation::Tanh).initializer(Initializer::GlorotUniform);
+/// let network = Sequential::new(2, &[hidden, output], 1)?;
+/// assert_eq!(network.weight(0).map(<[f64]>::len), Some(100));
+/// assert_eq!(network.parameters().len(), 2 * 50 + 50 + 50 + 1);
+/// # Ok::<(), maxmargin::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sequential {
+    inputs: usize,
+    layers: Vec<Dense>,
+    parameters: Vec<f64>,
+}
+
+/// Where a layer's numbers lie among all parameters.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerShape {
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) activation: Activation,
+    /// Row-major, outputs x inputs.
+    pub(crate) weight: Range<usize>,
+    pub(crate) bias: Range<usize>,
+}
+
+impl Sequential {
+    /// A network whose starting weights are drawn from a seed: the same seed gives the same weights everywhere.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for no layers, a layer without units, no inputs, or more than 2^30 parameters.
+    pub fn new(inputs: usize, layers: &[Dense], seed: u64) -> Result<Self> {
+        let wrong = |expected: &str, got: String| Error::Option { option: "layers", expected: expected.into(), got };
+        if layers.is_empty() || inputs == 0 || layers.iter().any(|layer| layer.units == 0) {
+            let got = format!("{inputs} inputs and layers of {:?} units", units(layers));
+            return Err(wrong("at least one input and one layer, each of at least one unit", got));
+        }
+        let mut count = 0usize;
+        let mut before = inputs;
+        for layer in layers {
+            let own = before.checked_add(1).and_then(|rows| rows.checked_mul(layer.units));
+            count = own.and_then(|own| own.checked_add(count)).unwrap_or(usize::MAX);
+            before = layer.units;
+        }
+        if count > MOST_PARAMETERS {
+            return Err(wrong("at most 2^30 weights", format!("{inputs} inputs and {:?} units", units(layers))));
+        }
+        let mut random = generator(seed, Stream::Weights);
+        let mut parameters = Vec::with_capacity(count);
+        let mut before = inputs;
+        for layer in layers {
+            parameters.extend(layer.initializer.draw(before, layer.units, &mut random));
+            before = layer.units;
+        }
+        Ok(Self { inputs, layers: layers.to_vec(), parameters })
+    }
+
+    /// Inputs of the first layer.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Outputs of the last layer.
+    pub fn outputs(&self) -> usize {
+        self.layers.last().map_or(self.inputs, |layer| layer.units)
+    }
+
+    /// The layers.
+    pub fn layers(&self) -> &[Dense] {
+        &self.layers
+    }
+
+    /// All weights: each layer's matrix, row-major (units x inputs), followed by its bias.
+    pub fn parameters(&self) -> &[f64] {
+        &self.parameters
+    }
+
+    /// Replaces all weights; they are rounded to the precision that computes.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for another number of weights.
+    pub fn set_parameters(&mut self, parameters: &[f64]) -> Result<()> {
+        let (expected, got) = (self.parameters.len(), parameters.len());
+        if expected != got {
+            return Err(Error::Length { input: Input::Weights, expected, got, unit: "weight of the network" });
+        }
+        self.parameters.copy_from_slice(parameters);
+        Ok(())
+    }
+
+    /// The matrix of a dense layer, counted from 0: row-major, units x inputs.
+    pub fn weight(&self, layer: usize) -> Option<&[f64]> {
+        self.parameters.get(self.shapes().get(layer)?.weight.clone())
+    }
+
+    /// The bias of a dense layer, counted from 0.
+    pub fn bias(&self, layer: usize) -> Option<&[f64]> {
+        self.parameters.get(self.shapes().get(layer)?.bias.clone())
+    }
+
+    /// Where everything lies.
+    pub(crate) fn shapes(&self) -> Vec<LayerShape> {
+        let (mut start, mut inputs) = (0, self.inputs);
+        let mut shapes = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            let (outputs, activation) = (layer.units, layer.activation);
+            let weight = start..start + inputs * outputs;
+            let bias = weight.end..weight.end + outputs;
+            start = bias.end;
+            shapes.push(LayerShape { inputs, outputs, activation, weight, bias });
+            inputs = outputs;
+        }
+        shapes
+    }
+}
+
+fn units(layers: &[Dense]) -> Vec<usize> {
+    layers.iter().map(|layer| layer.units).collect()
+}
