@@ -4,7 +4,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::train::arguments::{PredictArguments, TrainArguments};
+use clap::{Args, Parser, Subcommand};
 
 /// Max-margin (hinge) losses of arrays in files, on the CPU or any GPU.
 #[derive(Debug, Parser)]
@@ -21,6 +22,10 @@ pub(crate) enum Command {
     Devices(DevicesArguments),
     /// Evaluate a loss over scores and targets in files.
     Eval(EvalArguments),
+    /// Train a network of dense layers with a max-margin loss.
+    Train(TrainArguments),
+    /// Apply saved weights to rows of features.
+    Predict(PredictArguments),
 }
 
 #[derive(Debug, Args)]
@@ -203,6 +208,13 @@ pub(crate) struct Common {
     /// Which of equal best rivals receives the gradient: the first (the default) or all in equal parts.
     #[arg(long, value_enum)]
     pub(crate) ties: Option<TiesName>,
+    #[command(flatten)]
+    pub(crate) place: Where,
+}
+
+/// Where to run and how to report, for every command.
+#[derive(Debug, Args)]
+pub(crate) struct Where {
     /// auto, cpu, gpu, gpu:N or part of an adapter's name.
     #[arg(long)]
     pub(crate) device: Option<String>,
@@ -216,17 +228,21 @@ pub(crate) struct Common {
 
 macro_rules! choices {
     ($($name:ident { $($choice:ident),+ })+) => {$(
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
         pub(crate) enum $name { $($choice),+ }
 
         impl $name {
             /// The choice as it is written on the command line.
+            #[allow(dead_code, reason = "not every choice is reported")]
             pub(crate) fn text(self) -> String {
+                use clap::ValueEnum;
                 self.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()
             }
         }
     )+};
 }
+pub(crate) use choices;
+
 choices! {
     Labels { PlusMinusOne, ZeroOne, Auto }
     Method { CrammerSinger, WestonWatkins, OneVsAll }

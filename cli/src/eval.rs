@@ -4,11 +4,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use maxmargin::plot::{Chart, Format};
-use maxmargin::{Batch, DEVICE_VARIABLE, Device, Error, Evaluation, Floats, Input};
+use maxmargin::{Batch, Device, Error, Evaluation, Floats, Input};
 
 use crate::arguments::{Common, EvalArguments, Family};
 use crate::failure::{Failure, Outcome};
 use crate::file::{self, Array, Data, PendingOutput};
+use crate::place;
 use crate::report::{Report, print};
 use crate::task::{ErasedMetric, Setup};
 
@@ -71,7 +72,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
         compute_seconds,
         total_seconds: started.elapsed().as_secs_f64(),
     };
-    print(&match (common.json, common.quiet) {
+    print(&match (common.place.json, common.place.quiet) {
         (true, _) => report.json(),
         (false, true) => report.plain_value(),
         (false, false) => report.text(),
@@ -114,25 +115,11 @@ fn chart(family: &Family, batches: &[Vec<f64>]) -> Chart {
     (0..lines).fold(chart, |chart, n| chart.line(format!("class {n}"), &line(n)))
 }
 
-/// `--device`, or the environment, or auto: files start on the host, where one pass over them is bound by memory and
-/// an upload would cost more than the evaluation.
+/// Files start on the host, where one pass over them is bound by memory and an upload would cost more than the
+/// evaluation.
 fn choose_device(common: &Common) -> Outcome<(Device, Option<&'static str>)> {
-    let selection = match &common.device {
-        Some(selection) => selection.clone(),
-        None => std::env::var(DEVICE_VARIABLE).unwrap_or_default(),
-    };
-    if selection.is_empty() || selection.eq_ignore_ascii_case("auto") {
-        return Ok((Device::cpu(), Some("auto: data from files is read once, an upload would cost more")));
-    }
-    let device = Device::select(&selection).map_err(Failure::data)?;
-    if let (Device::Gpu(gpu), "gpu", false) = (&device, selection.to_lowercase().as_str(), common.quiet)
-        && gpu.description().is_software()
-    {
-        use std::io::Write;
-        // The note is a courtesy; without a stderr there is nobody to be courteous to.
-        let _ = writeln!(std::io::stderr(), "note: {} is a software adapter", gpu.name());
-    }
-    Ok((device, None))
+    let (device, is_auto) = place::choose(&common.place, || Ok(Device::cpu()))?;
+    Ok((device, is_auto.then_some("auto: data from files is read once, an upload would cost more")))
 }
 
 /// What came from files.
@@ -153,14 +140,14 @@ impl<'a> Loaded<'a> {
         // Scores of two types meet in the wider one.
         if let Some(second) = &mut second_scores {
             match (&scores.data, &second.data) {
-                (Data::F32(_), Data::F64(_)) => scores.data = Data::F64(to_floats(&scores)),
-                (Data::F64(_), Data::F32(_)) => second.data = Data::F64(to_floats(second)),
+                (Data::F32(_), Data::F64(_)) => scores.data = Data::F64(scores.data.to_f64()),
+                (Data::F64(_), Data::F32(_)) => second.data = Data::F64(second.data.to_f64()),
                 _ => {}
             }
         }
         let weights = |path: &Path| -> Outcome<Array> {
             let array = file::read(path)?;
-            Ok(Array { data: Data::F64(to_floats(&array)), ..array })
+            Ok(Array { data: Data::F64(array.data.to_f64()), ..array })
         };
         let inputs = family.inputs();
         Ok(Self {
@@ -171,7 +158,7 @@ impl<'a> Loaded<'a> {
             sample_weights: inputs.sample_weights.as_deref().map(weights).transpose()?,
             class_weights: family
                 .class_weights_path()
-                .map(|path| file::read(path).map(|array| to_floats(&array)))
+                .map(|path| file::read(path).map(|array| array.data.to_f64()))
                 .transpose()?,
         })
     }
@@ -237,18 +224,4 @@ fn read_scores(path: &Path) -> Outcome<Array> {
 
 fn floats_of<'a>(array: &'a Array, path: &Path) -> Outcome<Floats<'a>> {
     array.data.floats().ok_or_else(|| Failure::file(path, "expected floats"))
-}
-
-/// Weights may be of any type.
-fn to_floats(array: &Array) -> Vec<f64> {
-    match &array.data {
-        Data::Bool(x) => x.iter().map(|&x| f64::from(u8::from(x))).collect(),
-        Data::I8(x) => x.iter().map(|&x| x.into()).collect(),
-        Data::U8(x) => x.iter().map(|&x| x.into()).collect(),
-        Data::I32(x) => x.iter().map(|&x| x.into()).collect(),
-        Data::I64(x) => x.iter().map(|&x| x as f64).collect(),
-        Data::U64(x) => x.iter().map(|&x| x as f64).collect(),
-        Data::F32(x) => x.iter().map(|&x| x.into()).collect(),
-        Data::F64(x) => x.clone(),
-    }
 }

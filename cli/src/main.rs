@@ -1,13 +1,16 @@
-//! `maxmargin`: max-margin losses of arrays in files, on the CPU or any GPU.
+//! `maxmargin`: max-margin losses of arrays in files, and networks trained with them, on the CPU or any GPU.
 
 mod arguments;
 mod devices;
 mod eval;
 mod failure;
 mod file;
+mod place;
+mod predict;
 mod report;
 mod settings;
 mod task;
+mod train;
 
 use std::process::ExitCode;
 
@@ -16,12 +19,12 @@ use clap::error::ErrorKind;
 
 fn main() -> ExitCode {
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => failure.report(),
     }
 }
 
-fn run() -> failure::Outcome<()> {
+fn run() -> failure::Outcome<ExitCode> {
     let arguments = match arguments::Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => match error.kind() {
@@ -37,7 +40,12 @@ fn run() -> failure::Outcome<()> {
         },
     };
     match &arguments.command {
-        arguments::Command::Devices(options) => devices::run(options),
-        arguments::Command::Eval(options) => eval::run(options),
+        arguments::Command::Devices(options) => devices::run(options)?,
+        arguments::Command::Eval(options) => eval::run(options)?,
+        arguments::Command::Predict(options) => predict::run(options)?,
+        // 128 + SIGINT, as shells report it.
+        arguments::Command::Train(options) if train::run(options)? => return Ok(ExitCode::from(130)),
+        arguments::Command::Train(_) => {}
     }
+    Ok(ExitCode::SUCCESS)
 }

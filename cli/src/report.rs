@@ -31,8 +31,20 @@ pub(crate) fn print(text: &str) -> Outcome<()> {
     }
 }
 
+/// The device as reports have it.
+pub(crate) fn device_json(device: &Device) -> Value {
+    match device {
+        Device::Gpu(gpu) => {
+            let d = gpu.description();
+            let backend = format!("{:?}", d.backend).to_lowercase();
+            json!({ "kind": "gpu", "name": d.name, "backend": backend, "driver": d.driver })
+        }
+        _ => json!({ "kind": "cpu", "name": device.name(), "backend": "native", "driver": Value::Null }),
+    }
+}
+
 /// JSON has no NaN and no infinities: they are strings.
-fn number(x: f64) -> Value {
+pub(crate) fn number(x: f64) -> Value {
     if x.is_nan() {
         "NaN".into()
     } else if x.is_infinite() {
@@ -59,14 +71,6 @@ impl Report {
     }
 
     pub(crate) fn json(&self) -> String {
-        let device = match &self.device {
-            Device::Gpu(gpu) => {
-                let d = gpu.description();
-                let backend = format!("{:?}", d.backend).to_lowercase();
-                json!({ "kind": "gpu", "name": d.name, "backend": backend, "driver": d.driver })
-            }
-            _ => json!({ "kind": "cpu", "name": self.device.name(), "backend": "native", "driver": Value::Null }),
-        };
         let mut object = json!({
             "loss": self.loss,
             "options": self.options,
@@ -77,7 +81,7 @@ impl Report {
             "active": self.evaluation.active,
             "accuracy": self.evaluation.accuracy(),
             "precision": self.precision(),
-            "device": device,
+            "device": device_json(&self.device),
             "seconds": {
                 "read": self.read_seconds,
                 "upload": self.evaluation.upload_time.as_secs_f64(),

@@ -270,17 +270,14 @@ pub(crate) fn batch<'a>(scores: Floats<'a>, outputs: usize, targets: &'a [f64]) 
 
 impl<L: Loss, T: Gemm> Engine for CpuEngine<'_, L, T> {
     fn train(&mut self, part: &Part<'_>) -> Result<Progress> {
-        let mut progress = Progress { sums: Sums::default(), batches: 0, diverged: None };
+        let mut progress = Progress::new();
         for rows in part.order.chunks(self.batch_size).skip(part.first_batch) {
             let (sums, _) = self.gradient(rows)?;
-            if !sums.loss.is_finite() {
-                progress.diverged = Some((part.first_batch + progress.batches, sums.loss / sums.count as f64));
+            if !progress.add(sums, part.first_batch) {
                 break;
             }
-            let update = self.optimizer.update(part.updates + progress.batches as u64 + 1);
+            let update = self.optimizer.update(part.updates + progress.batches() as u64);
             update.apply(&mut self.parameters, &self.gradient, &mut self.first, &mut self.second);
-            progress.sums.add(sums);
-            progress.batches += 1;
             if part.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
                 break;
             }

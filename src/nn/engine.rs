@@ -65,10 +65,33 @@ pub(crate) struct Part<'a> {
 /// How far an epoch came.
 pub(crate) struct Progress {
     pub(crate) sums: Sums,
-    /// Batches done by this call.
-    pub(crate) batches: usize,
+    /// The mean losses of the batches done by this call.
+    pub(crate) batch_losses: Vec<f64>,
     /// The batch whose loss was not finite, and that loss.
     pub(crate) diverged: Option<(usize, f64)>,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        Self { sums: Sums::default(), batch_losses: Vec::new(), diverged: None }
+    }
+
+    /// Batches done by this call.
+    pub(crate) fn batches(&self) -> usize {
+        self.batch_losses.len()
+    }
+
+    /// Counts a batch; false where its loss is no finite number, which ends the epoch. `first` is the call's first batch.
+    pub(crate) fn add(&mut self, sums: Sums, first: usize) -> bool {
+        let mean = sums.loss / sums.count as f64;
+        if !sums.loss.is_finite() {
+            self.diverged = Some((first + self.batches(), mean));
+            return false;
+        }
+        self.sums.add(sums);
+        self.batch_losses.push(mean);
+        true
+    }
 }
 
 /// One of two places to remember weights in.

@@ -16,6 +16,8 @@ pub struct Epoch {
     pub val_loss: Option<f64>,
     /// The accuracy over the validation data after the epoch.
     pub val_accuracy: Option<f64>,
+    /// The mean loss of each batch before its update, in order; after a resume within an epoch, of the batches since.
+    pub batch_losses: Vec<f64>,
     /// Seconds that the epoch took, validation included.
     pub seconds: f64,
 }

@@ -362,7 +362,7 @@ impl Course<'_> {
                 history.end = End::Stopped;
                 return Ok(history);
             }
-            let row = self.finish_epoch(engine, started)?;
+            let row = self.finish_epoch(engine, progress.batch_losses, started)?;
             on_epoch(&row);
             let monitored = row.val_loss.unwrap_or(row.loss);
             history.epochs.push(row);
@@ -382,11 +382,11 @@ impl Course<'_> {
 
     fn advance(&mut self, progress: &Progress) {
         self.position.sums.add(progress.sums);
-        self.position.batch += progress.batches as u64;
-        self.position.updates += progress.batches as u64;
+        self.position.batch += progress.batches() as u64;
+        self.position.updates += progress.batches() as u64;
     }
 
-    fn finish_epoch(&mut self, engine: &mut dyn Engine, started: Instant) -> Result<Epoch> {
+    fn finish_epoch(&mut self, engine: &mut dyn Engine, batch_losses: Vec<f64>, started: Instant) -> Result<Epoch> {
         let score = self.position.sums.score(self.has_correct);
         let validation = engine.validate()?.map(|sums| sums.score(self.has_correct));
         let row = Epoch {
@@ -395,6 +395,7 @@ impl Course<'_> {
             accuracy: score.accuracy,
             val_loss: validation.map(|score| score.loss),
             val_accuracy: validation.and_then(|score| score.accuracy),
+            batch_losses,
             seconds: started.elapsed().as_secs_f64(),
         };
         self.position.epoch += 1;

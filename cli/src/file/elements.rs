@@ -39,6 +39,22 @@ macro_rules! with_data {
     };
 }
 
+impl Data {
+    /// The elements as f64: weights and targets may be of any type.
+    pub(crate) fn to_f64(&self) -> Vec<f64> {
+        match self {
+            Data::Bool(x) => x.iter().map(|&x| f64::from(u8::from(x))).collect(),
+            Data::I8(x) => x.iter().map(|&x| x.into()).collect(),
+            Data::U8(x) => x.iter().map(|&x| x.into()).collect(),
+            Data::I32(x) => x.iter().map(|&x| x.into()).collect(),
+            Data::I64(x) => x.iter().map(|&x| x as f64).collect(),
+            Data::U64(x) => x.iter().map(|&x| x as f64).collect(),
+            Data::F32(x) => x.iter().map(|&x| x.into()).collect(),
+            Data::F64(x) => x.clone(),
+        }
+    }
+}
+
 /// A file's element type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {

@@ -42,7 +42,7 @@ pub(crate) fn read(argument: &Path) -> Outcome<Array> {
 }
 
 /// The whole file, with a bar on a terminal where it is long.
-fn read_bytes(path: &Path) -> Outcome<Vec<u8>> {
+pub(crate) fn read_bytes(path: &Path) -> Outcome<Vec<u8>> {
     let fail = |error: std::io::Error| Failure::file(path, error);
     let mut file = File::open(path).map_err(fail)?;
     let size = file.metadata().map_err(fail)?.len();

@@ -1,6 +1,6 @@
 //! Output files: written under a temporary name beside their place, then renamed. Nothing half-written stays behind.
 
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use maxmargin::Output;
@@ -53,9 +53,15 @@ impl PendingOutput {
         Ok(Self { file, path: path.into() })
     }
 
-    /// Writes bytes as they are.
+    /// Writes bytes as they are, over what was written before.
     pub(crate) fn write_bytes(&mut self, bytes: &[u8]) -> Outcome<()> {
-        self.file.write_all(bytes).map_err(|error| Failure::file(&self.path, error))
+        let write = || {
+            let mut file = self.file.as_file();
+            file.rewind()?;
+            file.write_all(bytes)?;
+            file.set_len(bytes.len() as u64)
+        };
+        write().map_err(|error| Failure::file(&self.path, error))
     }
 
     /// Writes an array as .npy.

@@ -130,15 +130,11 @@ impl GpuEngine {
                 }
             }
         }
-        let mut progress = Progress { sums: Sums::default(), batches: 0, diverged: None };
+        let mut progress = Progress::new();
         for sums in plan.sums(gpu, part.first_batch..done).await? {
-            if !sums.loss.is_finite() {
-                let mean = sums.loss / sums.count as f64;
-                progress.diverged = Some((part.first_batch + progress.batches, mean));
+            if !progress.add(sums, part.first_batch) {
                 break;
             }
-            progress.sums.add(sums);
-            progress.batches += 1;
         }
         Ok(progress)
     }

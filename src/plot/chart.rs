@@ -1,36 +1,15 @@
-//! Curves of values by step (batches, epochs) as SVG and PNG. Needs the feature `plot`.
-//!
-//! ```
-//! use maxmargin::plot::Chart;
-//! let chart = Chart::new("Hinge loss by batch").x_label("batch").y_label("loss").line("batch", &[0.9, 1.1, 0.8]);
-//! assert!(chart.svg()?.starts_with("<svg"));
-//! # Ok::<(), maxmargin::Error>(())
-//! ```
+//! Lines over steps.
 
 use std::ops::Range;
-use std::path::Path;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::{FontStyle, register_font};
 
+use super::{COLOURS, Figure, Format, failed, text};
 use crate::error::{Error, Result};
-
-/// Width and height in points of an SVG, and in half pixels of a PNG.
-const SIZE: (u32, u32) = (800, 480);
 
 /// Up to this many values are marked by a dot each.
 const MOST_DOTS: usize = 60;
-
-/// Colours that stay apart for colour-blind readers and in print (Okabe and Ito, 2008).
-const COLOURS: [RGBColor; 6] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(86, 180, 233),
-    RGBColor(230, 159, 0),
-];
 
 /// A chart of lines over the steps 0, 1, 2, ...
 #[derive(Clone, Debug, Default)]
@@ -39,32 +18,6 @@ pub struct Chart {
     x_label: String,
     y_label: String,
     lines: Vec<(String, Vec<f64>)>,
-}
-
-/// What a chart is written as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Format {
-    /// Lines and text that scale.
-    Svg,
-    /// Pixels.
-    Png,
-}
-
-impl Format {
-    /// What a path's extension names, in upper or lower case.
-    ///
-    /// # Errors
-    /// [`Error::Plot`] for another extension than `svg` and `png`.
-    pub fn of(path: &Path) -> Result<Self> {
-        match path.extension().and_then(|e| e.to_str()).map(str::to_lowercase).as_deref() {
-            Some("svg") => Ok(Format::Svg),
-            Some("png") => Ok(Format::Png),
-            _ => Err(Error::Plot {
-                message: format!("expected a name that ends in .svg or .png, got {}", path.display()),
-            }),
-        }
-    }
 }
 
 impl Chart {
@@ -91,29 +44,20 @@ impl Chart {
         self
     }
 
-    /// The chart as an SVG document, 800 x 480.
+    /// The chart alone as an SVG document, 800 x 480.
     ///
     /// # Errors
     /// [`Error::Plot`] where there is no finite value.
     pub fn svg(&self) -> Result<String> {
-        let mut text = String::new();
-        self.draw(&SVGBackend::with_string(&mut text, SIZE).into_drawing_area(), 1)?;
-        Ok(text)
+        Figure::new().chart(self.clone()).svg()
     }
 
-    /// The chart as a PNG file, 1600 x 960.
+    /// The chart alone as a PNG file, 1600 x 960.
     ///
     /// # Errors
     /// As [`Chart::svg`].
     pub fn png(&self) -> Result<Vec<u8>> {
-        let (width, height) = (2 * SIZE.0, 2 * SIZE.1);
-        let mut pixels = vec![0; width as usize * height as usize * 3];
-        self.draw(&BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area(), 2)?;
-        let mut file = Vec::new();
-        let mut encoder = png::Encoder::new(&mut file, width, height);
-        encoder.set_color(png::ColorType::Rgb);
-        encoder.write_header().and_then(|mut writer| writer.write_image_data(&pixels)).map_err(failed)?;
-        Ok(file)
+        Figure::new().chart(self.clone()).png()
     }
 
     /// The chart's bytes.
@@ -121,10 +65,7 @@ impl Chart {
     /// # Errors
     /// As [`Chart::svg`].
     pub fn render(&self, format: Format) -> Result<Vec<u8>> {
-        match format {
-            Format::Svg => self.svg().map(String::into_bytes),
-            Format::Png => self.png(),
-        }
+        Figure::new().chart(self.clone()).render(format)
     }
 
     /// Steps on the axis: those of the longest line, at least two.
@@ -147,21 +88,26 @@ impl Chart {
         Ok((-side..last as f64 + side, clamp(low - air)..clamp(high + air)))
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, scale: u32) -> Result<()>
+    /// Whether the lines' last quarters lie in the upper half, where a legend would hide them.
+    fn ends_high(&self, y_range: &Range<f64>) -> bool {
+        let middle = y_range.start / 2.0 + y_range.end / 2.0;
+        let last = self.lines.iter().flat_map(|(_, values)| &values[values.len() - values.len().div_ceil(4)..]);
+        let (high, low): (Vec<f64>, Vec<f64>) = last.filter(|y| y.is_finite()).partition(|&&y| y > middle);
+        high.len() > low.len()
+    }
+
+    pub(super) fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, scale: u32) -> Result<()>
     where
         B::ErrorType: 'static,
     {
-        register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT)
-            .map_err(|_| Error::Plot { message: "the font cannot be read".into() })?;
         let (x_range, y_range) = self.ranges()?;
-        let text = |size: u32| ("sans-serif", (size * scale) as i32).into_font().color(&RGBColor(40, 40, 40));
-        area.fill(&WHITE).map_err(failed)?;
+        let text = |size| text(size, scale);
         let mut chart = ChartBuilder::on(area)
             .caption(&self.title, text(22))
             .margin(12 * scale)
             .x_label_area_size(44 * scale)
             .y_label_area_size(68 * scale)
-            .build_cartesian_2d(x_range, y_range)
+            .build_cartesian_2d(x_range, y_range.clone())
             .map_err(failed)?;
         chart
             .configure_mesh()
@@ -200,7 +146,11 @@ impl Chart {
         if self.lines.len() > 1 {
             chart
                 .configure_series_labels()
-                .position(SeriesLabelPosition::UpperRight)
+                .position(if self.ends_high(&y_range) {
+                    SeriesLabelPosition::LowerRight
+                } else {
+                    SeriesLabelPosition::UpperRight
+                })
                 .legend_area_size(32 * scale)
                 .margin(10 * scale)
                 .background_style(WHITE.mix(0.85))
@@ -209,7 +159,7 @@ impl Chart {
                 .draw()
                 .map_err(failed)?;
         }
-        area.present().map_err(failed)
+        Ok(())
     }
 }
 
@@ -233,7 +183,7 @@ fn step(x: &f64) -> String {
 }
 
 /// A label of an axis: as many digits as tell neighbours apart.
-fn short(y: &f64) -> String {
+pub(super) fn short(y: &f64) -> String {
     let magnitude = y.abs();
     if *y == 0.0 || (1e-3..1e5).contains(&magnitude) {
         let text = format!("{y:.4}");
@@ -241,10 +191,6 @@ fn short(y: &f64) -> String {
     } else {
         format!("{y:.2e}")
     }
-}
-
-fn failed(error: impl std::fmt::Display) -> Error {
-    Error::Plot { message: error.to_string() }
 }
 
 #[cfg(test)]
@@ -275,7 +221,5 @@ mod tests {
     fn nothing_to_plot_is_an_error() {
         assert!(matches!(Chart::new("empty").line("a", &[f64::NAN]).svg(), Err(Error::Plot { .. })));
         assert!(matches!(Chart::new("empty").png(), Err(Error::Plot { .. })));
-        assert_eq!(Format::of(Path::new("plot.SVG")), Ok(Format::Svg));
-        assert!(matches!(Format::of(Path::new("plot.jpg")), Err(Error::Plot { .. })));
     }
 }

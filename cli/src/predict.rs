@@ -1,0 +1,42 @@
+//! `maxmargin predict`: saved weights applied to rows of features.
+
+use std::time::Instant;
+
+use maxmargin::nn::{Sequential, predict};
+use maxmargin::{Device, Output, Precision};
+use serde_json::json;
+
+use crate::failure::{Failure, Outcome};
+use crate::file::{self, PendingOutput, refuse_same_file};
+use crate::place;
+use crate::report::{device_json, print};
+use crate::train::arguments::PredictArguments;
+use crate::train::data::read_features;
+
+pub(crate) fn run(arguments: &PredictArguments) -> Outcome<()> {
+    let started = Instant::now();
+    let (input, out) = (Some(arguments.weights_in.as_path()), Some(arguments.out.as_path()));
+    refuse_same_file(&[("--weights-in", input), ("--out", out)])?;
+    let mut pending = PendingOutput::new(&arguments.out)?;
+    let (features, columns) = read_features(&arguments.features)?;
+    let mut network = Sequential::new(columns, &arguments.layers, 0).map_err(Failure::usage)?;
+    let bytes = file::read_bytes(&arguments.weights_in)?;
+    network.load_safetensors(&bytes).map_err(|error| Failure::file(&arguments.weights_in, error))?;
+    let device = place::choose(&arguments.place, Device::auto)?.0;
+    let outputs = predict(&device, &network, &features, Precision::F32).map_err(Failure::data)?;
+    let shape = [outputs.len() / network.outputs(), network.outputs()];
+    pending.write(&Output::F32(outputs.into_iter().map(|x| x as f32).collect()), &shape)?;
+    pending.publish()?;
+    let seconds = started.elapsed().as_secs_f64();
+    let place = &arguments.place;
+    if place.json {
+        let object = json!({ "shape": shape, "device": device_json(&device), "seconds": { "total": seconds } });
+        return print(&object.to_string());
+    }
+    if place.quiet {
+        return Ok(());
+    }
+    let [rows, columns] = shape;
+    let out = arguments.out.display();
+    print(&format!("wrote {rows} x {columns} outputs to {out} ({}, {seconds:.3} s)", device.name()))
+}

@@ -1,0 +1,260 @@
+//! `maxmargin train`: data, network and loss from the arguments, training, and what is written of it.
+
+pub(crate) mod arguments;
+pub(crate) mod data;
+mod outputs;
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use maxmargin::compat::Peer;
+use maxmargin::loss::Loss;
+use maxmargin::nn::{
+    Accuracy, Conventions, Dataset, Dense, End, Epoch, Fit, History, Initializer, Optimizer, Sequential, Trainer,
+};
+use maxmargin::{
+    BinaryHinge, CrammerSinger, Device, EmbeddingHinge, Error, Input, Kink, LabelEncoding, MulticlassHinge, OneVsAll,
+    Penalty, Ties, WestonWatkins,
+};
+
+use crate::arguments::Labels;
+use crate::failure::{Failure, Outcome};
+use crate::{file, place};
+use arguments::{AccuracyName, LossName, OptimizerName, TrainArguments, TrainPreset};
+use outputs::{Outputs, Summary};
+
+/// Ctrl-C was pressed.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Trains; true where it was stopped from outside.
+pub(crate) fn run(arguments: &TrainArguments) -> Outcome<bool> {
+    let peer = match arguments.preset {
+        TrainPreset::Torch => Peer::Torch,
+        TrainPreset::Keras => Peer::Keras,
+    };
+    let (margin, kink, ties) = (arguments.margin, peer.kink(), peer.ties());
+    let (data, validation) = data::load(arguments)?;
+    let binary = |penalty| -> Outcome<BinaryHinge> {
+        let labels = match arguments.labels {
+            Labels::PlusMinusOne => LabelEncoding::PlusMinusOne,
+            Labels::ZeroOne => LabelEncoding::ZeroOne,
+            Labels::Auto => LabelEncoding::detect(data.targets().into()).map_err(|error| explain(arguments, error))?,
+        };
+        Ok(BinaryHinge::new().margin(margin).penalty(penalty).kink(kink).labels(labels))
+    };
+    let session = Session { arguments, data: &data, validation: validation.as_ref(), peer };
+    match arguments.loss {
+        LossName::Binary => session.run(binary(Penalty::Linear)?),
+        LossName::Squared => session.run(binary(Penalty::Squared)?),
+        LossName::Embedding => session.run(EmbeddingHinge::new().margin(margin).kink(kink)),
+        LossName::CrammerSinger => session.run(multiclass(CrammerSinger, margin, kink, ties)),
+        LossName::WestonWatkins => session.run(multiclass(WestonWatkins, margin, kink, ties)),
+        LossName::OneVsAll => session.run(multiclass(OneVsAll, margin, kink, ties)),
+    }
+}
+
+fn multiclass<M: maxmargin::loss::RowsLoss>(method: M, margin: f64, kink: Kink, ties: Ties) -> MulticlassHinge<M> {
+    MulticlassHinge::with_method(method).margin(margin).kink(kink).ties(ties)
+}
+
+struct Session<'a> {
+    arguments: &'a TrainArguments,
+    data: &'a Dataset,
+    validation: Option<&'a Dataset>,
+    peer: Peer,
+}
+
+impl Session<'_> {
+    fn run<L: Loss + Clone>(&self, loss: L) -> Outcome<bool> {
+        let arguments = self.arguments;
+        let started = Instant::now();
+        let optimizer = optimizer(arguments, self.peer)?;
+        let network = self.network()?;
+        let device = place::choose(&arguments.place, Device::auto)?.0;
+        let trainer = Trainer::new(device.clone(), network, loss, optimizer).map_err(Failure::usage)?;
+        let mut trainer = trainer.accuracy(match arguments.accuracy {
+            AccuracyName::Sign => Accuracy::Sign,
+            AccuracyName::Keras => Accuracy::Keras,
+        });
+        if let Some(path) = &arguments.resume {
+            trainer.resume(&file::read_bytes(path)?).map_err(|error| Failure::file(path, error))?;
+            if let (Some(asked), Some(saved)) = (arguments.seed, trainer.seed())
+                && asked != saved
+            {
+                return Err(Failure::usage(format!("--seed {asked}: the checkpoint began with seed {saved}")));
+            }
+        }
+        let outputs = Outputs::new(arguments, &trainer)?;
+
+        let epochs = arguments.epochs.get();
+        let mut fit = Fit::new()
+            .epochs(epochs)
+            .batch_size(arguments.batch_size.get())
+            .shuffle(!arguments.no_shuffle)
+            .seed(arguments.seed.unwrap_or(0))
+            .stop(stop_flag());
+        if let Some(validation) = self.validation {
+            fit = fit.validation(validation);
+        }
+        if let Some(patience) = arguments.early_stopping {
+            fit = fit.early_stopping(patience.get());
+        }
+        let bar = progress_bar(arguments, epochs, trainer.epochs_done());
+        let mut rows: Vec<Epoch> = Vec::new();
+        let fitting = Instant::now();
+        let result = trainer.fit(self.data, &fit, |epoch| {
+            bar.set_message(values(epoch));
+            bar.inc(1);
+            rows.push(epoch.clone());
+        });
+        let fit_seconds = fitting.elapsed().as_secs_f64();
+        bar.finish_and_clear();
+        let (end, failure) = match result {
+            Ok(History { end, .. }) => (end, None),
+            Err(error) => (End::Finished, Some(error)),
+        };
+        if let Some(error) = failure {
+            // What was promised is written also then, with the last weights that were good.
+            if matches!(error, Error::Diverged { .. }) {
+                outputs.write(&trainer, &rows, self.data)?;
+            }
+            return Err(explain(arguments, error));
+        }
+        outputs.write(&trainer, &rows, self.data)?;
+        let score = |data| trainer.evaluate(data).map_err(|error| explain(arguments, error));
+        Summary {
+            arguments,
+            rows: &rows,
+            end,
+            train: score(self.data)?,
+            validation: self.validation.map(score).transpose()?,
+            parameters: trainer.network().parameters().len(),
+            device,
+            fit_seconds,
+            total_seconds: started.elapsed().as_secs_f64(),
+        }
+        .print()?;
+        if end == End::Stopped {
+            use std::io::Write;
+            // Without a stderr there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "{}", outputs::stopped_note(arguments));
+        }
+        Ok(end == End::Stopped)
+    }
+
+    /// The network at its start.
+    fn network(&self) -> Outcome<Sequential> {
+        let arguments = self.arguments;
+        let default = if self.peer == Peer::Keras { Initializer::GlorotUniform } else { Initializer::Torch };
+        let initializer = |layer: usize| match arguments.init[..] {
+            [] => Ok(default),
+            [one] => Ok(one),
+            ref each if each.len() == arguments.layers.len() => Ok(each[layer]),
+            ref each => {
+                let (layers, got) = (arguments.layers.len(), each.len());
+                Err(Failure::usage(format!(
+                    "--init: expected one initialiser, or one for each of {layers} layers, got {got}"
+                )))
+            }
+        };
+        let layers = arguments.layers.iter().enumerate();
+        let layers: Vec<Dense> =
+            layers.map(|(n, layer)| Ok(layer.initializer(initializer(n)?))).collect::<Outcome<_>>()?;
+        let seed = arguments.seed.unwrap_or(0);
+        let mut network = Sequential::new(self.data.columns(), &layers, seed).map_err(Failure::usage)?;
+        if let Some(path) = &arguments.weights_in {
+            network.load_safetensors(&file::read_bytes(path)?).map_err(|error| Failure::file(path, error))?;
+        }
+        Ok(network)
+    }
+}
+
+fn optimizer(arguments: &TrainArguments, peer: Peer) -> Outcome<Optimizer> {
+    let is_sgd = arguments.optimizer == OptimizerName::Sgd;
+    let of_sgd = [("--momentum", arguments.momentum.is_some()), ("--nesterov", arguments.nesterov)];
+    let of_adam = [
+        ("--beta1", arguments.beta1.is_some()),
+        ("--beta2", arguments.beta2.is_some()),
+        ("--epsilon", arguments.epsilon.is_some()),
+    ];
+    let foreign = if is_sgd { &of_adam[..] } else { &of_sgd[..] };
+    if let Some((option, _)) = foreign.iter().find(|(_, given)| *given) {
+        return Err(Failure::usage(format!("{option} means nothing to --optimizer {}", arguments.optimizer.text())));
+    }
+    let rate = arguments.learning_rate.unwrap_or(if is_sgd { 0.01 } else { 0.001 });
+    let mut optimizer = match arguments.optimizer {
+        OptimizerName::Sgd => {
+            Optimizer::sgd(rate).momentum(arguments.momentum.unwrap_or(0.0)).nesterov(arguments.nesterov)
+        }
+        OptimizerName::Adam => Optimizer::adam(rate),
+        OptimizerName::Adamw => Optimizer::adamw(rate),
+    };
+    optimizer = optimizer.betas(arguments.beta1.unwrap_or(0.9), arguments.beta2.unwrap_or(0.999));
+    if let Some(epsilon) = arguments.epsilon {
+        optimizer = optimizer.epsilon(epsilon);
+    }
+    if let Some(decay) = arguments.weight_decay {
+        optimizer = optimizer.weight_decay(decay);
+    }
+    let conventions = if peer == Peer::Keras { Conventions::Keras } else { Conventions::Torch };
+    let optimizer = optimizer.conventions(conventions);
+    optimizer.check().map_err(Failure::usage)?;
+    Ok(optimizer)
+}
+
+/// The flag that Ctrl-C sets.
+fn stop_flag() -> &'static AtomicBool {
+    static HANDLER: OnceLock<()> = OnceLock::new();
+    HANDLER.get_or_init(|| {
+        // Without a handler Ctrl-C ends the program as it does any other.
+        let _ = ctrlc::set_handler(|| {
+            if STOP.swap(true, Ordering::Relaxed) {
+                // Pressed twice: now.
+                std::process::exit(130);
+            }
+        });
+    });
+    &STOP
+}
+
+/// On a terminal only: indicatif draws nothing elsewhere.
+fn progress_bar(arguments: &TrainArguments, epochs: u64, done: u64) -> ProgressBar {
+    if arguments.place.quiet {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(epochs).with_position(done);
+    if let Ok(style) = ProgressStyle::with_template("epoch {pos}/{len} {bar:30} {msg} {eta}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn values(epoch: &Epoch) -> String {
+    let mut text = format!("loss {:.4}", epoch.loss);
+    let more = [("accuracy", epoch.accuracy), ("val_loss", epoch.val_loss), ("val_accuracy", epoch.val_accuracy)];
+    for (name, value) in more {
+        if let Some(value) = value {
+            text += &format!(" {name} {value:.4}");
+        }
+    }
+    text
+}
+
+/// The failure of training, with the file or the option that it speaks of.
+fn explain(arguments: &TrainArguments, error: Error) -> Failure {
+    let path = match error.input() {
+        Some(Input::Targets) => arguments.targets.as_ref(),
+        Some(Input::Features) => arguments.features.as_ref(),
+        _ => None,
+    };
+    match (path, &error) {
+        (Some(path), _) => Failure::file(path, error),
+        (None, Error::Shape { input: Input::Scores, .. }) => {
+            Failure::usage(format!("--layers: the outputs are {error}"))
+        }
+        (None, Error::Option { .. }) => Failure::usage(error),
+        (None, _) => Failure::data(error),
+    }
+}

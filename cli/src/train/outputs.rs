@@ -1,0 +1,225 @@
+//! What a training leaves: weights, checkpoint, history, plot and report.
+
+use std::fmt::Write;
+
+use maxmargin::Device;
+use maxmargin::loss::Loss;
+use maxmargin::nn::{Dataset, End, Epoch, Features, Score, Trainer};
+use maxmargin::plot::{Boundary, Chart, Figure, Format};
+use serde_json::{Value, json};
+
+use super::arguments::TrainArguments;
+use crate::failure::{Failure, Outcome};
+use crate::file::{PendingOutput, refuse_same_file};
+use crate::report::{device_json, number, print};
+
+/// Cells of the decision boundary's map in each direction.
+const MAP_CELLS: usize = 96;
+
+/// Points drawn over the decision boundary at most.
+const MOST_POINTS: usize = 2000;
+
+/// The files asked for, made before training so that an unwritable place shows before any work is done.
+pub(super) struct Outputs {
+    weights: Option<PendingOutput>,
+    checkpoint: Option<PendingOutput>,
+    history: Option<PendingOutput>,
+    plot: Option<(PendingOutput, Format)>,
+}
+
+impl Outputs {
+    pub(super) fn new<L: Loss>(arguments: &TrainArguments, trainer: &Trainer<L>) -> Outcome<Self> {
+        let paths = [
+            ("--weights-out", &arguments.weights_out),
+            ("--checkpoint-out", &arguments.checkpoint_out),
+            ("--history-out", &arguments.history_out),
+            ("--plot-out", &arguments.plot_out),
+        ];
+        refuse_same_file(&paths.map(|(option, path)| (option, path.as_deref())))?;
+        let format = arguments.plot_out.as_deref().map(Format::of).transpose().map_err(Failure::usage)?;
+        let pending = |path: &Option<std::path::PathBuf>| path.as_deref().map(PendingOutput::new).transpose();
+        let [weights, checkpoint, history, plot] = paths.map(|(_, path)| pending(path));
+        let mut outputs =
+            Self { weights: weights?, checkpoint: checkpoint?, history: history?, plot: plot?.zip(format) };
+        // As many bytes as there will be at the end: a disk that is too full is found out now.
+        if let Some(pending) = &mut outputs.weights {
+            pending.write_bytes(&trainer.network().to_safetensors().map_err(Failure::data)?)?;
+        }
+        if let Some(pending) = &mut outputs.checkpoint {
+            pending.write_bytes(&trainer.checkpoint().map_err(Failure::data)?)?;
+        }
+        Ok(outputs)
+    }
+
+    /// Writes everything; one that fails does not keep the others from being written.
+    pub(super) fn write<L: Loss>(self, trainer: &Trainer<L>, rows: &[Epoch], data: &Dataset) -> Outcome<()> {
+        let finish = |pending: Option<PendingOutput>, bytes: &dyn Fn() -> maxmargin::Result<Vec<u8>>| {
+            let Some(mut pending) = pending else { return Ok(()) };
+            pending.write_bytes(&bytes().map_err(Failure::data)?)?;
+            pending.publish()
+        };
+        let mut results = vec![
+            finish(self.weights, &|| trainer.network().to_safetensors()),
+            finish(self.checkpoint, &|| trainer.checkpoint()),
+            finish(self.history, &|| Ok(csv(rows).into_bytes())),
+        ];
+        if let Some((pending, format)) = self.plot {
+            results.push(finish(Some(pending), &|| figure(trainer, rows, data)?.render(format)));
+        }
+        results.into_iter().collect()
+    }
+}
+
+/// `epoch,loss,accuracy,val_loss,val_accuracy`, empty where a value means nothing.
+fn csv(rows: &[Epoch]) -> String {
+    let mut text = "epoch,loss,accuracy,val_loss,val_accuracy\n".to_owned();
+    for row in rows {
+        let cell = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+        let [accuracy, val_loss, val_accuracy] = [row.accuracy, row.val_loss, row.val_accuracy].map(cell);
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{},{},{accuracy},{val_loss},{val_accuracy}", row.epoch, row.loss);
+    }
+    text
+}
+
+/// Loss and accuracy by epoch, and the decision boundary where there is one to see.
+fn figure<L: Loss>(trainer: &Trainer<L>, rows: &[Epoch], data: &Dataset) -> maxmargin::Result<Figure> {
+    let line = |value: fn(&Epoch) -> Option<f64>| -> Vec<f64> {
+        rows.iter().map(|row| value(row).unwrap_or(f64::NAN)).collect()
+    };
+    let chart = |title: &str, train: Vec<f64>, validation: Vec<f64>| {
+        let mut chart = Chart::new(title).x_label("epoch").y_label(title.to_lowercase()).line("train", &train);
+        if validation.iter().any(|value| !value.is_nan()) {
+            chart = chart.line("validation", &validation);
+        }
+        chart
+    };
+    let mut figure = Figure::new().chart(chart("Loss", line(|e| Some(e.loss)), line(|e| e.val_loss)));
+    let accuracy = line(|e| e.accuracy);
+    if accuracy.iter().any(|value| !value.is_nan()) {
+        figure = figure.chart(chart("Accuracy", accuracy, line(|e| e.val_accuracy)));
+    }
+    if data.columns() == 2 && trainer.network().outputs() == 1 {
+        figure = figure.boundary(boundary(trainer, data)?);
+    }
+    Ok(figure)
+}
+
+/// The network's score over the plane, with the training points.
+fn boundary<L: Loss>(trainer: &Trainer<L>, data: &Dataset) -> maxmargin::Result<Boundary> {
+    let coordinates: Vec<f64> = match data.features() {
+        Features::F32(x) => x.iter().map(|&x| x.into()).collect(),
+        Features::F64(x) => x.clone(),
+        Features::U8(x) => x.iter().map(|&x| f64::from(x) / 255.0).collect(),
+        _ => vec![],
+    };
+    let points: Vec<(f64, f64, bool)> = coordinates
+        .chunks_exact(2)
+        .zip(data.targets())
+        .take(MOST_POINTS)
+        .map(|(point, &target)| (point[0], point[1], target > 0.0))
+        .collect();
+    Boundary::of("Decision boundary", &points, MAP_CELLS, |cells| {
+        let features: Vec<f32> = cells.iter().flat_map(|&(x, y)| [x as f32, y as f32]).collect();
+        trainer.predict(&features.into())
+    })
+}
+
+/// What is printed at the end.
+pub(super) struct Summary<'a> {
+    pub(super) arguments: &'a TrainArguments,
+    pub(super) rows: &'a [Epoch],
+    pub(super) end: End,
+    pub(super) train: Score,
+    pub(super) validation: Option<Score>,
+    pub(super) parameters: usize,
+    pub(super) device: Device,
+    pub(super) fit_seconds: f64,
+    pub(super) total_seconds: f64,
+}
+
+impl Summary<'_> {
+    pub(super) fn print(&self) -> Outcome<()> {
+        print(&match (self.arguments.place.json, self.arguments.place.quiet) {
+            (true, _) => self.json(),
+            (false, true) => self.train.loss.to_string(),
+            (false, false) => self.text(),
+        })
+    }
+
+    fn layers(&self) -> String {
+        self.arguments.layers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    fn end(&self) -> &'static str {
+        match self.end {
+            End::EarlyStopping => "early-stopping",
+            End::Stopped => "stopped",
+            _ => "finished",
+        }
+    }
+
+    fn json(&self) -> String {
+        let score = |score: Score| json!({ "loss": number(score.loss), "accuracy": score.accuracy });
+        let row = |row: &Epoch| {
+            json!({
+                "epoch": row.epoch,
+                "loss": number(row.loss),
+                "accuracy": row.accuracy,
+                "val_loss": row.val_loss.map(number),
+                "val_accuracy": row.val_accuracy,
+                "seconds": row.seconds,
+            })
+        };
+        json!({
+            "loss": self.arguments.loss.text(),
+            "layers": self.layers(),
+            "parameters": self.parameters,
+            "end": self.end(),
+            "epochs": self.rows.last().map_or(0, |row| row.epoch + 1),
+            "train": score(self.train),
+            "validation": self.validation.map(score),
+            "history": self.rows.iter().map(row).collect::<Vec<Value>>(),
+            "device": device_json(&self.device),
+            "seconds": { "fit": self.fit_seconds, "total": self.total_seconds },
+        })
+        .to_string()
+    }
+
+    fn text(&self) -> String {
+        let score = |score: Score| {
+            let accuracy = score.accuracy.map(|accuracy| format!(", accuracy {accuracy:.4}")).unwrap_or_default();
+            format!("loss {:.6}{accuracy}", score.loss)
+        };
+        let epochs = self.rows.last().map_or(0, |row| row.epoch + 1);
+        let mut text = format!(
+            "{:<12}{} ({} weights), {} loss\n{:<12}{epochs} ({})\n{:<12}{}\n",
+            "network",
+            self.layers(),
+            self.parameters,
+            self.arguments.loss.text(),
+            "epochs",
+            self.end(),
+            "train",
+            score(self.train)
+        );
+        if let Some(validation) = self.validation {
+            text += &format!("{:<12}{}\n", "validation", score(validation));
+        }
+        text += &format!("{:<12}{}\n", "device", self.device.name());
+        text + &format!("{:<12}fit {:.3}, total {:.3}", "seconds", self.fit_seconds, self.total_seconds)
+    }
+}
+
+/// The note of a training that was stopped from outside.
+pub(super) fn stopped_note(arguments: &TrainArguments) -> String {
+    let TrainArguments { weights_out, checkpoint_out, history_out, plot_out, .. } = arguments;
+    let paths = [weights_out, checkpoint_out, history_out, plot_out];
+    let written: Vec<_> = paths.into_iter().flatten().map(|path| path.display().to_string()).collect();
+    let written = if written.is_empty() {
+        "nothing was asked to be written".into()
+    } else {
+        format!("wrote {}", written.join(", "))
+    };
+    format!("note: stopped after the step at hand; {written}")
+}
