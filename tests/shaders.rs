@@ -2,7 +2,7 @@
 
 use maxmargin::gpu::{
     Arithmetic, ElementwiseParams, GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, Partial,
-    ProductParams, RowsParams, TargetRowsParams, UpdateParams, Variant, variants,
+    ProductParams, RowsParams, TargetRowsParams, UpdateParams, Variant, WholeStepsParams, variants,
 };
 use maxmargin::loss::Pattern;
 use naga::back::{hlsl, msl, spv};
@@ -157,6 +157,7 @@ fn every_kernel_of_training_validates_and_translates() {
             NetworkKernel::Product { .. } => (ProductParams::MEMBERS, size_of::<ProductParams>()),
             NetworkKernel::OutputGradient { .. } => (OutputGradientParams::MEMBERS, size_of::<OutputGradientParams>()),
             NetworkKernel::Update { .. } => (UpdateParams::MEMBERS, size_of::<UpdateParams>()),
+            NetworkKernel::WholeSteps { .. } => (WholeStepsParams::MEMBERS, size_of::<WholeStepsParams>()),
             NetworkKernel::KerasAccuracy => (KerasAccuracyParams::MEMBERS, size_of::<KerasAccuracyParams>()),
         };
         check_struct(&module, kernel.name(), "Params", members, size, false).unwrap();

@@ -1,7 +1,7 @@
 // What one workgroup knows of its samples: merged over the workgroup by a tree of fixed shape, written once, and
 // finished in f64 by the host. No float atomics, so the same input gives the same bits.
-
-const WORKGROUP: u32 = 256u;
+//
+// The host puts `const WORKGROUP: u32`, a power of two, in front: the lanes of a workgroup.
 
 // Bits of Sum.flags and Partial.flags; src/gpu/partial.rs reads them.
 const FLAG_NAN: u32 = 1u;

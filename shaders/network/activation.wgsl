@@ -1,10 +1,8 @@
 // Activations, and their slopes from their values.
 
-// src/gpu/network/kernel.rs: 0 for identity, 1 for relu, 2 for tanh, 3 for sigmoid.
-override ACTIVATION: u32 = 0u;
-
-fn activate(z: f32) -> f32 {
-    switch ACTIVATION {
+// Their numbers, as src/gpu/network/kernel.rs gives them: 0 for identity, 1 for relu, 2 for tanh, 3 for sigmoid.
+fn activate(z: f32, activation: u32) -> f32 {
+    switch activation {
         // NaN is not below zero, so it stays.
         case 1u: { return select(z, 0.0, z < 0.0); }
         case 2u: { return tangent(z); }
@@ -14,8 +12,8 @@ fn activate(z: f32) -> f32 {
     }
 }
 
-fn activation_slope(y: f32) -> f32 {
-    switch ACTIVATION {
+fn activation_slope(y: f32, activation: u32) -> f32 {
+    switch activation {
         case 1u: { return select(0.0, 1.0, y > 0.0); }
         case 2u: { return 1.0 - y * y; }
         case 3u: { return y * (1.0 - y); }

@@ -18,9 +18,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read> order: array<u32>;
 @group(0) @binding(3) var<storage, read_write> batch: array<u32>;
 
-// Bytes stand for x / 255; otherwise words are copied as they are.
-override IS_BYTES: bool = false;
-
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let i = (workgroup.y * params.groups_in_row + workgroup.x) * 256u + lane;
@@ -28,11 +25,5 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let row = order[params.first + i / params.columns] - params.data_first_row;
     // Rows before the part wrap around to large numbers.
     if row >= params.data_rows { return; }
-    let at = row * params.columns + i % params.columns + params.data_shift;
-    if IS_BYTES {
-        let byte = (data[at / 4u] >> (8u * (at % 4u))) & 0xffu;
-        batch[i] = bitcast<u32>(f32(byte) / 255.0);
-    } else {
-        batch[i] = data[at];
-    }
+    batch[i] = feature_bits(row * params.columns + i % params.columns + params.data_shift);
 }

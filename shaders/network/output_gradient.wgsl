@@ -9,8 +9,10 @@ struct Params {
 @group(0) @binding(1) var<storage, read> outputs: array<f32>;
 @group(0) @binding(2) var<storage, read_write> gradient: array<f32>;
 
+override ACTIVATION: u32 = 0u;
+
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let i = (workgroup.y * params.groups_in_row + workgroup.x) * 256u + lane;
-    if i < params.count { gradient[i] *= activation_slope(outputs[i]); }
+    if i < params.count { gradient[i] *= activation_slope(outputs[i], ACTIVATION); }
 }

@@ -27,6 +27,7 @@ struct Params {
 // 1 for the gradient of the layer before's sums, (g W) * act'(y), with y in `extra`;
 // 2 for the gradient of weights and bias, g^T x; the last column of C is the bias's, as if x ended in a 1.
 override ROLE: u32 = 0u;
+override ACTIVATION: u32 = 0u;
 
 const TILE: u32 = 32u;
 const DEPTH: u32 = 16u;
@@ -71,9 +72,9 @@ fn fill(lane: u32, row: u32, column: u32, depth: u32) {
 fn store(i: u32, j: u32, x: f32) {
     if i >= params.m || j >= params.n { return; }
     if ROLE == 0u {
-        out[i * params.n + j] = activate(x + extra[params.extra_shift + j]);
+        out[i * params.n + j] = activate(x + extra[params.extra_shift + j], ACTIVATION);
     } else if ROLE == 1u {
-        out[i * params.n + j] = x * activation_slope(extra[i * params.n + j]);
+        out[i * params.n + j] = x * activation_slope(extra[i * params.n + j], ACTIVATION);
     } else if j == params.n - 1u {
         out[params.bias_shift + i] = x;
     } else {

@@ -42,47 +42,8 @@ override WRITE_LOSSES: bool = false;
 override WRITE_GRADIENT: bool = false;
 // Only counts, weights and bad elements: what a weighted mean's gradient must know beforehand.
 override ONLY_WEIGHTS: bool = false;
-// src/loss/labels.rs: 0 for labels -1/+1, 1 for labels 0/1, 2 for any finite target.
-override TARGET_RULE: u32 = 0u;
 // A sample's score is scores[i] - second_scores[i].
 override PAIRS: bool = false;
-
-struct Point {
-    value: Real,
-    slope: Real,
-    violating: bool,
-    correct: bool,
-}
-
-struct Target {
-    // -1, 0 or +1.
-    sign: f32,
-    bad: bool,
-}
-
-// Compares bits, so that no float test is left to the compiler's assumptions.
-fn read_target(bits: u32) -> Target {
-    let one = bits == select(1u, 0x3f800000u, (TARGET_TYPE == 1u));
-    let minus_one = bits == select(0xffffffffu, 0xbf800000u, (TARGET_TYPE == 1u));
-    let zero = bits == 0u || ((TARGET_TYPE == 1u) && bits == 0x80000000u);
-    let finite = !(TARGET_TYPE == 1u) || (bits & 0x7f800000u) != 0x7f800000u;
-    if TARGET_RULE == 0u { return Target(select(-1.0, 1.0, one), !(one || minus_one)); }
-    if TARGET_RULE == 1u { return Target(select(-1.0, 1.0, one), !(one || zero)); }
-    return Target(select(select(0.0, -1.0, minus_one), 1.0, one), !finite);
-}
-
-// phi(margin - t*s), s predicting its sign.
-fn signed_hinge(score: Real, sign: f32) -> Point {
-    let negative = sign < 0.0;
-    let violation = real_subtract(real(params.margin), real_select_negated(score, negative));
-    let penalised = penalise(violation);
-    return Point(
-        penalised.value,
-        real_select_negated(penalised.slope, !negative),
-        real_is_positive(violation),
-        !real_is_nan(score) && real_is_positive(score) == !negative,
-    );
-}
 
 // One sample, added to the lane's partial; its outputs are written.
 fn visit(i: u32, partial: ptr<function, Partial>) {

@@ -10,7 +10,7 @@ use super::submit::{Dispatch, Pending, Prepared, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::Result;
 use crate::evaluation::{Evaluation, Request, Totals};
-use crate::loss::{ElementwiseLoss, LabelEncoding, TargetRule};
+use crate::loss::{ElementwiseKernel, ElementwiseLoss, LabelEncoding, TargetRule};
 use crate::tensor::{Batch, BatchShape, Targets, with_targets};
 
 params! {
@@ -58,6 +58,16 @@ pub(crate) async fn accumulate<L: ElementwiseLoss>(
 ) -> Result<Vec<Pending>> {
     let launcher = Elementwise { loss, shape: loss.check_batch(batch, request)? };
     launch::accumulate(gpu, &launcher, batch, request).await
+}
+
+/// The loss's part of a kernel that reads decoded targets by itself; `None` for pairs of scores.
+pub(crate) fn kernel<L: ElementwiseLoss>(loss: &L) -> Option<ElementwiseKernel> {
+    let rule = match loss.target_rule() {
+        TargetRule::Labels(_) => TargetRule::Labels(LabelEncoding::PlusMinusOne),
+        rule => rule,
+    };
+    let (shader, terms, target_rule) = (L::SHADER, loss.terms(), target_rule_number(rule));
+    (!L::PAIRS).then_some(ElementwiseKernel { shader, terms, target_rule })
 }
 
 /// Uploads targets as [`prepare`] wants them.

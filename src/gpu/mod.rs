@@ -33,6 +33,7 @@ pub use context::{Gpu, GpuOptions};
 pub use elementwise::ElementwiseParams;
 pub use network::{
     GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, Role, UpdateParams,
+    WholeStepsParams,
 };
 pub use partial::Partial;
 pub use rows::RowsParams;

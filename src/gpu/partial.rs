@@ -6,6 +6,7 @@ use super::context::Gpu;
 use super::tensor::ElementType;
 use crate::error::{Error, Result};
 use crate::evaluation::Totals;
+use crate::nn::Sums;
 
 /// `FLAG_...` of shaders/common/partial.wgsl.
 const FLAG_NAN: u32 = 1;
@@ -80,6 +81,11 @@ impl Partial {
         totals.active += u64::from(self.violating);
         totals.correct += u64::from(self.correct);
         totals.weight_sum += if has_weights { self.weight.to_f64() } else { self.count.into() };
+    }
+
+    /// These samples as training counts them.
+    pub(super) fn sums(&self) -> Sums {
+        Sums { loss: self.loss.to_f64(), count: self.count.into(), correct: self.correct.into() }
     }
 
     /// The error for a row whose loops the driver would have cut short.

@@ -12,11 +12,17 @@ use crate::loss::{LossShader, Pattern, Penalty, SHADERS};
 macro_rules! params {
     ($(#[$doc:meta])* pub struct $name:ident { $($member:ident: $type:ty,)+ } $(padding: $padding:ty)?) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+        #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
         #[repr(C)]
         pub struct $name {
             $(pub(in crate::gpu) $member: $type,)+
             $(pub(in crate::gpu) padding: $padding,)?
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                bytemuck::Zeroable::zeroed()
+            }
         }
 
         impl $name {
@@ -131,25 +137,11 @@ impl Variant {
             Pattern::Rows => include_str!("../../shaders/patterns/rows.wgsl"),
             Pattern::TargetRows => include_str!("../../shaders/patterns/target_rows.wgsl"),
         };
-        let real = match self.arithmetic {
-            Arithmetic::Finite => include_str!("../../shaders/common/real_finite.wgsl"),
-            Arithmetic::Extended => include_str!("../../shaders/common/real_extended.wgsl"),
-        };
-        let team = match self.loss.pattern {
-            Pattern::Elementwise => "",
+        let walk = match self.loss.pattern {
+            Pattern::Elementwise => include_str!("../../shaders/common/point.wgsl"),
             Pattern::Rows | Pattern::TargetRows => include_str!("../../shaders/common/team.wgsl"),
         };
-        [
-            include_str!("../../shaders/common/partial.wgsl"),
-            include_str!("../../shaders/common/load.wgsl"),
-            real,
-            include_str!("../../shaders/common/numbers.wgsl"),
-            include_str!("../../shaders/common/penalty.wgsl"),
-            team,
-            self.loss.source,
-            pattern,
-        ]
-        .join("\n")
+        [&common_source(self.arithmetic, WORKGROUP), walk, self.loss.source, pattern].join("\n")
     }
 
     /// Bytes of workgroup memory: a Partial a lane, for rows also a Row of 40 bytes, and the loss's own.
@@ -167,6 +159,30 @@ impl Variant {
         let (pattern, constants) = (self.loss.pattern, self.constants.named(self.loss.pattern));
         create_pipeline(device, self.loss.name, self.source(), bindings(pattern), &constants)
     }
+}
+
+/// What every kernel with a loss begins with.
+fn common_source(arithmetic: Arithmetic, lanes: u32) -> String {
+    let real = match arithmetic {
+        Arithmetic::Finite => include_str!("../../shaders/common/real_finite.wgsl"),
+        Arithmetic::Extended => include_str!("../../shaders/common/real_extended.wgsl"),
+    };
+    let workgroup = format!("const WORKGROUP: u32 = {lanes}u;");
+    [
+        &workgroup,
+        include_str!("../../shaders/common/partial.wgsl"),
+        include_str!("../../shaders/common/load.wgsl"),
+        real,
+        include_str!("../../shaders/common/numbers.wgsl"),
+        include_str!("../../shaders/common/penalty.wgsl"),
+    ]
+    .join("\n")
+}
+
+/// A loss of the elementwise pattern without the pattern: `value_and_slope` and all that it needs.
+pub(super) fn elementwise_source(loss: &LossShader, lanes: u32) -> String {
+    let point = include_str!("../../shaders/common/point.wgsl");
+    [&common_source(Arithmetic::Extended, lanes), point, loss.source].join("\n")
 }
 
 /// Compiles a kernel of this crate.

@@ -11,7 +11,7 @@ use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::Result;
 use crate::evaluation::{Evaluation, Request, Totals};
 use crate::loss::labels::TargetRowDecoder;
-use crate::loss::{TargetRowsLoss, Ties};
+use crate::loss::{ElementwiseKernel, TargetRowsLoss, Ties};
 use crate::tensor::{Batch, BatchShape, Targets, with_targets};
 
 params! {
@@ -71,6 +71,11 @@ pub(crate) async fn accumulate<L: TargetRowsLoss>(
 ) -> Result<Vec<Pending>> {
     let launcher = Rows { loss, shape: loss.check_batch(batch, request)? };
     launch::accumulate(gpu, &launcher, batch, request).await
+}
+
+/// A loss of rows is no loss of single scores.
+pub(crate) fn kernel<L: TargetRowsLoss>(_: &L) -> Option<ElementwiseKernel> {
+    None
 }
 
 /// Uploads targets as [`prepare`] wants them.

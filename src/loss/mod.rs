@@ -85,6 +85,16 @@ pub struct LossShader {
     pub workgroup_bytes: u64,
 }
 
+/// A loss of single scores for kernels other than its pattern's.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct ElementwiseKernel {
+    pub(crate) shader: LossShader,
+    pub(crate) terms: Terms,
+    /// The number of the rule for targets that were decoded.
+    pub(crate) target_rule: u8,
+}
+
 /// How a loss walks its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -161,6 +171,12 @@ pub trait Loss: Sync {
         targets: &[f64],
         shape: BatchShape,
     ) -> impl Future<Output = Result<DeviceTensor>>;
+
+    /// The loss's part of a kernel that trains small networks, where its pattern is [`Pattern::Elementwise`].
+    #[doc(hidden)]
+    fn elementwise_kernel(&self) -> Option<ElementwiseKernel> {
+        None
+    }
 
     /// Binds the loss's kernel to scores, uploaded targets and a gradient (that of the mean) that stay where they are.
     ///
@@ -386,6 +402,9 @@ macro_rules! evaluate_pattern {
                 request: &$crate::evaluation::Request,
             ) -> $crate::error::Result<Vec<$crate::gpu::Pending>> {
                 $crate::gpu::$pattern::accumulate(gpu, self, batch, request).await
+            }
+            fn elementwise_kernel(&self) -> Option<$crate::loss::ElementwiseKernel> {
+                $crate::gpu::$pattern::kernel(self)
             }
             async fn upload_targets_to_gpu(
                 &self,

@@ -1,6 +1,8 @@
 //! The kernels of training beside the losses': shaders/network/.
 
-use crate::gpu::shader::{Binding, create_pipeline, params};
+use crate::gpu::shader::{Binding, create_pipeline, elementwise_source, params};
+use crate::gpu::tensor::ElementType;
+use crate::loss::{LossShader, Pattern, SHADERS};
 use crate::nn::Activation;
 
 params! {
@@ -63,6 +65,38 @@ params! {
 }
 
 params! {
+    /// `Params` of shaders/network/whole_steps.wgsl.
+    pub struct WholeStepsParams {
+        steps: u32,
+        batch: u32,
+        samples: u32,
+        first: u32,
+        first_partial: u32,
+        columns: u32,
+        layers: u32,
+        data_shift: u32,
+        targets_shift: u32,
+        margin: f32,
+        kink_slope: f32,
+        penalty_gamma: f32,
+        penalty_scale: f32,
+        divisor: f32,
+        coupled_decay: f32,
+        decoupled_decay: f32,
+        first_decay: f32,
+        first_gain: f32,
+        second_decay: f32,
+        second_gain: f32,
+        epsilon: f32,
+        reserved_a: u32,
+        reserved_b: u32,
+        reserved_c: u32,
+        layer: [[u32; 4]; 16],
+        rates: [[f32; 4]; 256],
+    }
+}
+
+params! {
     /// `Params` of shaders/network/keras_accuracy.wgsl.
     pub struct KerasAccuracyParams {
         count: u32,
@@ -112,15 +146,36 @@ pub enum NetworkKernel {
     },
     /// Keras's accuracy.
     KerasAccuracy,
+    /// Whole steps of a small network.
+    WholeSteps {
+        /// A loss of the elementwise pattern.
+        loss: LossShader,
+        /// Lanes of the workgroup.
+        lanes: u32,
+        /// Whether weights are updated.
+        trains: bool,
+        /// The number of its penalty.
+        penalty: u8,
+        /// The number of its rule for targets, decoded as they are.
+        target_rule: u8,
+        /// Features are bytes instead of words.
+        is_bytes: bool,
+        /// The number of the optimizer's rule.
+        rule: u8,
+        /// Nesterov's momentum.
+        nesterov: bool,
+        /// Whether SGD has momentum.
+        has_memory: bool,
+    },
 }
 
 /// The number of an activation in shaders/network/activation.wgsl.
-fn number(activation: Activation) -> f64 {
+pub(super) fn activation_number(activation: Activation) -> u32 {
     match activation {
-        Activation::Identity => 0.0,
-        Activation::Relu => 1.0,
-        Activation::Tanh => 2.0,
-        Activation::Sigmoid => 3.0,
+        Activation::Identity => 0,
+        Activation::Relu => 1,
+        Activation::Tanh => 2,
+        Activation::Sigmoid => 3,
     }
 }
 
@@ -138,6 +193,23 @@ impl NetworkKernel {
         for rule in 0..3 {
             for (nesterov, has_memory) in [(false, false), (false, true), (true, true)] {
                 all.push(Self::Update { rule, nesterov, has_memory });
+                for &loss in SHADERS.iter().filter(|loss| loss.pattern == Pattern::Elementwise) {
+                    let cases = [(0, 0, false, 32), (1, 2, true, 256), (2, 0, true, 32), (3, 0, false, 256)];
+                    for (penalty, target_rule, is_bytes, lanes) in cases {
+                        let kernel = Self::WholeSteps {
+                            loss,
+                            lanes,
+                            trains: !is_bytes,
+                            penalty,
+                            target_rule,
+                            is_bytes,
+                            rule,
+                            nesterov,
+                            has_memory,
+                        };
+                        all.push(kernel);
+                    }
+                }
             }
         }
         all
@@ -151,19 +223,26 @@ impl NetworkKernel {
             Self::OutputGradient { .. } => "output_gradient",
             Self::Update { .. } => "update",
             Self::KerasAccuracy => "keras_accuracy",
+            Self::WholeSteps { .. } => "whole_steps",
         }
     }
 
     /// The WGSL text, without the constants.
     pub fn source(&self) -> String {
         let activation = include_str!("../../../shaders/network/activation.wgsl");
+        let feature = include_str!("../../../shaders/network/feature.wgsl");
+        let optimizer = include_str!("../../../shaders/network/optimizer.wgsl");
         match self {
-            Self::Gather { .. } => include_str!("../../../shaders/network/gather.wgsl").into(),
+            Self::Gather { .. } => [feature, include_str!("../../../shaders/network/gather.wgsl")].join("\n"),
             Self::Product { .. } => [activation, include_str!("../../../shaders/network/product.wgsl")].join("\n"),
             Self::OutputGradient { .. } => {
                 [activation, include_str!("../../../shaders/network/output_gradient.wgsl")].join("\n")
             }
-            Self::Update { .. } => include_str!("../../../shaders/network/update.wgsl").into(),
+            Self::Update { .. } => [optimizer, include_str!("../../../shaders/network/update.wgsl")].join("\n"),
+            Self::WholeSteps { loss, lanes, .. } => {
+                let whole = include_str!("../../../shaders/network/whole_steps.wgsl");
+                [&elementwise_source(loss, *lanes), activation, feature, optimizer, whole].join("\n")
+            }
             Self::KerasAccuracy => include_str!("../../../shaders/network/keras_accuracy.wgsl").into(),
         }
     }
@@ -174,13 +253,23 @@ impl NetworkKernel {
         match *self {
             Self::Gather { is_bytes } => vec![("IS_BYTES", flag(is_bytes))],
             Self::Product { role, activation } => {
-                vec![("ROLE", f64::from(role as u8)), ("ACTIVATION", number(activation))]
+                vec![("ROLE", f64::from(role as u8)), ("ACTIVATION", f64::from(activation_number(activation)))]
             }
-            Self::OutputGradient { activation } => vec![("ACTIVATION", number(activation))],
+            Self::OutputGradient { activation } => vec![("ACTIVATION", f64::from(activation_number(activation)))],
             Self::Update { rule, nesterov, has_memory } => {
                 vec![("RULE", rule.into()), ("NESTEROV", flag(nesterov)), ("HAS_MEMORY", flag(has_memory))]
             }
             Self::KerasAccuracy => vec![],
+            Self::WholeSteps { trains, penalty, target_rule, is_bytes, rule, nesterov, has_memory, .. } => vec![
+                ("TRAINS", flag(trains)),
+                ("PENALTY", penalty.into()),
+                ("TARGET_RULE", target_rule.into()),
+                ("TARGET_TYPE", ElementType::F32.target_number().into()),
+                ("IS_BYTES", flag(is_bytes)),
+                ("RULE", rule.into()),
+                ("NESTEROV", flag(nesterov)),
+                ("HAS_MEMORY", flag(has_memory)),
+            ],
         }
     }
 
@@ -191,6 +280,7 @@ impl NetworkKernel {
             Self::Product { .. } => &[Params, Read, Read, Read, Write],
             Self::OutputGradient { .. } => &[Params, Read, Write],
             Self::Update { .. } => &[Params, Read, Write, Write, Write],
+            Self::WholeSteps { .. } => &[Params, Read, Read, Read, Write, Write, Write, Write, Write],
         }
     }
 

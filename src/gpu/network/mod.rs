@@ -4,19 +4,24 @@
 //! |---|---|
 //! | `kernel.rs` | the kernels of shaders/network, and their parameters |
 //! | `plan.rs` | the commands of a pass over a data set |
+//! | `whole.rs` | whole steps of small networks in one workgroup |
 
 mod kernel;
 mod plan;
+mod whole;
 
 use std::sync::atomic::Ordering;
 
 pub use kernel::{
     GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, Role, UpdateParams,
+    WholeStepsParams,
 };
-use plan::{DeviceData, Plan, Step, Weights};
+use plan::{DeviceData, Plan, Weights};
+use whole::Whole;
 
 use super::context::Gpu;
 use super::pool::PooledBuffer;
+use super::submit::Command;
 use super::tensor::DeviceTensor;
 use crate::error::{Error, Result};
 use crate::loss::Loss;
@@ -33,6 +38,31 @@ const SUBMITTED_COST: u64 = 50_000_000_000;
 /// Steps in one submission at most.
 const SUBMITTED_STEPS: usize = 4096;
 
+/// How a data set is gone through.
+#[expect(clippy::large_enum_variant, reason = "there are two of them")]
+enum Course {
+    /// A dispatch a kernel.
+    Plan(Plan),
+    /// All kernels of many steps in one dispatch.
+    Whole(Whole),
+}
+
+impl Course {
+    async fn new<L: Loss>(
+        gpu: &Gpu,
+        parts: &Parts<'_, L>,
+        weights: &Weights,
+        data: &DeviceData,
+        batch_size: usize,
+        trains: bool,
+    ) -> Result<Self> {
+        Ok(match Whole::new(gpu, parts, weights, data, batch_size, trains).await? {
+            Some(whole) => Course::Whole(whole),
+            None => Course::Plan(Plan::new(gpu, parts, weights, data, batch_size, trains).await?),
+        })
+    }
+}
+
 /// A network on a GPU with its data.
 pub(crate) struct GpuEngine {
     gpu: Gpu,
@@ -43,8 +73,8 @@ pub(crate) struct GpuEngine {
     remembered: [[PooledBuffer; 3]; 2],
     has_memory: [bool; 2],
     order: DeviceTensor,
-    training: Plan,
-    validation: Option<Plan>,
+    training: Course,
+    validation: Option<Course>,
     _data: Vec<DeviceData>,
 }
 
@@ -67,16 +97,16 @@ impl GpuEngine {
             return Err(Error::OutOfMemory { device: gpu.name().into(), operation: "allocating weights".into() });
         };
         let data = upload(gpu, &parts, parts.training).await?;
-        let training = Plan::new(gpu, &parts, &weights, &data, parts.batch_size, true).await?;
+        let training = Course::new(gpu, &parts, &weights, &data, parts.batch_size, true).await?;
         let order = data.order.clone();
         let mut all = vec![data];
         let validation = match parts.validation {
             None => None,
             Some(dataset) => {
                 let data = upload(gpu, &parts, dataset).await?;
-                let plan = Plan::new(gpu, &parts, &weights, &data, EVALUATED_ROWS, false).await?;
+                let course = Course::new(gpu, &parts, &weights, &data, EVALUATED_ROWS, false).await?;
                 all.push(data);
-                Some(plan)
+                Some(course)
             }
         };
         Ok(Self {
@@ -110,28 +140,40 @@ impl GpuEngine {
     }
 
     async fn train_async(&self, part: &Part<'_>) -> Result<Progress> {
-        let (gpu, plan) = (&self.gpu, &self.training);
+        let gpu = &self.gpu;
         if let Some((buffer, offset)) = self.order.buffer() {
             gpu.queue().write_buffer(buffer, offset, bytemuck::cast_slice(part.order));
         }
         let update = |step| self.optimizer.update(part.updates + step + 1);
-        plan.write_updates(gpu, part.first_batch, update)?;
-        let each = (SUBMITTED_COST / plan.cost.max(1)).clamp(1, SUBMITTED_STEPS as u64) as usize;
-        let mut done = part.first_batch;
-        while done < plan.steps.len() {
-            let end = (done + each).min(plan.steps.len());
-            run(gpu, &plan.steps[done..end]).await?;
-            done = end;
-            if let Some(stop) = part.stop {
-                // Whoever may stop us wants to be asked when the work is done, not when it is queued.
-                gpu.wait("training")?;
-                if stop.load(Ordering::Relaxed) {
-                    break;
+        let sums = match &self.training {
+            Course::Plan(plan) => {
+                plan.write_updates(gpu, part.first_batch, update)?;
+                let each = (SUBMITTED_COST / plan.cost.max(1)).clamp(1, SUBMITTED_STEPS as u64) as usize;
+                let mut done = part.first_batch;
+                while done < plan.steps.len() {
+                    let end = (done + each).min(plan.steps.len());
+                    run(gpu, plan.steps[done..end].iter().flat_map(|step| &step.commands)).await?;
+                    done = end;
+                    if done < plan.steps.len() && self.is_stopped(part)? {
+                        break;
+                    }
                 }
+                plan.sums(gpu, part.first_batch..done).await?
             }
-        }
+            Course::Whole(whole) => {
+                let mut done = part.first_batch;
+                for (command, steps) in whole.commands(gpu, part.first_batch..whole.steps(), update) {
+                    run(gpu, [command]).await?;
+                    done = steps.end;
+                    if done < whole.steps() && self.is_stopped(part)? {
+                        break;
+                    }
+                }
+                whole.sums(gpu, part.first_batch..done).await?
+            }
+        };
         let mut progress = Progress::new();
-        for sums in plan.sums(gpu, part.first_batch..done).await? {
+        for sums in sums {
             if !progress.add(sums, part.first_batch) {
                 break;
             }
@@ -139,11 +181,30 @@ impl GpuEngine {
         Ok(progress)
     }
 
+    /// Whether to end after what was submitted.
+    fn is_stopped(&self, part: &Part<'_>) -> Result<bool> {
+        let Some(stop) = part.stop else { return Ok(false) };
+        // Whoever may stop us wants to be asked when the work is done, not when it is queued.
+        self.gpu.wait("training")?;
+        Ok(stop.load(Ordering::Relaxed))
+    }
+
     async fn validate_async(&self) -> Result<Option<Sums>> {
-        let Some(plan) = &self.validation else { return Ok(None) };
-        run(&self.gpu, &plan.steps).await?;
+        let gpu = &self.gpu;
+        let sums = match &self.validation {
+            None => return Ok(None),
+            Some(Course::Plan(plan)) => {
+                run(gpu, plan.steps.iter().flat_map(|step| &step.commands)).await?;
+                plan.sums(gpu, 0..plan.steps.len()).await?
+            }
+            Some(Course::Whole(whole)) => {
+                let commands = whole.commands(gpu, 0..whole.steps(), |_| self.optimizer.update(1));
+                run(gpu, commands.into_iter().map(|(command, _)| command)).await?;
+                whole.sums(gpu, 0..whole.steps()).await?
+            }
+        };
         let mut total = Sums::default();
-        plan.sums(&self.gpu, 0..plan.steps.len()).await?.into_iter().for_each(|sums| total.add(sums));
+        sums.into_iter().for_each(|sums| total.add(sums));
         Ok(Some(total))
     }
 
@@ -183,13 +244,13 @@ impl Engine for GpuEngine {
     }
 }
 
-/// Records steps one after the other and submits them once.
-async fn run(gpu: &Gpu, steps: &[Step]) -> Result<()> {
+/// Records commands one after the other and submits them once.
+async fn run<'a>(gpu: &Gpu, commands: impl IntoIterator<Item = &'a Command>) -> Result<()> {
     gpu.attempt("running a network", || {
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            steps.iter().flat_map(|step| &step.commands).for_each(|command| command.record(&mut pass));
+            commands.into_iter().for_each(|command| command.record(&mut pass));
         }
         gpu.queue().submit([encoder.finish()]);
     })
@@ -270,7 +331,7 @@ pub(crate) fn predict<L: Loss>(gpu: &Gpu, parts: &Parts<'_, L>) -> Result<Vec<f3
         let outputs = parts.shapes.last().map_or(1, |shape| shape.outputs);
         let mut all = Vec::with_capacity(data.samples * outputs);
         for step in &plan.steps {
-            run(gpu, std::slice::from_ref(step)).await?;
+            run(gpu, &step.commands).await?;
             let mut batch = plan.outputs.read_f32_async().await?;
             batch.truncate(step.rows * outputs);
             all.append(&mut batch);

@@ -1,0 +1,178 @@
+// Whole steps of training in one workgroup: batch, forward, loss, backward and update, step after step, for networks so
+// small that the time between two dispatches is longer than a step. The loss gives value_and_slope(score, sign), as in the
+// elementwise pattern.
+
+// Layers at most, and steps of one dispatch.
+const MOST_LAYERS: u32 = 8u;
+const MOST_STEPS: u32 = 256u;
+
+struct Params {
+    steps: u32,
+    batch: u32,
+    samples: u32,
+    // Where in `order` the first batch begins, and where its partial goes.
+    first: u32,
+    first_partial: u32,
+    columns: u32,
+    layers: u32,
+    data_shift: u32,
+    targets_shift: u32,
+    margin: f32,
+    kink_slope: f32,
+    // Of the smooth hinge.
+    penalty_gamma: f32,
+    penalty_scale: f32,
+    // Not used: batches differ in size.
+    divisor: f32,
+    // Update of src/nn/optimizer.rs, but for what changes from step to step.
+    coupled_decay: f32,
+    decoupled_decay: f32,
+    first_decay: f32,
+    first_gain: f32,
+    second_decay: f32,
+    second_gain: f32,
+    epsilon: f32,
+    reserved_a: u32,
+    reserved_b: u32,
+    reserved_c: u32,
+    // Inputs, outputs, activation, and where in `work` the outputs are; weights, bias, and where in `work` the slopes are.
+    layer: array<vec4<u32>, 16>,
+    // Rate and root_scale of each step.
+    rates: array<vec4<f32>, MOST_STEPS>,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> data: array<u32>;
+@group(0) @binding(2) var<storage, read> targets: array<u32>;
+@group(0) @binding(3) var<storage, read> order: array<u32>;
+@group(0) @binding(4) var<storage, read_write> weights: array<f32>;
+@group(0) @binding(5) var<storage, read_write> first: array<f32>;
+@group(0) @binding(6) var<storage, read_write> second: array<f32>;
+// Outputs and slopes of every layer for one batch.
+@group(0) @binding(7) var<storage, read_write> work: array<f32>;
+@group(0) @binding(8) var<storage, read_write> partials: array<Partial>;
+
+// Without it batches are only evaluated.
+override TRAINS: bool = true;
+
+// Terms of a chain of additions.
+const LINK: u32 = 16u;
+
+// An input of a layer: a feature, or an output of the layer before.
+fn input(l: u32, start: u32, row: u32, column: u32) -> f32 {
+    if l == 0u {
+        return bitcast<f32>(feature_bits(order[start + row] * params.columns + column + params.data_shift));
+    }
+    let before = params.layer[2u * l - 2u];
+    return work[before.w + row * before.y + column];
+}
+
+fn forward(lane: u32, l: u32, start: u32, rows: u32) {
+    let shape = params.layer[2u * l];
+    let place = params.layer[2u * l + 1u];
+    for (var e = lane; e < rows * shape.y; e += WORKGROUP) {
+        let row = e / shape.y;
+        let output = e % shape.y;
+        var sum = weights[place.y + output];
+        for (var link = 0u; link < shape.x; link += LINK) {
+            var part = 0.0;
+            for (var p = link; p < min(link + LINK, shape.x); p++) {
+                part += input(l, start, row, p) * weights[place.x + output * shape.x + p];
+            }
+            sum += part;
+        }
+        work[shape.w + e] = activate(sum, shape.z);
+    }
+}
+
+// The loss of the last layer's outputs, whose slopes are left for its weighted sums.
+fn objective(lane: u32, start: u32, rows: u32) -> Partial {
+    let shape = params.layer[2u * params.layers - 2u];
+    let place = params.layer[2u * params.layers - 1u];
+    let count = rows * shape.y;
+    let share = real_divide(real(1.0), f32(count));
+    var partial = partial_zero();
+    for (var e = lane; e < count; e += WORKGROUP) {
+        let target_index = order[start + e / shape.y] * shape.y + e % shape.y + params.targets_shift;
+        let target_value = read_target(widen_target(targets[target_word(target_index)], target_index));
+        let score = work[shape.w + e];
+        let point = value_and_slope(real_from_bits(bitcast<u32>(score)), target_value.sign);
+        partial.count += 1u;
+        partial.loss = sum_add(partial.loss, point.value);
+        partial.violating += u32(point.violating);
+        partial.correct += u32(point.correct);
+        let slope = bitcast<f32>(real_to_bits(real_multiply(point.slope, share)));
+        work[place.z + e] = slope * activation_slope(score, shape.z);
+    }
+    return partial;
+}
+
+// The slopes of the layer before l.
+fn backward(lane: u32, l: u32, rows: u32) {
+    let shape = params.layer[2u * l];
+    let place = params.layer[2u * l + 1u];
+    let before = params.layer[2u * l - 2u];
+    let place_before = params.layer[2u * l - 1u];
+    for (var e = lane; e < rows * shape.x; e += WORKGROUP) {
+        let row = e / shape.x;
+        let column = e % shape.x;
+        var sum = 0.0;
+        for (var link = 0u; link < shape.y; link += LINK) {
+            var part = 0.0;
+            for (var j = link; j < min(link + LINK, shape.y); j++) {
+                part += work[place.z + row * shape.y + j] * weights[place.x + j * shape.x + column];
+            }
+            sum += part;
+        }
+        work[place_before.z + e] = sum * activation_slope(work[before.w + e], before.z);
+    }
+}
+
+// The gradient of a layer's weights and bias, and their step.
+fn update(lane: u32, l: u32, start: u32, rows: u32, rate: vec4<f32>) {
+    let shape = params.layer[2u * l];
+    let place = params.layer[2u * l + 1u];
+    let width = shape.x + 1u;
+    for (var e = lane; e < shape.y * width; e += WORKGROUP) {
+        let output = e / width;
+        let column = e % width;
+        var sum = 0.0;
+        for (var link = 0u; link < rows; link += LINK) {
+            var part = 0.0;
+            for (var row = link; row < min(link + LINK, rows); row++) {
+                let slope = work[place.z + row * shape.y + output];
+                if column == shape.x {
+                    part += slope;
+                } else {
+                    part += slope * input(l, start, row, column);
+                }
+            }
+            sum += part;
+        }
+        let index = select(place.x + output * shape.x + column, place.y + output, column == shape.x);
+        step_weight(index, sum, rate.x, rate.y);
+    }
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(local_invocation_index) lane: u32) {
+    for (var step = 0u; step < params.steps; step++) {
+        let start = params.first + step * params.batch;
+        let rows = min(params.batch, params.samples - start);
+        for (var l = 0u; l < params.layers; l++) {
+            forward(lane, l, start, rows);
+            storageBarrier();
+        }
+        let merged = workgroup_merge(lane, objective(lane, start, rows));
+        if lane == 0u { partials[params.first_partial + step] = merged; }
+        storageBarrier();
+        for (var back = 1u; TRAINS && back <= params.layers; back++) {
+            let l = params.layers - back;
+            if l > 0u { backward(lane, l, rows); }
+            // Every weight of this layer has been read.
+            storageBarrier();
+            update(lane, l, start, rows, params.rates[step]);
+        }
+        storageBarrier();
+    }
+}

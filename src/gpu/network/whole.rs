@@ -1,0 +1,241 @@
+//! Whole steps in one workgroup, for networks so small that the time between two dispatches is longer than a step.
+
+use std::ops::Range;
+
+use super::kernel::{NetworkKernel, WholeStepsParams};
+use super::plan::{DeviceData, Weights};
+use crate::error::Result;
+use crate::gpu::context::Gpu;
+use crate::gpu::launch::penalty_numbers;
+use crate::gpu::partial::Partial;
+use crate::gpu::pool::PooledBuffer;
+use crate::gpu::shader::Constants;
+use crate::gpu::submit::{Command, OwnedWindow};
+use crate::gpu::tensor::ElementType;
+use crate::loss::{ElementwiseKernel, Loss};
+use crate::nn::{Accuracy, LayerShape, Parts, Sums, Update};
+
+/// `MOST_LAYERS` of shaders/network/whole_steps.wgsl.
+const MOST_LAYERS: usize = 8;
+
+/// `MOST_STEPS` of shaders/network/whole_steps.wgsl: steps of one dispatch.
+const MOST_STEPS: usize = 256;
+
+/// Multiplications of a batch from which several workgroups are worth their dispatches. Of the tutorial's first network
+/// (32 samples, 201 weights) on llvmpipe a step of nine dispatches takes some 0.9 ms, one in a workgroup 0.15 ms. Not yet
+/// measured on a GPU.
+const MOST_COST: usize = 1 << 14;
+
+/// Lanes of the workgroup.
+const LANES: u32 = 256;
+
+/// On an adapter that is a CPU.
+const SOFTWARE_LANES: u32 = 32;
+
+/// Batches that are trained on without a dispatch in between.
+pub(super) struct Whole {
+    params: PooledBuffer,
+    params_stride: u64,
+    base: WholeStepsParams,
+    partials: PooledBuffer,
+    /// One for each `chunk` steps.
+    commands: Vec<Command>,
+    chunk: usize,
+    steps: usize,
+    _work: PooledBuffer,
+}
+
+impl Whole {
+    /// `None` where the network, the batch or the loss asks for more than one workgroup does.
+    pub(super) async fn new<L: Loss>(
+        gpu: &Gpu,
+        parts: &Parts<'_, L>,
+        weights: &Weights,
+        data: &DeviceData,
+        batch_size: usize,
+        trains: bool,
+    ) -> Result<Option<Self>> {
+        let Some(loss) = parts.loss.elementwise_kernel() else { return Ok(None) };
+        let (Some(targets), parameters) = (&data.targets, parts.memory.parameters.len()) else { return Ok(None) };
+        let shapes = &parts.shapes;
+        // What trains goes from batch to batch; what only evaluates may take all at once, or less at a time.
+        let most = MOST_COST.checked_div(parameters).unwrap_or(0);
+        let batch = batch_size.min(data.samples).max(1);
+        let batch = if trains { batch } else { batch.min(most.max(1)) };
+        let evaluates_little = data.samples.checked_mul(parameters).is_some_and(|cost| cost <= MOST_EVALUATED_COST);
+        let limit = gpu.max_binding_bytes();
+        let features = data.features.window(0, data.features.len());
+        let target_window = targets.window(0, targets.len());
+        let fits = batch <= most
+            && (trains || evaluates_little)
+            && shapes.len() <= MOST_LAYERS
+            && parts.accuracy == Accuracy::Sign
+            && targets.element_type() == ElementType::F32
+            && features.bytes <= limit
+            && target_window.bytes <= limit;
+        // A barrier costs a software adapter a switch for each of its lanes.
+        let lanes = if gpu.description().is_software() { SOFTWARE_LANES } else { LANES };
+        let chunk = match gpu.description().loop_limit() {
+            Some(steps) => (steps / steps_of_batch(shapes, batch, lanes as usize)).min(MOST_STEPS as u32) as usize,
+            None => MOST_STEPS,
+        };
+        if !fits || chunk == 0 {
+            return Ok(None);
+        }
+        let steps = data.samples.div_ceil(batch);
+        let update = parts.optimizer.update(1);
+        let (layer, words) = places(shapes, batch);
+        let base = params(&loss, data, &update, shapes.len(), layer, [features.shift, target_window.shift], batch);
+        let alignment = u64::from(gpu.description().limits.min_uniform_buffer_offset_alignment);
+        let params_stride = (size_of::<WholeStepsParams>() as u64).next_multiple_of(alignment.max(4));
+        let chunks = steps.div_ceil(chunk);
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let params = gpu.allocate(chunks as u64 * params_stride, usage).await?;
+        let partials = gpu.allocate_output((steps * size_of::<Partial>()) as u64).await?;
+        let work = gpu.allocate_output(4 * words as u64).await?;
+        let kernel = NetworkKernel::WholeSteps {
+            loss: loss.shader,
+            lanes,
+            trains,
+            penalty: Constants::penalty(loss.terms.penalty).penalty,
+            target_rule: loss.target_rule,
+            is_bytes: data.is_bytes,
+            rule: update.rule as u8,
+            nesterov: update.nesterov,
+            has_memory: update.first_decay > 0.0,
+        };
+        let pipeline = gpu.network_pipeline(&kernel).await?;
+        let all = |pooled: &PooledBuffer| (pooled.buffer.clone(), 0, 4 * parameters as u64);
+        let order = data.order.window(0, data.order.len());
+        let own = |window: crate::gpu::tensor::Window<'_>| (window.buffer.clone(), window.offset, window.bytes);
+        let mut commands = Vec::with_capacity(chunks);
+        for index in 0..chunks as u64 {
+            let windows: [OwnedWindow; 9] = [
+                (params.buffer.clone(), index * params_stride, size_of::<WholeStepsParams>() as u64),
+                own(features),
+                own(target_window),
+                own(order),
+                all(&weights.parameters),
+                all(&weights.first),
+                all(&weights.second),
+                (work.buffer.clone(), 0, 4 * words as u64),
+                (partials.buffer.clone(), 0, (steps * size_of::<Partial>()) as u64),
+            ];
+            let bind = || Command::new(gpu, &pipeline, &windows, [1, 1]);
+            commands.push(gpu.attempt("binding a kernel", bind).await?);
+        }
+        Ok(Some(Self { params, params_stride, base, partials, commands, chunk, steps, _work: work }))
+    }
+
+    /// Steps of an epoch.
+    pub(super) fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// The dispatches that cover these steps, each with its steps. Their parameters are written.
+    pub(super) fn commands(
+        &self,
+        gpu: &Gpu,
+        steps: Range<usize>,
+        update: impl Fn(u64) -> Update,
+    ) -> Vec<(&Command, Range<usize>)> {
+        let mut all = Vec::new();
+        for (index, command) in self.commands.iter().enumerate() {
+            let range = (index * self.chunk).max(steps.start)..((index + 1) * self.chunk).min(steps.end);
+            if range.is_empty() {
+                continue;
+            }
+            let mut params = WholeStepsParams {
+                steps: range.len() as u32,
+                first: (range.start * self.base.batch as usize) as u32,
+                first_partial: range.start as u32,
+                ..self.base
+            };
+            for (rate, step) in params.rates.iter_mut().zip(range.clone()) {
+                let update = update((step - steps.start) as u64);
+                *rate = [update.rate as f32, update.root_scale as f32, 0.0, 0.0];
+            }
+            gpu.queue().write_buffer(
+                &self.params.buffer,
+                index as u64 * self.params_stride,
+                bytemuck::bytes_of(&params),
+            );
+            all.push((command, range));
+        }
+        all
+    }
+
+    /// The sums of each of these steps.
+    pub(super) async fn sums(&self, gpu: &Gpu, steps: Range<usize>) -> Result<Vec<Sums>> {
+        let size = size_of::<Partial>() as u64;
+        let bytes = gpu.read(&self.partials.buffer, steps.start as u64 * size, steps.len() as u64 * size).await?;
+        let partials: Vec<Partial> = bytemuck::pod_collect_to_vec(&bytes);
+        Ok(partials.iter().map(Partial::sums).collect())
+    }
+}
+
+/// Where each layer's numbers are, as the shader wants them, and the words of a batch's outputs and slopes.
+fn places(shapes: &[LayerShape], batch: usize) -> ([[u32; 4]; 2 * MOST_LAYERS], usize) {
+    let mut layer = [[0u32; 4]; 2 * MOST_LAYERS];
+    let mut words = 0;
+    for (shape, place) in shapes.iter().zip(layer.as_chunks_mut::<2>().0) {
+        let slopes = words + batch * shape.outputs;
+        let activation = super::kernel::activation_number(shape.activation);
+        place[0] = [shape.inputs as u32, shape.outputs as u32, activation, words as u32];
+        place[1] = [shape.weight.start as u32, shape.bias.start as u32, slopes as u32, 0];
+        words = slopes + batch * shape.outputs;
+    }
+    (layer, words)
+}
+
+/// Multiplications of a whole data set up to which one workgroup evaluates it.
+const MOST_EVALUATED_COST: usize = 1 << 18;
+
+/// Steps of loops that a lane takes for one batch, at most.
+fn steps_of_batch(shapes: &[LayerShape], batch: usize, lanes: usize) -> u32 {
+    let each = |elements: usize, terms: usize| elements.div_ceil(lanes) * (terms + terms.div_ceil(16) + 2);
+    let of_layer = |shape: &LayerShape| {
+        each(batch * shape.outputs, shape.inputs)
+            + each(batch * shape.inputs, shape.outputs)
+            + each((shape.inputs + 1) * shape.outputs, batch)
+            + 4
+    };
+    let outputs = shapes.last().map_or(1, |shape| shape.outputs);
+    // The tree of the partial takes 8, and is counted twice to be on the safe side.
+    (shapes.iter().map(of_layer).sum::<usize>() + (batch * outputs).div_ceil(lanes) + 20) as u32
+}
+
+fn params(
+    loss: &ElementwiseKernel,
+    data: &DeviceData,
+    update: &Update,
+    layers: usize,
+    layer: [[u32; 4]; 2 * MOST_LAYERS],
+    [data_shift, targets_shift]: [u32; 2],
+    batch: usize,
+) -> WholeStepsParams {
+    let (penalty_gamma, penalty_scale) = penalty_numbers(loss.terms.penalty);
+    WholeStepsParams {
+        batch: batch as u32,
+        samples: data.samples as u32,
+        columns: data.columns as u32,
+        layers: layers as u32,
+        data_shift,
+        targets_shift,
+        margin: loss.terms.margin as f32,
+        kink_slope: loss.terms.kink.slope() as f32,
+        penalty_gamma,
+        penalty_scale,
+        divisor: 1.0,
+        coupled_decay: update.coupled_decay as f32,
+        decoupled_decay: update.decoupled_decay as f32,
+        first_decay: update.first_decay as f32,
+        first_gain: update.first_gain as f32,
+        second_decay: update.second_decay as f32,
+        second_gain: update.second_gain as f32,
+        epsilon: update.epsilon as f32,
+        layer,
+        rates: [[0.0; 4]; MOST_STEPS],
+        ..WholeStepsParams::default()
+    }
+}
