@@ -113,6 +113,12 @@ fn bad_input() {
         &["bad.npy", "targets[2]", "7"],
     );
     data(format!("{files} --layers 1").replace("t.npy", "few.npy"), &["few.npy", "expected 4", "got 3"]);
+    folder.i64("late.npy", &[1, -1, 7]);
+    folder.f32("late_x.npy", "(3, 2)", &[0.5; 6]);
+    let late = "--validation-features late_x.npy --validation-targets late.npy";
+    data(format!("{files} --layers 1 {late}"), &["late.npy", "targets[2]", "7"]);
+    let late = format!("{files} --layers 1 --validation-split 0.5").replace("x.npy", "late_x.npy");
+    data(late.replace("t.npy", "late.npy"), &["late.npy", "targets[2]", "7"]);
     data(format!("{files} --layers 1 --weights-in nothing.safetensors"), &["nothing.safetensors"]);
     data(format!("{files} --layers 1 --weights-in x.npy"), &["x.npy", "safetensors"]);
     data(format!("{files} --layers 1").replace("h.csv", "no/h.csv"), &["no/h.csv"]);

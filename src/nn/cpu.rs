@@ -138,7 +138,8 @@ pub(crate) struct Parts<'a, L> {
     pub(crate) loss: &'a L,
     pub(crate) optimizer: Optimizer,
     pub(crate) accuracy: Accuracy,
-    pub(crate) batch_size: usize,
+    /// Samples an update; `None` where nothing is trained.
+    pub(crate) batch_size: Option<usize>,
     pub(crate) shapes: Vec<LayerShape>,
     pub(crate) training: &'a Dataset,
     pub(crate) validation: Option<&'a Dataset>,
@@ -152,7 +153,7 @@ impl<'a, L: Loss, T: Gemm> CpuEngine<'a, L, T> {
             loss: parts.loss,
             optimizer: parts.optimizer,
             accuracy: parts.accuracy,
-            batch_size: parts.batch_size,
+            batch_size: parts.batch_size.unwrap_or(1),
             shapes: parts.shapes,
             training: parts.training,
             validation: parts.validation,

@@ -61,7 +61,7 @@ pub fn predict(device: &Device, network: &Sequential, features: &Features, preci
         loss: &crate::loss::BinaryHinge::new(),
         optimizer: Optimizer::sgd(0.0),
         accuracy: Accuracy::Sign,
-        batch_size: 1,
+        batch_size: None,
         shapes: network.shapes(),
         training: &data,
         validation: None,

@@ -55,6 +55,8 @@ pub(super) struct Position {
     pub(super) epoch: u64,
     /// Batches done of the epoch at hand.
     pub(super) batch: u64,
+    /// Samples a batch of that epoch.
+    pub(super) batch_size: u64,
     /// Updates done.
     pub(super) updates: u64,
     /// What the epoch at hand has seen so far.
@@ -214,10 +216,16 @@ impl<L: Loss> Trainer<L> {
         }
         self.check_data(data)?;
         fit.validation.map_or(Ok(()), |data| self.check_data(data))?;
+        let batch_size = fit.batch_size as u64;
+        if self.position.batch > 0 && self.position.batch_size != batch_size {
+            let (option, expected) = ("batch size", format!("{}, as the epoch began", self.position.batch_size));
+            return Err(Error::Option { option, expected, got: batch_size.to_string() });
+        }
+        self.position.batch_size = batch_size;
         let seed = *self.position.seed.get_or_insert(fit.seed);
         let mut course = Course { fit, seed, position: self.position, has_correct: self.loss.has_correct() };
         let memory = self.memory();
-        let mut engine = self.engine(data, fit.validation, fit.batch_size.min(data.len()), &memory)?;
+        let mut engine = self.engine(data, fit.validation, Some(fit.batch_size.min(data.len())), &memory)?;
         let result = course.run(&mut *engine, data.len(), on_epoch);
         // Also where training failed: what the engine has is then the last that was good.
         let memory = engine.memory();
@@ -240,7 +248,7 @@ impl<L: Loss> Trainer<L> {
     pub fn evaluate(&self, data: &Dataset) -> Result<Score> {
         self.check_data(data)?;
         let memory = self.memory();
-        let sums = self.engine(data, Some(data), 1, &memory)?.validate()?.unwrap_or_default();
+        let sums = self.engine(data, Some(data), None, &memory)?.validate()?.unwrap_or_default();
         Ok(sums.score(self.loss.has_correct()))
     }
 
@@ -261,7 +269,7 @@ impl<L: Loss> Trainer<L> {
         self.check_data(data)?;
         let memory = self.memory();
         let rows: Vec<u32> = (0..data.len() as u32).collect();
-        let parts = self.parts(data, None, data.len(), &memory);
+        let parts = self.parts(data, None, None, &memory);
         Ok(match self.precision {
             Precision::F64 => CpuEngine::<L, f64>::new(parts).gradient(&rows)?.1.to_vec(),
             Precision::F32 => CpuEngine::<L, f32>::new(parts).gradient(&rows)?.1.iter().map(|&g| g.into()).collect(),
@@ -277,7 +285,7 @@ impl<L: Loss> Trainer<L> {
         &'a self,
         training: &'a Dataset,
         validation: Option<&'a Dataset>,
-        batch_size: usize,
+        batch_size: Option<usize>,
         memory: &'a super::engine::Memory,
     ) -> Parts<'a, L> {
         Parts {
@@ -296,7 +304,7 @@ impl<L: Loss> Trainer<L> {
         &'a self,
         training: &'a Dataset,
         validation: Option<&'a Dataset>,
-        batch_size: usize,
+        batch_size: Option<usize>,
         memory: &'a super::engine::Memory,
     ) -> Result<Box<dyn Engine + 'a>> {
         let parts = self.parts(training, validation, batch_size, memory);
@@ -307,8 +315,12 @@ impl<L: Loss> Trainer<L> {
         })
     }
 
-    /// Shapes, and the targets of all rows, by asking the loss for its value at zeros.
-    fn check_data(&self, data: &Dataset) -> Result<()> {
+    /// Checks a data set: its shape, and the targets of all rows, by asking the loss for its value at zeros.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::Length`] and [`Error::Value`] for data that does not fit the network or the loss, and
+    /// [`Error::EmptyMean`] for none.
+    pub fn check_data(&self, data: &Dataset) -> Result<()> {
         super::check_columns(&self.network, data.columns)?;
         if data.is_empty() {
             return Err(Error::EmptyMean { got: 0 });

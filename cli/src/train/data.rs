@@ -65,7 +65,7 @@ impl Generated {
     }
 }
 
-/// Training and validation data.
+/// All data but what files of its own hold for validation, and that.
 pub(super) fn load(arguments: &TrainArguments) -> Outcome<(Dataset, Option<Dataset>)> {
     let data = match (&arguments.data, &arguments.features, &arguments.targets) {
         (Some(generated), _, _) => {
@@ -78,12 +78,8 @@ pub(super) fn load(arguments: &TrainArguments) -> Outcome<(Dataset, Option<Datas
         (None, Some(features), Some(targets)) => read(features, targets)?,
         _ => return Err(Failure::usage("expected --data, or --features and --targets")),
     };
-    match (arguments.validation_split, &arguments.validation_features, &arguments.validation_targets) {
-        (Some(fraction), _, _) => {
-            let (data, tail) = data.split_tail(fraction).map_err(Failure::usage)?;
-            Ok((data, Some(tail)))
-        }
-        (None, Some(features), Some(targets)) => Ok((data, Some(read(features, targets)?))),
+    match (&arguments.validation_features, &arguments.validation_targets) {
+        (Some(features), Some(targets)) => Ok((data, Some(read(features, targets)?))),
         _ => Ok((data, None)),
     }
 }

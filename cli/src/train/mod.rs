@@ -4,6 +4,7 @@ pub(crate) mod arguments;
 pub(crate) mod data;
 mod outputs;
 
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -44,10 +45,14 @@ pub(crate) fn run(arguments: &TrainArguments) -> Outcome<bool> {
         };
         Ok(BinaryHinge::new().margin(margin).penalty(penalty).kink(kink).labels(labels))
     };
-    let session = Session { arguments, data: &data, validation: validation.as_ref(), peer };
+    let penalty = if arguments.loss == LossName::Squared { Penalty::Squared } else { Penalty::Linear };
+    let binary = match arguments.loss {
+        LossName::Binary | LossName::Squared => Some(binary(penalty)?),
+        _ => None,
+    };
+    let session = Session { arguments, data, validation, peer };
     match arguments.loss {
-        LossName::Binary => session.run(binary(Penalty::Linear)?),
-        LossName::Squared => session.run(binary(Penalty::Squared)?),
+        LossName::Binary | LossName::Squared => session.run(binary.unwrap_or_default()),
         LossName::Embedding => session.run(EmbeddingHinge::new().margin(margin).kink(kink)),
         LossName::CrammerSinger => session.run(multiclass(CrammerSinger, margin, kink, ties)),
         LossName::WestonWatkins => session.run(multiclass(WestonWatkins, margin, kink, ties)),
@@ -61,13 +66,15 @@ fn multiclass<M: maxmargin::loss::RowsLoss>(method: M, margin: f64, kink: Kink, 
 
 struct Session<'a> {
     arguments: &'a TrainArguments,
-    data: &'a Dataset,
-    validation: Option<&'a Dataset>,
+    /// All of it, before anything is split off.
+    data: Dataset,
+    /// From files of its own.
+    validation: Option<Dataset>,
     peer: Peer,
 }
 
 impl Session<'_> {
-    fn run<L: Loss + Clone>(&self, loss: L) -> Outcome<bool> {
+    fn run<L: Loss + Clone>(self, loss: L) -> Outcome<bool> {
         let arguments = self.arguments;
         let started = Instant::now();
         let optimizer = optimizer(arguments, self.peer)?;
@@ -86,6 +93,21 @@ impl Session<'_> {
                 return Err(Failure::usage(format!("--seed {asked}: the checkpoint began with seed {saved}")));
             }
         }
+        // Before it is split, so that an index is the file's.
+        trainer.check_data(&self.data).map_err(|error| explain(arguments, error))?;
+        let (data, validation) = match (arguments.validation_split, self.validation) {
+            (Some(fraction), _) => {
+                let (data, tail) = self.data.split_tail(fraction).map_err(Failure::usage)?;
+                (data, Some(tail))
+            }
+            (None, Some(validation)) => {
+                let (features, targets) = (&arguments.validation_features, &arguments.validation_targets);
+                let explain = |error| explain_data(error, features.as_deref(), targets.as_deref());
+                trainer.check_data(&validation).map_err(explain)?;
+                (self.data, Some(validation))
+            }
+            (None, None) => (self.data, None),
+        };
         let outputs = Outputs::new(arguments, &trainer)?;
 
         let epochs = arguments.epochs.get();
@@ -95,7 +117,7 @@ impl Session<'_> {
             .shuffle(!arguments.no_shuffle)
             .seed(arguments.seed.unwrap_or(0))
             .stop(stop_flag());
-        if let Some(validation) = self.validation {
+        if let Some(validation) = &validation {
             fit = fit.validation(validation);
         }
         if let Some(patience) = arguments.early_stopping {
@@ -104,7 +126,7 @@ impl Session<'_> {
         let bar = progress_bar(arguments, epochs, trainer.epochs_done());
         let mut rows: Vec<Epoch> = Vec::new();
         let fitting = Instant::now();
-        let result = trainer.fit(self.data, &fit, |epoch| {
+        let result = trainer.fit(&data, &fit, |epoch| {
             bar.set_message(values(epoch));
             bar.inc(1);
             rows.push(epoch.clone());
@@ -118,18 +140,18 @@ impl Session<'_> {
         if let Some(error) = failure {
             // What was promised is written also then, with the last weights that were good.
             if matches!(error, Error::Diverged { .. }) {
-                outputs.write(&trainer, &rows, self.data)?;
+                outputs.write(&trainer, &rows, &data)?;
             }
             return Err(explain(arguments, error));
         }
-        outputs.write(&trainer, &rows, self.data)?;
+        outputs.write(&trainer, &rows, &data)?;
         let score = |data| trainer.evaluate(data).map_err(|error| explain(arguments, error));
         Summary {
             arguments,
             rows: &rows,
             end,
-            train: score(self.data)?,
-            validation: self.validation.map(score).transpose()?,
+            train: score(&data)?,
+            validation: validation.as_ref().map(score).transpose()?,
             parameters: trainer.network().parameters().len(),
             device,
             fit_seconds,
@@ -244,9 +266,13 @@ fn values(epoch: &Epoch) -> String {
 
 /// The failure of training, with the file or the option that it speaks of.
 fn explain(arguments: &TrainArguments, error: Error) -> Failure {
+    explain_data(error, arguments.features.as_deref(), arguments.targets.as_deref())
+}
+
+fn explain_data(error: Error, features: Option<&Path>, targets: Option<&Path>) -> Failure {
     let path = match error.input() {
-        Some(Input::Targets) => arguments.targets.as_ref(),
-        Some(Input::Features) => arguments.features.as_ref(),
+        Some(Input::Targets) => targets,
+        Some(Input::Features) => features,
         _ => None,
     };
     match (path, &error) {

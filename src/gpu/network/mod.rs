@@ -28,8 +28,8 @@ use crate::loss::Loss;
 use crate::nn::{Accuracy, Dataset, Engine, Features, Memory, Optimizer, Part, Parts, Progress, Slot, Sums};
 use crate::tensor::BatchShape;
 
-/// Rows that go through the network at a time where nothing is trained.
-const EVALUATED_ROWS: usize = 4096;
+/// Rows that go through the network at a time where nothing is trained, at most.
+const EVALUATED_ROWS: u64 = 4096;
 
 /// Multiplications in one submission at most: half a second on a GPU that does 10^11 of them a second, which stays clear
 /// of drivers' watchdogs.
@@ -72,8 +72,9 @@ pub(crate) struct GpuEngine {
     /// Weights and memory of two moments.
     remembered: [[PooledBuffer; 3]; 2],
     has_memory: [bool; 2],
-    order: DeviceTensor,
-    training: Course,
+    /// The order of rows in training.
+    order: Option<DeviceTensor>,
+    training: Option<Course>,
     validation: Option<Course>,
     _data: Vec<DeviceData>,
 }
@@ -96,15 +97,18 @@ impl GpuEngine {
         let (Some(one), Some(two)) = (three(), three()) else {
             return Err(Error::OutOfMemory { device: gpu.name().into(), operation: "allocating weights".into() });
         };
-        let data = upload(gpu, &parts, parts.training).await?;
-        let training = Course::new(gpu, &parts, &weights, &data, parts.batch_size, true).await?;
-        let order = data.order.clone();
-        let mut all = vec![data];
+        let (mut training, mut order, mut all) = (None, None, Vec::new());
+        if let Some(batch_size) = parts.batch_size {
+            let data = upload(gpu, &parts, parts.training).await?;
+            training = Some(Course::new(gpu, &parts, &weights, &data, batch_size, true).await?);
+            order = Some(data.order.clone());
+            all.push(data);
+        }
         let validation = match parts.validation {
             None => None,
             Some(dataset) => {
                 let data = upload(gpu, &parts, dataset).await?;
-                let course = Course::new(gpu, &parts, &weights, &data, EVALUATED_ROWS, false).await?;
+                let course = Course::new(gpu, &parts, &weights, &data, evaluated_rows(gpu, &parts), false).await?;
                 all.push(data);
                 Some(course)
             }
@@ -141,11 +145,12 @@ impl GpuEngine {
 
     async fn train_async(&self, part: &Part<'_>) -> Result<Progress> {
         let gpu = &self.gpu;
-        if let Some((buffer, offset)) = self.order.buffer() {
+        let Some(training) = &self.training else { return Ok(Progress::new()) };
+        if let Some((buffer, offset)) = self.order.as_ref().and_then(DeviceTensor::buffer) {
             gpu.queue().write_buffer(buffer, offset, bytemuck::cast_slice(part.order));
         }
         let update = |step| self.optimizer.update(part.updates + step + 1);
-        let sums = match &self.training {
+        let sums = match training {
             Course::Plan(plan) => {
                 plan.write_updates(gpu, part.first_batch, update)?;
                 let each = (SUBMITTED_COST / plan.cost.max(1)).clamp(1, SUBMITTED_STEPS as u64) as usize;
@@ -257,6 +262,12 @@ async fn run<'a>(gpu: &Gpu, commands: impl IntoIterator<Item = &'a Command>) -> 
     .await
 }
 
+/// Rows that go through a network at a time, so that none of its layers outgrows a binding.
+fn evaluated_rows<L: Loss>(gpu: &Gpu, parts: &Parts<'_, L>) -> usize {
+    let widest = parts.shapes.iter().map(|shape| shape.inputs.max(shape.outputs)).max().unwrap_or(1);
+    (gpu.max_binding_bytes() / 4 / widest as u64).clamp(1, EVALUATED_ROWS) as usize
+}
+
 async fn upload_weights(gpu: &Gpu, memory: &Memory) -> Result<Weights> {
     let count = memory.parameters.len();
     let limit = gpu.max_binding_bytes() / 4;
@@ -327,7 +338,7 @@ pub(crate) fn predict<L: Loss>(gpu: &Gpu, parts: &Parts<'_, L>) -> Result<Vec<f3
     pollster::block_on(async {
         let weights = upload_weights(gpu, parts.memory).await?;
         let data = upload_rows(gpu, parts.training).await?;
-        let plan = Plan::new(gpu, parts, &weights, &data, EVALUATED_ROWS, false).await?;
+        let plan = Plan::new(gpu, parts, &weights, &data, evaluated_rows(gpu, parts), false).await?;
         let outputs = parts.shapes.last().map_or(1, |shape| shape.outputs);
         let mut all = Vec::with_capacity(data.samples * outputs);
         for step in &plan.steps {
