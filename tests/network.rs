@@ -412,6 +412,30 @@ fn bad_input(device: &Device) -> Outcome {
     Ok(())
 }
 
+/// Features that outgrow a binding are read in parts, to the bit as from one.
+fn beyond_a_binding(index: usize) -> Outcome {
+    let losses = |device: &Device, rows: usize| -> Result<Vec<f64>, Error> {
+        let data = Dataset::moons(rows, 0.1, 2)?.signs();
+        // Keras's accuracy keeps the network out of the kernel for small ones.
+        let trainer = Trainer::new(device.clone(), tutorial()?, BinaryHinge::new(), Optimizer::adam(0.01))?;
+        let mut trainer = trainer.accuracy(Accuracy::Keras);
+        let history = trainer.fit(&data, &Fit::new().epochs(2).batch_size(300).validation(&data), |_| {})?;
+        Ok([history.line(|e| Some(e.loss)), history.line(|e| e.val_loss)].concat())
+    };
+    // 80,000 bytes of features, half as many of targets and of order.
+    let small = open(index, |options| options.max_binding_bytes = Some(64 << 10))?;
+    let (got, expected) = (losses(&small, 10_000)?, losses(&open(index, |_| {})?, 10_000)?);
+    if got[..2] != expected[..2] {
+        return Err(format!("{got:?} instead of {expected:?}").into());
+    }
+    // Validation goes through fewer rows at a time, so that its sums are others.
+    within("validation", &got[2..], &expected[2..], 1e-7)?;
+    match losses(&small, 20_000) {
+        Err(Error::DeviceLimit { limit: 16_384, got: 20_000, .. }) => Ok(()),
+        other => Err(format!("{other:?}").into()),
+    }
+}
+
 type Test = (&'static str, fn(&Device) -> Outcome);
 
 const TESTS: &[Test] = &[
@@ -440,6 +464,7 @@ fn main() {
         for &(name, test) in TESTS {
             trials.push(Trial::test(format!("[{label}] {name}"), move || test(&open(index, |_| {})?)));
         }
+        trials.push(Trial::test(format!("[{label}] beyond a binding"), move || beyond_a_binding(index)));
     }
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -318,6 +318,11 @@ async fn upload<L: Loss>(gpu: &Gpu, parts: &Parts<'_, L>, data: &Dataset) -> Res
 
 /// A data set without targets.
 async fn upload_rows(gpu: &Gpu, data: &Dataset) -> Result<DeviceData> {
+    // Features are bound in parts, the order of rows is not.
+    let limit = gpu.max_binding_bytes() / 4;
+    if data.len() as u64 > limit {
+        return Err(Error::DeviceLimit { what: "rows to train on", limit, got: data.len() as u64 });
+    }
     let (features, is_bytes) = upload_features(gpu, data.features()).await?;
     let order: Vec<i32> = (0..data.len() as u32).map(|row| row as i32).collect();
     Ok(DeviceData {
