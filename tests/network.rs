@@ -2,11 +2,13 @@
 
 mod harness;
 
+use half::{bf16, f16};
 use harness::{Outcome, adapters_under_test, label, open};
 use libtest_mimic::{Arguments, Trial};
 use maxmargin::loss::Loss;
 use maxmargin::nn::{
-    Accuracy, Activation, Conventions, Dataset, Dense, Fit, History, Initializer, Optimizer, Sequential, Trainer,
+    Accuracy, Activation, Conventions, Dataset, Dense, Features, Fit, History, Initializer, Optimizer, Sequential,
+    Trainer,
 };
 use maxmargin::{
     BinaryHinge, CategoricalHinge, Device, EmbeddingHinge, Error, MulticlassHinge, MultilabelMargin, Penalty, Precision,
@@ -253,6 +255,36 @@ fn every_loss_and_size(device: &Device) -> Outcome {
     one_step(device, BinaryHinge::new(), "8:relu,3:tanh", 4, &data(50, 4, three)?)
 }
 
+/// Half precision is only storage: training on it is training on the same numbers in f32, to the bit. Layers small enough
+/// for one workgroup, and not.
+fn half_precision_is_storage(device: &Device) -> Outcome {
+    for layers in ["50:relu,1:tanh", "600:relu,1:tanh"] {
+        let layers: Vec<Dense> = layers.split(',').map(str::parse).collect::<Result<_, _>>()?;
+        let numbers = || (0..101 * 7).map(|i| (scrambled(i, 5) as f64 / 2f64.powi(31) - 1.0) as f32);
+        let targets: Vec<f64> = (0..101).map(|i| sign(i, 6)).collect();
+        let trained = |features: Features| -> Result<Vec<f64>, Error> {
+            let network = Sequential::new(7, &layers, 3)?;
+            let data = Dataset::new(features, 7, targets.clone())?;
+            let mut trainer = Trainer::new(device.clone(), network, BinaryHinge::new(), Optimizer::adam(0.01))?;
+            trainer.fit(&data, &Fit::new().epochs(3).validation(&data), |_| {})?;
+            let scores = trainer.predict(data.features())?;
+            Ok([trainer.network().parameters(), &scores].concat())
+        };
+        let half: Vec<f16> = numbers().map(f16::from_f32).collect();
+        let brain: Vec<bf16> = numbers().map(bf16::from_f32).collect();
+        let wide_half: Vec<f32> = half.iter().map(|&x| x.into()).collect();
+        let wide_brain: Vec<f32> = brain.iter().map(|&x| x.into()).collect();
+        let (half, brain) = (trained(half.into())?, trained(brain.into())?);
+        if half != trained(wide_half.into())? || brain != trained(wide_brain.into())? {
+            return Err("half precision is not what it stands for".into());
+        }
+        if half == brain {
+            return Err("two roundings trained alike: nothing was compared".into());
+        }
+    }
+    Ok(())
+}
+
 /// The gradient of a whole network in f64 against finite differences.
 fn finite_differences() -> Outcome {
     for (layers, seed) in [("7:tanh,1", 1), ("5:sigmoid,6:tanh,1:tanh", 2), ("8:relu,4:relu,1:sigmoid", 3)] {
@@ -444,6 +476,7 @@ const TESTS: &[Test] = &[
     ("follows torch on images", follows_torch_on_images),
     ("negative controls", negative_controls),
     ("every loss and size", every_loss_and_size),
+    ("half precision is storage", half_precision_is_storage),
     ("learns circles", learns_circles),
     ("resumes to the bit", resumes_to_the_bit),
     ("diverges with an error", diverges_with_an_error),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use maxmargin::plot::{Chart, Format};
-use maxmargin::{Batch, Device, Error, Evaluation, Floats, Input};
+use maxmargin::{Batch, Device, Error, Evaluation, Floats, Input, Targets};
 
 use crate::arguments::{Common, EvalArguments, Family};
 use crate::failure::{Failure, Outcome};
@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let explain = |error| loaded.explain(error);
     let batch = loaded.batch()?.score_kind(settings.score_kind);
     let Setup { loss, options } =
-        family.loss(&settings, loaded.targets.data.targets(), loaded.class_weights.as_deref()).map_err(explain)?;
+        family.loss(&settings, loaded.targets()?, loaded.class_weights.as_deref()).map_err(explain)?;
     let (evaluation, batches) = match common.batch_size {
         None => (loss.evaluate(&device, &batch, &family.request(&settings)).map_err(explain)?, None),
         Some(size) => {
@@ -140,9 +140,11 @@ impl<'a> Loaded<'a> {
         // Scores of two types meet in the wider one.
         if let Some(second) = &mut second_scores {
             match (&scores.data, &second.data) {
-                (Data::F32(_), Data::F64(_)) => scores.data = Data::F64(scores.data.to_f64()),
-                (Data::F64(_), Data::F32(_)) => second.data = Data::F64(second.data.to_f64()),
-                _ => {}
+                (Data::F64(_), Data::F64(_)) => {}
+                (_, Data::F64(_)) => scores.data = Data::F64(scores.data.to_f64()),
+                (Data::F64(_), _) => second.data = Data::F64(second.data.to_f64()),
+                (Data::F16(_), Data::F16(_)) | (Data::BF16(_), Data::BF16(_)) => {}
+                _ => [&mut scores, second].into_iter().for_each(|array| array.data.widen()),
             }
         }
         let weights = |path: &Path| -> Outcome<Array> {
@@ -150,11 +152,13 @@ impl<'a> Loaded<'a> {
             Ok(Array { data: Data::F64(array.data.to_f64()), ..array })
         };
         let inputs = family.inputs();
+        let mut targets = file::read(&inputs.targets)?;
+        targets.data.widen();
         Ok(Self {
             family,
             scores,
             second_scores,
-            targets: file::read(&inputs.targets)?,
+            targets,
             sample_weights: inputs.sample_weights.as_deref().map(weights).transpose()?,
             class_weights: family
                 .class_weights_path()
@@ -163,9 +167,14 @@ impl<'a> Loaded<'a> {
         })
     }
 
+    fn targets(&self) -> Outcome<Targets<'_>> {
+        let targets = self.targets.data.targets();
+        targets.ok_or_else(|| Failure::file(&self.family.inputs().targets, "expected f32, f64, integers or booleans"))
+    }
+
     fn batch(&self) -> Outcome<Batch<'_>> {
         let (path, second_path) = self.family.score_paths();
-        let (scores, targets) = (floats_of(&self.scores, path)?, self.targets.data.targets());
+        let (scores, targets) = (floats_of(&self.scores, path)?, self.targets()?);
         let batch = match (&self.second_scores, second_path, &self.scores.shape[..]) {
             (Some(second), Some(second_path), _) => Batch::pairs(scores, floats_of(second, second_path)?, targets),
             (_, _, &[_, columns]) if self.family.has_rows() => Batch::rows(scores, columns, targets),

@@ -1,12 +1,13 @@
-// Features as data sets hold them, in `data`.
+// Features as data sets hold them, in `data`. src/gpu/network/kernel.rs: the numbers of the element types.
 
-// Bytes stand for x / 255; otherwise words are taken as they are.
-override IS_BYTES: bool = false;
+// 0 words as they are, 1 f16, 2 bf16, 3 bytes that stand for x / 255.
+override FEATURE_TYPE: u32 = 0u;
 
 fn feature_bits(at: u32) -> u32 {
-    if IS_BYTES {
+    if FEATURE_TYPE == 0u { return data[at]; }
+    if FEATURE_TYPE == 3u {
         let byte = (data[at / 4u] >> (8u * (at % 4u))) & 0xffu;
         return bitcast<u32>(f32(byte) / 255.0);
     }
-    return data[at];
+    return widen_half(data[at / 2u], at, FEATURE_TYPE);
 }

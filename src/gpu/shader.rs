@@ -161,6 +161,9 @@ impl Variant {
     }
 }
 
+/// Widening of half precision.
+pub(super) const HALF: &str = include_str!("../../shaders/common/half.wgsl");
+
 /// What every kernel with a loss begins with.
 fn common_source(arithmetic: Arithmetic, lanes: u32) -> String {
     let real = match arithmetic {
@@ -171,6 +174,7 @@ fn common_source(arithmetic: Arithmetic, lanes: u32) -> String {
     [
         &workgroup,
         include_str!("../../shaders/common/partial.wgsl"),
+        HALF,
         include_str!("../../shaders/common/load.wgsl"),
         real,
         include_str!("../../shaders/common/numbers.wgsl"),

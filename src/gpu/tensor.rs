@@ -50,6 +50,11 @@ impl ElementType {
         }
     }
 
+    /// Bytes of `len` elements.
+    pub(super) fn bytes(self, len: u64) -> u64 {
+        (self.bits() * len).div_ceil(8)
+    }
+
     /// The number by which shaders/common/load.wgsl knows a type of scores.
     pub(super) fn score_number(self) -> u8 {
         match self {

@@ -2,6 +2,7 @@
 
 use std::f64::consts::PI;
 
+use half::{bf16, f16};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_distr::{Distribution, StandardNormal};
@@ -18,6 +19,10 @@ pub enum Features {
     F32(Vec<f32>),
     /// Double precision; rounded to f32 on a GPU and where the network computes in f32.
     F64(Vec<f64>),
+    /// Half precision, half the memory; widened where it is read, and computed with in f32.
+    F16(Vec<f16>),
+    /// bfloat16, in the same way.
+    BF16(Vec<bf16>),
     /// Bytes that stand for x / 255, as images have them: a quarter of the memory.
     U8(Vec<u8>),
 }
@@ -28,6 +33,8 @@ impl Features {
         match self {
             Features::F32(x) => x.len(),
             Features::F64(x) => x.len(),
+            Features::F16(x) => x.len(),
+            Features::BF16(x) => x.len(),
             Features::U8(x) => x.len(),
         }
     }
@@ -35,6 +42,13 @@ impl Features {
     /// True where there is no element.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The elements as they are computed with, in f64.
+    pub fn to_f64(&self) -> Vec<f64> {
+        let mut all = vec![0.0; self.len()];
+        self.read(0, &mut all);
+        all
     }
 
     /// Writes a row to `to`, which is as long.
@@ -46,6 +60,8 @@ impl Features {
         match self {
             Features::F32(x) => copy(&x[range], to, |x| T::from_f64(x.into())),
             Features::F64(x) => copy(&x[range], to, T::from_f64),
+            Features::F16(x) => copy(&x[range], to, |x| T::from_f64(x.into())),
+            Features::BF16(x) => copy(&x[range], to, |x| T::from_f64(x.into())),
             Features::U8(x) => copy(&x[range], to, |x| T::from_f64(x.into()) / T::from_f64(255.0)),
         }
     }
@@ -54,6 +70,8 @@ impl Features {
         match self {
             Features::F32(x) => Features::F32(x.split_off(at)),
             Features::F64(x) => Features::F64(x.split_off(at)),
+            Features::F16(x) => Features::F16(x.split_off(at)),
+            Features::BF16(x) => Features::BF16(x.split_off(at)),
             Features::U8(x) => Features::U8(x.split_off(at)),
         }
     }
@@ -68,7 +86,7 @@ macro_rules! features_from {
         }
     )+};
 }
-features_from!(F32(f32), F64(f64), U8(u8));
+features_from!(F32(f32), F64(f64), F16(f16), BF16(bf16), U8(u8));
 
 /// Samples: a row of features each, and its target (or row of targets).
 #[derive(Clone, Debug, PartialEq)]

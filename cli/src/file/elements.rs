@@ -10,7 +10,7 @@ pub(crate) struct Array {
     pub(crate) data: Data,
 }
 
-/// Elements in a type that loses nothing of the file's: f16 and bf16 become f32, small integers i32.
+/// Elements in a file's own type, but for small integers, which become i32.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Data {
     Bool(Vec<bool>),
@@ -19,24 +19,10 @@ pub(crate) enum Data {
     I32(Vec<i32>),
     I64(Vec<i64>),
     U64(Vec<u64>),
+    F16(Vec<f16>),
+    BF16(Vec<bf16>),
     F32(Vec<f32>),
     F64(Vec<f64>),
-}
-
-/// Runs `$body` with `$x` bound to the vector, whatever its type.
-macro_rules! with_data {
-    ($data:expr, $x:ident => $body:expr) => {
-        match $data {
-            Data::Bool($x) => $body,
-            Data::I8($x) => $body,
-            Data::U8($x) => $body,
-            Data::I32($x) => $body,
-            Data::I64($x) => $body,
-            Data::U64($x) => $body,
-            Data::F32($x) => $body,
-            Data::F64($x) => $body,
-        }
-    };
 }
 
 impl Data {
@@ -49,6 +35,8 @@ impl Data {
             Data::I32(x) => x.iter().map(|&x| x.into()).collect(),
             Data::I64(x) => x.iter().map(|&x| x as f64).collect(),
             Data::U64(x) => x.iter().map(|&x| x as f64).collect(),
+            Data::F16(x) => x.iter().map(|&x| x.into()).collect(),
+            Data::BF16(x) => x.iter().map(|&x| x.into()).collect(),
             Data::F32(x) => x.iter().map(|&x| x.into()).collect(),
             Data::F64(x) => x.clone(),
         }
@@ -106,8 +94,8 @@ impl Kind {
             Kind::U32 => Data::I64(each!(u32, i64::from)),
             Kind::I64 => Data::I64(each!(i64, |x| x)),
             Kind::U64 => Data::U64(each!(u64, |x| x)),
-            Kind::F16 => Data::F32(each!(f16, f32::from)),
-            Kind::BF16 => Data::F32(each!(bf16, f32::from)),
+            Kind::F16 => Data::F16(each!(f16, |x| x)),
+            Kind::BF16 => Data::BF16(each!(bf16, |x| x)),
             Kind::F32 => Data::F32(each!(f32, |x| x)),
             Kind::F64 => Data::F64(each!(f64, |x| x)),
         }
@@ -118,14 +106,34 @@ impl Data {
     /// The elements as floats; `None` where they are of another kind.
     pub(crate) fn floats(&self) -> Option<Floats<'_>> {
         match self {
+            Data::F16(x) => Some(x.into()),
+            Data::BF16(x) => Some(x.into()),
             Data::F32(x) => Some(x.into()),
             Data::F64(x) => Some(x.into()),
             _ => None,
         }
     }
 
-    pub(crate) fn targets(&self) -> Targets<'_> {
-        with_data!(self, x => x.into())
+    /// The elements as targets; `None` of half precision, which [`Data::widen`] makes f32.
+    pub(crate) fn targets(&self) -> Option<Targets<'_>> {
+        Some(match self {
+            Data::Bool(x) => x.into(),
+            Data::I8(x) => x.into(),
+            Data::U8(x) => x.into(),
+            Data::I32(x) => x.into(),
+            Data::I64(x) => x.into(),
+            Data::U64(x) => x.into(),
+            Data::F32(x) => x.into(),
+            Data::F64(x) => x.into(),
+            Data::F16(_) | Data::BF16(_) => return None,
+        })
+    }
+
+    /// Makes half precision f32.
+    pub(crate) fn widen(&mut self) {
+        if let Data::F16(_) | Data::BF16(_) = self {
+            *self = Data::F32(self.to_f64().into_iter().map(|x| x as f32).collect());
+        }
     }
 
     /// From column-major to row-major order.
@@ -158,6 +166,8 @@ impl Data {
             Data::I32(x) => Data::I32(reorder(x, shape)),
             Data::I64(x) => Data::I64(reorder(x, shape)),
             Data::U64(x) => Data::U64(reorder(x, shape)),
+            Data::F16(x) => Data::F16(reorder(x, shape)),
+            Data::BF16(x) => Data::BF16(reorder(x, shape)),
             Data::F32(x) => Data::F32(reorder(x, shape)),
             Data::F64(x) => Data::F64(reorder(x, shape)),
         }

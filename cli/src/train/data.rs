@@ -100,6 +100,8 @@ pub(crate) fn read_features(path: &Path) -> Outcome<(Features, usize)> {
     let features = match data {
         Data::F32(x) => Features::F32(x),
         Data::F64(x) => Features::F64(x),
+        Data::F16(x) => Features::F16(x),
+        Data::BF16(x) => Features::BF16(x),
         other => Features::F64(other.to_f64()),
     };
     if columns == 0 {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use maxmargin::Device;
 use maxmargin::loss::Loss;
-use maxmargin::nn::{Dataset, End, Epoch, Features, Score, Trainer};
+use maxmargin::nn::{Dataset, End, Epoch, Score, Trainer};
 use maxmargin::plot::{Boundary, Chart, Figure, Format};
 use serde_json::{Value, json};
 
@@ -107,13 +107,9 @@ fn figure<L: Loss>(trainer: &Trainer<L>, rows: &[Epoch], data: &Dataset) -> maxm
 
 /// The network's score over the plane, with the training points.
 fn boundary<L: Loss>(trainer: &Trainer<L>, data: &Dataset) -> maxmargin::Result<Boundary> {
-    let coordinates: Vec<f64> = match data.features() {
-        Features::F32(x) => x.iter().map(|&x| x.into()).collect(),
-        Features::F64(x) => x.clone(),
-        Features::U8(x) => x.iter().map(|&x| f64::from(x) / 255.0).collect(),
-        _ => vec![],
-    };
-    let points: Vec<(f64, f64, bool)> = coordinates
+    let points: Vec<(f64, f64, bool)> = data
+        .features()
+        .to_f64()
         .chunks_exact(2)
         .zip(data.targets())
         .take(MOST_POINTS)

@@ -1,6 +1,6 @@
 //! The kernels of training beside the losses': shaders/network/.
 
-use crate::gpu::shader::{Binding, create_pipeline, elementwise_source, params};
+use crate::gpu::shader::{Binding, HALF, create_pipeline, elementwise_source, params};
 use crate::gpu::tensor::ElementType;
 use crate::loss::{LossShader, Pattern, SHADERS};
 use crate::nn::Activation;
@@ -120,8 +120,8 @@ pub enum Role {
 pub enum NetworkKernel {
     /// Rows of a batch out of the data set.
     Gather {
-        /// Bytes instead of words.
-        is_bytes: bool,
+        /// The number of the features' element type.
+        feature_type: u8,
     },
     /// A product of matrices.
     Product {
@@ -158,8 +158,8 @@ pub enum NetworkKernel {
         penalty: u8,
         /// The number of its rule for targets, decoded as they are.
         target_rule: u8,
-        /// Features are bytes instead of words.
-        is_bytes: bool,
+        /// The number of the features' element type.
+        feature_type: u8,
         /// The number of the optimizer's rule.
         rule: u8,
         /// Nesterov's momentum.
@@ -167,6 +167,14 @@ pub enum NetworkKernel {
         /// Whether SGD has momentum.
         has_memory: bool,
     },
+}
+
+/// The number of features' element type in shaders/network/feature.wgsl; u8 stands for x / 255 there.
+pub(super) fn feature_number(element: ElementType) -> u8 {
+    match element {
+        ElementType::U8 => 3,
+        other => other.score_number(),
+    }
 }
 
 /// The number of an activation in shaders/network/activation.wgsl.
@@ -183,7 +191,7 @@ impl NetworkKernel {
     /// Every kernel, for the tests that validate shaders.
     pub fn all() -> Vec<Self> {
         let mut all = vec![Self::KerasAccuracy];
-        all.extend([false, true].map(|is_bytes| Self::Gather { is_bytes }));
+        all.extend([0, 1, 2, 3].map(|feature_type| Self::Gather { feature_type }));
         for (activation, _) in Activation::NAMES {
             all.push(Self::OutputGradient { activation });
             for role in [Role::Output, Role::InputGradient, Role::WeightGradient] {
@@ -194,15 +202,15 @@ impl NetworkKernel {
             for (nesterov, has_memory) in [(false, false), (false, true), (true, true)] {
                 all.push(Self::Update { rule, nesterov, has_memory });
                 for &loss in SHADERS.iter().filter(|loss| loss.pattern == Pattern::Elementwise) {
-                    let cases = [(0, 0, false, 32), (1, 2, true, 256), (2, 0, true, 32), (3, 0, false, 256)];
-                    for (penalty, target_rule, is_bytes, lanes) in cases {
+                    let cases = [(0, 0, 0, 32), (1, 2, 3, 256), (2, 0, 1, 32), (3, 0, 2, 256)];
+                    for (penalty, target_rule, feature_type, lanes) in cases {
                         let kernel = Self::WholeSteps {
                             loss,
                             lanes,
-                            trains: !is_bytes,
+                            trains: feature_type % 2 == 0,
                             penalty,
                             target_rule,
-                            is_bytes,
+                            feature_type,
                             rule,
                             nesterov,
                             has_memory,
@@ -233,7 +241,7 @@ impl NetworkKernel {
         let feature = include_str!("../../../shaders/network/feature.wgsl");
         let optimizer = include_str!("../../../shaders/network/optimizer.wgsl");
         match self {
-            Self::Gather { .. } => [feature, include_str!("../../../shaders/network/gather.wgsl")].join("\n"),
+            Self::Gather { .. } => [HALF, feature, include_str!("../../../shaders/network/gather.wgsl")].join("\n"),
             Self::Product { .. } => [activation, include_str!("../../../shaders/network/product.wgsl")].join("\n"),
             Self::OutputGradient { .. } => {
                 [activation, include_str!("../../../shaders/network/output_gradient.wgsl")].join("\n")
@@ -251,7 +259,7 @@ impl NetworkKernel {
     pub fn constants(&self) -> Vec<(&'static str, f64)> {
         let flag = |x: bool| f64::from(u8::from(x));
         match *self {
-            Self::Gather { is_bytes } => vec![("IS_BYTES", flag(is_bytes))],
+            Self::Gather { feature_type } => vec![("FEATURE_TYPE", feature_type.into())],
             Self::Product { role, activation } => {
                 vec![("ROLE", f64::from(role as u8)), ("ACTIVATION", f64::from(activation_number(activation)))]
             }
@@ -260,12 +268,12 @@ impl NetworkKernel {
                 vec![("RULE", rule.into()), ("NESTEROV", flag(nesterov)), ("HAS_MEMORY", flag(has_memory))]
             }
             Self::KerasAccuracy => vec![],
-            Self::WholeSteps { trains, penalty, target_rule, is_bytes, rule, nesterov, has_memory, .. } => vec![
+            Self::WholeSteps { trains, penalty, target_rule, feature_type, rule, nesterov, has_memory, .. } => vec![
                 ("TRAINS", flag(trains)),
                 ("PENALTY", penalty.into()),
                 ("TARGET_RULE", target_rule.into()),
                 ("TARGET_TYPE", ElementType::F32.target_number().into()),
-                ("IS_BYTES", flag(is_bytes)),
+                ("FEATURE_TYPE", feature_type.into()),
                 ("RULE", rule.into()),
                 ("NESTEROV", flag(nesterov)),
                 ("HAS_MEMORY", flag(has_memory)),

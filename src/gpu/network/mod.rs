@@ -289,12 +289,14 @@ async fn upload_weights(gpu: &Gpu, memory: &Memory) -> Result<Weights> {
     })
 }
 
-async fn upload_features(gpu: &Gpu, features: &Features) -> Result<(DeviceTensor, bool)> {
-    Ok(match features {
-        Features::F32(x) => (gpu.upload_f32_async(x).await?, false),
-        Features::F64(x) => (gpu.upload_floats_async(x.into()).await?, false),
-        Features::U8(x) => (gpu.upload_labels_async(x.into()).await?, true),
-    })
+async fn upload_features(gpu: &Gpu, features: &Features) -> Result<DeviceTensor> {
+    match features {
+        Features::F32(x) => gpu.upload_f32_async(x).await,
+        Features::F64(x) => gpu.upload_floats_async(x.into()).await,
+        Features::F16(x) => gpu.upload_floats_async(x.into()).await,
+        Features::BF16(x) => gpu.upload_floats_async(x.into()).await,
+        Features::U8(x) => gpu.upload_labels_async(x.into()).await,
+    }
 }
 
 /// A data set with the targets as the loss wants them.
@@ -323,11 +325,9 @@ async fn upload_rows(gpu: &Gpu, data: &Dataset) -> Result<DeviceData> {
     if data.len() as u64 > limit {
         return Err(Error::DeviceLimit { what: "rows to train on", limit, got: data.len() as u64 });
     }
-    let (features, is_bytes) = upload_features(gpu, data.features()).await?;
     let order: Vec<i32> = (0..data.len() as u32).map(|row| row as i32).collect();
     Ok(DeviceData {
-        features,
-        is_bytes,
+        features: upload_features(gpu, data.features()).await?,
         columns: data.columns(),
         samples: data.len(),
         targets: None,

@@ -2,6 +2,7 @@
 
 use super::kernel::{
     GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, Role, UpdateParams,
+    feature_number,
 };
 use crate::error::{Error, Result};
 use crate::evaluation::Totals;
@@ -33,7 +34,6 @@ pub(super) struct Weights {
 /// A data set on a device.
 pub(super) struct DeviceData {
     pub(super) features: DeviceTensor,
-    pub(super) is_bytes: bool,
     pub(super) columns: usize,
     pub(super) samples: usize,
     /// As the loss's kernel reads them, and how many a row; `None` where nothing is compared.
@@ -351,7 +351,7 @@ impl Builder<'_> {
 
     /// The rows of one batch: features in as many parts as bindings need, then targets.
     async fn gather(&mut self, data: &DeviceData, work: &Workspace, first: usize, rows: usize) -> Result<Vec<Command>> {
-        let bytes_a_row = data.columns as u64 * if data.is_bytes { 1 } else { 4 };
+        let bytes_a_row = data.features.element_type().bytes(data.columns as u64);
         // Room for the part of a binding before its first element.
         let most_rows = (self.gpu.max_binding_bytes() - 256) / bytes_a_row;
         if most_rows == 0 {
@@ -361,13 +361,13 @@ impl Builder<'_> {
         let mut commands = Vec::new();
         for start in (0..data.samples).step_by(most_rows as usize) {
             let held = (data.samples - start).min(most_rows as usize);
-            let source = Source { tensor: &data.features, columns: data.columns, start, held, is_bytes: data.is_bytes };
+            let source = Source { tensor: &data.features, columns: data.columns, start, held };
             commands.push(self.gather_part(&source, &data.order, &work.features, first, rows).await?);
         }
         let targets = [(&data.targets, &work.targets, data.target_width), (&data.raw_targets, &work.raw_targets, 1)];
         for (from, to, columns) in targets {
             if let (Some(tensor), Some(to)) = (from, to) {
-                let source = Source { tensor, columns, start: 0, held: data.samples, is_bytes: false };
+                let source = Source { tensor, columns, start: 0, held: data.samples };
                 commands.push(self.gather_part(&source, &data.order, to, first, rows).await?);
             }
         }
@@ -382,7 +382,7 @@ impl Builder<'_> {
         first: usize,
         rows: usize,
     ) -> Result<Command> {
-        let Source { tensor, columns, start, held, is_bytes } = *source;
+        let Source { tensor, columns, start, held } = *source;
         let window = tensor.window(start * columns, held * columns);
         if window.bytes > self.gpu.max_binding_bytes() {
             let limit = self.gpu.max_binding_bytes() / 4;
@@ -406,7 +406,8 @@ impl Builder<'_> {
             whole(order),
             whole(to),
         ];
-        self.command(NetworkKernel::Gather { is_bytes }, &windows, groups).await
+        self.command(NetworkKernel::Gather { feature_type: feature_number(tensor.element_type()) }, &windows, groups)
+            .await
     }
 
     async fn forward(
@@ -511,7 +512,6 @@ struct Source<'a> {
     /// The first row, and how many.
     start: usize,
     held: usize,
-    is_bytes: bool,
 }
 
 impl ProductParams {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::kernel::{NetworkKernel, WholeStepsParams};
+use super::kernel::{NetworkKernel, WholeStepsParams, feature_number};
 use super::plan::{DeviceData, Weights};
 use crate::error::Result;
 use crate::gpu::context::Gpu;
@@ -99,7 +99,7 @@ impl Whole {
             trains,
             penalty: Constants::penalty(loss.terms.penalty).penalty,
             target_rule: loss.target_rule,
-            is_bytes: data.is_bytes,
+            feature_type: feature_number(data.features.element_type()),
             rule: update.rule as u8,
             nesterov: update.nesterov,
             has_memory: update.first_decay > 0.0,
