@@ -1,5 +1,6 @@
 //! `maxmargin eval`: read, evaluate, write, report.
 
+use std::mem::discriminant;
 use std::path::Path;
 use std::time::Instant;
 
@@ -138,13 +139,16 @@ impl<'a> Loaded<'a> {
         let mut scores = read_scores(scores_path)?;
         let mut second_scores = second_path.map(read_scores).transpose()?;
         // Scores of two types meet in the wider one.
-        if let Some(second) = &mut second_scores {
-            match (&scores.data, &second.data) {
-                (Data::F64(_), Data::F64(_)) => {}
-                (_, Data::F64(_)) => scores.data = Data::F64(scores.data.to_f64()),
-                (Data::F64(_), _) => second.data = Data::F64(second.data.to_f64()),
-                (Data::F16(_), Data::F16(_)) | (Data::BF16(_), Data::BF16(_)) => {}
-                _ => [&mut scores, second].into_iter().for_each(|array| array.data.widen()),
+        if let Some(second) = &mut second_scores
+            && discriminant(&scores.data) != discriminant(&second.data)
+        {
+            let is_double = [&scores, &*second].iter().any(|array| matches!(array.data, Data::F64(_)));
+            for array in [&mut scores, second] {
+                if is_double {
+                    array.data = Data::F64(array.data.to_f64());
+                } else {
+                    array.data.widen();
+                }
             }
         }
         let weights = |path: &Path| -> Outcome<Array> {

@@ -239,6 +239,33 @@ fn ranking_compares_two_files() {
     close(&margin["value"], 1.0 + 2.5, 1e-12);
 }
 
+/// The wider type of a pair is the one that both are read in; half precision is computed in f32.
+#[test]
+fn ranking_takes_two_files_of_different_types() {
+    let folder = Folder::new();
+    for (name, x) in [("a", [2.0f32, 0.5, 1.0]), ("b", [1.0, 1.0, 3.0])] {
+        let bytes = |dtype: &str| -> Vec<u8> {
+            match dtype {
+                "f2" => x.iter().flat_map(|&x| half::f16::from_f32(x).to_le_bytes()).collect(),
+                "f4" => x.iter().flat_map(|x| x.to_le_bytes()).collect(),
+                _ => x.iter().flat_map(|&x| f64::from(x).to_le_bytes()).collect(),
+            }
+        };
+        for dtype in ["f2", "f4", "f8"] {
+            folder.npy(&format!("{name}{dtype}.npy"), &format!("<{dtype}"), "(3,)", &bytes(dtype));
+        }
+    }
+    folder.i64("t.npy", &[1, 1, -1]);
+    for first in ["f2", "f4", "f8"] {
+        for second in ["f2", "f4", "f8"] {
+            let got = folder.json(&format!("eval ranking --first a{first}.npy --second b{second}.npy --targets t.npy"));
+            close(&got["value"], 0.5 / 3.0, 1e-6);
+            let expected = if [first, second].contains(&"f8") { "f64" } else { "f32" };
+            assert_eq!(got["precision"], expected, "{first} {second}");
+        }
+    }
+}
+
 #[test]
 fn batches_are_streamed_and_drawn() {
     let folder = Folder::new();

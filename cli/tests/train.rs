@@ -60,6 +60,27 @@ fn a_training_is_resumed_to_the_bit() {
     wrong(&format!("{adam} --resume w.safetensors"), 1, &["w.safetensors", "checkpoint"]);
 }
 
+/// A file in half precision trains and predicts as the same numbers in f32 do.
+#[test]
+fn features_in_half_precision() {
+    let folder = Folder::new();
+    let numbers: Vec<half::f16> = (0..80).map(|i| half::f16::from_f32((i * 37 % 80) as f32 / 40.0 - 1.0)).collect();
+    folder.f32("wide.npy", "(40, 2)", &numbers.iter().map(|&x| x.into()).collect::<Vec<f32>>());
+    folder.npy("half.npy", "<f2", "(40, 2)", &numbers.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
+    folder.i64("t.npy", &(0..40).map(|i| 2 * (i % 2) - 1).collect::<Vec<_>>());
+    for name in ["wide", "half"] {
+        let layers = "--layers 8:relu,1:tanh";
+        let train = format!("train --features {name}.npy --targets t.npy {layers} --epochs 3 --plot-out {name}.svg");
+        folder.json(&format!("{train} --weights-out {name}.safetensors"));
+        let predict = format!("predict --weights-in {name}.safetensors {layers} --features {name}.npy");
+        folder.json(&format!("{predict} --out {name}_scores.npy"));
+    }
+    for file in [".safetensors", "_scores.npy", ".svg"] {
+        let bytes = |name: &str| std::fs::read(folder.path(&format!("{name}{file}"))).unwrap();
+        assert!(bytes("wide") == bytes("half"), "{file}");
+    }
+}
+
 #[test]
 fn files_and_every_loss() {
     let folder = Folder::new();

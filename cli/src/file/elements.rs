@@ -1,6 +1,6 @@
 //! Elements as files hold them, turned into host vectors.
 
-use half::{bf16, f16};
+use half::prelude::*;
 use maxmargin::{Floats, Targets};
 
 /// An array in row-major order.
@@ -10,7 +10,7 @@ pub(crate) struct Array {
     pub(crate) data: Data,
 }
 
-/// Elements in a file's own type, but for small integers, which become i32.
+/// Elements in a file's own type, but for 16-bit integers, which become i32, and u32, which becomes i64.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Data {
     Bool(Vec<bool>),
@@ -131,8 +131,10 @@ impl Data {
 
     /// Makes half precision f32.
     pub(crate) fn widen(&mut self) {
-        if let Data::F16(_) | Data::BF16(_) = self {
-            *self = Data::F32(self.to_f64().into_iter().map(|x| x as f32).collect());
+        match self {
+            Data::F16(x) => *self = Data::F32(x.to_f32_vec()),
+            Data::BF16(x) => *self = Data::F32(x.to_f32_vec()),
+            _ => {}
         }
     }
 

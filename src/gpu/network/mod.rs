@@ -291,7 +291,7 @@ async fn upload_weights(gpu: &Gpu, memory: &Memory) -> Result<Weights> {
 
 async fn upload_features(gpu: &Gpu, features: &Features) -> Result<DeviceTensor> {
     match features {
-        Features::F32(x) => gpu.upload_f32_async(x).await,
+        Features::F32(x) => gpu.upload_floats_async(x.into()).await,
         Features::F64(x) => gpu.upload_floats_async(x.into()).await,
         Features::F16(x) => gpu.upload_floats_async(x.into()).await,
         Features::BF16(x) => gpu.upload_floats_async(x.into()).await,
