@@ -16,6 +16,8 @@ pub enum Input {
     SampleWeights,
     /// One weight a class.
     ClassWeights,
+    /// One margin a pair of classes.
+    MarginMatrix,
     /// Rows of features that a network is given.
     Features,
     /// The weights of a network.
@@ -30,6 +32,7 @@ impl fmt::Display for Input {
             Input::Targets => "targets",
             Input::SampleWeights => "sample weights",
             Input::ClassWeights => "class weights",
+            Input::MarginMatrix => "margin matrix",
             Input::Features => "features",
             Input::Weights => "network weights",
         })

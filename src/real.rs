@@ -40,6 +40,8 @@ pub trait Real:
     fn to_f64(self) -> f64;
     /// True for NaN.
     fn is_nan(self) -> bool;
+    /// True for the two infinities.
+    fn is_infinite(self) -> bool;
     /// e to this power.
     fn exp(self) -> Self;
     /// ln(1 + self), exact also near 0.
@@ -68,6 +70,10 @@ macro_rules! real {
             #[inline(always)]
             fn is_nan(self) -> bool {
                 self != self
+            }
+            #[inline(always)]
+            fn is_infinite(self) -> bool {
+                <$t>::is_infinite(self)
             }
             #[inline(always)]
             fn exp(self) -> Self {

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::method::Method;
 use crate::train::arguments::{PredictArguments, TrainArguments};
 use clap::{Args, Parser, Subcommand};
 
@@ -108,6 +109,10 @@ pub(crate) enum Family {
         /// File with one weight a class.
         #[arg(long)]
         class_weights: Option<PathBuf>,
+        /// File with a margin for each pair of classes (C,C): what the true class y (row) must keep from a rival i
+        /// (column); its diagonal is ignored. For crammer-singer and weston-watkins, in the place of --margin.
+        #[arg(long, conflicts_with = "margin")]
+        margin_matrix: Option<PathBuf>,
         /// Leave out the samples with this target.
         #[arg(long)]
         ignore_index: Option<i64>,
@@ -226,6 +231,11 @@ pub(crate) struct Where {
     pub(crate) quiet: bool,
 }
 
+/// A choice as it is written on the command line.
+pub(crate) fn text_of(choice: &impl clap::ValueEnum) -> String {
+    choice.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()
+}
+
 macro_rules! choices {
     ($($name:ident { $($choice:ident),+ })+) => {$(
         #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -235,8 +245,7 @@ macro_rules! choices {
             /// The choice as it is written on the command line.
             #[allow(dead_code, reason = "not every choice is reported")]
             pub(crate) fn text(self) -> String {
-                use clap::ValueEnum;
-                self.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()
+                $crate::arguments::text_of(&self)
             }
         }
     )+};
@@ -245,7 +254,6 @@ pub(crate) use choices;
 
 choices! {
     Labels { PlusMinusOne, ZeroOne, Auto }
-    Method { CrammerSinger, WestonWatkins, OneVsAll }
     Over { Sum, Mean }
     ReductionName { Mean, Sum, None }
     KinkName { Zero, Half, Active }

@@ -12,7 +12,7 @@ use crate::failure::{Failure, Outcome};
 use crate::file::{self, Array, Data, PendingOutput};
 use crate::place;
 use crate::report::{Report, print};
-use crate::task::{ErasedMetric, Setup};
+use crate::task::{ClassNumbers, ErasedMetric, Setup};
 
 pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let started = Instant::now();
@@ -30,8 +30,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let computing = Instant::now();
     let explain = |error| loaded.explain(error);
     let batch = loaded.batch()?.score_kind(settings.score_kind);
-    let Setup { loss, options } =
-        family.loss(&settings, loaded.targets()?, loaded.class_weights.as_deref()).map_err(explain)?;
+    let Setup { loss, options } = family.loss(&settings, loaded.targets()?, loaded.class_numbers()).map_err(explain)?;
     let (evaluation, batches) = match common.batch_size {
         None => (loss.evaluate(&device, &batch, &family.request(&settings)).map_err(explain)?, None),
         Some(size) => {
@@ -131,6 +130,7 @@ struct Loaded<'a> {
     targets: Array,
     sample_weights: Option<Array>,
     class_weights: Option<Vec<f64>>,
+    margin_matrix: Option<Vec<f64>>,
 }
 
 impl<'a> Loaded<'a> {
@@ -155,6 +155,8 @@ impl<'a> Loaded<'a> {
             let array = file::read(path)?;
             Ok(Array { data: Data::F64(array.data.to_f64()), ..array })
         };
+        let numbers = |path: &Path| file::read(path).map(|array| array.data.to_f64());
+        let (class_weights, margin_matrix) = family.class_paths();
         let inputs = family.inputs();
         let mut targets = file::read(&inputs.targets)?;
         targets.data.widen();
@@ -164,11 +166,13 @@ impl<'a> Loaded<'a> {
             second_scores,
             targets,
             sample_weights: inputs.sample_weights.as_deref().map(weights).transpose()?,
-            class_weights: family
-                .class_weights_path()
-                .map(|path| file::read(path).map(|array| array.data.to_f64()))
-                .transpose()?,
+            class_weights: class_weights.map(numbers).transpose()?,
+            margin_matrix: margin_matrix.map(numbers).transpose()?,
         })
+    }
+
+    fn class_numbers(&self) -> ClassNumbers<'_> {
+        ClassNumbers { weights: self.class_weights.as_deref(), margins: self.margin_matrix.as_deref() }
     }
 
     fn targets(&self) -> Outcome<Targets<'_>> {
@@ -202,7 +206,8 @@ impl<'a> Loaded<'a> {
             Some(Input::SecondScores) => second,
             Some(Input::Targets) => Some(inputs.targets.as_path()),
             Some(Input::SampleWeights) => inputs.sample_weights.as_deref(),
-            Some(Input::ClassWeights) => self.family.class_weights_path(),
+            Some(Input::ClassWeights) => self.family.class_paths().0,
+            Some(Input::MarginMatrix) => self.family.class_paths().1,
             _ => None,
         };
         match (path, &error) {

@@ -5,6 +5,7 @@ mod devices;
 mod eval;
 mod failure;
 mod file;
+mod method;
 mod place;
 mod predict;
 mod report;

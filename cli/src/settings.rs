@@ -4,11 +4,10 @@ use maxmargin::compat::Peer;
 use maxmargin::plot::Format;
 use maxmargin::{Kink, Reduction, ScoreKind, Ties};
 
-use crate::arguments::{
-    Family, KinkName, Labels, Method, Over, PenaltyName, Preset, ReductionName, ScoreKindName, TiesName,
-};
+use crate::arguments::{Family, KinkName, Labels, Over, PenaltyName, Preset, ReductionName, ScoreKindName, TiesName};
 use crate::failure::{Failure, Outcome};
 use crate::file::refuse_same_file;
+use crate::method::Method;
 
 /// The options of a family, each with a value.
 pub(crate) struct Settings {
@@ -68,7 +67,7 @@ impl Family {
             }
             _ => (Method::CrammerSinger, None, false),
         };
-        let divides = torch_rows && method != Method::CrammerSinger;
+        let divides = torch_rows && method == Method::WestonWatkins;
         let over = over.unwrap_or(if divides { Over::Mean } else { Over::Sum });
         let penalty = match self {
             Family::Binary { penalty, .. }

@@ -5,15 +5,14 @@ use std::path::Path;
 use maxmargin::loss::{Loss, RowsLoss};
 use maxmargin::metric::{Metric, Step};
 use maxmargin::{
-    Batch, BatchShape, BinaryHinge, CategoricalHinge, CrammerSinger, Device, EmbeddingHinge, Error, Evaluation, Kink,
-    LabelEncoding, MarginRanking, MulticlassHinge, MultilabelMargin, OneVsAll, OverClasses, Penalty, Reduction,
-    Request, ScoreKind, Targets, Ties, WestonWatkins,
+    Batch, BatchShape, BinaryHinge, CategoricalHinge, Device, EmbeddingHinge, Error, Evaluation, Kink, LabelEncoding,
+    MarginRanking, MulticlassHinge, MultilabelMargin, OverClasses, Penalty, Reduction, Request, ScoreKind, Targets,
+    Ties,
 };
 use serde_json::{Map, Value, json};
 
-use crate::arguments::{
-    Common, Family, Inputs, KinkName, Labels, Method, Over, PenaltyName, Preset, ScoreKindName, TiesName,
-};
+use crate::arguments::{Common, Family, Inputs, KinkName, Labels, Over, PenaltyName, Preset, ScoreKindName, TiesName};
+use crate::method::WithMethod;
 use crate::settings::Settings;
 
 /// Losses of different types behind one face.
@@ -108,10 +107,13 @@ impl Family {
         }
     }
 
-    pub(crate) fn class_weights_path(&self) -> Option<&Path> {
+    /// The files of the class weights and of the margin matrix.
+    pub(crate) fn class_paths(&self) -> (Option<&Path>, Option<&Path>) {
         match self {
-            Family::Multiclass { class_weights, .. } => class_weights.as_deref(),
-            _ => None,
+            Family::Multiclass { class_weights, margin_matrix, .. } => {
+                (class_weights.as_deref(), margin_matrix.as_deref())
+            }
+            _ => (None, None),
         }
     }
 
@@ -141,7 +143,7 @@ impl Family {
         &self,
         settings: &Settings,
         targets: Targets<'_>,
-        class_weights: Option<&[f64]>,
+        classes: ClassNumbers<'_>,
     ) -> Result<Setup, Error> {
         let (margin, kink) = (settings.margin, settings.kink);
         let penalty = penalty_of(settings.penalty);
@@ -172,18 +174,18 @@ impl Family {
                 options.insert("ties".into(), ties.text().into());
                 Box::new(CategoricalHinge::new().margin(margin).penalty(penalty).kink(kink).ties(settings.ties))
             }
-            Family::Multiclass { class_weights: path, ignore_index, .. } => {
+            Family::Multiclass { class_weights, margin_matrix, ignore_index, .. } => {
                 options.insert("method".into(), settings.method.text().into());
                 options.insert("over_classes".into(), settings.over.text().into());
                 options.insert("ties".into(), ties.text().into());
-                options.insert("class_weights".into(), json!(path));
-                options.insert("ignore_index".into(), json!(ignore_index));
-                let rows = Rows { settings, penalty, class_weights, ignore_index: *ignore_index };
-                match settings.method {
-                    Method::CrammerSinger => Box::new(rows.with(CrammerSinger)),
-                    Method::WestonWatkins => Box::new(rows.with(WestonWatkins)),
-                    Method::OneVsAll => Box::new(rows.with(OneVsAll)),
+                options.insert("class_weights".into(), json!(class_weights));
+                if margin_matrix.is_some() {
+                    // It stands in the place of the margin.
+                    options.insert("margin".into(), Value::Null);
                 }
+                options.insert("margin_matrix".into(), json!(margin_matrix));
+                options.insert("ignore_index".into(), json!(ignore_index));
+                settings.method.with(Rows { settings, penalty, classes, ignore_index: *ignore_index })
             }
         };
         Ok(Setup { loss, options })
@@ -221,29 +223,41 @@ fn encoding(labels: Labels, targets: Targets<'_>) -> Result<(LabelEncoding, Labe
     Ok((encoding, found))
 }
 
+/// What files say of the classes.
+#[derive(Clone, Copy)]
+pub(crate) struct ClassNumbers<'a> {
+    pub(crate) weights: Option<&'a [f64]>,
+    pub(crate) margins: Option<&'a [f64]>,
+}
+
 /// The options of a multiclass hinge, whatever its method.
 struct Rows<'a> {
     settings: &'a Settings,
     penalty: Penalty,
-    class_weights: Option<&'a [f64]>,
+    classes: ClassNumbers<'a>,
     ignore_index: Option<i64>,
 }
 
-impl Rows<'_> {
-    fn with<M: RowsLoss>(&self, method: M) -> MulticlassHinge<M> {
+impl WithMethod for Rows<'_> {
+    type Output = Box<dyn ErasedLoss>;
+
+    fn call<M: RowsLoss + PartialEq + std::fmt::Debug + 'static>(self, method: M) -> Self::Output {
         let mut loss = MulticlassHinge::with_method(method)
             .margin(self.settings.margin)
             .penalty(self.penalty)
             .kink(self.settings.kink)
             .ties(self.settings.ties)
             .over_classes(over_classes(self.settings.over));
-        if let Some(weights) = self.class_weights {
+        if let Some(weights) = self.classes.weights {
             loss = loss.class_weights(weights);
         }
-        match self.ignore_index {
+        if let Some(margins) = self.classes.margins {
+            loss = loss.margin_matrix(margins);
+        }
+        Box::new(match self.ignore_index {
             Some(index) => loss.ignore_index(index),
             None => loss,
-        }
+        })
     }
 }
 

@@ -4,6 +4,6 @@ const COMBINE_MAX: bool = false;
 const TRUE_COLUMN: bool = true;
 const RIVALS_COMPARE_WITH_TRUE: bool = false;
 
-fn violation(score: Real, true_score: Real, is_true: bool) -> Real {
-    return real_add(real(params.margin), real_select_negated(score, is_true));
+fn violation(margin: Real, score: Real, true_score: Real, is_true: bool) -> Real {
+    return real_add(margin, real_select_negated(score, is_true));
 }

@@ -4,6 +4,6 @@ const COMBINE_MAX: bool = false;
 const TRUE_COLUMN: bool = false;
 const RIVALS_COMPARE_WITH_TRUE: bool = true;
 
-fn violation(score: Real, true_score: Real, is_true: bool) -> Real {
-    return real_add(real(params.margin), real_subtract(score, true_score));
+fn violation(margin: Real, score: Real, true_score: Real, is_true: bool) -> Real {
+    return real_add(margin, real_subtract(score, true_score));
 }

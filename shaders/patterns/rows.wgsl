@@ -1,5 +1,5 @@
-// The rows pattern: one row of class scores and one class index a sample. The loss gives violation(score, true_score,
-// is_true) and says how columns are combined.
+// The rows pattern: one row of class scores and one class index a sample. The loss gives violation(margin, score,
+// true_score, is_true) and says how columns are combined.
 //
 // params.lanes lanes, a power of two, share a row; a workgroup holds WORKGROUP / lanes teams of them, and each team
 // takes params.rows_per_team rows one after the other. A row's columns are added in chains of at most CHAIN terms, then
@@ -29,13 +29,16 @@ struct Params {
     divisor: f32,
     // What a row's sum over classes is divided by: 1 or C.
     class_divisor: f32,
+    // Where the margins begin in class_table.
+    margins_shift: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> scores: array<u32>;
 @group(0) @binding(2) var<storage, read> targets: array<u32>;
 @group(0) @binding(3) var<storage, read> sample_weights: array<u32>;
-@group(0) @binding(4) var<storage, read> class_weights: array<u32>;
+// C weights where HAS_CLASS_WEIGHTS, then C x C margins where HAS_MARGIN_MATRIX.
+@group(0) @binding(4) var<storage, read> class_table: array<u32>;
 @group(0) @binding(5) var<storage, read_write> losses: array<u32>;
 @group(0) @binding(6) var<storage, read_write> gradient: array<u32>;
 @group(0) @binding(7) var<storage, read_write> partials: array<Partial>;
@@ -44,6 +47,7 @@ struct Params {
 
 override HAS_WEIGHTS: bool = false;
 override HAS_CLASS_WEIGHTS: bool = false;
+override HAS_MARGIN_MATRIX: bool = false;
 override WRITE_LOSSES: bool = false;
 override WRITE_GRADIENT: bool = false;
 override WRITE_PER_CLASS: bool = false;
@@ -61,7 +65,7 @@ struct Row {
     // Sums of the penalties and of the rivals' slopes (COMBINE_MAX: unused).
     value: Sum,
     slope: Sum,
-    // Highest rival, its lowest index, and how many share it (COMBINE_MAX only).
+    // What the worst rival is ranked by, its lowest index, and how many share the rank (COMBINE_MAX only).
     best: Real,
     best_index: u32,
     ties: u32,
@@ -87,6 +91,28 @@ fn row_merge(a: Row, b: Row) -> Row {
         }
     }
     return Row(sum_merge(a.value, b.value), sum_merge(a.slope, b.slope), best, best_index, ties, a.flags | b.flags);
+}
+
+fn column_margin(class_index: u32, column: u32) -> Real {
+    if !HAS_MARGIN_MATRIX { return real(params.margin); }
+    return real_from_bits(class_table[params.margins_shift + class_index * params.columns + column]);
+}
+
+fn rival_violation(column: u32, score: Real, sample: Sample) -> Real {
+    return violation(column_margin(sample.class_index, column), score, sample.true_score, false);
+}
+
+// What rivals are ranked by where the worst one decides: the score, or where margins differ the violation. Beside an
+// infinite true score margins mean nothing.
+fn rank(column: u32, score: Real, sample: Sample) -> Real {
+    if HAS_MARGIN_MATRIX && !real_is_infinite(sample.true_score) { return rival_violation(column, score, sample); }
+    return score;
+}
+
+// The violation of the rival with this rank.
+fn ranked_violation(best: Real, sample: Sample) -> Real {
+    if HAS_MARGIN_MATRIX && !real_is_infinite(sample.true_score) { return best; }
+    return violation(real(params.margin), best, sample.true_score, false);
 }
 
 struct Sample {
@@ -130,7 +156,7 @@ fn read_sample(row: u32, counts: bool, partial: ptr<function, Partial>) -> Sampl
     }
     sample.kept = true;
     if HAS_CLASS_WEIGHTS {
-        sample.weight = real_multiply(sample.weight, real_from_bits(class_weights[sample.class_index]));
+        sample.weight = real_multiply(sample.weight, real_from_bits(class_table[sample.class_index]));
     }
     if counts {
         (*partial).count += 1u;
@@ -157,11 +183,11 @@ fn visit(column: u32, sample: Sample, team: u32, row: ptr<function, Row>) {
             (*row).flags |= ROW_BEATEN;
         }
         if COMBINE_MAX {
-            *row = row_merge(*row, Row(sum_zero(), sum_zero(), score, column, 1u, 0u));
+            *row = row_merge(*row, Row(sum_zero(), sum_zero(), rank(column, score, sample), column, 1u, 0u));
         }
     }
     if COMBINE_MAX || (is_true && !TRUE_COLUMN) { return; }
-    let column_violation = violation(score, sample.true_score, is_true);
+    let column_violation = violation(column_margin(sample.class_index, column), score, sample.true_score, is_true);
     let penalised = penalise(column_violation);
     (*row).value = sum_add((*row).value, penalised.value);
     if WRITE_GRADIENT && RIVALS_COMPARE_WITH_TRUE { (*row).slope = sum_add((*row).slope, penalised.slope); }
@@ -208,17 +234,17 @@ fn write_gradient(member: u32, row_index: u32, sample: Sample, row: Row, best: P
                 if is_true {
                     slope = real_negate(best.slope);
                 } else if SPLIT_TIES {
-                    if real_equal(score, row.best) { slope = real_divide(best.slope, f32(row.ties)); }
+                    if real_equal(rank(column, score, sample), row.best) { slope = real_divide(best.slope, f32(row.ties)); }
                 } else if column == row.best_index {
                     slope = best.slope;
                 }
             } else if is_true {
                 if TRUE_COLUMN {
-                    slope = real_negate(penalise(violation(score, sample.true_score, true)).slope);
+                    slope = real_negate(penalise(violation(real(params.margin), score, sample.true_score, true)).slope);
                 }
                 if RIVALS_COMPARE_WITH_TRUE { slope = real_subtract(slope, sum_to_real(row.slope)); }
             } else {
-                slope = penalise(violation(score, sample.true_score, false)).slope;
+                slope = penalise(rival_violation(column, score, sample)).slope;
             }
             slope = real_multiply(slope, coefficient);
         }
@@ -232,7 +258,7 @@ fn finish(row_index: u32, member: u32, sample: Sample, row: Row, partial: ptr<fu
     var best = Penalised(real(0.0), real(0.0));
     var violating = (row.flags & ROW_ACTIVE) != 0u;
     if COMBINE_MAX {
-        let best_violation = violation(row.best, sample.true_score, false);
+        let best_violation = ranked_violation(row.best, sample);
         best = penalise(best_violation);
         value = best.value;
         violating = real_is_positive(best_violation);

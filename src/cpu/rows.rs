@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::cpu::tile::{Lanes, ROWS, Summary, Tile};
+use crate::cpu::tile::{Lanes, Margins, Matrix, ROWS, Summary, Tile, Uniform, rank};
 use crate::cpu::{HostReal, Job, SCRATCH, Stored, run_jobs, weights, with_stored, wrong_device};
 use crate::error::Result;
 use crate::evaluation::{Evaluation, Outputs, Precision, Request, Totals};
@@ -36,6 +36,7 @@ struct Driver<'a, M, P, T> {
     scores: Stored<'a, T>,
     shape: BatchShape,
     class_weights: Option<Vec<T>>,
+    margin_matrix: Option<Vec<T>>,
     batch: &'a Batch<'a>,
     request: &'a Request,
 }
@@ -49,9 +50,10 @@ impl<'a, M: RowsLoss, P: PenaltyShape, T: HostReal> Driver<'a, M, P, T> {
         batch: &'a Batch<'a>,
         request: &'a Request,
     ) -> Self {
-        let class_weights = loss.class_weights.as_ref().map(|w| w.iter().map(|&w| T::from_f64(w)).collect());
-        let rule = Rule::new(loss.terms.margin, loss.terms.kink, shape);
-        Self { loss, rule, scores, shape: batch_shape, class_weights, batch, request }
+        let rounded = |x: &Option<Vec<f64>>| x.as_ref().map(|x| x.iter().map(|&x| T::from_f64(x)).collect());
+        let (class_weights, margin_matrix) = (rounded(&loss.class_weights), rounded(&loss.margin_matrix));
+        let rule = Rule::new(loss.column_margin(batch_shape.columns), loss.terms.kink, shape);
+        Self { loss, rule, scores, shape: batch_shape, class_weights, margin_matrix, batch, request }
     }
 
     fn evaluate(&self, precision: Precision) -> Result<Evaluation> {
@@ -198,6 +200,28 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, M, P, T> {
     /// Rows of the job, at most a tile of them, with their class indices and sample weights.
     #[inline(always)]
     fn tile(&mut self, rows: Range<usize>, scores: &[T], classes: &[i32], sample_weights: &[T], sums: &mut Sums) {
+        match &self.driver.margin_matrix {
+            None => {
+                let margins = Uniform(self.driver.rule.margin);
+                self.tile_with(margins, rows, scores, classes, sample_weights, sums);
+            }
+            Some(margins) => {
+                let margins = Matrix { margins, classes: self.driver.shape.columns };
+                self.tile_with(margins, rows, scores, classes, sample_weights, sums);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tile_with<G: Margins<T>>(
+        &mut self,
+        margins: G,
+        rows: Range<usize>,
+        scores: &[T],
+        classes: &[i32],
+        sample_weights: &[T],
+        sums: &mut Sums,
+    ) {
         let driver = self.driver;
         let columns = driver.shape.columns;
         let mut tile = Tile { scores, columns, classes: [0; ROWS], true_scores: [T::ZERO; ROWS] };
@@ -214,12 +238,12 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, M, P, T> {
         }
         let rule = &driver.rule;
         let summary = if self.job.gradient.is_some() {
-            tile.summarise::<M, P, true>(rule, |_, _| {})
+            tile.summarise::<M, P, G, true>(rule, margins, |_, _| {})
         } else if sums.per_class.is_empty() {
-            tile.summarise::<M, P, false>(rule, |_, _| {})
+            tile.summarise::<M, P, G, false>(rule, margins, |_, _| {})
         } else {
             // A class's value depends on its own column alone, so a NaN stays in its class.
-            tile.summarise::<M, P, false>(rule, |column, values| {
+            tile.summarise::<M, P, G, false>(rule, margins, |column, values| {
                 let weighted = |row: usize| if kept[row] { (values[row] * weights[row]).to_f64() } else { 0.0 };
                 sums.per_class[column] += (0..ROWS).map(weighted).sum::<f64>();
             })
@@ -252,7 +276,7 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, M, P, T> {
             }
             let coefficient = weights[row] / self.divisor / class_divisor;
             let scores = &scores[row * columns..][..columns];
-            driver.write_gradient(gradient, scores, &tile, &summary, row, coefficient);
+            driver.write_gradient(gradient, scores, margins, &tile, &summary, row, coefficient);
         }
     }
 }
@@ -260,16 +284,19 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, M, P, T> {
 impl<M: RowsLoss, P: PenaltyShape, T: HostReal> Driver<'_, M, P, T> {
     /// The gradient of a row whose loss is not NaN.
     #[inline(always)]
-    fn write_gradient(
+    #[expect(clippy::too_many_arguments, reason = "one row of a tile, taken apart")]
+    fn write_gradient<G: Margins<T>>(
         &self,
         gradient: &mut [T],
         scores: &[T],
+        margins: G,
         tile: &Tile<'_, T>,
         summary: &Summary<T>,
         row: usize,
         coefficient: T,
     ) {
         let (class, true_score) = (tile.classes[row] as usize, tile.true_scores[row]);
+        let margin = |column: usize| margins.at(tile.classes[row], column);
         let rival_slope = summary.rival_slope[row];
         match (M::COMBINATION, self.loss.ties) {
             (Combination::Max, Ties::First) => {
@@ -277,7 +304,8 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> Driver<'_, M, P, T> {
                 gradient[summary.best_index[row] as usize] = rival_slope * coefficient;
             }
             (Combination::Max, Ties::Split) => {
-                let is_best = |i: usize| (i != class) & (scores[i] == summary.best[row]);
+                let is_best =
+                    |i: usize| (i != class) & (rank::<T, M, G>(margin(i), scores[i], true_score) == summary.best[row]);
                 let ties = (0..scores.len()).filter(|&i| is_best(i)).count();
                 let share = rival_slope / T::from_f64(ties as f64) * coefficient;
                 for (i, g) in gradient.iter_mut().enumerate() {
@@ -285,8 +313,8 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> Driver<'_, M, P, T> {
                 }
             }
             (Combination::Sum, _) => {
-                for (g, &score) in gradient.iter_mut().zip(scores) {
-                    *g = self.rule.penalise(M::violation(self.rule.margin, score, true_score, false)).1 * coefficient;
+                for (column, (g, &score)) in gradient.iter_mut().zip(scores).enumerate() {
+                    *g = self.rule.penalise(M::violation(margin(column), score, true_score, false)).1 * coefficient;
                 }
             }
         }

@@ -35,12 +35,66 @@ pub(super) struct Summary<T> {
     pub(super) rival_slope: Lanes<T>,
     /// Lowest index of the best rival (maximum), where slopes are asked for.
     pub(super) best_index: Lanes<u32>,
-    /// The best rival's score (maximum).
+    /// What the best rival was ranked by (maximum).
     pub(super) best: Lanes<T>,
     /// Any violation.
     pub(super) active: Lanes<u32>,
     /// The true class wins the argmax, and no score is NaN.
     pub(super) correct: Lanes<u32>,
+}
+
+/// Where a column's margin comes from.
+pub(super) trait Margins<T>: Copy {
+    /// The same for all columns, so that the highest score is the worst rival.
+    const UNIFORM: bool;
+    /// The margin of a column in a row of this class.
+    fn at(self, class: u32, column: usize) -> T;
+}
+
+/// One margin for all.
+#[derive(Clone, Copy)]
+pub(super) struct Uniform<T>(pub(super) T);
+
+impl<T: Copy> Margins<T> for Uniform<T> {
+    const UNIFORM: bool = true;
+    #[inline(always)]
+    fn at(self, _: u32, _: usize) -> T {
+        self.0
+    }
+}
+
+/// A margin a pair of classes.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<'a, T> {
+    /// C x C.
+    pub(super) margins: &'a [T],
+    /// C.
+    pub(super) classes: usize,
+}
+
+impl<T: Real> Margins<T> for Matrix<'_, T> {
+    const UNIFORM: bool = false;
+    #[inline(always)]
+    fn at(self, class: u32, column: usize) -> T {
+        // An ignored row's class is no row of the matrix.
+        (class as usize)
+            .checked_mul(self.classes)
+            .and_then(|row| self.margins.get(row + column))
+            .map_or(T::ZERO, |&m| m)
+    }
+}
+
+/// What rivals are ranked by where the worst one decides: the score, or where margins differ the violation. Beside an
+/// infinite true score margins mean nothing.
+#[inline(always)]
+pub(super) fn rank<T: Real, M: RowsLoss, G: Margins<T>>(margin: T, score: T, true_score: T) -> T {
+    if G::UNIFORM || true_score.is_infinite() { score } else { M::violation(margin, score, true_score, false) }
+}
+
+/// The violation of the rival with this rank.
+#[inline(always)]
+fn ranked_violation<T: Real, M: RowsLoss, G: Margins<T>>(margin: T, rank: T, true_score: T) -> T {
+    if G::UNIFORM || true_score.is_infinite() { M::violation(margin, rank, true_score, false) } else { rank }
 }
 
 impl<T: Real> Tile<'_, T> {
@@ -60,9 +114,10 @@ impl<T: Real> Tile<'_, T> {
     /// Visits every column once. `SLOPES` asks for what the gradient needs; `per_class` receives each column's penalties
     /// and the lanes that they belong to.
     #[inline(always)]
-    pub(super) fn summarise<M: RowsLoss, P: PenaltyShape, const SLOPES: bool>(
+    pub(super) fn summarise<M: RowsLoss, P: PenaltyShape, G: Margins<T>, const SLOPES: bool>(
         &self,
         rule: &Rule<T, P>,
+        margins: G,
         mut per_class: impl FnMut(usize, &Lanes<T>),
     ) -> Summary<T> {
         let mut block = [[T::ZERO; ROWS]; BLOCK];
@@ -85,12 +140,15 @@ impl<T: Real> Tile<'_, T> {
                         | (u32::from(score == true_score) & u32::from(column < self.classes[row]));
                     match M::COMBINATION {
                         Combination::Max => {
-                            let better = !is_true & (score > best[row]);
-                            best[row] = if better { score } else { best[row] };
+                            let margin = margins.at(self.classes[row], column as usize);
+                            let rank = rank::<T, M, G>(margin, score, true_score);
+                            let better = !is_true & (rank > best[row]);
+                            best[row] = if better { rank } else { best[row] };
                             best_index[row] = if SLOPES & better { column } else { best_index[row] };
                         }
                         Combination::Sum => {
-                            let v = M::violation(rule.margin, score, true_score, is_true);
+                            let margin = margins.at(self.classes[row], column as usize);
+                            let v = M::violation(margin, score, true_score, is_true);
                             let (value, slope) = rule.penalise(v);
                             let counts = M::TRUE_COLUMN | !is_true;
                             values[row] = if counts { value } else { T::ZERO };
@@ -123,7 +181,9 @@ impl<T: Real> Tile<'_, T> {
         };
         for row in 0..ROWS {
             if M::COMBINATION == Combination::Max {
-                let v = M::violation(rule.margin, best[row], self.true_scores[row], false);
+                // Of a matrix no margin is needed: the rank is the violation, or infinite.
+                let margin = if G::UNIFORM { margins.at(0, 0) } else { T::ZERO };
+                let v = ranked_violation::<T, M, G>(margin, best[row], self.true_scores[row]);
                 (summary.loss[row], summary.rival_slope[row]) = rule.penalise(v);
                 summary.active[row] = u32::from(v > T::ZERO);
             }

@@ -149,7 +149,7 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
         Ok((gpu.upload_f32_async(&signs).await?, true))
     }
 
-    async fn upload_class_weights(&self, _: &Gpu) -> Result<Option<DeviceTensor>> {
+    async fn upload_class_table(&self, _: &Gpu) -> Result<Option<DeviceTensor>> {
         Ok(None)
     }
 

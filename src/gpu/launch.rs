@@ -40,7 +40,7 @@ pub(super) struct Resident {
     /// Targets were decoded on the host, so they no longer hold the caller's own encoding.
     pub(super) decoded: bool,
     pub(super) sample_weights: Option<DeviceTensor>,
-    pub(super) class_weights: Option<DeviceTensor>,
+    pub(super) class_table: Option<DeviceTensor>,
     pub(super) samples: usize,
 }
 
@@ -83,8 +83,8 @@ pub(super) trait Launcher {
         start: usize,
         end: usize,
     ) -> Result<(DeviceTensor, bool)>;
-    /// Weights of the classes, where there are any.
-    async fn upload_class_weights(&self, gpu: &Gpu) -> Result<Option<DeviceTensor>>;
+    /// Weights and margins of the classes, where there are any.
+    async fn upload_class_table(&self, gpu: &Gpu) -> Result<Option<DeviceTensor>>;
     /// The kernel for a pass.
     fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant;
     /// The dispatches that cover `inputs`.
@@ -121,14 +121,14 @@ pub(super) async fn prepare<L: Launcher>(
     gradient: Option<&DeviceTensor>,
 ) -> Result<Prepared> {
     let samples = launcher.shape().samples;
-    let class_weights = launcher.upload_class_weights(gpu).await?;
+    let class_table = launcher.upload_class_table(gpu).await?;
     let inputs = Resident {
         scores: scores.clone(),
         second_scores: None,
         targets: targets.clone(),
         decoded: true,
         sample_weights: None,
-        class_weights: class_weights.clone(),
+        class_table: class_table.clone(),
         samples,
     };
     let outputs = ResidentOutputs { losses: None, gradient: gradient.cloned() };
@@ -136,7 +136,7 @@ pub(super) async fn prepare<L: Launcher>(
     // Whether scores are too wild for the finite arithmetic would only show when it is too late.
     let pass = Pass { arithmetic: Arithmetic::Extended, only_weights: false, divisor: samples as f32 };
     let dispatches = launcher.dispatches(gpu, &inputs, &outputs, &request, pass)?;
-    Prepared::new(gpu, &launcher.variant(&inputs, &request, pass), &dispatches, class_weights).await
+    Prepared::new(gpu, &launcher.variant(&inputs, &request, pass), &dispatches, class_table).await
 }
 
 /// Submits the sums of a batch that was checked and leaves them on the device.
@@ -279,7 +279,7 @@ async fn upload<L: Launcher>(gpu: &Gpu, launcher: &L, batch: &Batch<'_>, start: 
         targets,
         decoded,
         sample_weights,
-        class_weights: launcher.upload_class_weights(gpu).await?,
+        class_table: launcher.upload_class_table(gpu).await?,
         samples: end - start,
     })
 }

@@ -9,7 +9,7 @@ use super::partial::Sum;
 use super::shader::{Constants, Variant, params};
 use super::submit::{Dispatch, Pending, Prepared, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evaluation::{Evaluation, Request, Totals};
 use crate::loss::labels::{IGNORED, class_index_expected, decode_class_indices};
 use crate::loss::{Loss, MulticlassHinge, RowsLoss, Ties};
@@ -37,8 +37,8 @@ params! {
         penalty_scale: f32,
         divisor: f32,
         class_divisor: f32,
+        margins_shift: u32,
     }
-    padding: u32
 }
 
 /// Rows a team takes at most: the length of its chain of row losses.
@@ -100,7 +100,7 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
     }
 
     fn has_tame_options(&self) -> bool {
-        has_tame_terms(&self.loss.terms) && self.loss.class_weights.iter().flatten().all(|&w| is_tame(w))
+        has_tame_terms(&self.loss.terms) && self.loss.class_table().all(is_tame)
     }
 
     fn has_correct(&self) -> bool {
@@ -138,13 +138,13 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
         Ok((gpu.upload_i32_async(&indices).await?, true))
     }
 
-    async fn upload_class_weights(&self, gpu: &Gpu) -> Result<Option<DeviceTensor>> {
-        match &self.loss.class_weights {
-            None => Ok(None),
-            Some(weights) => {
-                let rounded: Vec<f32> = weights.iter().map(|&w| w as f32).collect();
-                gpu.upload_f32_async(&rounded).await.map(Some)
-            }
+    async fn upload_class_table(&self, gpu: &Gpu) -> Result<Option<DeviceTensor>> {
+        let rounded: Vec<f32> = self.loss.class_table().map(|x| x as f32).collect();
+        let (limit, got) = (gpu.max_binding_bytes() / 4, rounded.len() as u64);
+        match rounded.len() {
+            0 => Ok(None),
+            _ if got > limit => Err(Error::DeviceLimit { what: "weights and margins of the classes", limit, got }),
+            _ => gpu.upload_f32_async(&rounded).await.map(Some),
         }
     }
 
@@ -153,7 +153,8 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
             score_type: inputs.scores.element_type().score_number(),
             target_type: inputs.targets.element_type().target_number(),
             has_weights: inputs.sample_weights.is_some(),
-            has_class_weights: inputs.class_weights.is_some(),
+            has_class_weights: self.loss.class_weights.is_some(),
+            has_margin_matrix: self.loss.margin_matrix.is_some(),
             write_losses: request.losses,
             write_gradient: request.gradient,
             write_per_class: request.per_class,
@@ -201,7 +202,7 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
             let scores = of_scores(&inputs.scores);
             let targets = of_rows(&inputs.targets);
             let weights = inputs.sample_weights.as_ref().map(of_rows);
-            let class_weights = inputs.class_weights.as_ref().map(|w| w.window(0, columns));
+            let class_table = inputs.class_table.as_ref().map(|table| table.window(0, table.len()));
             let [losses, gradient] = [outputs.losses.as_ref().map(of_rows), outputs.gradient.as_ref().map(of_scores)];
             let shift = |window: Option<Window<'_>>| window.map_or(0, |w| w.shift);
             let params = RowsParams {
@@ -218,17 +219,17 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
                 gradient_shift: shift(gradient),
                 ignore_index: ignore_index.unwrap_or(0),
                 has_ignore_index: ignore_index.is_some().into(),
-                margin: self.loss.terms.margin as f32,
+                margin: self.loss.column_margin(columns) as f32,
                 kink_slope: self.loss.terms.kink.slope() as f32,
                 penalty_gamma,
                 penalty_scale,
                 divisor: pass.divisor,
                 class_divisor: self.loss.class_divisor(columns) as f32,
-                padding: 0,
+                margins_shift: self.loss.class_weights.as_ref().map_or(0, Vec::len) as u32,
             };
             dispatches.push(Dispatch {
                 params: bytemuck::bytes_of(&params).to_vec(),
-                inputs: vec![Some(scores), Some(targets), weights, class_weights],
+                inputs: vec![Some(scores), Some(targets), weights, class_table],
                 outputs: [losses, gradient],
                 groups,
                 first_sample: start,

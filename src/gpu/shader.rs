@@ -52,6 +52,8 @@ pub struct Constants {
     pub has_weights: bool,
     /// Class weights are bound (rows).
     pub has_class_weights: bool,
+    /// Margins of pairs of classes are bound (rows).
+    pub has_margin_matrix: bool,
     /// Losses are written.
     pub write_losses: bool,
     /// The gradient is written.
@@ -92,6 +94,7 @@ impl Constants {
             Pattern::TargetRows => vec![("SPLIT_TIES", flag(self.split_ties))],
             Pattern::Rows => vec![
                 ("HAS_CLASS_WEIGHTS", flag(self.has_class_weights)),
+                ("HAS_MARGIN_MATRIX", flag(self.has_margin_matrix)),
                 ("WRITE_PER_CLASS", flag(self.write_per_class)),
                 ("SPLIT_TIES", flag(self.split_ties)),
             ],
@@ -260,6 +263,7 @@ pub fn variants() -> Vec<Variant> {
                     write_gradient: bit(2),
                     only_weights: bit(3),
                     has_class_weights: rows && bit(4),
+                    has_margin_matrix: rows && bit(7),
                     write_per_class: rows && bit(5) && !bit(2),
                     split_ties: !elementwise && bit(6),
                     target_rule: if !elementwise { 0 } else { (bits >> 5 & 3).min(2) as u8 },

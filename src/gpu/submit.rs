@@ -203,7 +203,7 @@ pub struct Prepared {
     /// The bindings after the partials.
     last: Option<OwnedWindow>,
     /// Buffers that the bindings refer to and that nobody else keeps.
-    _class_weights: Option<DeviceTensor>,
+    _class_table: Option<DeviceTensor>,
 }
 
 impl Prepared {
@@ -212,7 +212,7 @@ impl Prepared {
         gpu: &Gpu,
         variant: &Variant,
         dispatches: &[Dispatch<'_>],
-        class_weights: Option<DeviceTensor>,
+        class_table: Option<DeviceTensor>,
     ) -> Result<Self> {
         let alignment = u64::from(gpu.description().limits.min_uniform_buffer_offset_alignment);
         let layout = Layout::new(dispatches, alignment, 1, |d| d.params.len() as u64);
@@ -233,7 +233,7 @@ impl Prepared {
         }
         // Where per-class sums would go.
         let last = (variant.loss.pattern == Pattern::Rows).then(|| (gpu.unused_output().clone(), 0, 256));
-        Ok(Self { pipeline, _params: params, dispatches: all, last, _class_weights: class_weights })
+        Ok(Self { pipeline, _params: params, dispatches: all, last, _class_table: class_table })
     }
 
     /// Bytes of partials of one run, each dispatch's part aligned as bindings must be.

@@ -152,7 +152,7 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
         Ok((gpu.upload_i32_async(&decoded?).await?, true))
     }
 
-    async fn upload_class_weights(&self, _: &Gpu) -> Result<Option<DeviceTensor>> {
+    async fn upload_class_table(&self, _: &Gpu) -> Result<Option<DeviceTensor>> {
         Ok(None)
     }
 

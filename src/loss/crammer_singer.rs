@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::multiclass::rival_violation;
-use super::{Combination, LossShader, Pattern, RowsLoss};
+use super::{Combination, LossShader, MulticlassHinge, Pattern, RowsLoss};
 use crate::real::Real;
 
 pub(super) const SHADER: LossShader = LossShader {
@@ -16,6 +16,13 @@ pub(super) const SHADER: LossShader = LossShader {
 /// phi(margin + max over i != y of (s_i - s_y)) (Crammer and Singer, 2001).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CrammerSinger;
+
+impl MulticlassHinge<CrammerSinger> {
+    /// Crammer and Singer (2001): the best rival alone is charged.
+    pub fn crammer_singer() -> Self {
+        Self::with_method(CrammerSinger)
+    }
+}
 
 impl RowsLoss for CrammerSinger {
     const SHADER: LossShader = SHADER;

@@ -265,7 +265,7 @@ pub trait ElementwiseLoss: Sync {
 /// How the penalties of a row's columns make the row's loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Combination {
-    /// The largest: the highest score among the rivals decides.
+    /// The largest: the worst rival decides.
     Max,
     /// The sum.
     Sum,
@@ -282,6 +282,10 @@ pub trait RowsLoss: Copy + Sync + 'static {
     /// The derivative of a rival's violation with respect to the true class's score: -1 where they are compared, or 0.
     /// With respect to the rival's own score it is 1.
     const RIVAL_SLOPE_ON_TRUE: f64;
+    /// The margin of one column where the rows have this many classes.
+    fn column_margin(margin: f64, _classes: usize) -> f64 {
+        margin
+    }
     /// The margin violation of one column.
     fn violation<T: Real>(margin: T, score: T, true_score: T, is_true: bool) -> T;
 }

@@ -3,12 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::penalty::{Kink, Penalty, Ties};
-use super::{Loss, RowsLoss, Terms};
+use super::{Combination, Loss, RowsLoss, Terms};
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Evaluation, Reduction, Request};
 use crate::exact;
 use crate::gpu::{DeviceTensor, Gpu, Pending, Prepared};
-use crate::loss::{Combination, CrammerSinger, OneVsAll, WestonWatkins};
 use crate::tensor::{Batch, BatchShape};
 
 /// Whether a row's loss is the sum over its classes, or that sum divided by C.
@@ -50,6 +49,9 @@ pub struct MulticlassHinge<M> {
     #[serde(with = "exact::optional_numbers")]
     pub(crate) class_weights: Option<Vec<f64>>,
     pub(crate) ignore_index: Option<i64>,
+    /// Margins of C x C pairs of classes, in the place of the one margin.
+    #[serde(with = "exact::optional_numbers", default)]
+    pub(crate) margin_matrix: Option<Vec<f64>>,
 }
 
 impl OverClasses {
@@ -59,27 +61,6 @@ impl OverClasses {
             OverClasses::Sum => 1.0,
             OverClasses::Mean => classes as f64,
         }
-    }
-}
-
-impl MulticlassHinge<CrammerSinger> {
-    /// Crammer and Singer (2001): the best rival alone is charged.
-    pub fn crammer_singer() -> Self {
-        Self::with_method(CrammerSinger)
-    }
-}
-
-impl MulticlassHinge<WestonWatkins> {
-    /// Weston and Watkins (1999): every rival within the margin is charged.
-    pub fn weston_watkins() -> Self {
-        Self::with_method(WestonWatkins)
-    }
-}
-
-impl MulticlassHinge<OneVsAll> {
-    /// One against all: C binary hinges a row.
-    pub fn one_vs_all() -> Self {
-        Self::with_method(OneVsAll)
     }
 }
 
@@ -93,6 +74,7 @@ impl<M: RowsLoss> MulticlassHinge<M> {
             over_classes: OverClasses::Sum,
             class_weights: None,
             ignore_index: None,
+            margin_matrix: None,
         }
     }
 
@@ -138,6 +120,55 @@ impl<M: RowsLoss> MulticlassHinge<M> {
         self
     }
 
+    /// A margin for each pair of classes, in the place of the one margin: a row-major C x C matrix, where row y and column
+    /// i hold what the true class y must keep from the rival i. The diagonal is ignored. For costs of confusing classes
+    /// (Tsochantaridis et al., 2005, call it margin rescaling).
+    ///
+    /// Crammer-Singer and Weston-Watkins take it. Crammer-Singer's rival is the one with the largest margin(y,i) + s_i.
+    ///
+    /// ```
+    /// use maxmargin::{Batch, Device, MulticlassHinge, Request};
+    /// // Class 0 must not be taken for class 2.
+    /// let costs = [0.0, 1.0, 5.0, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0];
+    /// let loss = MulticlassHinge::crammer_singer().margin_matrix(costs);
+    /// let batch = Batch::rows(&[2.0f32, 1.5, 0.0], 3, &[0i64]);
+    /// assert_eq!(Device::cpu().evaluate(&loss, &batch, &Request::new())?.value, Some(3.0));
+    /// # Ok::<(), maxmargin::Error>(())
+    /// ```
+    pub fn margin_matrix(mut self, margins: impl Into<Vec<f64>>) -> Self {
+        self.margin_matrix = Some(margins.into());
+        self
+    }
+
+    /// The margin of a column, where there is no matrix of them.
+    pub(crate) fn column_margin(&self, classes: usize) -> f64 {
+        M::column_margin(self.terms.margin, classes)
+    }
+
+    /// The numbers of the classes as a GPU reads them: weights, then margins.
+    pub(crate) fn class_table(&self) -> impl Iterator<Item = f64> {
+        self.class_weights.iter().chain(&self.margin_matrix).flatten().copied()
+    }
+
+    fn check_margin_matrix(&self, classes: usize) -> Result<()> {
+        let Some(margins) = &self.margin_matrix else { return Ok(()) };
+        let input = Input::MarginMatrix;
+        if margins.len() != classes * classes {
+            let unit = "pair of classes";
+            return Err(Error::Length { input, expected: classes * classes, got: margins.len(), unit });
+        }
+        let is_bad = |&(i, margin): &(usize, &f64)| i % (classes + 1) != 0 && !(*margin as f32).is_finite();
+        match margins.iter().enumerate().find(is_bad) {
+            None => Ok(()),
+            Some((index, margin)) => Err(Error::Value {
+                input,
+                index: index as u64,
+                value: margin.to_string(),
+                expected: "a finite number in f32's range".into(),
+            }),
+        }
+    }
+
     /// The factor of the sum over columns: 1, or 1/C by division.
     pub(crate) fn class_divisor(&self, classes: usize) -> f64 {
         self.over_classes.divisor(classes)
@@ -166,6 +197,13 @@ impl<M: RowsLoss> Loss for MulticlassHinge<M> {
                 got: "mean".into(),
             });
         }
+        if self.margin_matrix.is_some() && M::RIVAL_SLOPE_ON_TRUE == 0.0 {
+            return Err(Error::Option {
+                option: "margin matrix",
+                expected: "a method that compares each rival with the true class".into(),
+                got: M::SHADER.name.into(),
+            });
+        }
         Ok(())
     }
 
@@ -183,11 +221,12 @@ impl<M: RowsLoss> Loss for MulticlassHinge<M> {
             }
             crate::cpu::weights::check(weights, Input::ClassWeights)?;
         }
+        self.check_margin_matrix(columns)?;
         if request.per_class {
             let refuse = |expected: &str, got: &str| {
                 Err(Error::Option { option: "per-class values", expected: expected.into(), got: got.into() })
             };
-            if M::COMBINATION == Combination::Max || M::RIVAL_SLOPE_ON_TRUE != 0.0 {
+            if M::COMBINATION != Combination::Sum || !M::TRUE_COLUMN {
                 return refuse("a loss that is a sum of one term a class (one-vs-all)", M::SHADER.name);
             }
             if request.reduction == Reduction::None {

@@ -108,14 +108,17 @@ impl TargetRowsLoss for MultilabelMargin {
             if scratch.members[i] {
                 continue;
             }
+            // Millions of pairs: each class's sum apart, so that rounding errors stay few.
+            let mut of_class = 0.0;
             for &label in labels {
                 let violation = rival_violation(rule.margin, score, scores[label as usize]);
                 let (value, slope) = rule.penalise(violation);
-                point.value += value.to_f64();
+                of_class += value.to_f64();
                 point.active |= violation > T::ZERO;
                 scratch.slopes[i] += slope.to_f64();
                 scratch.slopes[label as usize] -= slope.to_f64();
             }
+            point.value += of_class;
         }
         point
     }

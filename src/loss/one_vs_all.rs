@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Combination, LossShader, Pattern, RowsLoss};
+use super::{Combination, LossShader, MulticlassHinge, Pattern, RowsLoss};
 use crate::real::Real;
 
 pub(super) const SHADER: LossShader = LossShader {
@@ -15,6 +15,13 @@ pub(super) const SHADER: LossShader = LossShader {
 /// Sum over i of phi(margin - t_i*s_i) with t_i = +1 for the true class and -1 for the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OneVsAll;
+
+impl MulticlassHinge<OneVsAll> {
+    /// One against all: C binary hinges a row.
+    pub fn one_vs_all() -> Self {
+        Self::with_method(OneVsAll)
+    }
+}
 
 impl RowsLoss for OneVsAll {
     const SHADER: LossShader = SHADER;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::multiclass::rival_violation;
-use super::{Combination, LossShader, Pattern, RowsLoss};
+use super::{Combination, LossShader, MulticlassHinge, Pattern, RowsLoss};
 use crate::real::Real;
 
 pub(super) const SHADER: LossShader = LossShader {
@@ -16,6 +16,13 @@ pub(super) const SHADER: LossShader = LossShader {
 /// Sum over i != y of phi(margin + (s_i - s_y)) (Weston and Watkins, 1999); divided by C it is torch's MultiMarginLoss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WestonWatkins;
+
+impl MulticlassHinge<WestonWatkins> {
+    /// Weston and Watkins (1999): every rival within the margin is charged.
+    pub fn weston_watkins() -> Self {
+        Self::with_method(WestonWatkins)
+    }
+}
 
 impl RowsLoss for WestonWatkins {
     const SHADER: LossShader = SHADER;

@@ -1,20 +1,24 @@
-//! Crammer-Singer: phi(margin + max over i != y of (s_i - s_y)).
+//! Crammer-Singer: phi(max over i != y of (margin(y, i) + s_i) - s_y).
 
-use super::{Options, Sample, argmax};
+use super::{Margins, Options, Sample, argmax};
 use crate::loss::Ties;
 
 /// One sample: a row of scores `s` and its true class `y`.
-pub fn sample(s: &[f64], y: usize, options: &Options) -> Sample {
+pub fn sample(s: &[f64], y: usize, margins: Margins<'_>, options: &Options) -> Sample {
     if s.iter().any(|x| x.is_nan()) {
         return Sample::undefined(s.len(), false);
     }
     let correct = argmax(s) == y;
-    let best = (0..s.len()).filter(|&i| i != y).map(|i| s[i]).fold(f64::NEG_INFINITY, f64::max);
-    let violation = options.margin + (best - s[y]);
+    // The argmax of margin(y, i) + s_i. With one margin for all that is the highest score, and beside an infinite s_y
+    // margins mean nothing; otherwise s_y is taken off first, so that two large scores cancel before the margin is added.
+    let by_score = matches!(margins, Margins::Uniform(_)) || s[y].is_infinite();
+    let reach = |i: usize| if by_score { s[i] } else { margins.of(y, i, s.len()) + (s[i] - s[y]) };
+    let best = (0..s.len()).filter(|&i| i != y).map(reach).fold(f64::NEG_INFINITY, f64::max);
+    let tied: Vec<usize> = (0..s.len()).filter(|&i| i != y && reach(i) == best).collect();
+    let violation = margins.of(y, tied[0], s.len()) + (s[tied[0]] - s[y]);
     if violation.is_nan() {
         return Sample::undefined(s.len(), correct);
     }
-    let tied: Vec<usize> = (0..s.len()).filter(|&i| i != y && s[i] == best).collect();
     let receivers = match options.ties {
         Ties::First => &tied[..1],
         Ties::Split => &tied[..],

@@ -66,6 +66,24 @@ impl Default for Options {
     }
 }
 
+/// What the true class y must keep from the rival i: margin(y, i).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Margins<'a> {
+    /// The same margin for all.
+    Uniform(f64),
+    /// A row-major C x C matrix. Its diagonal is ignored.
+    Matrix(&'a [f64]),
+}
+
+impl Margins<'_> {
+    fn of(self, y: usize, i: usize, classes: usize) -> f64 {
+        match self {
+            Margins::Uniform(margin) => margin,
+            Margins::Matrix(margins) => margins[y * classes + i],
+        }
+    }
+}
+
 impl Options {
     /// phi(v): 0 for v <= 0 (but for softplus), else v, v^2, or the smoothed hinge.
     fn phi(&self, v: f64) -> f64 {

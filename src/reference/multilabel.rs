@@ -13,16 +13,19 @@ pub fn sample(s: &[f64], t: &[f64], options: &Options) -> Sample {
     let (mut loss, mut active) = (0.0, false);
     let rivals: Vec<usize> = (0..s.len()).filter(|i| !labels.contains(i)).collect();
     for &j in &labels {
+        // Millions of pairs: each label's sum apart, so that rounding errors stay few.
+        let mut of_label = 0.0;
         for &i in &rivals {
             let violation = options.margin + (s[i] - s[j]);
             if violation.is_nan() {
                 return Sample::undefined(s.len(), false);
             }
-            loss += options.phi(violation) * over;
+            of_label += options.phi(violation) * over;
             gradient[i] += options.phi_slope(violation) * over;
             gradient[j] -= options.phi_slope(violation) * over;
             active |= violation > 0.0;
         }
+        loss += of_label;
     }
     Sample { loss, gradient, active, correct: false, per_class: vec![] }
 }

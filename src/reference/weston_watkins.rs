@@ -1,9 +1,9 @@
-//! Weston-Watkins: sum over i != y of phi(margin + (s_i - s_y)).
+//! Weston-Watkins: sum over i != y of phi(margin(y, i) + (s_i - s_y)).
 
-use super::{Options, Sample, argmax};
+use super::{Margins, Options, Sample, argmax};
 
 /// One sample: a row of scores `s` and its true class `y`.
-pub fn sample(s: &[f64], y: usize, options: &Options) -> Sample {
+pub fn sample(s: &[f64], y: usize, margins: Margins<'_>, options: &Options) -> Sample {
     if s.iter().any(|x| x.is_nan()) {
         return Sample::undefined(s.len(), false);
     }
@@ -12,7 +12,7 @@ pub fn sample(s: &[f64], y: usize, options: &Options) -> Sample {
     let mut gradient = vec![0.0; s.len()];
     let mut active = false;
     for i in (0..s.len()).filter(|&i| i != y) {
-        let violation = options.margin + (s[i] - s[y]);
+        let violation = margins.of(y, i, s.len()) + (s[i] - s[y]);
         if violation.is_nan() {
             return Sample::undefined(s.len(), correct);
         }

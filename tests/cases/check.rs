@@ -86,7 +86,7 @@ pub(crate) fn check(case: &Case, got: &Evaluation) -> Result<(), String> {
         let scores = &case.scores[n * columns..][..columns];
         let scores = scores.iter().chain(case.second.get(n));
         let reach = scores.fold(0.0, |m: f64, s| if s.is_finite() { m.max(f64::from(s.abs())) } else { m });
-        largest + columns as f64 * weight / e.divisor * curvature * (case.options.margin + 2.0 * reach)
+        largest + columns as f64 * weight / e.divisor * curvature * (case.largest_margin() + 2.0 * reach)
     };
     let sums_exact =
         exact && matches!(case.reduction, Reduction::Sum | Reduction::None) && case.options.ties == Ties::First;

@@ -3,7 +3,7 @@
 mod check;
 
 pub(crate) use check::{check, compare};
-use maxmargin::reference::{self, Options, Sample};
+use maxmargin::reference::{self, Margins, Options, Sample};
 use maxmargin::{
     Batch, BinaryHinge, CategoricalHinge, CrammerSinger, Device, EmbeddingHinge, Error, Evaluation, Floats, Kink,
     LabelEncoding, MarginRanking, MulticlassHinge, MultilabelMargin, OneVsAll, OverClasses, Penalty, Reduction,
@@ -94,6 +94,11 @@ impl Kind {
         matches!(self, Kind::CrammerSinger | Kind::WestonWatkins | Kind::OneVsAll)
     }
 
+    /// A margin may be given for each pair of classes.
+    pub(crate) fn takes_margin_matrix(self) -> bool {
+        matches!(self, Kind::CrammerSinger | Kind::WestonWatkins)
+    }
+
     /// A sample has a row of targets.
     pub(crate) fn has_target_rows(self) -> bool {
         matches!(self, Kind::Multilabel | Kind::CategoricalMatrix)
@@ -128,6 +133,7 @@ pub(crate) struct Case {
     pub(crate) sample_weights: Option<Vec<f32>>,
     pub(crate) class_weights: Option<Vec<f64>>,
     pub(crate) ignore_index: Option<i64>,
+    pub(crate) margin_matrix: Option<Vec<f64>>,
     pub(crate) values: Values,
     /// Scores and arithmetic in f64 (CPU only).
     pub(crate) double: bool,
@@ -174,6 +180,7 @@ impl Case {
             sample_weights: None,
             class_weights: None,
             ignore_index: None,
+            margin_matrix: None,
             values,
             double: false,
         };
@@ -207,6 +214,19 @@ impl Case {
         }
         if kind.is_multiclass() && r.below(2) == 0 {
             case.ignore_index = Some(r.pick(&[-100, 0]));
+        }
+        if kind.takes_margin_matrix() && columns < 300 && r.below(2) == 0 {
+            // What the diagonal holds is nobody's business.
+            let margin = |i: usize, r: &mut Random| match i % (columns + 1) {
+                0 => f64::NAN,
+                _ if dyadic => r.below(16) as f64 / 4.0,
+                _ => r.unit() * 3.0,
+            };
+            case.margin_matrix = Some((0..columns * columns).map(|i| margin(i, r)).collect());
+        }
+        if case.margin_matrix.is_some() {
+            // Rivals whose violations overflow tie in f32 and not in f64.
+            case.scores.iter_mut().filter(|s| s.is_finite() && s.abs() > 1e30).for_each(|s| *s = s.signum() * 1e20);
         }
         let width = if kind.has_target_rows() { columns } else { 1 };
         case.targets = (0..samples * width)
@@ -304,7 +324,17 @@ impl Case {
         if let Some(index) = self.ignore_index {
             loss = loss.ignore_index(index);
         }
+        if let Some(margins) = &self.margin_matrix {
+            loss = loss.margin_matrix(margins.clone());
+        }
         loss
+    }
+
+    pub(crate) fn largest_margin(&self) -> f64 {
+        // NaN on the diagonal is no maximum.
+        self.margin_matrix
+            .as_ref()
+            .map_or(self.options.margin, |margins| margins.iter().fold(0.0, |m: f64, &x| m.max(x)))
     }
 
     /// The reference's answer, with the bounds that this case's arithmetic allows.
@@ -313,6 +343,9 @@ impl Case {
         let rounded = |x: f64| if self.double { x } else { f64::from(x as f32) };
         let single = |x: f64| if self.double { x } else { single(x) };
         let options = Options { margin: rounded(self.options.margin), ..self.options };
+        let matrix: Option<Vec<f64>> = self.margin_matrix.as_ref().map(|x| x.iter().map(|&x| rounded(x)).collect());
+        let margins = matrix.as_deref().map_or(Margins::Uniform(options.margin), Margins::Matrix);
+        let largest_margin = self.largest_margin();
         let mut e = Expected::default();
         if matches!(self.kind, Kind::OneVsAll) {
             e.per_class = vec![0.0; self.columns];
@@ -341,8 +374,8 @@ impl Case {
                 Kind::Binary(LabelEncoding::ZeroOne) => reference::binary::sample(row[0], 2.0 * t - 1.0, &options),
                 Kind::Embedding => reference::embedding::sample(row[0], t, &options),
                 Kind::Ranking => of_first(reference::ranking::sample(row[0], self.second[n].into(), t, &options)),
-                Kind::CrammerSinger => reference::crammer_singer::sample(&row, target as usize, &options),
-                Kind::WestonWatkins => reference::weston_watkins::sample(&row, target as usize, &options),
+                Kind::CrammerSinger => reference::crammer_singer::sample(&row, target as usize, margins, &options),
+                Kind::WestonWatkins => reference::weston_watkins::sample(&row, target as usize, margins, &options),
                 Kind::OneVsAll => reference::one_vs_all::sample(&row, target as usize, &options),
                 Kind::Multilabel => reference::multilabel::sample(&row, &row_targets, &options),
                 Kind::CategoricalIndices | Kind::CategoricalMatrix => {
@@ -387,7 +420,7 @@ impl Case {
             let row: Vec<f64> = row.iter().map(|&s| if s.is_finite() { s } else { 0.0 }).collect();
             let reach: f64 = match self.kind {
                 Kind::WestonWatkins => {
-                    row.iter().map(|s| phi(options.margin + s.abs() + row[target as usize].abs())).sum()
+                    row.iter().map(|s| phi(largest_margin + s.abs() + row[target as usize].abs())).sum()
                 }
                 Kind::OneVsAll => row.iter().map(|s| phi(options.margin + s.abs())).sum(),
                 Kind::Multilabel => {
@@ -401,7 +434,7 @@ impl Case {
                     let used = row.iter().zip(&row_targets).filter(|(_, y)| **y != 0.0).map(|(s, _)| s.abs());
                     phi(options.margin + used.sum::<f64>() + 2.0 * row.iter().fold(0.0, |m: f64, s| m.max(s.abs())))
                 }
-                Kind::CrammerSinger => phi(options.margin + 2.0 * row.iter().fold(0.0, |m: f64, s| m.max(s.abs()))),
+                Kind::CrammerSinger => phi(largest_margin + 2.0 * row.iter().fold(0.0, |m: f64, s| m.max(s.abs()))),
                 Kind::Ranking if !self.second[n].is_finite() => phi(options.margin + row[0].abs()),
                 Kind::Ranking => phi(options.margin + row[0].abs() + f64::from(self.second[n].abs())),
                 _ => phi(options.margin + row[0].abs()),

@@ -9,6 +9,7 @@ use maxmargin::nn::{Dense, Initializer};
 
 use super::data::Generated;
 use crate::arguments::{Labels, Where, choices};
+use crate::method::LossName;
 
 /// Train a network of dense layers with a max-margin loss.
 #[derive(Debug, Args)]
@@ -142,7 +143,6 @@ pub(crate) struct PredictArguments {
 }
 
 choices! {
-    LossName { Binary, Squared, Embedding, CrammerSinger, WestonWatkins, OneVsAll }
     OptimizerName { Sgd, Adam, Adamw }
     AccuracyName { Sign, Keras }
     TrainPreset { Torch, Keras }

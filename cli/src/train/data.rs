@@ -4,9 +4,10 @@ use std::path::Path;
 
 use maxmargin::nn::{Dataset, Features};
 
-use super::arguments::{LossName, TrainArguments};
+use super::arguments::TrainArguments;
 use crate::failure::{Failure, Outcome};
 use crate::file::{self, Array, Data};
+use crate::method::LossName;
 
 /// Data that a seed makes.
 #[derive(Clone, Copy, Debug, PartialEq)]

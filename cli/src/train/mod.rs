@@ -11,19 +11,17 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use maxmargin::compat::Peer;
-use maxmargin::loss::Loss;
+use maxmargin::loss::{Loss, RowsLoss};
 use maxmargin::nn::{
     Accuracy, Conventions, Dataset, Dense, End, Epoch, Fit, History, Initializer, Optimizer, Sequential, Trainer,
 };
-use maxmargin::{
-    BinaryHinge, CrammerSinger, Device, EmbeddingHinge, Error, Input, Kink, LabelEncoding, MulticlassHinge, OneVsAll,
-    Penalty, Ties, WestonWatkins,
-};
+use maxmargin::{BinaryHinge, Device, EmbeddingHinge, Error, Input, LabelEncoding, MulticlassHinge, Penalty};
 
 use crate::arguments::Labels;
 use crate::failure::{Failure, Outcome};
+use crate::method::{LossName, WithMethod};
 use crate::{file, place};
-use arguments::{AccuracyName, LossName, OptimizerName, TrainArguments, TrainPreset};
+use arguments::{AccuracyName, OptimizerName, TrainArguments, TrainPreset};
 use outputs::{Outputs, Summary};
 
 /// Ctrl-C was pressed.
@@ -35,7 +33,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Outcome<bool> {
         TrainPreset::Torch => Peer::Torch,
         TrainPreset::Keras => Peer::Keras,
     };
-    let (margin, kink, ties) = (arguments.margin, peer.kink(), peer.ties());
+    let (margin, kink) = (arguments.margin, peer.kink());
     let (data, validation) = data::load(arguments)?;
     let binary = |penalty| -> Outcome<BinaryHinge> {
         let labels = match arguments.labels {
@@ -54,14 +52,8 @@ pub(crate) fn run(arguments: &TrainArguments) -> Outcome<bool> {
     match arguments.loss {
         LossName::Binary | LossName::Squared => session.run(binary.unwrap_or_default()),
         LossName::Embedding => session.run(EmbeddingHinge::new().margin(margin).kink(kink)),
-        LossName::CrammerSinger => session.run(multiclass(CrammerSinger, margin, kink, ties)),
-        LossName::WestonWatkins => session.run(multiclass(WestonWatkins, margin, kink, ties)),
-        LossName::OneVsAll => session.run(multiclass(OneVsAll, margin, kink, ties)),
+        LossName::Multiclass(method) => method.with(session),
     }
-}
-
-fn multiclass<M: maxmargin::loss::RowsLoss>(method: M, margin: f64, kink: Kink, ties: Ties) -> MulticlassHinge<M> {
-    MulticlassHinge::with_method(method).margin(margin).kink(kink).ties(ties)
 }
 
 struct Session<'a> {
@@ -71,6 +63,16 @@ struct Session<'a> {
     /// From files of its own.
     validation: Option<Dataset>,
     peer: Peer,
+}
+
+impl WithMethod for Session<'_> {
+    type Output = Outcome<bool>;
+
+    fn call<M: RowsLoss + PartialEq + std::fmt::Debug + 'static>(self, method: M) -> Outcome<bool> {
+        let loss = MulticlassHinge::with_method(method).margin(self.arguments.margin);
+        let loss = loss.kink(self.peer.kink()).ties(self.peer.ties());
+        self.run(loss)
+    }
 }
 
 impl Session<'_> {

@@ -1,0 +1,62 @@
+//! The multiclass hinge's methods and its numbers of classes, as the program's user meets them.
+
+mod support;
+
+use support::{Folder, close, read_npy};
+
+const RUN: &str = "eval multiclass --scores s.npy --targets t.npy";
+
+/// Three rows of three classes.
+fn rows() -> Folder {
+    let folder = Folder::new();
+    folder.f32("s.npy", "(3, 3)", &[2.0, 1.5, 0.0, 0.5, 1.0, 1.0, -1.0, 0.25, 0.5]);
+    folder.i64("t.npy", &[0, 1, 2]);
+    folder
+}
+
+#[test]
+fn margins_of_pairs_of_classes() {
+    let folder = rows();
+    folder.f32("m.npy", "(3, 3)", &[9.0, 1.0, 5.0, 1.0, 9.0, 0.5, 1.0, 2.0, 9.0]);
+    // Worst rivals: 5 + 0 - 2, 1 + 0.5 - 1 (and 0.5 + 1 - 1, a tie), 2 + 0.25 - 0.5.
+    let json = folder.json(&format!("{RUN} --margin-matrix m.npy --reduction sum --grad-out g.npy"));
+    close(&json["value"], 3.0 + 0.5 + 1.75, 1e-12);
+    assert!(json["options"]["margin"].is_null() && json["options"]["margin_matrix"] == "m.npy", "{json}");
+    let gradient = read_npy(&folder.path("g.npy")).1;
+    assert_eq!(gradient, [-1.0, 0.0, 1.0, 1.0, -1.0, 0.0, 0.0, 1.0, -1.0]);
+    // Every rival: (0.5 + 3) + (0.5 + 0.5) + (0 + 1.75).
+    let json = folder.json(&format!("{RUN} --margin-matrix m.npy --method weston-watkins --reduction sum"));
+    close(&json["value"], 6.25, 1e-12);
+    let losses = folder.json(&format!("{RUN} --margin-matrix m.npy --batch-size 2 --reduction sum"));
+    close(&losses["value"], 5.25, 1e-12);
+
+    let wrong = |arguments: &str, code, words: &[&str]| folder.fails(&format!("{RUN} {arguments}"), code, words);
+    wrong("--margin-matrix m.npy --margin 2", 2, &["--margin"]);
+    wrong("--margin-matrix m.npy --method one-vs-all", 2, &["margin matrix", "one_vs_all"]);
+    folder.f32("m.npy", "(2, 2)", &[0.0; 4]);
+    wrong("--margin-matrix m.npy", 1, &["m.npy", "expected 9 elements", "pair of classes", "got 4"]);
+    folder.f32("m.npy", "(3, 3)", &[f32::NAN, 1.0, 1.0, 1.0, f32::NAN, f32::INFINITY, 1.0, 1.0, 1.0]);
+    wrong("--margin-matrix m.npy", 1, &["m.npy", "margin matrix[5]", "finite", "inf"]);
+}
+
+#[test]
+fn every_method_by_its_name() {
+    let folder = rows();
+    for (arguments, expected) in [
+        ("crammer-singer", 0.5 + 1.0 + 0.75),
+        ("weston-watkins", 0.5 + 1.5 + 0.75),
+        ("one-vs-all", (0.0 + 2.5 + 1.0) + (1.5 + 0.0 + 2.0) + (0.0 + 1.25 + 0.5)),
+    ] {
+        let json = folder.json(&format!("{RUN} --reduction sum --method {arguments}"));
+        close(&json["value"], expected, 1e-6);
+    }
+}
+
+#[test]
+fn every_method_trains() {
+    let folder = Folder::new();
+    for loss in ["crammer-singer", "weston-watkins", "one-vs-all"] {
+        let json = folder.json(&format!("train --data moons --layers 8:relu,2 --loss {loss} --epochs 2 --device cpu"));
+        assert_eq!(json["options"]["loss"].as_str().or(json["loss"].as_str()), Some(loss), "{json}");
+    }
+}
