@@ -95,7 +95,7 @@ pub(crate) enum Family {
         #[command(flatten)]
         inputs: Inputs,
         /// crammer-singer (the default) charges the best rival, weston-watkins every rival, one-vs-all every class by
-        /// itself.
+        /// itself, lee-lin-wahba every rival that scores above -margin/(C-1), for scores that sum to zero.
         #[arg(long, value_enum)]
         method: Option<Method>,
         #[command(flatten)]

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use maxmargin::loss::RowsLoss;
-use maxmargin::{CrammerSinger, OneVsAll, WestonWatkins};
+use maxmargin::{CrammerSinger, LeeLinWahba, OneVsAll, WestonWatkins};
 
 use crate::arguments::{choices, text_of};
 
@@ -37,6 +37,7 @@ methods! {
     CrammerSinger => CrammerSinger,
     WestonWatkins => WestonWatkins,
     OneVsAll => OneVsAll,
+    LeeLinWahba => LeeLinWahba,
 }
 
 /// `train --loss`.

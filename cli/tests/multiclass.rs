@@ -46,16 +46,19 @@ fn every_method_by_its_name() {
         ("crammer-singer", 0.5 + 1.0 + 0.75),
         ("weston-watkins", 0.5 + 1.5 + 0.75),
         ("one-vs-all", (0.0 + 2.5 + 1.0) + (1.5 + 0.0 + 2.0) + (0.0 + 1.25 + 0.5)),
+        ("lee-lin-wahba", (2.0 + 0.5) + (1.0 + 1.5) + (0.0 + 0.75)),
+        ("lee-lin-wahba --over-classes mean --margin 2", ((2.5 + 1.0) + (1.5 + 2.0) + (0.0 + 1.25)) / 3.0),
     ] {
         let json = folder.json(&format!("{RUN} --reduction sum --method {arguments}"));
         close(&json["value"], expected, 1e-6);
     }
+    folder.fails(&format!("{RUN} --method lee-lin-wahba --per-class"), 2, &["--per-class", "lee-lin-wahba"]);
 }
 
 #[test]
 fn every_method_trains() {
     let folder = Folder::new();
-    for loss in ["crammer-singer", "weston-watkins", "one-vs-all"] {
+    for loss in ["crammer-singer", "weston-watkins", "one-vs-all", "lee-lin-wahba"] {
         let json = folder.json(&format!("train --data moons --layers 8:relu,2 --loss {loss} --epochs 2 --device cpu"));
         assert_eq!(json["options"]["loss"].as_str().or(json["loss"].as_str()), Some(loss), "{json}");
     }

@@ -30,6 +30,7 @@ mod categorical;
 mod crammer_singer;
 mod embedding;
 pub(crate) mod labels;
+mod lee_lin_wahba;
 mod multiclass;
 mod multilabel;
 mod one_vs_all;
@@ -42,6 +43,7 @@ pub use categorical::CategoricalHinge;
 pub use crammer_singer::CrammerSinger;
 pub use embedding::EmbeddingHinge;
 pub use labels::{Label, LabelEncoding, TargetRowRule, TargetRule};
+pub use lee_lin_wahba::LeeLinWahba;
 pub use multiclass::{MulticlassHinge, OverClasses};
 pub use multilabel::MultilabelMargin;
 pub use one_vs_all::OneVsAll;
@@ -68,6 +70,7 @@ pub const SHADERS: &[LossShader] = &[
     crammer_singer::SHADER,
     weston_watkins::SHADER,
     one_vs_all::SHADER,
+    lee_lin_wahba::SHADER,
     multilabel::SHADER,
     categorical::SHADER,
 ];

@@ -26,6 +26,7 @@ pub enum OverClasses {
 /// |---|---|
 /// | [`MulticlassHinge::crammer_singer`] | phi(margin + max over i != y of (s_i - s_y)) |
 /// | [`MulticlassHinge::weston_watkins`] | sum over i != y of phi(margin + (s_i - s_y)) |
+/// | [`MulticlassHinge::lee_lin_wahba`] | sum over i != y of phi(s_i + margin/(C-1)) |
 /// | [`MulticlassHinge::one_vs_all`] | sum over i of phi(margin - t_i*s_i), t_i = +1 for i = y, else -1 |
 ///
 /// The row's loss is multiplied by the true class's weight and the sample's weight. Rows whose target equals

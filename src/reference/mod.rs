@@ -8,6 +8,7 @@ pub mod binary;
 pub mod categorical;
 pub mod crammer_singer;
 pub mod embedding;
+pub mod lee_lin_wahba;
 pub mod multilabel;
 pub mod one_vs_all;
 pub mod ranking;

@@ -6,8 +6,8 @@ pub(crate) use check::{check, compare};
 use maxmargin::reference::{self, Margins, Options, Sample};
 use maxmargin::{
     Batch, BinaryHinge, CategoricalHinge, CrammerSinger, Device, EmbeddingHinge, Error, Evaluation, Floats, Kink,
-    LabelEncoding, MarginRanking, MulticlassHinge, MultilabelMargin, OneVsAll, OverClasses, Penalty, Reduction,
-    Request, Targets, Ties, WestonWatkins,
+    LabelEncoding, LeeLinWahba, MarginRanking, MulticlassHinge, MultilabelMargin, OneVsAll, OverClasses, Penalty,
+    Reduction, Request, Targets, Ties, WestonWatkins,
 };
 
 /// A small generator, so that every run sees the same cases.
@@ -76,6 +76,7 @@ pub(crate) enum Kind {
     CrammerSinger,
     WestonWatkins,
     OneVsAll,
+    LeeLinWahba,
     Multilabel,
     /// A class index a row.
     CategoricalIndices,
@@ -91,7 +92,7 @@ impl Kind {
 
     /// A multiclass hinge, which has class weights and ignored rows.
     pub(crate) fn is_multiclass(self) -> bool {
-        matches!(self, Kind::CrammerSinger | Kind::WestonWatkins | Kind::OneVsAll)
+        matches!(self, Kind::CrammerSinger | Kind::WestonWatkins | Kind::OneVsAll | Kind::LeeLinWahba)
     }
 
     /// A margin may be given for each pair of classes.
@@ -113,6 +114,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::CrammerSinger,
     Kind::WestonWatkins,
     Kind::OneVsAll,
+    Kind::LeeLinWahba,
     Kind::Multilabel,
     Kind::CategoricalIndices,
     Kind::CategoricalMatrix,
@@ -163,7 +165,7 @@ impl Case {
             kink: r.pick(&[Kink::Zero, Kink::Half, Kink::Active]),
             ties: r.pick(&[Ties::First, Ties::Split]),
             over_classes: match kind {
-                Kind::WestonWatkins | Kind::OneVsAll | Kind::Multilabel if !dyadic => {
+                Kind::WestonWatkins | Kind::OneVsAll | Kind::LeeLinWahba | Kind::Multilabel if !dyadic => {
                     r.pick(&[OverClasses::Sum, OverClasses::Mean])
                 }
                 _ => OverClasses::Sum,
@@ -186,6 +188,10 @@ impl Case {
         };
         if case.is_rows() {
             case.columns = columns;
+        }
+        if kind == Kind::LeeLinWahba && dyadic {
+            // So that it can be divided.
+            case.options.margin *= (columns - 1) as f64;
         }
         let columns = case.columns;
         case.scores = (0..samples * columns).map(|_| values.draw(r)).collect();
@@ -307,6 +313,7 @@ impl Case {
             Kind::CrammerSinger => device.evaluate(&self.multiclass(CrammerSinger), batch, request),
             Kind::WestonWatkins => device.evaluate(&self.multiclass(WestonWatkins), batch, request),
             Kind::OneVsAll => device.evaluate(&self.multiclass(OneVsAll), batch, request),
+            Kind::LeeLinWahba => device.evaluate(&self.multiclass(LeeLinWahba), batch, request),
         }
     }
 
@@ -377,6 +384,7 @@ impl Case {
                 Kind::CrammerSinger => reference::crammer_singer::sample(&row, target as usize, margins, &options),
                 Kind::WestonWatkins => reference::weston_watkins::sample(&row, target as usize, margins, &options),
                 Kind::OneVsAll => reference::one_vs_all::sample(&row, target as usize, &options),
+                Kind::LeeLinWahba => reference::lee_lin_wahba::sample(&row, target as usize, &options),
                 Kind::Multilabel => reference::multilabel::sample(&row, &row_targets, &options),
                 Kind::CategoricalIndices | Kind::CategoricalMatrix => {
                     reference::categorical::sample(&row, &row_targets, &options)
@@ -422,7 +430,7 @@ impl Case {
                 Kind::WestonWatkins => {
                     row.iter().map(|s| phi(largest_margin + s.abs() + row[target as usize].abs())).sum()
                 }
-                Kind::OneVsAll => row.iter().map(|s| phi(options.margin + s.abs())).sum(),
+                Kind::OneVsAll | Kind::LeeLinWahba => row.iter().map(|s| phi(options.margin + s.abs())).sum(),
                 Kind::Multilabel => {
                     let pairs = |i: usize| {
                         let labels = row_targets.iter().take_while(|&&t| t >= 0.0);
