@@ -55,7 +55,7 @@ pub use error::{Error, Input, Result};
 pub use evaluation::{Evaluation, Output, Precision, Reduction, Request};
 pub use loss::{
     BinaryHinge, CategoricalHinge, CrammerSinger, EmbeddingHinge, Kink, LabelEncoding, LeeLinWahba, MarginRanking,
-    MulticlassHinge, MultilabelMargin, OneVsAll, OverClasses, Penalty, Ties, WestonWatkins,
+    MulticlassHinge, MultilabelMargin, OneVsAll, OverClasses, Penalty, Ties, TopK, WestonWatkins,
 };
 pub use real::Real;
 pub use scores::ScoreKind;

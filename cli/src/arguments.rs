@@ -95,9 +95,12 @@ pub(crate) enum Family {
         #[command(flatten)]
         inputs: Inputs,
         /// crammer-singer (the default) charges the best rival, weston-watkins every rival, one-vs-all every class by
-        /// itself, lee-lin-wahba every rival that scores above -margin/(C-1), for scores that sum to zero.
+        /// itself, lee-lin-wahba every rival that scores above -margin/(C-1), for scores that sum to zero, top-k the mean of the k worst violations.
         #[arg(long, value_enum)]
         method: Option<Method>,
+        /// How many violations top-k takes the mean of, from 1 to C.
+        #[arg(long, required_if_eq("method", "top-k"))]
+        k: Option<usize>,
         #[command(flatten)]
         penalty: PenaltyArgument,
         /// Divide a row's sum over classes by C (mean) or not (sum, the default).
@@ -110,7 +113,7 @@ pub(crate) enum Family {
         #[arg(long)]
         class_weights: Option<PathBuf>,
         /// File with a margin for each pair of classes (C,C): what the true class y (row) must keep from a rival i
-        /// (column); its diagonal is ignored. For crammer-singer and weston-watkins, in the place of --margin.
+        /// (column); its diagonal is ignored. For crammer-singer, weston-watkins and top-k, in the place of --margin.
         #[arg(long, conflicts_with = "margin")]
         margin_matrix: Option<PathBuf>,
         /// Leave out the samples with this target.

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use maxmargin::loss::RowsLoss;
-use maxmargin::{CrammerSinger, LeeLinWahba, OneVsAll, WestonWatkins};
+use maxmargin::{CrammerSinger, LeeLinWahba, OneVsAll, TopK, WestonWatkins};
 
 use crate::arguments::{choices, text_of};
 
@@ -24,20 +24,21 @@ macro_rules! methods {
             const TRAINED: &[LossName] =
                 &[LossName::Binary, LossName::Squared, LossName::Embedding, $(LossName::Multiclass(Method::$name)),+];
 
-            /// Hands over the method as a value.
-            pub(crate) fn with<W: WithMethod>(self, then: W) -> W::Output {
+            /// Hands over the method as a value. `k` is what --k says, for those that take it.
+            pub(crate) fn with<W: WithMethod>(self, k: usize, then: W) -> W::Output {
                 match self {
-                    $(Method::$name => then.call($method)),+
+                    $(Method::$name => then.call($method(k))),+
                 }
             }
         }
     };
 }
 methods! {
-    CrammerSinger => CrammerSinger,
-    WestonWatkins => WestonWatkins,
-    OneVsAll => OneVsAll,
-    LeeLinWahba => LeeLinWahba,
+    CrammerSinger => |_| CrammerSinger,
+    WestonWatkins => |_| WestonWatkins,
+    OneVsAll => |_| OneVsAll,
+    LeeLinWahba => |_| LeeLinWahba,
+    TopK => TopK::new,
 }
 
 /// `train --loss`.

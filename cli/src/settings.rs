@@ -162,10 +162,8 @@ impl Family {
                 return Err(Failure::usage("--batch-size goes with --reduction mean or sum"));
             }
         }
-        if settings.method == Method::CrammerSinger && settings.over == Over::Mean {
-            return Err(Failure::usage(
-                "--over-classes mean: crammer-singer takes a maximum over the classes, not a sum",
-            ));
+        if matches!(self, Family::Multiclass { k: Some(_), .. }) && settings.method != Method::TopK {
+            return Err(Failure::usage(format!("--k goes with --method top-k, got {}", settings.method.text())));
         }
         if settings.per_class {
             if settings.method != Method::OneVsAll {

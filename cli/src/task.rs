@@ -174,7 +174,7 @@ impl Family {
                 options.insert("ties".into(), ties.text().into());
                 Box::new(CategoricalHinge::new().margin(margin).penalty(penalty).kink(kink).ties(settings.ties))
             }
-            Family::Multiclass { class_weights, margin_matrix, ignore_index, .. } => {
+            Family::Multiclass { k, class_weights, margin_matrix, ignore_index, .. } => {
                 options.insert("method".into(), settings.method.text().into());
                 options.insert("over_classes".into(), settings.over.text().into());
                 options.insert("ties".into(), ties.text().into());
@@ -185,7 +185,10 @@ impl Family {
                 }
                 options.insert("margin_matrix".into(), json!(margin_matrix));
                 options.insert("ignore_index".into(), json!(ignore_index));
-                settings.method.with(Rows { settings, penalty, classes, ignore_index: *ignore_index })
+                if let Some(k) = k {
+                    options.insert("k".into(), json!(k));
+                }
+                settings.method.with(k.unwrap_or(1), Rows { settings, penalty, classes, ignore_index: *ignore_index })
             }
         };
         Ok(Setup { loss, options })

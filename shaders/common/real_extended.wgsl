@@ -7,7 +7,6 @@ alias Real = u32;
 
 const NAN_BITS: u32 = 0x7fc00000u;
 const INFINITY_BITS: u32 = 0x7f800000u;
-const SIGN_BIT: u32 = 0x80000000u;
 const MAGNITUDE: u32 = 0x7fffffffu;
 
 // Nothing is too wild for this variant.
@@ -25,11 +24,6 @@ fn real_is_positive(x: Real) -> bool {
     return (x & SIGN_BIT) == 0u && !real_is_zero(x) && !real_is_nan(x);
 }
 
-// Integers in the order of the numbers they stand for; both zeros alike. Not for NaN.
-fn order_key(x: Real) -> u32 {
-    let bits = select(x, 0u, real_is_zero(x));
-    return select(bits | SIGN_BIT, ~bits, (bits & SIGN_BIT) != 0u);
-}
 fn real_less(a: Real, b: Real) -> bool { return order_key(a) < order_key(b); }
 fn real_equal(a: Real, b: Real) -> bool { return order_key(a) == order_key(b); }
 

@@ -1,6 +1,6 @@
 // Crammer-Singer: phi(margin + max over i != y of (s_i - s_y)).
 
-const COMBINE_MAX: bool = true;
+const COMBINATION: u32 = MAX;
 const TRUE_COLUMN: bool = false;
 const RIVALS_COMPARE_WITH_TRUE: bool = true;
 

@@ -1,6 +1,6 @@
 // Lee-Lin-Wahba: sum over i != y of phi(s_i + margin), where the host has divided the margin by C - 1.
 
-const COMBINE_MAX: bool = false;
+const COMBINATION: u32 = SUM;
 const TRUE_COLUMN: bool = false;
 const RIVALS_COMPARE_WITH_TRUE: bool = false;
 

@@ -1,6 +1,6 @@
 // One against all: sum over i of phi(margin - t_i*s_i), t_i = +1 for i = y and -1 otherwise.
 
-const COMBINE_MAX: bool = false;
+const COMBINATION: u32 = SUM;
 const TRUE_COLUMN: bool = true;
 const RIVALS_COMPARE_WITH_TRUE: bool = false;
 

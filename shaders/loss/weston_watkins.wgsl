@@ -1,6 +1,6 @@
 // Weston-Watkins: sum over i != y of phi(margin + (s_i - s_y)).
 
-const COMBINE_MAX: bool = false;
+const COMBINATION: u32 = SUM;
 const TRUE_COLUMN: bool = false;
 const RIVALS_COMPARE_WITH_TRUE: bool = true;
 

@@ -31,6 +31,8 @@ struct Params {
     class_divisor: f32,
     // Where the margins begin in class_table.
     margins_shift: u32,
+    // How many violations count (TOP).
+    top: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -54,6 +56,12 @@ override WRITE_PER_CLASS: bool = false;
 override ONLY_WEIGHTS: bool = false;
 override SPLIT_TIES: bool = false;
 
+// How columns are combined: the sum of their penalties, the penalty of the worst rival, or that of the mean of the
+// params.top largest violations, the true class's own zero among them.
+const SUM: u32 = 0u;
+const MAX: u32 = 1u;
+const TOP: u32 = 2u;
+
 // Bits of Row.flags.
 const ROW_ACTIVE: u32 = 1u;
 const ROW_BEATEN: u32 = 2u;
@@ -62,10 +70,11 @@ const ROW_WILD: u32 = 8u;
 
 // What is known of a row's columns.
 struct Row {
-    // Sums of the penalties and of the rivals' slopes (COMBINE_MAX: unused).
+    // Sums of the penalties and of the rivals' slopes (TOP: of the violations above rank k; MAX: unused).
     value: Sum,
     slope: Sum,
-    // What the worst rival is ranked by, its lowest index, and how many share the rank (COMBINE_MAX only).
+    // MAX: what the worst rival is ranked by, its lowest index, and how many share the rank.
+    // TOP: the violation at rank k, the last index taken of those who share it, and how many do.
     best: Real,
     best_index: u32,
     ties: u32,
@@ -80,7 +89,8 @@ fn row_merge(a: Row, b: Row) -> Row {
     var best = a.best;
     var best_index = a.best_index;
     var ties = a.ties;
-    if COMBINE_MAX && b.best_index != NO_INDEX {
+    if COMBINATION == TOP { ties += b.ties; }
+    if COMBINATION == MAX && b.best_index != NO_INDEX {
         if a.best_index == NO_INDEX || real_less(a.best, b.best) {
             best = b.best;
             best_index = b.best_index;
@@ -182,11 +192,11 @@ fn visit(column: u32, sample: Sample, team: u32, row: ptr<function, Row>) {
             || (column < sample.class_index && real_equal(sample.true_score, score)) {
             (*row).flags |= ROW_BEATEN;
         }
-        if COMBINE_MAX {
+        if COMBINATION == MAX {
             *row = row_merge(*row, Row(sum_zero(), sum_zero(), rank(column, score, sample), column, 1u, 0u));
         }
     }
-    if COMBINE_MAX || (is_true && !TRUE_COLUMN) { return; }
+    if COMBINATION != SUM || (is_true && !TRUE_COLUMN) { return; }
     let column_violation = violation(column_margin(sample.class_index, column), score, sample.true_score, is_true);
     let penalised = penalise(column_violation);
     (*row).value = sum_add((*row).value, penalised.value);
@@ -230,7 +240,9 @@ fn write_gradient(member: u32, row_index: u32, sample: Sample, row: Row, best: P
             let score = real_from_bits(score_bits(sample.first + column));
             if undefined {
                 slope = row_nan();
-            } else if COMBINE_MAX {
+            } else if COMBINATION == TOP {
+                slope = top_slope(column, score, sample, row, best);
+            } else if COMBINATION == MAX {
                 if is_true {
                     slope = real_negate(best.slope);
                 } else if SPLIT_TIES {
@@ -257,8 +269,9 @@ fn finish(row_index: u32, member: u32, sample: Sample, row: Row, partial: ptr<fu
     var value = sum_to_real(row.value);
     var best = Penalised(real(0.0), real(0.0));
     var violating = (row.flags & ROW_ACTIVE) != 0u;
-    if COMBINE_MAX {
-        let best_violation = ranked_violation(row.best, sample);
+    if COMBINATION != SUM {
+        var best_violation = sum_to_real(row.value);
+        if COMBINATION == MAX { best_violation = ranked_violation(row.best, sample); }
         best = penalise(best_violation);
         value = best.value;
         violating = real_is_positive(best_violation);
@@ -296,7 +309,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let row_index = (group * params.rows_per_team + turn) * teams + lane / params.lanes;
         let sample = read_sample(row_index, member == 0u, &partial);
         if ONLY_WEIGHTS { continue; }
-        let row = team_merge(lane, walk(member, sample, team));
+        var row = team_merge(lane, walk(member, sample, team));
+        if COMBINATION == TOP { row = select_top(lane, member, sample, row.flags); }
         if row_index < params.rows { finish(row_index, member, sample, row, &partial); }
     }
     let merged = workgroup_merge(lane, partial);

@@ -3,6 +3,8 @@
 //! Rows are usually short (ten classes), so a vector along a row would be half empty and end in a horizontal sum each
 //! time. Instead a block of columns is transposed into a small tile, and each column is then visited for all rows.
 
+use std::cmp::Ordering;
+
 use crate::loss::{Combination, PenaltyShape, RowsLoss, Rule};
 use crate::real::Real;
 
@@ -25,17 +27,19 @@ pub(super) struct Tile<'a, T> {
     pub(super) classes: Lanes<u32>,
     /// Scores of the true classes.
     pub(super) true_scores: Lanes<T>,
+    /// How many violations count (top).
+    pub(super) top: usize,
 }
 
 /// What the columns of each row add up to. Flags are 0 or 1.
 pub(super) struct Summary<T> {
     /// The loss before weights; NaN where any score is.
     pub(super) loss: Lanes<T>,
-    /// Slope of the best rival (maximum) or sum of the rivals' slopes, where slopes are asked for.
+    /// Slope of the penalty (maximum, top) or sum of the rivals' slopes, where slopes are asked for.
     pub(super) rival_slope: Lanes<T>,
-    /// Lowest index of the best rival (maximum), where slopes are asked for.
+    /// Lowest index of the best rival (maximum), or the last index taken at rank k (top), where slopes are asked for.
     pub(super) best_index: Lanes<u32>,
-    /// What the best rival was ranked by (maximum).
+    /// What the best rival was ranked by (maximum), or the violation at rank k (top).
     pub(super) best: Lanes<T>,
     /// Any violation.
     pub(super) active: Lanes<u32>,
@@ -146,6 +150,7 @@ impl<T: Real> Tile<'_, T> {
                             best[row] = if better { rank } else { best[row] };
                             best_index[row] = if SLOPES & better { column } else { best_index[row] };
                         }
+                        Combination::Top => {}
                         Combination::Sum => {
                             let margin = margins.at(self.classes[row], column as usize);
                             let v = M::violation(margin, score, true_score, is_true);
@@ -179,6 +184,7 @@ impl<T: Real> Tile<'_, T> {
             active,
             correct: [0; ROWS],
         };
+        let mut ranked = Vec::new();
         for row in 0..ROWS {
             if M::COMBINATION == Combination::Max {
                 // Of a matrix no margin is needed: the rank is the violation, or infinite.
@@ -187,10 +193,49 @@ impl<T: Real> Tile<'_, T> {
                 (summary.loss[row], summary.rival_slope[row]) = rule.penalise(v);
                 summary.active[row] = u32::from(v > T::ZERO);
             }
+            if M::COMBINATION == Combination::Top && (row + 1) * self.columns <= self.scores.len() {
+                let taken = self.top_of::<M, G>(row, margins, &mut ranked);
+                (summary.loss[row], summary.rival_slope[row]) = rule.penalise(taken.mean);
+                (summary.best[row], summary.best_index[row]) = (taken.last, taken.last_index);
+                summary.active[row] = u32::from(taken.mean > T::ZERO);
+            }
             summary.loss[row] = if nan[row] != 0 { T::NAN } else { summary.loss[row] };
             summary.active[row] &= u32::from(!summary.loss[row].is_nan());
             summary.correct[row] = (beaten[row] | nan[row]) ^ 1;
         }
         summary
     }
+
+    /// What the true class's violation is taken to be, and a rival's is, where the largest few count.
+    #[inline(always)]
+    pub(super) fn top_violation<M: RowsLoss, G: Margins<T>>(&self, row: usize, column: usize, margins: G) -> T {
+        let class = self.classes[row];
+        if column == class as usize {
+            return T::ZERO;
+        }
+        M::violation(margins.at(class, column), self.scores[row * self.columns + column], self.true_scores[row], false)
+    }
+
+    /// The largest violations of a row, by a selection that takes time in proportion to the columns.
+    fn top_of<M: RowsLoss, G: Margins<T>>(&self, row: usize, margins: G, ranked: &mut Vec<(T, u32)>) -> Taken<T> {
+        ranked.clear();
+        ranked.extend((0..self.columns).map(|i| (self.top_violation::<M, G>(row, i, margins), i as u32)));
+        if ranked.iter().any(|(violation, _)| violation.is_nan()) {
+            return Taken { mean: T::NAN, last: T::NAN, last_index: 0 };
+        }
+        // Largest first, and the lowest index first among equals.
+        let order = |a: &(T, u32), b: &(T, u32)| b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal).then(a.1.cmp(&b.1));
+        // RowsLoss::check_classes has seen to 1 <= k <= C.
+        let (before, &mut (last, last_index), _) = ranked.select_nth_unstable_by(self.top - 1, order);
+        let sum: f64 = before.iter().map(|(violation, _)| violation.to_f64()).sum();
+        Taken { mean: T::from_f64((sum + last.to_f64()) / self.top as f64), last, last_index }
+    }
+}
+
+/// The violations of a row that count.
+struct Taken<T> {
+    mean: T,
+    /// The least of them and its index.
+    last: T,
+    last_index: u32,
 }

@@ -2,7 +2,7 @@
 
 use super::context::Gpu;
 use super::launch::{
-    self, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, has_tame_terms, max_samples, penalty_numbers,
+    self, Launcher, Pass, Resident, ResidentOutputs, WALKS, WORKGROUP, has_tame_terms, max_samples, penalty_numbers,
     units_each,
 };
 use super::shader::{Constants, Variant, params, target_rule_number};
@@ -182,7 +182,7 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
     ) -> Result<Vec<Dispatch<'a>>> {
         let terms = self.loss.terms();
         let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
-        let most = max_samples(gpu, 1)?;
+        let most = max_samples(gpu, 1, WALKS)?;
         let mut dispatches = Vec::new();
         for start in (0..inputs.samples).step_by(most) {
             let samples = most.min(inputs.samples - start);

@@ -166,7 +166,7 @@ pub(super) async fn accumulate<L: Launcher>(
 
 /// Samples of host data that are uploaded at a time.
 fn host_chunk(gpu: &Gpu, width: usize) -> Result<usize> {
-    Ok(max_samples(gpu, width)?.min((CHUNK_SCORES / width).max(1)))
+    Ok(max_samples(gpu, width, WALKS)?.min((CHUNK_SCORES / width).max(1)))
 }
 
 /// At least one input is on the device: the others join it there.
@@ -361,12 +361,15 @@ pub(super) fn penalty_numbers(penalty: Penalty) -> (f32, f32) {
     }
 }
 
-/// Samples of `width` scores that one binding can hold, wherever it starts.
-pub(super) fn max_samples(gpu: &Gpu, width: usize) -> Result<usize> {
+/// Walks over a row that most kernels take: one for the loss and one for the gradient.
+pub(super) const WALKS: usize = 2;
+
+/// Samples of `width` scores that one binding can hold, wherever it starts, where a kernel walks a row so many times.
+pub(super) fn max_samples(gpu: &Gpu, width: usize, walks: usize) -> Result<usize> {
     let mut elements = (gpu.max_binding_bytes() / 4 - u64::from(WORKGROUP)) as usize;
     if let Some(steps) = gpu.description().loop_limit() {
-        // A workgroup walks a row of scores once for the loss and once for the gradient; its other loops are short.
-        elements = elements.min(steps as usize / 2 * WORKGROUP as usize);
+        // The other loops of a workgroup are short.
+        elements = elements.min(steps as usize / walks * WORKGROUP as usize);
     }
     match elements / width {
         0 => Err(Error::DeviceLimit { what: "scores in one row", limit: elements as u64, got: width as u64 }),

@@ -2,8 +2,8 @@
 
 use super::context::Gpu;
 use super::launch::{
-    self, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, has_tame_terms, is_tame, max_samples, penalty_numbers,
-    units_each,
+    self, Launcher, Pass, Resident, ResidentOutputs, WALKS, WORKGROUP, has_tame_terms, is_tame, max_samples,
+    penalty_numbers, units_each,
 };
 use super::partial::Sum;
 use super::shader::{Constants, Variant, params};
@@ -12,7 +12,7 @@ use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::{Error, Result};
 use crate::evaluation::{Evaluation, Request, Totals};
 use crate::loss::labels::{IGNORED, class_index_expected, decode_class_indices};
-use crate::loss::{Loss, MulticlassHinge, RowsLoss, Ties};
+use crate::loss::{Combination, Loss, MulticlassHinge, RowsLoss, Ties};
 use crate::tensor::{Batch, BatchShape, Targets, with_targets};
 
 params! {
@@ -38,11 +38,17 @@ params! {
         divisor: f32,
         class_divisor: f32,
         margins_shift: u32,
+        top: u32,
     }
+    padding: [u32; 3]
 }
 
 /// Rows a team takes at most: the length of its chain of row losses.
 const MOST_ROWS: usize = 16;
+
+/// Walks over a row that find its largest violations: one a bit of the key and one for their sum; for the gradient one
+/// that counts ties, one a bit of the index, and one that writes.
+const TOP_WALKS: usize = 32 + 1 + 1 + 31 + 1;
 
 /// Evaluates a multiclass hinge on a GPU.
 pub(crate) async fn evaluate<M: RowsLoss>(
@@ -183,7 +189,12 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
             // An index beyond i32 is no element's.
             index => index.and_then(|index| i32::try_from(index).ok()),
         };
-        let most = max_samples(gpu, columns)?;
+        let walks = if M::COMBINATION == Combination::Top { TOP_WALKS } else { WALKS };
+        let most = max_samples(gpu, columns, walks)?;
+        // Short enough turns for a driver that cuts long loops short.
+        let steps = walks * columns.div_ceil(lanes);
+        let most_rows = gpu.description().loop_limit().map_or(MOST_ROWS, |limit| limit as usize / steps);
+        let most_rows = most_rows.clamp(1, MOST_ROWS);
         // Per-class sums take C elements of 12 bytes a team: long turns keep them small beside the scores.
         let (most, rows_per_team) = if request.per_class {
             let group_bytes = (teams * columns * size_of::<Sum>()) as u64;
@@ -195,7 +206,7 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
         let mut dispatches = Vec::new();
         for start in (0..inputs.samples).step_by(most) {
             let rows = most.min(inputs.samples - start);
-            let rows_per_team = rows_per_team.unwrap_or_else(|| units_each(rows, teams, MOST_ROWS));
+            let rows_per_team = rows_per_team.unwrap_or_else(|| units_each(rows, teams, most_rows));
             let groups = rows.div_ceil(teams * rows_per_team) as u32;
             let of_rows = |tensor: &'a DeviceTensor| tensor.window(start, rows);
             let of_scores = |tensor: &'a DeviceTensor| tensor.window(start * columns, rows * columns);
@@ -226,6 +237,8 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
                 divisor: pass.divisor,
                 class_divisor: self.loss.class_divisor(columns) as f32,
                 margins_shift: self.loss.class_weights.as_ref().map_or(0, Vec::len) as u32,
+                top: self.loss.method.top() as u32,
+                padding: [0; 3],
             };
             dispatches.push(Dispatch {
                 params: bytemuck::bytes_of(&params).to_vec(),

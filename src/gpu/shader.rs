@@ -144,7 +144,11 @@ impl Variant {
             Pattern::Elementwise => include_str!("../../shaders/common/point.wgsl"),
             Pattern::Rows | Pattern::TargetRows => include_str!("../../shaders/common/team.wgsl"),
         };
-        [&common_source(self.arithmetic, WORKGROUP), walk, self.loss.source, pattern].join("\n")
+        let top = match self.loss.pattern {
+            Pattern::Rows => include_str!("../../shaders/common/top.wgsl"),
+            _ => "",
+        };
+        [&common_source(self.arithmetic, WORKGROUP), walk, self.loss.source, pattern, top].join("\n")
     }
 
     /// Bytes of workgroup memory: a Partial a lane, for rows also a Row of 40 bytes, and the loss's own.

@@ -2,8 +2,8 @@
 
 use super::context::Gpu;
 use super::launch::{
-    self, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, has_tame_terms, is_tame, max_samples, penalty_numbers,
-    units_each,
+    self, Launcher, Pass, Resident, ResidentOutputs, WALKS, WORKGROUP, has_tame_terms, is_tame, max_samples,
+    penalty_numbers, units_each,
 };
 use super::shader::{Constants, Variant, params};
 use super::submit::{Dispatch, Pending, Prepared, groups_in_row};
@@ -185,7 +185,7 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
         // bits rounded up to words, which fit the shader's MEMBER_WORDS (shaders/loss/multilabel.wgsl).
         let lanes = columns.div_ceil(4).next_power_of_two().min(WORKGROUP as usize);
         let teams = WORKGROUP as usize / lanes;
-        let most = max_samples(gpu, columns)?;
+        let most = max_samples(gpu, columns, WALKS)?;
         let mut dispatches = Vec::new();
         for start in (0..inputs.samples).step_by(most) {
             let rows = most.min(inputs.samples - start);

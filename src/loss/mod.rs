@@ -36,6 +36,7 @@ mod multilabel;
 mod one_vs_all;
 pub(crate) mod penalty;
 mod ranking;
+mod top_k;
 mod weston_watkins;
 
 pub use binary::BinaryHinge;
@@ -51,6 +52,7 @@ pub use penalty::{
     Kink, LinearPenalty, Penalty, PenaltyShape, Rule, SmoothPenalty, SoftplusPenalty, SquaredPenalty, Ties,
 };
 pub use ranking::MarginRanking;
+pub use top_k::TopK;
 pub use weston_watkins::WestonWatkins;
 
 use serde::{Deserialize, Serialize};
@@ -71,6 +73,7 @@ pub const SHADERS: &[LossShader] = &[
     weston_watkins::SHADER,
     one_vs_all::SHADER,
     lee_lin_wahba::SHADER,
+    top_k::SHADER,
     multilabel::SHADER,
     categorical::SHADER,
 ];
@@ -270,6 +273,8 @@ pub trait ElementwiseLoss: Sync {
 pub enum Combination {
     /// The largest: the worst rival decides.
     Max,
+    /// The penalty of the mean of the largest violations ([`RowsLoss::top`] of them), the true class's own zero among them.
+    Top,
     /// The sum.
     Sum,
 }
@@ -285,6 +290,17 @@ pub trait RowsLoss: Copy + Sync + 'static {
     /// The derivative of a rival's violation with respect to the true class's score: -1 where they are compared, or 0.
     /// With respect to the rival's own score it is 1.
     const RIVAL_SLOPE_ON_TRUE: f64;
+    /// How many violations [`Combination::Top`] takes the mean of.
+    fn top(&self) -> usize {
+        1
+    }
+    /// Checks the method's own options for rows of so many classes.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for one that has no meaning there.
+    fn check_classes(&self, _classes: usize) -> Result<()> {
+        Ok(())
+    }
     /// The margin of one column where the rows have this many classes.
     fn column_margin(margin: f64, _classes: usize) -> f64 {
         margin

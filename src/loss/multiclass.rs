@@ -27,6 +27,7 @@ pub enum OverClasses {
 /// | [`MulticlassHinge::crammer_singer`] | phi(margin + max over i != y of (s_i - s_y)) |
 /// | [`MulticlassHinge::weston_watkins`] | sum over i != y of phi(margin + (s_i - s_y)) |
 /// | [`MulticlassHinge::lee_lin_wahba`] | sum over i != y of phi(s_i + margin/(C-1)) |
+/// | [`MulticlassHinge::top_k`] | phi(mean of the k largest of 0 and margin + (s_i - s_y) for i != y) |
 /// | [`MulticlassHinge::one_vs_all`] | sum over i of phi(margin - t_i*s_i), t_i = +1 for i = y, else -1 |
 ///
 /// The row's loss is multiplied by the true class's weight and the sample's weight. Rows whose target equals
@@ -191,10 +192,10 @@ impl<M: RowsLoss> Loss for MulticlassHinge<M> {
 
     fn check(&self) -> Result<()> {
         self.terms.check()?;
-        if M::COMBINATION == Combination::Max && self.over_classes == OverClasses::Mean {
+        if M::COMBINATION != Combination::Sum && self.over_classes == OverClasses::Mean {
             return Err(Error::Option {
                 option: "over-classes",
-                expected: format!("sum, since {} takes a maximum over the classes", M::SHADER.name),
+                expected: format!("sum, since {} takes the worst of the classes", M::SHADER.name),
                 got: "mean".into(),
             });
         }
@@ -222,6 +223,7 @@ impl<M: RowsLoss> Loss for MulticlassHinge<M> {
             }
             crate::cpu::weights::check(weights, Input::ClassWeights)?;
         }
+        self.method.check_classes(columns)?;
         self.check_margin_matrix(columns)?;
         if request.per_class {
             let refuse = |expected: &str, got: &str| {

@@ -12,6 +12,7 @@ pub mod lee_lin_wahba;
 pub mod multilabel;
 pub mod one_vs_all;
 pub mod ranking;
+pub mod top_k;
 pub mod weston_watkins;
 
 use std::cmp::Ordering;

@@ -7,7 +7,7 @@ use maxmargin::reference::{self, Margins, Options, Sample};
 use maxmargin::{
     Batch, BinaryHinge, CategoricalHinge, CrammerSinger, Device, EmbeddingHinge, Error, Evaluation, Floats, Kink,
     LabelEncoding, LeeLinWahba, MarginRanking, MulticlassHinge, MultilabelMargin, OneVsAll, OverClasses, Penalty,
-    Reduction, Request, Targets, Ties, WestonWatkins,
+    Reduction, Request, Targets, Ties, TopK, WestonWatkins,
 };
 
 /// A small generator, so that every run sees the same cases.
@@ -77,6 +77,7 @@ pub(crate) enum Kind {
     WestonWatkins,
     OneVsAll,
     LeeLinWahba,
+    TopK,
     Multilabel,
     /// A class index a row.
     CategoricalIndices,
@@ -92,12 +93,12 @@ impl Kind {
 
     /// A multiclass hinge, which has class weights and ignored rows.
     pub(crate) fn is_multiclass(self) -> bool {
-        matches!(self, Kind::CrammerSinger | Kind::WestonWatkins | Kind::OneVsAll | Kind::LeeLinWahba)
+        matches!(self, Kind::CrammerSinger | Kind::WestonWatkins | Kind::OneVsAll | Kind::LeeLinWahba | Kind::TopK)
     }
 
     /// A margin may be given for each pair of classes.
     pub(crate) fn takes_margin_matrix(self) -> bool {
-        matches!(self, Kind::CrammerSinger | Kind::WestonWatkins)
+        matches!(self, Kind::CrammerSinger | Kind::WestonWatkins | Kind::TopK)
     }
 
     /// A sample has a row of targets.
@@ -115,6 +116,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::WestonWatkins,
     Kind::OneVsAll,
     Kind::LeeLinWahba,
+    Kind::TopK,
     Kind::Multilabel,
     Kind::CategoricalIndices,
     Kind::CategoricalMatrix,
@@ -136,6 +138,8 @@ pub(crate) struct Case {
     pub(crate) class_weights: Option<Vec<f64>>,
     pub(crate) ignore_index: Option<i64>,
     pub(crate) margin_matrix: Option<Vec<f64>>,
+    /// How many violations count (top-k).
+    pub(crate) k: usize,
     pub(crate) values: Values,
     /// Scores and arithmetic in f64 (CPU only).
     pub(crate) double: bool,
@@ -183,6 +187,7 @@ impl Case {
             class_weights: None,
             ignore_index: None,
             margin_matrix: None,
+            k: 1,
             values,
             double: false,
         };
@@ -230,9 +235,17 @@ impl Case {
             };
             case.margin_matrix = Some((0..columns * columns).map(|i| margin(i, r)).collect());
         }
-        if case.margin_matrix.is_some() {
+        if kind == Kind::TopK {
+            // A power of two divides without rounding.
+            case.k = if dyadic { 1 << r.below(columns.ilog2() as usize + 1) } else { 1 + r.below(columns.min(100)) };
+        }
+        if case.margin_matrix.is_some() || kind == Kind::TopK {
             // Rivals whose violations overflow tie in f32 and not in f64.
             case.scores.iter_mut().filter(|s| s.is_finite() && s.abs() > 1e30).for_each(|s| *s = s.signum() * 1e20);
+        }
+        if kind == Kind::TopK {
+            // Huge violations of both signs cancel, and what is left of small ones then depends on the order of the sum.
+            case.scores.iter_mut().filter(|s| **s < -1e10).for_each(|s| *s = s.abs());
         }
         let width = if kind.has_target_rows() { columns } else { 1 };
         case.targets = (0..samples * width)
@@ -314,6 +327,7 @@ impl Case {
             Kind::WestonWatkins => device.evaluate(&self.multiclass(WestonWatkins), batch, request),
             Kind::OneVsAll => device.evaluate(&self.multiclass(OneVsAll), batch, request),
             Kind::LeeLinWahba => device.evaluate(&self.multiclass(LeeLinWahba), batch, request),
+            Kind::TopK => device.evaluate(&self.multiclass(TopK::new(self.k)), batch, request),
         }
     }
 
@@ -384,6 +398,7 @@ impl Case {
                 Kind::CrammerSinger => reference::crammer_singer::sample(&row, target as usize, margins, &options),
                 Kind::WestonWatkins => reference::weston_watkins::sample(&row, target as usize, margins, &options),
                 Kind::OneVsAll => reference::one_vs_all::sample(&row, target as usize, &options),
+                Kind::TopK => reference::top_k::sample(&row, target as usize, self.k, margins, &options),
                 Kind::LeeLinWahba => reference::lee_lin_wahba::sample(&row, target as usize, &options),
                 Kind::Multilabel => reference::multilabel::sample(&row, &row_targets, &options),
                 Kind::CategoricalIndices | Kind::CategoricalMatrix => {
@@ -398,8 +413,10 @@ impl Case {
             e.sum += weighted;
             e.losses.push(weighted);
             // The slope of a maximum overflows before ties share it.
-            let of_maximum =
-                matches!(self.kind, Kind::CrammerSinger | Kind::CategoricalIndices | Kind::CategoricalMatrix);
+            let of_maximum = matches!(
+                self.kind,
+                Kind::CrammerSinger | Kind::TopK | Kind::CategoricalIndices | Kind::CategoricalMatrix
+            );
             let shared: f64 = gradient.iter().filter(|g| **g > 0.0).sum();
             let largest = gradient.iter().fold(shared, |m, g| m.max(g.abs()));
             let shared_overflow = of_maximum && single(largest).is_infinite();
@@ -442,7 +459,9 @@ impl Case {
                     let used = row.iter().zip(&row_targets).filter(|(_, y)| **y != 0.0).map(|(s, _)| s.abs());
                     phi(options.margin + used.sum::<f64>() + 2.0 * row.iter().fold(0.0, |m: f64, s| m.max(s.abs())))
                 }
-                Kind::CrammerSinger => phi(largest_margin + 2.0 * row.iter().fold(0.0, |m: f64, s| m.max(s.abs()))),
+                Kind::CrammerSinger | Kind::TopK => {
+                    phi(largest_margin + 2.0 * row.iter().fold(0.0, |m: f64, s| m.max(s.abs())))
+                }
                 Kind::Ranking if !self.second[n].is_finite() => phi(options.margin + row[0].abs()),
                 Kind::Ranking => phi(options.margin + row[0].abs() + f64::from(self.second[n].abs())),
                 _ => phi(options.margin + row[0].abs()),

@@ -49,6 +49,9 @@ pub(crate) struct TrainArguments {
     /// The loss. binary, squared and embedding want one output a sample, the others one a class.
     #[arg(long, value_enum, default_value = "binary")]
     pub(crate) loss: LossName,
+    /// How many violations top-k takes the mean of, from 1 to C.
+    #[arg(long, required_if_eq("loss", "top-k"))]
+    pub(crate) k: Option<usize>,
     /// The margin.
     #[arg(long, default_value_t = 1.0)]
     pub(crate) margin: f64,

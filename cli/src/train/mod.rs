@@ -19,7 +19,7 @@ use maxmargin::{BinaryHinge, Device, EmbeddingHinge, Error, Input, LabelEncoding
 
 use crate::arguments::Labels;
 use crate::failure::{Failure, Outcome};
-use crate::method::{LossName, WithMethod};
+use crate::method::{LossName, Method, WithMethod};
 use crate::{file, place};
 use arguments::{AccuracyName, OptimizerName, TrainArguments, TrainPreset};
 use outputs::{Outputs, Summary};
@@ -34,6 +34,9 @@ pub(crate) fn run(arguments: &TrainArguments) -> Outcome<bool> {
         TrainPreset::Keras => Peer::Keras,
     };
     let (margin, kink) = (arguments.margin, peer.kink());
+    if arguments.k.is_some() && arguments.loss != LossName::Multiclass(Method::TopK) {
+        return Err(Failure::usage(format!("--k goes with --loss top-k, got {}", arguments.loss.text())));
+    }
     let (data, validation) = data::load(arguments)?;
     let binary = |penalty| -> Outcome<BinaryHinge> {
         let labels = match arguments.labels {
@@ -52,7 +55,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Outcome<bool> {
     match arguments.loss {
         LossName::Binary | LossName::Squared => session.run(binary.unwrap_or_default()),
         LossName::Embedding => session.run(EmbeddingHinge::new().margin(margin).kink(kink)),
-        LossName::Multiclass(method) => method.with(session),
+        LossName::Multiclass(method) => method.with(arguments.k.unwrap_or(1), session),
     }
 }
 

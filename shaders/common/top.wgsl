@@ -1,0 +1,103 @@
+// The params.top largest violations of a row (TOP of shaders/patterns/rows.wgsl), without sorting: the violation at rank
+// k is found bit by bit, each bit by counting.
+
+fn top_violation(column: u32, score: Real, sample: Sample) -> Real {
+    if column == sample.class_index { return real(0.0); }
+    return rival_violation(column, score, sample);
+}
+
+fn top_violation_at(column: u32, sample: Sample) -> Real {
+    return top_violation(column, real_from_bits(score_bits(sample.first + column)), sample);
+}
+
+// How many of a row's violations are at least this key. Called by every lane of the workgroup.
+fn count_from(lane: u32, member: u32, sample: Sample, key: u32) -> u32 {
+    var row = row_zero();
+    if sample.kept {
+        for (var column = member; column < params.columns; column += params.lanes) {
+            row.ties += u32(order_key(real_to_bits(top_violation_at(column, sample))) >= key);
+        }
+    }
+    return team_merge(lane, row).ties;
+}
+
+// How many violations with this key lie before the end. Called by every lane of the workgroup.
+fn count_tied(lane: u32, member: u32, sample: Sample, key: u32, end: u32) -> u32 {
+    var row = row_zero();
+    if sample.kept {
+        for (var column = member; column < min(end, params.columns); column += params.lanes) {
+            row.ties += u32(order_key(real_to_bits(top_violation_at(column, sample))) == key);
+        }
+    }
+    return team_merge(lane, row).ties;
+}
+
+// The mean of the largest violations as row.value, and what the gradient needs. Called by every lane of the workgroup.
+fn select_top(lane: u32, member: u32, sample: Sample, flags: u32) -> Row {
+    // The largest key that at least k violations reach.
+    var key = 0u;
+    for (var bit = 0x80000000u; bit > 0u; bit >>= 1u) {
+        if count_from(lane, member, sample, key | bit) >= params.top { key |= bit; }
+    }
+    var above = row_zero();
+    if sample.kept {
+        var chain = row_zero();
+        var length = 0u;
+        for (var column = member; column < params.columns; column += params.lanes) {
+            let violation = top_violation_at(column, sample);
+            if order_key(real_to_bits(violation)) > key {
+                chain.value = sum_add(chain.value, violation);
+                chain.ties += 1u;
+                length += 1u;
+            }
+            if length == CHAIN {
+                above = row_merge(above, chain);
+                chain = row_zero();
+                length = 0u;
+            }
+        }
+        above = row_merge(above, chain);
+    }
+    var row = team_merge(lane, above);
+    let left = params.top - min(row.ties, params.top);
+    let last = real_from_bits(key_bits(key));
+    // Not where it is infinite and none is left of it: there is always one.
+    row.value = sum_add(row.value, real_multiply(last, real(f32(left))));
+    let total = sum_to_real(row.value);
+    row.value = sum_add(sum_zero(), real_divide(total, f32(params.top)));
+    row.best = last;
+    row.best_index = left;
+    row.flags = flags;
+    if WRITE_GRADIENT {
+        row.ties = count_tied(lane, member, sample, key, params.columns);
+        if !SPLIT_TIES {
+            // The shortest run of columns that holds as many as are left: the largest end with fewer, plus one.
+            var end = 0u;
+            for (var bit = 0x40000000u; bit > 0u; bit >>= 1u) {
+                // Uniform: the same for all rows.
+                if bit <= params.columns && count_tied(lane, member, sample, key, end | bit) < left { end |= bit; }
+            }
+            row.best_index = end;
+        }
+    }
+    return row;
+}
+
+// The slope of one column's score; `best` is the penalty of the mean.
+fn top_slope(column: u32, score: Real, sample: Sample, row: Row, best: Penalised) -> Real {
+    let violation = top_violation(column, score, sample);
+    var share = 0.0;
+    if real_equal(violation, row.best) {
+        if SPLIT_TIES {
+            share = f32(row.best_index) / f32(row.ties);
+        } else if column <= row.best_index {
+            share = 1.0;
+        }
+    } else if real_less(row.best, violation) {
+        share = 1.0;
+    }
+    if column == sample.class_index { share -= f32(params.top); }
+    // Zero times an infinite slope is nothing owed, not NaN.
+    if share == 0.0 { return real(0.0); }
+    return real_multiply(real_divide(best.slope, f32(params.top)), real(share));
+}

@@ -1,0 +1,77 @@
+//! Top-k: the mean of a row's k largest violations, the true class's own zero among them.
+
+use serde::{Deserialize, Serialize};
+
+use super::multiclass::rival_violation;
+use super::{Combination, LossShader, MulticlassHinge, Pattern, RowsLoss};
+use crate::error::{Error, Result};
+use crate::real::Real;
+
+pub(super) const SHADER: LossShader = LossShader {
+    name: "top_k",
+    pattern: Pattern::Rows,
+    source: include_str!("../../shaders/loss/top_k.wgsl"),
+    workgroup_bytes: 0,
+};
+
+/// phi(mean of the k largest a_j), where a_j = margin + (s_j - s_y) for a rival and 0 for the true class (Lapin, Hein and
+/// Schiele, 2015, their alpha form).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopK {
+    k: usize,
+}
+
+impl TopK {
+    /// The mean of this many, from 1 to C.
+    pub fn new(k: usize) -> Self {
+        Self { k }
+    }
+}
+
+impl MulticlassHinge<TopK> {
+    /// Lapin, Hein and Schiele (2015): a row is forgiven while its true class is among the k best.
+    ///
+    /// For models that are judged by whether the truth is among their first k answers, and for classes that overlap.
+    /// Where several classes tie at rank k, the lowest indices are taken, or with [`crate::Ties::Split`] all share what is
+    /// left. With k = 1 it is Crammer-Singer, but for [`crate::Penalty::Softplus`], since a violation is never negative
+    /// here.
+    ///
+    /// ```
+    /// use maxmargin::{Batch, Device, MulticlassHinge, Request};
+    /// // The violations are 0 for the true class, and 2, 1.5 and -1.
+    /// let batch = Batch::rows(&[1.0f32, 2.0, 1.5, -1.0], 4, &[0i64]);
+    /// let value = Device::cpu().evaluate(&MulticlassHinge::top_k(2), &batch, &Request::new())?.value;
+    /// assert_eq!(value, Some((2.0 + 1.5) / 2.0));
+    /// # Ok::<(), maxmargin::Error>(())
+    /// ```
+    pub fn top_k(k: usize) -> Self {
+        Self::with_method(TopK::new(k))
+    }
+}
+
+impl RowsLoss for TopK {
+    const SHADER: LossShader = SHADER;
+    const COMBINATION: Combination = Combination::Top;
+    const TRUE_COLUMN: bool = false;
+    const RIVAL_SLOPE_ON_TRUE: f64 = -1.0;
+
+    fn top(&self) -> usize {
+        self.k
+    }
+
+    fn check_classes(&self, classes: usize) -> Result<()> {
+        if (1..=classes).contains(&self.k) {
+            return Ok(());
+        }
+        Err(Error::Option {
+            option: "k",
+            expected: format!("a number from 1 to the {classes} classes"),
+            got: self.k.to_string(),
+        })
+    }
+
+    #[inline(always)]
+    fn violation<T: Real>(margin: T, score: T, true_score: T, _: bool) -> T {
+        rival_violation(margin, score, true_score)
+    }
+}
