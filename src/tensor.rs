@@ -417,7 +417,12 @@ impl<'a> Batch<'a> {
 
     /// Checks a batch of rows of scores with rows of targets (or, where `rule` has class indices, one target a row).
     pub(crate) fn check_target_rows(&self, rule: TargetRowRule) -> Result<BatchShape> {
-        let (rows, columns) = self.check_scores()?;
+        let least = match rule {
+            TargetRowRule::Labels | TargetRowRule::Categories => 2,
+            // A list of one item has no pairs, but it is a list.
+            TargetRowRule::Relevances | TargetRowRule::Binary(_) => 1,
+        };
+        let (rows, columns) = self.check_scores(least)?;
         let width = match rule {
             TargetRowRule::Categories if self.targets.len() == rows => 1,
             _ => columns,
@@ -437,17 +442,17 @@ impl<'a> Batch<'a> {
 
     /// Checks a batch of rows with one target each.
     pub(crate) fn check_rows(&self) -> Result<BatchShape> {
-        let (samples, columns) = self.check_scores()?;
+        let (samples, columns) = self.check_scores(2)?;
         self.check_lengths(samples, "row of scores")?;
         Ok(BatchShape { samples, columns, target_width: 1 })
     }
 
-    /// Checks the shape of rows of scores and returns (rows, columns).
-    fn check_scores(&self) -> Result<(usize, usize)> {
-        let shape =
-            |got: String| Error::Shape { input: Input::Scores, expected: "(N, C) with at least 2 classes".into(), got };
+    /// Checks the shape of rows of scores, of at least so many columns, and returns (rows, columns).
+    fn check_scores(&self, least: usize) -> Result<(usize, usize)> {
+        let expected = if least == 2 { "(N, C) with at least 2 classes" } else { "(Q, L), a list of L scores a row" };
+        let shape = |got: String| Error::Shape { input: Input::Scores, expected: expected.into(), got };
         let columns = self.columns.ok_or_else(|| shape(format!("({})", self.len())))?;
-        if columns < 2 {
+        if columns < least {
             return Err(shape(format!("(N, {columns})")));
         }
         if !self.len().is_multiple_of(columns) {

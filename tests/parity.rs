@@ -45,6 +45,7 @@ fn random_cases(device: &Device, values: Values, double: bool) -> Outcome {
             for columns in [2, 3, 10, 33] {
                 for _ in 0..3 {
                     seed += 1;
+                    let samples = kind.samples(samples, columns);
                     let case = Case { double, ..Case::random(kind, samples, columns, values, seed) };
                     failures.extend(run(&case, device).err());
                 }
@@ -52,7 +53,7 @@ fn random_cases(device: &Device, values: Values, double: bool) -> Outcome {
         }
         for columns in [64, 257, 1025, 5000] {
             seed += 1;
-            let case = Case { double, ..Case::random(kind, 37, columns, values, seed) };
+            let case = Case { double, ..Case::random(kind, kind.samples(37, columns), columns, values, seed) };
             failures.extend(run(&case, device).err());
         }
     }
@@ -67,6 +68,7 @@ fn random_cases(device: &Device, values: Values, double: bool) -> Outcome {
 fn large_cases(device: &Device) -> Outcome {
     for (seed, &kind) in (1000..).zip(KINDS) {
         for (samples, columns) in [(100_003, 10), (513, 1000), (20_000, 2)] {
+            let samples = kind.samples(samples, columns);
             run(&Case::random(kind, samples, columns, Values::Plain, seed), device)?;
         }
     }
@@ -258,7 +260,7 @@ fn narrow_types(device: &Device) -> Outcome {
             if case.targets.iter().all(|&t| t >= 0.0) && is_integral {
                 labels.push(("u8", (&unsigned).into()));
             }
-            if kind == Kind::Binary(maxmargin::LabelEncoding::ZeroOne) {
+            if kind.is_zero_one() {
                 labels.push(("bool", (&flags).into()));
                 labels.push(("bits", BitLabels::new(&words, flags.len())?.into()));
             }

@@ -14,6 +14,7 @@ use crate::real::Real;
 use crate::tensor::{Batch, BatchShape, Floats};
 
 pub(crate) mod elementwise;
+pub(crate) mod pairs;
 pub(crate) mod rows;
 pub(crate) mod target_rows;
 mod tile;

@@ -79,8 +79,8 @@ impl<L: TargetRowsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for Dr
         let range = self.job.start..self.job.start + self.job.samples;
         let mut sample_weights = vec![T::ONE; range.len()];
         weights::read(driver.batch, range.clone(), &mut sample_weights)?;
-        let class_divisor = T::from_f64(driver.loss.over_classes().divisor(columns));
-        let decoder = TargetRowDecoder::new(L::RULE, &driver.shape);
+        let class_divisor = T::from_f64(driver.loss.divisor(columns));
+        let decoder = TargetRowDecoder::new(driver.loss.target_rule(), &driver.shape);
         let mut targets = vec![0i32; columns];
         let mut widened = Vec::new();
         let (mut slopes, mut members) = (vec![0f64; columns], vec![false; columns]);
@@ -94,7 +94,7 @@ impl<L: TargetRowsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for Dr
             slopes.fill(0.0);
             let scratch = RowScratch { slopes: &mut slopes, members: &mut members };
             let point = L::row(&driver.rule, driver.loss.ties(), scores, &targets, scratch);
-            let is_nan = scores.iter().any(|s| s.is_nan());
+            let is_nan = scores.iter().zip(&targets).any(|(s, &t)| s.is_nan() && !L::is_padding(t));
             let value = if is_nan { T::NAN } else { T::from_f64(point.value) };
             let loss = value / class_divisor * weight;
             totals.sum += loss.to_f64();

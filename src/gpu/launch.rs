@@ -87,6 +87,10 @@ pub(super) trait Launcher {
     async fn upload_class_table(&self, gpu: &Gpu) -> Result<Option<DeviceTensor>>;
     /// The kernel for a pass.
     fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant;
+    /// Workgroups that share a sample, where it is too large for one; the host then puts their parts together.
+    fn groups_a_sample(&self) -> u32 {
+        1
+    }
     /// The dispatches that cover `inputs`.
     fn dispatches<'a>(
         &self,
@@ -186,7 +190,11 @@ async fn evaluate_device<L: Launcher>(
             Totals { count: samples as u64, weight_sum: samples as f64, ..Totals::default() }
         } else {
             let pass = Pass { arithmetic: Arithmetic::Extended, only_weights: true, divisor: 1.0 };
-            submit(gpu, launcher, &inputs, &ResidentOutputs::default(), &Request::new(), pass).await?.fold().await?.0
+            submit(gpu, launcher, &inputs, &ResidentOutputs::default(), &Request::new(), pass)
+                .await?
+                .fold()
+                .await?
+                .totals
         };
         totals.divisor(request.reduction, samples)?
     } else {
@@ -331,12 +339,15 @@ async fn evaluate_resident<L: Launcher>(
     let tame = launcher.has_tame_options() && divisor >= 1.0 / TAME;
     let arithmetic = if tame { Arithmetic::Finite } else { Arithmetic::Extended };
     let pass = Pass { arithmetic, only_weights: false, divisor: divisor as f32 };
-    let (mut totals, wild) = submit(gpu, launcher, inputs, &outputs, request, pass).await?.fold().await?;
-    if wild {
+    let mut found = submit(gpu, launcher, inputs, &outputs, request, pass).await?.fold().await?;
+    if found.wild {
         let pass = Pass { arithmetic: Arithmetic::Extended, ..pass };
-        totals = submit(gpu, launcher, inputs, &outputs, request, pass).await?.fold().await?.0;
+        found = submit(gpu, launcher, inputs, &outputs, request, pass).await?.fold().await?;
     }
-    Ok((totals, outputs))
+    if let (Some(losses), true) = (&mut outputs.losses, launcher.groups_a_sample() > 1) {
+        *losses = gpu.upload_f32_async(&found.losses).await?;
+    }
+    Ok((found.totals, outputs))
 }
 
 /// True where options of this size keep the finite arithmetic sound.

@@ -11,7 +11,7 @@
 //! | `launch.rs` | from a batch to passes: uploads, chunks, the choice of arithmetic |
 //! | `submit.rs` | one pass: dispatches, submission, and the partials read back |
 //! | `network/` | training: its kernels beside the losses', and the plan of an epoch |
-//! | `elementwise.rs`, `rows.rs`, `target_rows.rs` | one launcher a pattern |
+//! | `elementwise.rs`, `rows.rs`, `target_rows.rs`, `segments.rs` | one launcher a pattern |
 //!
 //! The functions ending in `_async` are the core; the others block on them and exist on native targets only.
 
@@ -23,6 +23,7 @@ pub(crate) mod network;
 mod partial;
 mod pool;
 pub(crate) mod rows;
+pub(crate) mod segments;
 mod shader;
 mod submit;
 pub(crate) mod target_rows;
@@ -37,6 +38,7 @@ pub use network::{
 };
 pub use partial::Partial;
 pub use rows::RowsParams;
+pub use segments::SegmentsParams;
 pub use shader::{Arithmetic, Constants, Variant, variants};
 pub use submit::{Pending, Prepared};
 pub use target_rows::TargetRowsParams;

@@ -92,6 +92,7 @@ impl Constants {
                 vec![("TARGET_RULE", f64::from(self.target_rule)), ("PAIRS", flag(self.pairs))]
             }
             Pattern::TargetRows => vec![("SPLIT_TIES", flag(self.split_ties))],
+            Pattern::Segments => vec![("TARGET_RULE", f64::from(self.target_rule))],
             Pattern::Rows => vec![
                 ("HAS_CLASS_WEIGHTS", flag(self.has_class_weights)),
                 ("HAS_MARGIN_MATRIX", flag(self.has_margin_matrix)),
@@ -127,7 +128,7 @@ fn bindings(pattern: Pattern) -> &'static [Binding] {
     use Binding::*;
     match pattern {
         Pattern::Elementwise => &[Params, Read, Read, Read, Read, Write, Write, Write],
-        Pattern::TargetRows => &[Params, Read, Read, Read, Write, Write, Write],
+        Pattern::TargetRows | Pattern::Segments => &[Params, Read, Read, Read, Write, Write, Write],
         Pattern::Rows => &[Params, Read, Read, Read, Read, Write, Write, Write, Write],
     }
 }
@@ -139,25 +140,30 @@ impl Variant {
             Pattern::Elementwise => include_str!("../../shaders/patterns/elementwise.wgsl"),
             Pattern::Rows => include_str!("../../shaders/patterns/rows.wgsl"),
             Pattern::TargetRows => include_str!("../../shaders/patterns/target_rows.wgsl"),
+            Pattern::Segments => include_str!("../../shaders/patterns/segments.wgsl"),
         };
-        let walk = match self.loss.pattern {
-            Pattern::Elementwise => include_str!("../../shaders/common/point.wgsl"),
-            Pattern::Rows | Pattern::TargetRows => include_str!("../../shaders/common/team.wgsl"),
+        let (point, team) =
+            (include_str!("../../shaders/common/point.wgsl"), include_str!("../../shaders/common/team.wgsl"));
+        let common = match self.loss.pattern {
+            Pattern::Elementwise => vec![point],
+            Pattern::Rows => vec![team, include_str!("../../shaders/common/top.wgsl")],
+            Pattern::TargetRows => vec![team],
+            Pattern::Segments => vec![point, team],
         };
-        let top = match self.loss.pattern {
-            Pattern::Rows => include_str!("../../shaders/common/top.wgsl"),
-            _ => "",
-        };
-        [&common_source(self.arithmetic, WORKGROUP), walk, self.loss.source, pattern, top].join("\n")
+        let mut parts = vec![common_source(self.arithmetic, WORKGROUP)];
+        parts.extend(common.into_iter().chain([self.loss.source, pattern]).map(str::to_owned));
+        parts.join("\n")
     }
 
-    /// Bytes of workgroup memory: a Partial a lane, for rows also a Row of 40 bytes, and the loss's own.
+    /// Bytes of workgroup memory: a Partial a lane, for rows also a Row of 40 bytes and the loss's own, for segments a Row
+    /// of 16 bytes and an item of 8.
     /// A device opened with wgpu's default limits has 16 KiB, too few for rows.
     pub fn workgroup_bytes(&self) -> u64 {
         let a_lane = |bytes: usize| bytes as u64 * u64::from(WORKGROUP);
         let partials = a_lane(size_of::<Partial>());
         match self.loss.pattern {
             Pattern::Elementwise => partials,
+            Pattern::Segments => partials + a_lane(16 + 8),
             Pattern::Rows | Pattern::TargetRows => partials + a_lane(40) + self.loss.workgroup_bytes,
         }
     }
@@ -261,6 +267,7 @@ pub fn variants() -> Vec<Variant> {
             for bits in 0..1u32 << 10 {
                 let bit = |n: u32| bits >> n & 1 == 1;
                 let (elementwise, rows) = (loss.pattern == Pattern::Elementwise, loss.pattern == Pattern::Rows);
+                let segments = loss.pattern == Pattern::Segments;
                 let constants = Constants {
                     has_weights: bit(0),
                     write_losses: bit(1),
@@ -269,8 +276,12 @@ pub fn variants() -> Vec<Variant> {
                     has_class_weights: rows && bit(4),
                     has_margin_matrix: rows && bit(7),
                     write_per_class: rows && bit(5) && !bit(2),
-                    split_ties: !elementwise && bit(6),
-                    target_rule: if !elementwise { 0 } else { (bits >> 5 & 3).min(2) as u8 },
+                    split_ties: !elementwise && !segments && bit(6),
+                    target_rule: match loss.pattern {
+                        Pattern::Elementwise => (bits >> 5 & 3).min(2) as u8,
+                        Pattern::Segments => u8::from(bit(5)),
+                        _ => 0,
+                    },
                     pairs: elementwise && bit(7),
                     penalty: (bits >> 8) as u8,
                     ..Constants::default()
@@ -287,7 +298,7 @@ pub fn variants() -> Vec<Variant> {
                     for (score_type, target_type) in (0..3).flat_map(|score| (0..5).map(move |target| (score, target)))
                     {
                         // Class indices are integers.
-                        if elementwise || target_type != ElementType::F32.target_number() {
+                        if elementwise || segments || target_type != ElementType::F32.target_number() {
                             add(Constants { score_type, target_type, ..constants });
                         }
                     }

@@ -44,6 +44,17 @@ pub struct Pending {
     target_expected: String,
     /// Targets a sample.
     target_width: usize,
+    /// Workgroups a sample, where it takes several.
+    groups_a_sample: usize,
+}
+
+/// What the partials of a pass add up to.
+pub(crate) struct Found {
+    pub(crate) totals: Totals,
+    /// The finite arithmetic met a value that it cannot compute.
+    pub(crate) wild: bool,
+    /// The losses of samples that took several workgroups each.
+    pub(crate) losses: Vec<f32>,
 }
 
 /// Records all dispatches of a pass over `inputs` and submits them once.
@@ -78,6 +89,7 @@ pub(super) async fn submit<L: Launcher>(
         targets: inputs.targets.element_type(),
         target_expected: launcher.target_expected(),
         target_width: launcher.shape().target_width,
+        groups_a_sample: launcher.groups_a_sample() as usize,
     };
     if !dispatches.is_empty() {
         pending.run(&launcher.variant(inputs, request, pass), &dispatches).await?;
@@ -148,23 +160,32 @@ impl Pending {
         Ok(())
     }
 
-    /// Reads the partials and adds them up in f64, in order: the totals, and whether the finite arithmetic met a value
-    /// that it cannot compute.
+    /// Reads the partials and adds them up in f64, in order.
     ///
     /// # Errors
     /// [`Error::Value`] for the first target or weight that is not allowed.
-    pub(crate) async fn fold(&self) -> Result<(Totals, bool)> {
+    pub(crate) async fn fold(&self) -> Result<Found> {
         let mut totals = Totals { per_class: vec![0.0; self.classes], ..Totals::default() };
-        let mut wild = false;
-        let Some(results) = &self.results else { return Ok((totals, wild)) };
+        let (mut wild, mut losses) = (false, Vec::new());
+        let Some(results) = &self.results else { return Ok(Found { totals, wild, losses }) };
         let bytes = self.gpu.read(&results.buffer, 0, self.bytes).await?;
         let take = |start: u64, (offset, length): (u64, u64)| &bytes[(start + offset) as usize..][..length as usize];
         for (index, &first_sample) in self.first_samples.iter().enumerate() {
             let partials: Vec<Partial> = bytemuck::pod_collect_to_vec(take(0, self.partials.parts[index]));
-            for partial in partials {
-                self.check_elements(first_sample, &partial)?;
-                wild |= partial.flags & FLAG_WILD != 0;
-                partial.add_to(&mut totals, self.has_weights);
+            for sample in partials.chunks(self.groups_a_sample) {
+                let mut part = Totals::default();
+                for partial in sample {
+                    self.check_elements(first_sample, partial)?;
+                    wild |= partial.flags & FLAG_WILD != 0;
+                    partial.add_to(&mut part, self.has_weights);
+                }
+                if self.groups_a_sample > 1 {
+                    // One sample: its loss is as precise as others', and it is active once.
+                    losses.push(part.sum as f32);
+                    part.sum = f64::from(part.sum as f32);
+                    part.active = part.active.min(1);
+                }
+                totals.merge(&part);
             }
             let sums: Vec<Sum> = bytemuck::pod_collect_to_vec(take(self.per_class_start, self.per_class.parts[index]));
             for team in sums.chunks(self.classes.max(1)) {
@@ -173,7 +194,7 @@ impl Pending {
                 }
             }
         }
-        Ok((totals, wild))
+        Ok(Found { totals, wild, losses })
     }
 
     /// The error for a bad target or weight that a workgroup found; partials come in the order of their samples.

@@ -124,7 +124,7 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
     }
 
     fn target_expected(&self) -> String {
-        L::RULE.expected(&self.shape)
+        self.loss.target_rule().expected(&self.shape)
     }
 
     fn target_types(&self) -> (&'static [ElementType], &'static str) {
@@ -143,7 +143,7 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
         start: usize,
         end: usize,
     ) -> Result<(DeviceTensor, bool)> {
-        let decoder = TargetRowDecoder::new(L::RULE, &self.shape);
+        let decoder = TargetRowDecoder::new(self.loss.target_rule(), &self.shape);
         let range = start * self.shape.target_width..end * self.shape.target_width;
         let decoded: Result<Vec<i32>> = with_targets!(targets, x => {
             let chunk = &x[range];
@@ -216,7 +216,7 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
                 penalty_gamma,
                 penalty_scale,
                 divisor: pass.divisor,
-                class_divisor: self.loss.over_classes().divisor(columns) as f32,
+                class_divisor: self.loss.divisor(columns) as f32,
                 most_steps: gpu.description().loop_limit().unwrap_or(u32::MAX),
                 padding: 0,
             };

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::penalty::{Kink, Penalty, PenaltyShape, Rule};
+use super::penalty::{Penalty, PenaltyShape, Rule};
 use super::{
     ElementwiseLoss, LabelEncoding, LossShader, Pattern, Point, TargetRule, Terms, evaluate_elementwise, signed_hinge,
+    terms_builder,
 };
 use crate::real::Real;
 
@@ -58,23 +59,7 @@ impl BinaryHinge {
         Self::new().margin(0.0).penalty(Penalty::Softplus)
     }
 
-    /// The margin that t*s must reach.
-    pub fn margin(mut self, margin: f64) -> Self {
-        self.terms.margin = margin;
-        self
-    }
-
-    /// The penalty of a violation.
-    pub fn penalty(mut self, penalty: Penalty) -> Self {
-        self.terms.penalty = penalty;
-        self
-    }
-
-    /// The slope where the margin is met exactly.
-    pub fn kink(mut self, kink: Kink) -> Self {
-        self.terms.kink = kink;
-        self
-    }
+    terms_builder!("The margin that t*s must reach.");
 
     /// How the labels are encoded.
     pub fn labels(mut self, labels: LabelEncoding) -> Self {

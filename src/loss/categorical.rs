@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::penalty::{Kink, Penalty, PenaltyShape, Rule, Ties};
+use super::penalty::{PenaltyShape, Rule, Ties};
 use super::{
-    LossShader, OverClasses, Pattern, RowPoint, RowScratch, TargetRowRule, TargetRowsLoss, Terms, evaluate_target_rows,
+    LossShader, Pattern, RowPoint, RowScratch, TargetRowRule, TargetRowsLoss, Terms, evaluate_target_rows,
+    terms_builder,
 };
 use crate::real::Real;
 
@@ -49,23 +50,7 @@ impl CategoricalHinge {
         Self { terms: Terms::new(), ties: Ties::First }
     }
 
-    /// The margin.
-    pub fn margin(mut self, margin: f64) -> Self {
-        self.terms.margin = margin;
-        self
-    }
-
-    /// The penalty of a violation.
-    pub fn penalty(mut self, penalty: Penalty) -> Self {
-        self.terms.penalty = penalty;
-        self
-    }
-
-    /// The slope where the margin is met exactly.
-    pub fn kink(mut self, kink: Kink) -> Self {
-        self.terms.kink = kink;
-        self
-    }
+    terms_builder!("The margin.");
 
     /// Which of equal largest terms receives the gradient.
     pub fn ties(mut self, ties: Ties) -> Self {
@@ -86,7 +71,10 @@ fn slot<T: Real>(score: T, target: i32) -> f64 {
 impl TargetRowsLoss for CategoricalHinge {
     const SHADER: LossShader = SHADER;
     const HAS_CORRECT: bool = true;
-    const RULE: TargetRowRule = TargetRowRule::Categories;
+
+    fn target_rule(&self) -> TargetRowRule {
+        TargetRowRule::Categories
+    }
 
     fn terms(&self) -> Terms {
         self.terms
@@ -96,8 +84,8 @@ impl TargetRowsLoss for CategoricalHinge {
         self.ties
     }
 
-    fn over_classes(&self) -> OverClasses {
-        OverClasses::Sum
+    fn divisor(&self, _: usize) -> f64 {
+        1.0
     }
 
     #[inline(always)]

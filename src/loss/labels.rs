@@ -151,6 +151,10 @@ pub enum TargetRowRule {
     Labels,
     /// -1, 0 or 1 for each class; or one class index a row, which means a 1 there and 0 elsewhere.
     Categories,
+    /// A finite relevance for each item, compared as f32; negative for padding.
+    Relevances,
+    /// A binary label for each item.
+    Binary(LabelEncoding),
 }
 
 impl TargetRowRule {
@@ -160,6 +164,8 @@ impl TargetRowRule {
             TargetRowRule::Labels => format!("a class index in [0, {}) or a negative padding", shape.columns),
             TargetRowRule::Categories if shape.target_width == 1 => class_index_expected(shape.columns, None),
             TargetRowRule::Categories => "a target of -1, 0 or 1".into(),
+            TargetRowRule::Relevances => "a finite relevance, or a negative padding".into(),
+            TargetRowRule::Binary(encoding) => TargetRule::Labels(encoding).expected().into(),
         }
     }
 }
@@ -175,7 +181,7 @@ impl<'a> TargetRowDecoder<'a> {
         Self { rule, shape }
     }
 
-    /// The C targets of the row that `labels` start with: labels with -1 as padding, or -1, 0 and 1.
+    /// The targets of the row that `labels` start with, as [`TargetRowDecoder::element`] has them.
     ///
     /// # Errors
     /// [`Error::Value`] with the index within `labels` of the first one that the rule does not allow.
@@ -192,8 +198,19 @@ impl<'a> TargetRowDecoder<'a> {
         Ok(())
     }
 
-    /// One target: a class index, -1 for padding, or -1, 0 and 1.
+    /// One target: a class index, -1 for padding, or -1, 0 and 1. A relevance is given as an integer of the same order.
     pub(crate) fn element<L: Label>(&self, labels: &[L], index: usize) -> Result<i32> {
+        let other = match self.rule {
+            TargetRowRule::Relevances => Some(relevance(labels[index].to_f32())),
+            TargetRowRule::Binary(encoding) => {
+                let (sign, is_bad) = TargetRule::Labels(encoding).sign::<L, f32>(labels[index]);
+                Some((!is_bad).then_some(sign as i32))
+            }
+            _ => None,
+        };
+        if let Some(target) = other {
+            return target.ok_or_else(|| bad(index, labels[index], self.rule.expected(self.shape)));
+        }
         let columns = self.shape.columns as i64;
         let class = match (self.rule, labels[index].class_index()) {
             (TargetRowRule::Labels, Some(class)) if class < columns => Some(class.max(-1)),
@@ -205,6 +222,16 @@ impl<'a> TargetRowDecoder<'a> {
         };
         let class = class.and_then(|class| i32::try_from(class).ok());
         class.ok_or_else(|| bad(index, labels[index], self.rule.expected(self.shape)))
+    }
+}
+
+/// A relevance as an integer: numbers that are not negative have the order of their bits.
+fn relevance(x: f32) -> Option<i32> {
+    match x {
+        _ if !x.is_finite() => None,
+        _ if x < 0.0 => Some(-1),
+        // Both zeros alike.
+        _ => i32::try_from((x + 0.0).to_bits()).ok(),
     }
 }
 
@@ -231,6 +258,8 @@ pub trait Label: Copy + Send + Sync {
     fn is_finite(self) -> bool;
     /// The label as an integer; `None` where it is not integral or beyond i64.
     fn class_index(self) -> Option<i64>;
+    /// The label as the nearest f32.
+    fn to_f32(self) -> f32;
     /// The label as the input holds it.
     fn to_text(self) -> String;
 }
@@ -250,6 +279,10 @@ macro_rules! integer_label {
             #[inline(always)]
             fn class_index(self) -> Option<i64> {
                 i64::try_from(self).ok()
+            }
+            #[inline(always)]
+            fn to_f32(self) -> f32 {
+                self as f32
             }
             fn to_text(self) -> String {
                 self.to_string()
@@ -276,6 +309,10 @@ macro_rules! float_label {
                 let integral = self.trunc() == self && self >= -(2f64.powi(63)) as $t && self < 2f64.powi(63) as $t;
                 integral.then_some(self as i64)
             }
+            #[inline(always)]
+            fn to_f32(self) -> f32 {
+                self as f32
+            }
             fn to_text(self) -> String {
                 self.to_string()
             }
@@ -296,6 +333,10 @@ impl Label for bool {
     #[inline(always)]
     fn class_index(self) -> Option<i64> {
         Some(i64::from(self))
+    }
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        f32::from(u8::from(self))
     }
     fn to_text(self) -> String {
         self.to_string()

@@ -2,7 +2,7 @@
 //!
 //! A loss belongs to one of the access patterns. [`ElementwiseLoss`] sees one score (or the difference of a pair) and its
 //! target; [`RowsLoss`] sees one row of class scores and the index of its true class; [`TargetRowsLoss`] one row of class
-//! scores and one row of targets. The pattern's drivers (`src/cpu`, `src/gpu`)
+//! scores and one row of targets, or one list of scores and one of targets. The pattern's drivers (`src/cpu`, `src/gpu`)
 //! do the rest: weights, ignored rows, validation, reduction, counters and non-finite values.
 //!
 //! To add a loss of a known pattern: its spec here in `X.rs`, its f64 definition in `src/reference/X.rs`, its WGSL in
@@ -31,6 +31,8 @@ mod crammer_singer;
 mod embedding;
 pub(crate) mod labels;
 mod lee_lin_wahba;
+mod listwise;
+mod lovasz;
 mod multiclass;
 mod multilabel;
 mod one_vs_all;
@@ -45,11 +47,13 @@ pub use crammer_singer::CrammerSinger;
 pub use embedding::EmbeddingHinge;
 pub use labels::{Label, LabelEncoding, TargetRowRule, TargetRule};
 pub use lee_lin_wahba::LeeLinWahba;
+pub use listwise::{ListwiseHinge, OverItems};
+pub use lovasz::LovaszHinge;
 pub use multiclass::{MulticlassHinge, OverClasses};
 pub use multilabel::MultilabelMargin;
 pub use one_vs_all::OneVsAll;
 pub use penalty::{
-    Kink, LinearPenalty, Penalty, PenaltyShape, Rule, SmoothPenalty, SoftplusPenalty, SquaredPenalty, Ties,
+    Kink, LinearPenalty, Penalty, PenaltyShape, Piece, Rule, SmoothPenalty, SoftplusPenalty, SquaredPenalty, Ties,
 };
 pub use ranking::MarginRanking;
 pub use top_k::TopK;
@@ -76,6 +80,8 @@ pub const SHADERS: &[LossShader] = &[
     top_k::SHADER,
     multilabel::SHADER,
     categorical::SHADER,
+    listwise::SHADER,
+    lovasz::SHADER,
 ];
 
 /// A loss's part of a kernel: its WGSL functions and the pattern that calls them.
@@ -111,6 +117,8 @@ pub enum Pattern {
     Rows,
     /// One row of class scores and one row of targets a sample.
     TargetRows,
+    /// One list of scores and one list of targets a sample, whose items are compared with each other.
+    Segments,
 }
 
 /// A loss that a device can evaluate. Implemented for every loss of the crate through its pattern.
@@ -329,27 +337,31 @@ pub struct RowScratch<'a> {
     pub members: &'a mut [bool],
 }
 
-/// A loss of one row of class scores and one row of targets a sample.
+/// A loss of one row of class scores and one row of targets a sample, or of one list of scores and one of targets.
 pub trait TargetRowsLoss: Sync {
     /// The loss's WGSL.
     const SHADER: LossShader;
     /// Whether a prediction, and so accuracy, means anything.
     const HAS_CORRECT: bool;
     /// What the targets may be.
-    const RULE: TargetRowRule;
+    fn target_rule(&self) -> TargetRowRule;
     /// Margin, penalty and kink.
     fn terms(&self) -> Terms;
     /// Who receives the gradient of a tied maximum.
     fn ties(&self) -> Ties;
-    /// Whether the row's sum is divided by C.
-    fn over_classes(&self) -> OverClasses;
+    /// What the sum of a row of so many columns is divided by.
+    fn divisor(&self, columns: usize) -> f64;
+    /// Whether a score with this target takes no part, whatever it is.
+    fn is_padding(_target: i32) -> bool {
+        false
+    }
     /// As [`Loss::check_batch`].
     ///
     /// # Errors
     /// As [`Loss::check_batch`].
     fn check_batch(&self, batch: &Batch<'_>, request: &Request) -> Result<BatchShape> {
         refuse_per_class(request, Self::SHADER.name)?;
-        batch.check_target_rows(Self::RULE)
+        batch.check_target_rows(self.target_rule())
     }
     /// The loss and its slopes. A NaN score is seen to by the driver.
     fn row<T: Real, P: PenaltyShape>(
@@ -360,6 +372,30 @@ pub trait TargetRowsLoss: Sync {
         scratch: RowScratch<'_>,
     ) -> RowPoint;
 }
+
+/// The builder methods of a loss with [`Terms`]; the documentation of the margin is the loss's own.
+macro_rules! terms_builder {
+    ($margin:literal) => {
+        #[doc = $margin]
+        pub fn margin(mut self, margin: f64) -> Self {
+            self.terms.margin = margin;
+            self
+        }
+
+        /// The penalty of a violation.
+        pub fn penalty(mut self, penalty: $crate::loss::Penalty) -> Self {
+            self.terms.penalty = penalty;
+            self
+        }
+
+        /// The slope where a margin is met exactly.
+        pub fn kink(mut self, kink: $crate::loss::Kink) -> Self {
+            self.terms.kink = kink;
+            self
+        }
+    };
+}
+use terms_builder;
 
 /// Per-class values exist only where there are classes.
 fn refuse_per_class(request: &Request, loss: &'static str) -> Result<()> {
@@ -385,7 +421,7 @@ fn signed_hinge<T: Real, P: PenaltyShape>(rule: &Rule<T, P>, score: T, target: T
 
 /// Implements [`Loss`] for a loss of one pattern: a blanket implementation would exclude every other pattern.
 macro_rules! evaluate_pattern {
-    ($loss:ty, $trait:ident, $pattern:ident) => {
+    ($loss:ty, $trait:ident, $cpu:ident, $gpu:ident) => {
         impl $crate::loss::Loss for $loss {
             fn name(&self) -> &'static str {
                 <$loss as $crate::loss::$trait>::SHADER.name
@@ -408,7 +444,7 @@ macro_rules! evaluate_pattern {
                 batch: &$crate::tensor::Batch<'_>,
                 request: &$crate::evaluation::Request,
             ) -> $crate::error::Result<$crate::evaluation::Evaluation> {
-                $crate::cpu::$pattern::evaluate(self, batch, request)
+                $crate::cpu::$cpu::evaluate(self, batch, request)
             }
             async fn evaluate_on_gpu(
                 &self,
@@ -416,7 +452,7 @@ macro_rules! evaluate_pattern {
                 batch: &$crate::tensor::Batch<'_>,
                 request: &$crate::evaluation::Request,
             ) -> $crate::error::Result<$crate::evaluation::Evaluation> {
-                $crate::gpu::$pattern::evaluate(gpu, self, batch, request).await
+                $crate::gpu::$gpu::evaluate(gpu, self, batch, request).await
             }
             async fn accumulate_on_gpu(
                 &self,
@@ -424,10 +460,10 @@ macro_rules! evaluate_pattern {
                 batch: &$crate::tensor::Batch<'_>,
                 request: &$crate::evaluation::Request,
             ) -> $crate::error::Result<Vec<$crate::gpu::Pending>> {
-                $crate::gpu::$pattern::accumulate(gpu, self, batch, request).await
+                $crate::gpu::$gpu::accumulate(gpu, self, batch, request).await
             }
             fn elementwise_kernel(&self) -> Option<$crate::loss::ElementwiseKernel> {
-                $crate::gpu::$pattern::kernel(self)
+                $crate::gpu::$gpu::kernel(self)
             }
             async fn upload_targets_to_gpu(
                 &self,
@@ -435,7 +471,7 @@ macro_rules! evaluate_pattern {
                 targets: &[f64],
                 shape: $crate::tensor::BatchShape,
             ) -> $crate::error::Result<$crate::gpu::DeviceTensor> {
-                $crate::gpu::$pattern::upload_targets(gpu, self, targets, shape).await
+                $crate::gpu::$gpu::upload_targets(gpu, self, targets, shape).await
             }
             async fn prepare_on_gpu(
                 &self,
@@ -445,7 +481,7 @@ macro_rules! evaluate_pattern {
                 targets: &$crate::gpu::DeviceTensor,
                 gradient: Option<&$crate::gpu::DeviceTensor>,
             ) -> $crate::error::Result<$crate::gpu::Prepared> {
-                $crate::gpu::$pattern::prepare(gpu, self, shape, scores, targets, gradient).await
+                $crate::gpu::$gpu::prepare(gpu, self, shape, scores, targets, gradient).await
             }
         }
     };
@@ -454,14 +490,21 @@ macro_rules! evaluate_pattern {
 /// [`evaluate_pattern`] for an [`ElementwiseLoss`].
 macro_rules! evaluate_elementwise {
     ($loss:ty) => {
-        $crate::loss::evaluate_pattern!($loss, ElementwiseLoss, elementwise);
+        $crate::loss::evaluate_pattern!($loss, ElementwiseLoss, elementwise, elementwise);
     };
 }
 
 /// [`evaluate_pattern`] for a [`TargetRowsLoss`].
 macro_rules! evaluate_target_rows {
     ($loss:ty) => {
-        $crate::loss::evaluate_pattern!($loss, TargetRowsLoss, target_rows);
+        $crate::loss::evaluate_pattern!($loss, TargetRowsLoss, target_rows, target_rows);
     };
 }
-pub(crate) use {evaluate_elementwise, evaluate_pattern, evaluate_target_rows};
+
+/// [`evaluate_pattern`] for a [`TargetRowsLoss`] of [`Pattern::Segments`].
+macro_rules! evaluate_segments {
+    ($loss:ty) => {
+        $crate::loss::evaluate_pattern!($loss, TargetRowsLoss, target_rows, segments);
+    };
+}
+pub(crate) use {evaluate_elementwise, evaluate_pattern, evaluate_segments, evaluate_target_rows};

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::penalty::{Kink, Penalty, Ties};
-use super::{Combination, Loss, RowsLoss, Terms};
+use super::penalty::Ties;
+use super::{Combination, Loss, RowsLoss, Terms, terms_builder};
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Evaluation, Reduction, Request};
 use crate::exact;
@@ -80,23 +80,7 @@ impl<M: RowsLoss> MulticlassHinge<M> {
         }
     }
 
-    /// The margin between the true class and a rival.
-    pub fn margin(mut self, margin: f64) -> Self {
-        self.terms.margin = margin;
-        self
-    }
-
-    /// The penalty of a violation.
-    pub fn penalty(mut self, penalty: Penalty) -> Self {
-        self.terms.penalty = penalty;
-        self
-    }
-
-    /// The slope where a margin is met exactly.
-    pub fn kink(mut self, kink: Kink) -> Self {
-        self.terms.kink = kink;
-        self
-    }
+    terms_builder!("The margin between the true class and a rival.");
 
     /// Which of equal best rivals receives the gradient (Crammer-Singer).
     pub fn ties(mut self, ties: Ties) -> Self {

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::multiclass::rival_violation;
-use super::penalty::{Kink, Penalty, PenaltyShape, Rule, Ties};
+use super::penalty::{PenaltyShape, Rule, Ties};
 use super::{
     LossShader, OverClasses, Pattern, RowPoint, RowScratch, TargetRowRule, TargetRowsLoss, Terms, evaluate_target_rows,
+    terms_builder,
 };
 use crate::real::Real;
 
@@ -49,23 +50,7 @@ impl MultilabelMargin {
         Self { terms: Terms::new(), over_classes: OverClasses::Mean }
     }
 
-    /// The margin between a label's score and that of a class that is none.
-    pub fn margin(mut self, margin: f64) -> Self {
-        self.terms.margin = margin;
-        self
-    }
-
-    /// The penalty of a violation.
-    pub fn penalty(mut self, penalty: Penalty) -> Self {
-        self.terms.penalty = penalty;
-        self
-    }
-
-    /// The slope where a margin is met exactly.
-    pub fn kink(mut self, kink: Kink) -> Self {
-        self.terms.kink = kink;
-        self
-    }
+    terms_builder!("The margin between a label's score and that of a class that is none.");
 
     /// Whether the sum over pairs is divided by the number of classes.
     pub fn over_classes(mut self, over_classes: OverClasses) -> Self {
@@ -77,7 +62,10 @@ impl MultilabelMargin {
 impl TargetRowsLoss for MultilabelMargin {
     const SHADER: LossShader = SHADER;
     const HAS_CORRECT: bool = false;
-    const RULE: TargetRowRule = TargetRowRule::Labels;
+
+    fn target_rule(&self) -> TargetRowRule {
+        TargetRowRule::Labels
+    }
 
     fn terms(&self) -> Terms {
         self.terms
@@ -87,8 +75,8 @@ impl TargetRowsLoss for MultilabelMargin {
         Ties::First
     }
 
-    fn over_classes(&self) -> OverClasses {
-        self.over_classes
+    fn divisor(&self, columns: usize) -> f64 {
+        self.over_classes.divisor(columns)
     }
 
     #[inline(always)]

@@ -97,10 +97,31 @@ pub enum Ties {
     Split,
 }
 
+/// A run of violations over which a penalty is a polynomial.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Piece {
+    /// The run begins above this violation and ends where the next piece begins.
+    pub above: f64,
+    /// phi(v) = c0 + c1*v + c2*v^2.
+    pub coefficients: [f64; 3],
+}
+
+impl Piece {
+    /// No violation is in it.
+    const NONE: Self = Self { above: f64::INFINITY, coefficients: [0.0; 3] };
+
+    /// The only piece of a penalty.
+    const fn all(coefficients: [f64; 3]) -> [Self; 2] {
+        [Self { above: 0.0, coefficients }, Self::NONE]
+    }
+}
+
 /// A penalty as a type, so that the CPU's inner loops are compiled once for each instead of branching in them.
 pub trait PenaltyShape: Copy + Send + Sync {
     /// phi'(0+): what the kink convention scales. 0 where phi has no kink.
     const SLOPE_AT_ZERO: f64;
+    /// phi over v > 0, where it is zero for v <= 0 and piecewise polynomial above.
+    fn pieces(self) -> Option<[Piece; 2]>;
     /// phi(v) and phi'(v), where `kink_slope` is phi'(0). A NaN violation gives NaN for both.
     fn penalise<T: Real>(self, v: T, kink_slope: T) -> (T, T);
 }
@@ -125,6 +146,9 @@ pub struct LinearPenalty;
 
 impl PenaltyShape for LinearPenalty {
     const SLOPE_AT_ZERO: f64 = 1.0;
+    fn pieces(self) -> Option<[Piece; 2]> {
+        Some(Piece::all([0.0, 1.0, 0.0]))
+    }
     #[inline(always)]
     fn penalise<T: Real>(self, v: T, kink_slope: T) -> (T, T) {
         one_sided(v, kink_slope, || (v, T::ONE))
@@ -137,6 +161,9 @@ pub struct SquaredPenalty;
 
 impl PenaltyShape for SquaredPenalty {
     const SLOPE_AT_ZERO: f64 = 0.0;
+    fn pieces(self) -> Option<[Piece; 2]> {
+        Some(Piece::all([0.0, 0.0, 1.0]))
+    }
     #[inline(always)]
     fn penalise<T: Real>(self, v: T, kink_slope: T) -> (T, T) {
         one_sided(v, kink_slope, || (v * v, v + v))
@@ -154,6 +181,11 @@ pub struct SmoothPenalty {
 
 impl PenaltyShape for SmoothPenalty {
     const SLOPE_AT_ZERO: f64 = 0.0;
+    fn pieces(self) -> Option<[Piece; 2]> {
+        let Self { gamma, scale } = self;
+        let square = Piece { above: 0.0, coefficients: [0.0, 0.0, scale * (0.5 / gamma)] };
+        Some([square, Piece { above: gamma, coefficients: [-0.5 * scale * gamma, scale, 0.0] }])
+    }
     #[inline(always)]
     fn penalise<T: Real>(self, v: T, kink_slope: T) -> (T, T) {
         let (gamma, scale) = (T::from_f64(self.gamma), T::from_f64(self.scale));
@@ -176,6 +208,9 @@ pub struct SoftplusPenalty;
 
 impl PenaltyShape for SoftplusPenalty {
     const SLOPE_AT_ZERO: f64 = 0.0;
+    fn pieces(self) -> Option<[Piece; 2]> {
+        None
+    }
     #[inline(always)]
     fn penalise<T: Real>(self, v: T, _: T) -> (T, T) {
         // exp of a negative number alone, which cannot overflow: ln(1 + e^v) = max(v, 0) + ln(1 + e^-|v|).
@@ -225,6 +260,16 @@ impl<T: Real, P: PenaltyShape> Rule<T, P> {
     /// Rounds the margin to `T` and fixes the slope at the kink.
     pub fn new(margin: f64, kink: Kink, shape: P) -> Self {
         Self { margin: T::from_f64(margin), kink_slope: T::from_f64(kink.slope() * P::SLOPE_AT_ZERO), shape }
+    }
+
+    /// As [`PenaltyShape::pieces`].
+    pub fn pieces(&self) -> Option<[Piece; 2]> {
+        self.shape.pieces()
+    }
+
+    /// The slope at violation 0.
+    pub fn kink_slope(&self) -> T {
+        self.kink_slope
     }
 
     /// phi(v) and phi'(v). A NaN violation gives NaN for both.

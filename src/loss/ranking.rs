@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::penalty::{Kink, Penalty, PenaltyShape, Rule};
+use super::penalty::{PenaltyShape, Rule};
 use super::{
     ElementwiseLoss, LabelEncoding, LossShader, Pattern, Point, TargetRule, Terms, evaluate_elementwise, signed_hinge,
+    terms_builder,
 };
 use crate::real::Real;
 
@@ -47,23 +48,7 @@ impl MarginRanking {
         Self { terms: Terms { margin: 0.0, ..Terms::new() } }
     }
 
-    /// By how much the score that ought to be higher must be.
-    pub fn margin(mut self, margin: f64) -> Self {
-        self.terms.margin = margin;
-        self
-    }
-
-    /// The penalty of a violation.
-    pub fn penalty(mut self, penalty: Penalty) -> Self {
-        self.terms.penalty = penalty;
-        self
-    }
-
-    /// The slope where the margin is met exactly.
-    pub fn kink(mut self, kink: Kink) -> Self {
-        self.terms.kink = kink;
-        self
-    }
+    terms_builder!("By how much the score that ought to be higher must be.");
 }
 
 impl ElementwiseLoss for MarginRanking {

@@ -217,7 +217,7 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
     async fn fold(&mut self) -> Result<()> {
         let mut totals = self.state.totals.clone();
         for (number, pending) in &self.pending {
-            let part = pending.fold().await.map_err(|error| in_update(*number, error))?.0;
+            let part = pending.fold().await.map_err(|error| in_update(*number, error))?.totals;
             check_classes(&totals.per_class, part.per_class.len())?;
             totals.merge(&part);
         }

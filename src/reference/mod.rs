@@ -9,6 +9,8 @@ pub mod categorical;
 pub mod crammer_singer;
 pub mod embedding;
 pub mod lee_lin_wahba;
+pub mod listwise;
+pub mod lovasz;
 pub mod multilabel;
 pub mod one_vs_all;
 pub mod ranking;

@@ -6,8 +6,8 @@ pub(crate) use check::{check, compare};
 use maxmargin::reference::{self, Margins, Options, Sample};
 use maxmargin::{
     Batch, BinaryHinge, CategoricalHinge, CrammerSinger, Device, EmbeddingHinge, Error, Evaluation, Floats, Kink,
-    LabelEncoding, LeeLinWahba, MarginRanking, MulticlassHinge, MultilabelMargin, OneVsAll, OverClasses, Penalty,
-    Reduction, Request, Targets, Ties, TopK, WestonWatkins,
+    LabelEncoding, LeeLinWahba, ListwiseHinge, LovaszHinge, MarginRanking, MulticlassHinge, MultilabelMargin, OneVsAll,
+    OverClasses, OverItems, Penalty, Reduction, Request, Targets, Ties, TopK, WestonWatkins,
 };
 
 /// A small generator, so that every run sees the same cases.
@@ -83,6 +83,8 @@ pub(crate) enum Kind {
     CategoricalIndices,
     /// A target a class.
     CategoricalMatrix,
+    Listwise,
+    Lovasz(LabelEncoding),
 }
 
 impl Kind {
@@ -103,7 +105,22 @@ impl Kind {
 
     /// A sample has a row of targets.
     pub(crate) fn has_target_rows(self) -> bool {
-        matches!(self, Kind::Multilabel | Kind::CategoricalMatrix)
+        matches!(self, Kind::Multilabel | Kind::CategoricalMatrix) || self.is_segments()
+    }
+
+    /// A sample is a list whose items are compared with each other.
+    pub(crate) fn is_segments(self) -> bool {
+        matches!(self, Kind::Listwise | Kind::Lovasz(_))
+    }
+
+    /// Whether labels are 0 and 1.
+    pub(crate) fn is_zero_one(self) -> bool {
+        matches!(self, Kind::Binary(LabelEncoding::ZeroOne) | Kind::Lovasz(LabelEncoding::ZeroOne))
+    }
+
+    /// Samples of so many columns, fewer where a sample takes a step a pair of its items.
+    pub(crate) fn samples(self, samples: usize, columns: usize) -> usize {
+        if self.is_segments() { samples.min((30_000_000 / (columns * columns)).max(1)) } else { samples }
     }
 }
 
@@ -120,6 +137,9 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::Multilabel,
     Kind::CategoricalIndices,
     Kind::CategoricalMatrix,
+    Kind::Listwise,
+    Kind::Lovasz(LabelEncoding::PlusMinusOne),
+    Kind::Lovasz(LabelEncoding::ZeroOne),
 ];
 
 /// One case with its data.
@@ -169,7 +189,9 @@ impl Case {
             kink: r.pick(&[Kink::Zero, Kink::Half, Kink::Active]),
             ties: r.pick(&[Ties::First, Ties::Split]),
             over_classes: match kind {
-                Kind::WestonWatkins | Kind::OneVsAll | Kind::LeeLinWahba | Kind::Multilabel if !dyadic => {
+                Kind::WestonWatkins | Kind::OneVsAll | Kind::LeeLinWahba | Kind::Multilabel | Kind::Listwise
+                    if !dyadic =>
+                {
                     r.pick(&[OverClasses::Sum, OverClasses::Mean])
                 }
                 _ => OverClasses::Sum,
@@ -243,6 +265,16 @@ impl Case {
             // Rivals whose violations overflow tie in f32 and not in f64.
             case.scores.iter_mut().filter(|s| s.is_finite() && s.abs() > 1e30).for_each(|s| *s = s.signum() * 1e20);
         }
+        if kind == Kind::Listwise {
+            // Differences of such scores are exact in f32, so that no violation changes its sign by rounding.
+            for s in case.scores.iter_mut().filter(|s| s.is_finite()) {
+                *s = if s.abs() > 1e30 { s.signum() * 1e20 } else { (*s * 4096.0).round() / 4096.0 };
+            }
+        }
+        if matches!(kind, Kind::Lovasz(_)) {
+            // A penalty overflows before it is multiplied by a step of the Jaccard loss.
+            case.scores.iter_mut().filter(|s| s.is_finite() && s.abs() > 1e15).for_each(|s| *s = s.signum() * 1e15);
+        }
         if kind == Kind::TopK {
             // Huge violations of both signs cancel, and what is left of small ones then depends on the order of the sum.
             case.scores.iter_mut().filter(|s| **s < -1e10).for_each(|s| *s = s.abs());
@@ -252,9 +284,13 @@ impl Case {
             .map(|_| match kind {
                 // Few labels a row, some twice, and now and then none.
                 Kind::Multilabel if r.below(4) == 0 => -1.0,
+                // Few relevances or many, and padding.
+                Kind::Listwise => r.below(if columns % 2 == 0 { 3 } else { 100 }) as f32 - 1.0,
                 Kind::CategoricalMatrix => r.below(3) as f32 - 1.0,
-                Kind::Binary(LabelEncoding::PlusMinusOne) | Kind::Ranking => r.pick(&[-1.0, 1.0]),
-                Kind::Binary(LabelEncoding::ZeroOne) => r.pick(&[0.0, 1.0]),
+                Kind::Binary(LabelEncoding::PlusMinusOne)
+                | Kind::Lovasz(LabelEncoding::PlusMinusOne)
+                | Kind::Ranking => r.pick(&[-1.0, 1.0]),
+                Kind::Binary(LabelEncoding::ZeroOne) | Kind::Lovasz(LabelEncoding::ZeroOne) => r.pick(&[0.0, 1.0]),
                 Kind::Embedding => r.pick(&[-1.0, 1.0, 0.0, 0.25]),
                 _ if case.ignore_index.is_some() && r.below(4) == 0 => case.ignore_index.unwrap_or(0) as f32,
                 _ => r.below(columns) as f32,
@@ -321,6 +357,15 @@ impl Case {
             }
             Kind::CategoricalIndices | Kind::CategoricalMatrix => {
                 let loss = CategoricalHinge::new().margin(o.margin).penalty(o.penalty).kink(o.kink).ties(o.ties);
+                device.evaluate(&loss, batch, request)
+            }
+            Kind::Listwise => {
+                let over = if o.over_classes == OverClasses::Mean { OverItems::Mean } else { OverItems::Sum };
+                let loss = ListwiseHinge::new().margin(o.margin).penalty(o.penalty).kink(o.kink).over_items(over);
+                device.evaluate(&loss, batch, request)
+            }
+            Kind::Lovasz(labels) => {
+                let loss = LovaszHinge::new().margin(o.margin).penalty(o.penalty).kink(o.kink).labels(labels);
                 device.evaluate(&loss, batch, request)
             }
             Kind::CrammerSinger => device.evaluate(&self.multiclass(CrammerSinger), batch, request),
@@ -400,6 +445,11 @@ impl Case {
                 Kind::OneVsAll => reference::one_vs_all::sample(&row, target as usize, &options),
                 Kind::TopK => reference::top_k::sample(&row, target as usize, self.k, margins, &options),
                 Kind::LeeLinWahba => reference::lee_lin_wahba::sample(&row, target as usize, &options),
+                Kind::Listwise => reference::listwise::sample(&row, &row_targets, &options),
+                Kind::Lovasz(_) => {
+                    let signs: Vec<f64> = row_targets.iter().map(|&t| if t > 0.0 { 1.0 } else { -1.0 }).collect();
+                    reference::lovasz::sample(&row, &signs, &options)
+                }
                 Kind::Multilabel => reference::multilabel::sample(&row, &row_targets, &options),
                 Kind::CategoricalIndices | Kind::CategoricalMatrix => {
                     reference::categorical::sample(&row, &row_targets, &options)
@@ -448,6 +498,15 @@ impl Case {
                     row.iter().map(|s| phi(largest_margin + s.abs() + row[target as usize].abs())).sum()
                 }
                 Kind::OneVsAll | Kind::LeeLinWahba => row.iter().map(|s| phi(options.margin + s.abs())).sum(),
+                Kind::Listwise => {
+                    let item = |i: usize| {
+                        let lower =
+                            (0..row.len()).filter(|&j| row_targets[j] >= 0.0 && row_targets[i] > row_targets[j]);
+                        lower.map(|j| phi(options.margin + row[i].abs() + row[j].abs())).sum::<f64>()
+                    };
+                    (0..row.len()).map(item).sum()
+                }
+                Kind::Lovasz(_) => phi(options.margin + row.iter().fold(0.0, |m: f64, s| m.max(s.abs()))),
                 Kind::Multilabel => {
                     let pairs = |i: usize| {
                         let labels = row_targets.iter().take_while(|&&t| t >= 0.0);

@@ -1,0 +1,149 @@
+//! Listwise: every pair of items of a list that its relevances put in order.
+
+use serde::{Deserialize, Serialize};
+
+use super::multiclass::rival_violation;
+use super::penalty::{PenaltyShape, Rule, Ties};
+use super::{
+    LossShader, Pattern, RowPoint, RowScratch, TargetRowRule, TargetRowsLoss, Terms, evaluate_segments, terms_builder,
+};
+use crate::cpu::pairs;
+use crate::real::Real;
+
+pub(super) const SHADER: LossShader = LossShader {
+    name: "listwise",
+    pattern: Pattern::Segments,
+    source: include_str!("../../shaders/loss/listwise.wgsl"),
+    workgroup_bytes: 0,
+};
+
+/// Items up to which comparing all pairs of a list is as fast as sorting it.
+const SHORT: usize = 32;
+
+/// Whether a list's loss is the sum over its pairs, or that sum divided by its length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum OverItems {
+    /// The sum (the literature's form).
+    #[default]
+    Sum,
+    /// The sum divided by L, padding included (keras-rs's mean).
+    Mean,
+}
+
+impl OverItems {
+    /// What the sum of a list of so many items is divided by.
+    pub(crate) fn divisor(self, items: usize) -> f64 {
+        match self {
+            OverItems::Sum => 1.0,
+            OverItems::Mean => items as f64,
+        }
+    }
+}
+
+/// Pairwise hinge of lists of scores s with relevances y (learning to rank): the sum over all pairs of a list with
+/// y_i > y_j of phi(margin - (s_i - s_j)).
+///
+/// A batch is [`crate::Batch::rows`] of Q lists of L scores with as many targets. A target is a relevance, any finite
+/// number, compared as f32; an item with a negative one is padding and takes no part, whatever its score. The mean divides
+/// by the number of lists, and with [`OverItems::Mean`] also by L, which is what keras-rs's PairwiseHingeLoss does. No
+/// accuracy is reported.
+///
+/// On the CPU a list takes O(L log L) steps for any number of relevances (but [`Penalty::Softplus`] and lists with
+/// infinite scores, which take a step a pair); on a GPU it takes a step a pair, spread over the device.
+///
+/// ```
+/// use maxmargin::{Batch, Device, ListwiseHinge, Request};
+/// // Relevances 2 > 1 > 0: the pairs' violations are 1 - 0.5, 1 - 2 and 1 - 1.5; the last item is padding.
+/// let batch = Batch::rows(&[2.0f32, 1.5, 0.0, 9.0], 4, &[2i32, 1, 0, -1]);
+/// let value = Device::cpu().evaluate(&ListwiseHinge::new(), &batch, &Request::new())?.value;
+/// assert_eq!(value, Some(0.5));
+/// # Ok::<(), maxmargin::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ListwiseHinge {
+    terms: Terms,
+    over_items: OverItems,
+}
+
+impl Default for ListwiseHinge {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ListwiseHinge {
+    /// Margin 1, linear penalty, the sum over pairs, kink 0.
+    pub fn new() -> Self {
+        Self { terms: Terms::new(), over_items: OverItems::Sum }
+    }
+
+    terms_builder!("The margin by which a more relevant item must score higher.");
+
+    /// Whether a list's sum over pairs is divided by its length.
+    pub fn over_items(mut self, over_items: OverItems) -> Self {
+        self.over_items = over_items;
+        self
+    }
+}
+
+impl TargetRowsLoss for ListwiseHinge {
+    const SHADER: LossShader = SHADER;
+    const HAS_CORRECT: bool = false;
+
+    fn target_rule(&self) -> TargetRowRule {
+        TargetRowRule::Relevances
+    }
+
+    fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    fn ties(&self) -> Ties {
+        Ties::First
+    }
+
+    fn divisor(&self, columns: usize) -> f64 {
+        self.over_items.divisor(columns)
+    }
+
+    fn is_padding(target: i32) -> bool {
+        target < 0
+    }
+
+    fn row<T: Real, P: PenaltyShape>(
+        rule: &Rule<T, P>,
+        _: Ties,
+        scores: &[T],
+        targets: &[i32],
+        scratch: RowScratch<'_>,
+    ) -> RowPoint {
+        let items = || (0..scores.len()).filter(|&i| targets[i] >= 0);
+        if scores.len() > SHORT
+            && let Some(pieces) = rule.pieces()
+            && items().all(|i| scores[i].to_f64().is_finite())
+        {
+            let list = items().map(|i| (targets[i], scores[i].to_f64(), i));
+            let rule = pairs::PairRule { margin: rule.margin.to_f64(), kink_slope: rule.kink_slope().to_f64(), pieces };
+            let (value, active) = pairs::sum(list.collect(), &rule, scratch.slopes);
+            return RowPoint { value, active, correct: false };
+        }
+        let mut point = RowPoint::default();
+        for i in items() {
+            // A list may have millions of pairs: each item's sum apart, so that rounding errors stay few.
+            let (mut of_item, mut slope_of_item) = (0.0, 0.0);
+            for j in items().filter(|&j| targets[i] > targets[j]) {
+                let violation = rival_violation(rule.margin, scores[j], scores[i]);
+                let (value, slope) = rule.penalise(violation);
+                of_item += value.to_f64();
+                slope_of_item += slope.to_f64();
+                scratch.slopes[j] += slope.to_f64();
+                point.active |= violation > T::ZERO;
+            }
+            point.value += of_item;
+            scratch.slopes[i] -= slope_of_item;
+        }
+        point
+    }
+}
+
+evaluate_segments!(ListwiseHinge);
