@@ -12,6 +12,8 @@ pub enum Input {
     SecondScores,
     /// The targets (labels, class indices).
     Targets,
+    /// The third vectors of triplets.
+    ThirdScores,
     /// One weight a sample.
     SampleWeights,
     /// One weight a class.
@@ -29,6 +31,7 @@ impl fmt::Display for Input {
         f.write_str(match self {
             Input::Scores => "scores",
             Input::SecondScores => "second scores",
+            Input::ThirdScores => "third scores",
             Input::Targets => "targets",
             Input::SampleWeights => "sample weights",
             Input::ClassWeights => "class weights",

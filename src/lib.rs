@@ -54,9 +54,9 @@ pub use device::{DEVICE_VARIABLE, Device};
 pub use error::{Error, Input, Result};
 pub use evaluation::{Evaluation, Output, Precision, Reduction, Request};
 pub use loss::{
-    BinaryHinge, CategoricalHinge, CrammerSinger, EmbeddingHinge, Kink, LabelEncoding, LeeLinWahba, ListwiseHinge,
-    LovaszHinge, MarginRanking, MulticlassHinge, MultilabelMargin, OneVsAll, OverClasses, OverItems, Penalty, Ties,
-    TopK, WestonWatkins,
+    BinaryHinge, CategoricalHinge, CosineEmbedding, CrammerSinger, Distance, EmbeddingHinge, Kink, LabelEncoding,
+    LeeLinWahba, ListwiseHinge, LovaszHinge, MarginRanking, MulticlassHinge, MultilabelMargin, OneVsAll, OverClasses,
+    OverItems, Penalty, Ties, TopK, TripletMargin, WestonWatkins,
 };
 pub use real::Real;
 pub use scores::ScoreKind;

@@ -282,6 +282,7 @@ borrow_from!(Targets: Bool(bool), I8(i8), U8(u8), I32(i32), I64(i64), U64(u64), 
 pub struct Batch<'a> {
     pub(crate) scores: Floats<'a>,
     pub(crate) second_scores: Option<Floats<'a>>,
+    pub(crate) third_scores: Option<Floats<'a>>,
     pub(crate) columns: Option<usize>,
     pub(crate) targets: Targets<'a>,
     pub(crate) sample_weights: Option<Floats<'a>>,
@@ -293,7 +294,15 @@ impl<'a> Batch<'a> {
     pub fn new(scores: impl Into<Floats<'a>>, targets: impl Into<Targets<'a>>) -> Self {
         let (scores, targets) = (scores.into(), targets.into());
         let score_kind = ScoreKind::Raw;
-        Self { scores, second_scores: None, columns: None, targets, sample_weights: None, score_kind }
+        Self {
+            scores,
+            second_scores: None,
+            third_scores: None,
+            columns: None,
+            targets,
+            sample_weights: None,
+            score_kind,
+        }
     }
 
     /// A batch of pairs of scores for [`crate::MarginRanking`]: as many first scores, second scores and targets. The
@@ -306,6 +315,26 @@ impl<'a> Batch<'a> {
     /// many as there are scores for [`crate::MultilabelMargin`] and [`crate::CategoricalHinge`].
     pub fn rows(scores: impl Into<Floats<'a>>, columns: usize, targets: impl Into<Targets<'a>>) -> Self {
         Self { columns: Some(columns), ..Self::new(scores, targets) }
+    }
+
+    /// A batch for [`crate::CosineEmbedding`]: two row-major N x `dimensions` matrices of the same type, and N targets.
+    pub fn vector_pairs(
+        first: impl Into<Floats<'a>>,
+        second: impl Into<Floats<'a>>,
+        dimensions: usize,
+        targets: impl Into<Targets<'a>>,
+    ) -> Self {
+        Self { columns: Some(dimensions), ..Self::pairs(first, second, targets) }
+    }
+
+    /// A batch for [`crate::TripletMargin`]: three row-major N x `dimensions` matrices of the same type.
+    pub fn triplets(
+        anchor: impl Into<Floats<'a>>,
+        positive: impl Into<Floats<'a>>,
+        negative: impl Into<Floats<'a>>,
+        dimensions: usize,
+    ) -> Self {
+        Self { third_scores: Some(negative.into()), ..Self::vector_pairs(anchor, positive, dimensions, &[0i8; 0]) }
     }
 
     /// Weights of the samples, non-negative and finite, as many as there are targets.
@@ -346,25 +375,30 @@ impl<'a> Batch<'a> {
     /// ```
     pub fn slice(&self, samples: Range<usize>) -> Option<Batch<'a>> {
         let (columns, total) = (self.columns.unwrap_or(1), self.samples());
-        // Rows of scores may have rows of targets.
-        let width = if self.targets.len() == total { 1 } else { columns };
-        let fits = |x: Option<Floats<'_>>| x.is_none_or(|x| x.len() == total);
+        // Rows of scores may have rows of targets, and triplets have none.
+        let width = match self.targets.len() {
+            0 if self.third_scores.is_some() => 0,
+            len if len == total => 1,
+            _ => columns,
+        };
+        let fits = |x: Option<Floats<'_>>, width: usize| x.is_none_or(|x| x.len() == total * width);
         if [self.len(), self.targets.len()] != [total * columns, total * width]
-            || !(fits(self.second_scores) && fits(self.sample_weights))
+            || !(fits(self.second_scores, columns) && fits(self.third_scores, columns) && fits(self.sample_weights, 1))
         {
             return None;
         }
         let scores = samples.start.checked_mul(columns)?..samples.end.checked_mul(columns)?;
-        let part = |x: Option<Floats<'a>>| match x {
-            Some(x) => x.slice(samples.clone()).map(Some),
+        let part = |x: Option<Floats<'a>>, range: &Range<usize>| match x {
+            Some(x) => x.slice(range.clone()).map(Some),
             None => Some(None),
         };
         Some(Batch {
-            scores: self.scores.slice(scores)?,
-            second_scores: part(self.second_scores)?,
+            scores: self.scores.slice(scores.clone())?,
+            second_scores: part(self.second_scores, &scores)?,
+            third_scores: part(self.third_scores, &scores)?,
             columns: self.columns,
             targets: self.targets.slice(samples.start.checked_mul(width)?..samples.end.checked_mul(width)?)?,
-            sample_weights: part(self.sample_weights)?,
+            sample_weights: part(self.sample_weights, &samples)?,
             score_kind: self.score_kind,
         })
     }
@@ -377,6 +411,7 @@ impl<'a> Batch<'a> {
         };
         floats(Input::Scores, self.scores)
             .or_else(|| self.second_scores.and_then(|second| floats(Input::SecondScores, second)))
+            .or_else(|| self.third_scores.and_then(|third| floats(Input::ThirdScores, third)))
             .or(match self.targets {
                 Targets::Device(tensor) => Some((Input::Targets, tensor)),
                 _ => None,
@@ -440,6 +475,46 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Checks a batch of two or three vectors a sample.
+    pub(crate) fn check_vectors(&self, inputs: usize, has_targets: bool) -> Result<BatchShape> {
+        let shape = |expected: &str, got: String| Error::Shape { input: Input::Scores, expected: expected.into(), got };
+        if self.score_kind != ScoreKind::Raw {
+            let (option, expected, got) = ("score kind", "raw, since vectors are no scores".into(), "another".into());
+            return Err(Error::Option { option, expected, got });
+        }
+        let given = 1 + usize::from(self.second_scores.is_some()) + usize::from(self.third_scores.is_some());
+        let columns = match self.columns {
+            Some(columns) if columns > 0 && given == inputs => columns,
+            Some(0) => return Err(shape("vectors of at least one component", "(N, 0)".into())),
+            columns => {
+                let kind = if columns.is_some() { "rows of vectors" } else { "single scores" };
+                return Err(shape(&format!("{inputs} vectors a sample"), format!("{given} {kind} a sample")));
+            }
+        };
+        if !self.len().is_multiple_of(columns) {
+            return Err(shape("(N, D)", format!("{} elements, not a multiple of {columns} dimensions", self.len())));
+        }
+        for (input, other) in [(Input::SecondScores, self.second_scores), (Input::ThirdScores, self.third_scores)] {
+            if let Some(other) = other
+                && other.len() != self.len()
+            {
+                let unit = "component of the first vectors";
+                return Err(Error::Length { input, expected: self.len(), got: other.len(), unit });
+            }
+        }
+        let (samples, unit) = (self.len() / columns, "pair of vectors");
+        let expected = if has_targets { samples } else { 0 };
+        if self.targets.len() != expected {
+            return Err(Error::Length { input: Input::Targets, expected, got: self.targets.len(), unit });
+        }
+        match self.sample_weights {
+            Some(w) if w.len() != samples => {
+                Err(Error::Length { input: Input::SampleWeights, expected: samples, got: w.len(), unit: "sample" })
+            }
+            _ => Ok(BatchShape { samples, columns, target_width: 1 }),
+        }
+    }
+
     /// Checks a batch of rows with one target each.
     pub(crate) fn check_rows(&self) -> Result<BatchShape> {
         let (samples, columns) = self.check_scores(2)?;
@@ -482,7 +557,7 @@ impl BatchShape {
     /// The error of a part of the batch that starts at this sample, with the index of a bad value in the whole batch.
     pub fn whole_index(&self, error: Error, start: usize) -> Error {
         let width = match error.input() {
-            Some(Input::Scores) => self.columns,
+            Some(Input::Scores | Input::SecondScores | Input::ThirdScores) => self.columns,
             Some(Input::Targets) => self.target_width,
             _ => 1,
         };

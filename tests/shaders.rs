@@ -2,7 +2,8 @@
 
 use maxmargin::gpu::{
     Arithmetic, ElementwiseParams, GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, Partial,
-    ProductParams, RowsParams, SegmentsParams, TargetRowsParams, UpdateParams, Variant, WholeStepsParams, variants,
+    ProductParams, RowsParams, SegmentsParams, TargetRowsParams, UpdateParams, Variant, VectorsParams,
+    WholeStepsParams, variants,
 };
 use maxmargin::loss::Pattern;
 use naga::back::{hlsl, msl, spv};
@@ -111,6 +112,7 @@ fn host_structs_match_the_shaders() {
         let (params, size) = match variant.loss.pattern {
             Pattern::Elementwise => (ElementwiseParams::MEMBERS, size_of::<ElementwiseParams>()),
             Pattern::Rows => (RowsParams::MEMBERS, size_of::<RowsParams>()),
+            Pattern::Vectors => (VectorsParams::MEMBERS, size_of::<VectorsParams>()),
             Pattern::Segments => (SegmentsParams::MEMBERS, size_of::<SegmentsParams>()),
             Pattern::TargetRows => (TargetRowsParams::MEMBERS, size_of::<TargetRowsParams>()),
             other => panic!("no host struct for {other:?}"),

@@ -208,12 +208,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         if WRITE_GRADIENT && exists {
             write_gradient(list * params.items + index, sample, own, result.slope, undefined);
         }
-        if member != 0u || !sample.kept { continue; }
-        let loss = real_multiply(real_divide(value, params.list_divisor), sample.weight);
-        partial.loss = sum_add(partial.loss, loss);
-        partial.violating += u32((row.flags & ROW_ACTIVE) != 0u && !undefined);
-        if (row.flags & ROW_WILD) != 0u { partial.flags |= FLAG_WILD; }
-        if WRITE_LOSSES && params.tiles == 1u { losses[list + params.losses_shift] = real_to_bits(loss); }
+        if member == 0u && sample.kept {
+            let loss = real_multiply(real_divide(value, params.list_divisor), sample.weight);
+            partial.loss = sum_add(partial.loss, loss);
+            partial.violating += u32((row.flags & ROW_ACTIVE) != 0u && !undefined);
+            if (row.flags & ROW_WILD) != 0u { partial.flags |= FLAG_WILD; }
+            if WRITE_LOSSES && params.tiles == 1u { losses[list + params.losses_shift] = real_to_bits(loss); }
+        }
     }
     let merged = workgroup_merge(lane, partial);
     if lane == 0u { partials[group] = merged; }

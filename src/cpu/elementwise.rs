@@ -15,25 +15,25 @@ const JOB: usize = 16 * SCRATCH;
 pub(crate) fn evaluate<L: ElementwiseLoss>(loss: &L, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
     let batch_shape = loss.check_batch(batch, request)?;
     with_stored!(batch, (scores, precision) => with_penalty!(loss.terms().penalty, shape => {
-        let second = second_scores(scores, batch)?;
+        let second = other_scores(scores, batch.second_scores, Input::SecondScores)?;
         Driver { loss, shape, scores, second, batch, request }.evaluate(batch_shape, precision)
     }))
 }
 
-/// The second scores of pairs, which have the first ones' type.
-fn second_scores<'a, T: HostReal>(first: Stored<'a, T>, batch: &Batch<'a>) -> Result<Option<Stored<'a, T>>> {
-    let Some(second) = batch.second_scores else { return Ok(None) };
-    let stored = match (first, second) {
+/// Further scores of a sample, which have the first ones' type.
+pub(super) fn other_scores<'a, T: HostReal>(
+    first: Stored<'a, T>,
+    other: Option<Floats<'a>>,
+    input: Input,
+) -> Result<Option<Stored<'a, T>>> {
+    let Some(other) = other else { return Ok(None) };
+    let stored = match (first, other) {
         (Stored::F16(_), Floats::F16(x)) => Some(Stored::F16(x)),
         (Stored::BF16(_), Floats::BF16(x)) => Some(Stored::BF16(x)),
-        (Stored::Own(_), second) => T::own(second).map(Stored::Own),
+        (Stored::Own(_), other) => T::own(other).map(Stored::Own),
         _ => None,
     };
-    let mismatch = Error::ElementType {
-        input: Input::SecondScores,
-        expected: "the type of the first scores",
-        got: second.type_name(),
-    };
+    let mismatch = Error::ElementType { input, expected: "the type of the first scores", got: other.type_name() };
     stored.map(Some).ok_or(mismatch)
 }
 

@@ -18,6 +18,7 @@ pub(crate) mod pairs;
 pub(crate) mod rows;
 pub(crate) mod target_rows;
 mod tile;
+pub(crate) mod vectors;
 pub(crate) mod weights;
 
 /// Samples a pass through the scratch arrays, which then stay in the first-level cache.
@@ -132,6 +133,8 @@ struct Job<'a, T> {
     samples: usize,
     losses: Option<&'a mut [T]>,
     gradient: Option<&'a mut [T]>,
+    /// Where a sample is several vectors, those of the second and the third.
+    other_gradients: [Option<&'a mut [T]>; 2],
 }
 
 /// Cuts the samples of a batch into jobs of `job_samples`, runs them on all threads and merges their totals in order.
@@ -146,12 +149,19 @@ fn run_jobs<T: Real>(
 ) -> Result<Totals> {
     let samples = shape.samples;
     let mut losses = losses.map(|x| x.chunks_mut(job_samples));
-    let mut gradient = gradient.map(|x| x.chunks_mut(job_samples * shape.columns));
-    let mut jobs = (0..samples.div_ceil(job_samples)).map(|index| Job {
-        start: index * job_samples,
-        samples: job_samples.min(samples - index * job_samples),
-        losses: losses.as_mut().and_then(Iterator::next),
-        gradient: gradient.as_mut().and_then(Iterator::next),
+    // One block a vector of the samples, most losses have one.
+    let block = (samples * shape.columns).max(1);
+    let mut blocks = gradient.into_iter().flat_map(|x| x.chunks_mut(block));
+    let mut gradients = [(); 3].map(|()| blocks.next().map(|x| x.chunks_mut(job_samples * shape.columns)));
+    let mut jobs = (0..samples.div_ceil(job_samples)).map(|index| {
+        let [gradient, second, third] = gradients.each_mut().map(|x| x.as_mut().and_then(Iterator::next));
+        Job {
+            start: index * job_samples,
+            samples: job_samples.min(samples - index * job_samples),
+            losses: losses.as_mut().and_then(Iterator::next),
+            gradient,
+            other_gradients: [second, third],
+        }
     });
     let run = |job: Job<'_, T>| {
         let start = job.start;

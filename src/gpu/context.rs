@@ -289,6 +289,11 @@ impl Gpu {
         if need > limit {
             return Err(Error::DeviceLimit { what: "bytes of workgroup memory", limit, got: need });
         }
+        let limit = self.inner.description.limits.max_storage_buffers_per_shader_stage.into();
+        let need = variant.storage_buffers();
+        if need > limit {
+            return Err(Error::DeviceLimit { what: "storage buffers in a kernel", limit, got: need });
+        }
         self.cached(&self.inner.pipelines, variant, |device| variant.create_pipeline(device)).await
     }
 

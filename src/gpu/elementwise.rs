@@ -221,7 +221,7 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
             dispatches.push(Dispatch {
                 params: bytemuck::bytes_of(&params).to_vec(),
                 inputs: vec![Some(scores), Some(targets), weights, second],
-                outputs: [losses, gradient],
+                outputs: vec![losses, gradient],
                 groups,
                 first_sample: start,
                 per_class: 0,

@@ -36,6 +36,8 @@ pub(super) struct Resident {
     pub(super) scores: DeviceTensor,
     /// The other score of each pair.
     pub(super) second_scores: Option<DeviceTensor>,
+    /// The third vector of each triplet.
+    pub(super) third_scores: Option<DeviceTensor>,
     pub(super) targets: DeviceTensor,
     /// Targets were decoded on the host, so they no longer hold the caller's own encoding.
     pub(super) decoded: bool,
@@ -91,6 +93,10 @@ pub(super) trait Launcher {
     fn groups_a_sample(&self) -> u32 {
         1
     }
+    /// Gradients of the scores' size that follow each other: one a vector of a sample.
+    fn gradient_blocks(&self) -> usize {
+        1
+    }
     /// The dispatches that cover `inputs`.
     fn dispatches<'a>(
         &self,
@@ -129,6 +135,7 @@ pub(super) async fn prepare<L: Launcher>(
     let inputs = Resident {
         scores: scores.clone(),
         second_scores: None,
+        third_scores: None,
         targets: targets.clone(),
         decoded: true,
         sample_weights: None,
@@ -233,7 +240,8 @@ async fn evaluate_host<L: Launcher>(
     };
     let chunk = host_chunk(gpu, launcher.shape().columns)?;
     let mut losses = request.losses.then(|| Vec::with_capacity(samples));
-    let mut gradient = request.gradient.then(|| Vec::with_capacity(samples * launcher.shape().columns));
+    let block = || Vec::with_capacity(samples * launcher.shape().columns);
+    let mut gradients: Vec<Vec<f32>> = (0..launcher.gradient_blocks()).map(|_| block()).collect();
     let mut upload_time = Duration::ZERO;
     let mut totals = Totals::default();
     if request.per_class {
@@ -247,15 +255,18 @@ async fn evaluate_host<L: Launcher>(
         upload_time += started.elapsed();
         let (part, outputs) = evaluate_resident(gpu, launcher, &inputs, request, divisor).await.map_err(shift)?;
         totals.merge(&part);
-        for (host, tensor) in [(&mut losses, outputs.losses), (&mut gradient, outputs.gradient)] {
-            if let (Some(host), Some(tensor)) = (host, tensor) {
-                host.append(&mut tensor.read_f32_async().await?);
-            }
+        if let (Some(host), Some(tensor)) = (&mut losses, outputs.losses) {
+            host.append(&mut tensor.read_f32_async().await?);
+        }
+        if let Some(tensor) = outputs.gradient {
+            let part = tensor.read_f32_async().await?;
+            let length = (part.len() / gradients.len()).max(1);
+            gradients.iter_mut().zip(part.chunks(length)).for_each(|(block, part)| block.extend_from_slice(part));
         }
     }
     let outputs = Outputs {
         losses: losses.map(Output::F32),
-        gradient: gradient.map(Output::F32),
+        gradient: request.gradient.then(|| Output::F32(gradients.concat())),
         precision: Precision::F32,
         upload_time,
     };
@@ -276,14 +287,16 @@ async fn upload<L: Launcher>(gpu: &Gpu, launcher: &L, batch: &Batch<'_>, start: 
         Some(w) => Some(upload_floats(gpu, Input::SampleWeights, w, start, end).await?),
         None => None,
     };
-    let second_scores = match batch.second_scores {
-        Some(second) => Some(upload_floats(gpu, Input::SecondScores, second, start, end).await?),
-        None => None,
-    };
     let width = launcher.shape().columns;
+    let (first, last) = (start * width, end * width);
+    let other = async |input, floats| match floats {
+        Some(floats) => upload_floats(gpu, input, floats, first, last).await.map(Some),
+        None => Ok(None),
+    };
     Ok(Resident {
-        second_scores,
-        scores: upload_floats(gpu, Input::Scores, batch.scores, start * width, end * width).await?,
+        second_scores: other(Input::SecondScores, batch.second_scores).await?,
+        third_scores: other(Input::ThirdScores, batch.third_scores).await?,
+        scores: upload_floats(gpu, Input::Scores, batch.scores, first, last).await?,
         targets,
         decoded,
         sample_weights,
@@ -334,7 +347,7 @@ async fn evaluate_resident<L: Launcher>(
         outputs.losses = Some(gpu.output_tensor(inputs.samples).await?);
     }
     if request.gradient {
-        outputs.gradient = Some(gpu.output_tensor(inputs.scores.len()).await?);
+        outputs.gradient = Some(gpu.output_tensor(inputs.scores.len() * launcher.gradient_blocks()).await?);
     }
     let tame = launcher.has_tame_options() && divisor >= 1.0 / TAME;
     let arithmetic = if tame { Arithmetic::Finite } else { Arithmetic::Extended };

@@ -11,7 +11,7 @@
 //! | `launch.rs` | from a batch to passes: uploads, chunks, the choice of arithmetic |
 //! | `submit.rs` | one pass: dispatches, submission, and the partials read back |
 //! | `network/` | training: its kernels beside the losses', and the plan of an epoch |
-//! | `elementwise.rs`, `rows.rs`, `target_rows.rs`, `segments.rs` | one launcher a pattern |
+//! | `elementwise.rs`, `rows.rs`, `target_rows.rs`, `segments.rs`, `vectors.rs` | one launcher a pattern |
 //!
 //! The functions ending in `_async` are the core; the others block on them and exist on native targets only.
 
@@ -28,6 +28,7 @@ mod shader;
 mod submit;
 pub(crate) mod target_rows;
 mod tensor;
+pub(crate) mod vectors;
 
 pub use adapter::{AdapterDescription, adapters, adapters_async};
 pub use context::{Gpu, GpuOptions};
@@ -43,3 +44,4 @@ pub use shader::{Arithmetic, Constants, Variant, variants};
 pub use submit::{Pending, Prepared};
 pub use target_rows::TargetRowsParams;
 pub use tensor::{DeviceTensor, ElementType};
+pub use vectors::VectorsParams;

@@ -243,7 +243,7 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
             dispatches.push(Dispatch {
                 params: bytemuck::bytes_of(&params).to_vec(),
                 inputs: vec![Some(scores), Some(targets), weights, class_table],
-                outputs: [losses, gradient],
+                outputs: vec![losses, gradient],
                 groups,
                 first_sample: start,
                 per_class: if request.per_class { u64::from(groups) * (teams * columns) as u64 } else { 0 },

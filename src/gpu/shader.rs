@@ -72,6 +72,10 @@ pub struct Constants {
     pub target_rule: u8,
     /// A sample is a pair of scores (elementwise).
     pub pairs: bool,
+    /// The number of the distance (vectors).
+    pub distance: u8,
+    /// The distance of second and third is wanted (vectors).
+    pub third: bool,
 }
 
 impl Constants {
@@ -92,6 +96,11 @@ impl Constants {
                 vec![("TARGET_RULE", f64::from(self.target_rule)), ("PAIRS", flag(self.pairs))]
             }
             Pattern::TargetRows => vec![("SPLIT_TIES", flag(self.split_ties))],
+            Pattern::Vectors => vec![
+                ("TARGET_RULE", f64::from(target_rule_number(crate::loss::TargetRule::Signs))),
+                ("DISTANCE", f64::from(self.distance)),
+                ("THIRD", flag(self.third)),
+            ],
             Pattern::Segments => vec![("TARGET_RULE", f64::from(self.target_rule))],
             Pattern::Rows => vec![
                 ("HAS_CLASS_WEIGHTS", flag(self.has_class_weights)),
@@ -129,6 +138,7 @@ fn bindings(pattern: Pattern) -> &'static [Binding] {
     match pattern {
         Pattern::Elementwise => &[Params, Read, Read, Read, Read, Write, Write, Write],
         Pattern::TargetRows | Pattern::Segments => &[Params, Read, Read, Read, Write, Write, Write],
+        Pattern::Vectors => &[Params, Read, Read, Read, Read, Read, Write, Write, Write, Write, Write],
         Pattern::Rows => &[Params, Read, Read, Read, Read, Write, Write, Write, Write],
     }
 }
@@ -140,6 +150,7 @@ impl Variant {
             Pattern::Elementwise => include_str!("../../shaders/patterns/elementwise.wgsl"),
             Pattern::Rows => include_str!("../../shaders/patterns/rows.wgsl"),
             Pattern::TargetRows => include_str!("../../shaders/patterns/target_rows.wgsl"),
+            Pattern::Vectors => include_str!("../../shaders/patterns/vectors.wgsl"),
             Pattern::Segments => include_str!("../../shaders/patterns/segments.wgsl"),
         };
         let (point, team) =
@@ -148,7 +159,7 @@ impl Variant {
             Pattern::Elementwise => vec![point],
             Pattern::Rows => vec![team, include_str!("../../shaders/common/top.wgsl")],
             Pattern::TargetRows => vec![team],
-            Pattern::Segments => vec![point, team],
+            Pattern::Segments | Pattern::Vectors => vec![point, team],
         };
         let mut parts = vec![common_source(self.arithmetic, WORKGROUP)];
         parts.extend(common.into_iter().chain([self.loss.source, pattern]).map(str::to_owned));
@@ -164,8 +175,13 @@ impl Variant {
         match self.loss.pattern {
             Pattern::Elementwise => partials,
             Pattern::Segments => partials + a_lane(16 + 8),
-            Pattern::Rows | Pattern::TargetRows => partials + a_lane(40) + self.loss.workgroup_bytes,
+            Pattern::Rows | Pattern::TargetRows | Pattern::Vectors => partials + a_lane(40) + self.loss.workgroup_bytes,
         }
+    }
+
+    /// Storage buffers that are bound.
+    pub(super) fn storage_buffers(&self) -> u64 {
+        bindings(self.loss.pattern).iter().filter(|&&binding| binding != Binding::Params).count() as u64
     }
 
     pub(super) fn create_pipeline(&self, device: &wgpu::Device) -> wgpu::ComputePipeline {
@@ -268,6 +284,7 @@ pub fn variants() -> Vec<Variant> {
                 let bit = |n: u32| bits >> n & 1 == 1;
                 let (elementwise, rows) = (loss.pattern == Pattern::Elementwise, loss.pattern == Pattern::Rows);
                 let segments = loss.pattern == Pattern::Segments;
+                let vectors = loss.pattern == Pattern::Vectors;
                 let constants = Constants {
                     has_weights: bit(0),
                     write_losses: bit(1),
@@ -276,7 +293,9 @@ pub fn variants() -> Vec<Variant> {
                     has_class_weights: rows && bit(4),
                     has_margin_matrix: rows && bit(7),
                     write_per_class: rows && bit(5) && !bit(2),
-                    split_ties: !elementwise && !segments && bit(6),
+                    split_ties: (rows || loss.pattern == Pattern::TargetRows) && bit(6),
+                    distance: if vectors { (bits >> 4 & 7).min(4) as u8 } else { 0 },
+                    third: vectors && bit(7),
                     target_rule: match loss.pattern {
                         Pattern::Elementwise => (bits >> 5 & 3).min(2) as u8,
                         Pattern::Segments => u8::from(bit(5)),
@@ -298,7 +317,7 @@ pub fn variants() -> Vec<Variant> {
                     for (score_type, target_type) in (0..3).flat_map(|score| (0..5).map(move |target| (score, target)))
                     {
                         // Class indices are integers.
-                        if elementwise || segments || target_type != ElementType::F32.target_number() {
+                        if elementwise || segments || vectors || target_type != ElementType::F32.target_number() {
                             add(Constants { score_type, target_type, ..constants });
                         }
                     }

@@ -17,8 +17,8 @@ pub(super) struct Dispatch<'a> {
     pub(super) params: Vec<u8>,
     /// The read bindings after the parameters; `None` for one that was not given.
     pub(super) inputs: Vec<Option<Window<'a>>>,
-    /// Losses and gradient.
-    pub(super) outputs: [Option<Window<'a>>; 2],
+    /// Losses and gradients.
+    pub(super) outputs: Vec<Option<Window<'a>>>,
     pub(super) groups: u32,
     /// Index of the first sample in the tensors.
     pub(super) first_sample: usize,

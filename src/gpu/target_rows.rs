@@ -223,7 +223,7 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
             dispatches.push(Dispatch {
                 params: bytemuck::bytes_of(&params).to_vec(),
                 inputs: vec![Some(scores), Some(targets), weights],
-                outputs: [losses, gradient],
+                outputs: vec![losses, gradient],
                 groups,
                 first_sample: start,
                 per_class: 0,

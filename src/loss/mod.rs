@@ -2,7 +2,8 @@
 //!
 //! A loss belongs to one of the access patterns. [`ElementwiseLoss`] sees one score (or the difference of a pair) and its
 //! target; [`RowsLoss`] sees one row of class scores and the index of its true class; [`TargetRowsLoss`] one row of class
-//! scores and one row of targets, or one list of scores and one of targets. The pattern's drivers (`src/cpu`, `src/gpu`)
+//! scores and one row of targets, or one list of scores and one of targets; [`VectorsLoss`] the
+//! distances of two or three vectors. The pattern's drivers (`src/cpu`, `src/gpu`)
 //! do the rest: weights, ignored rows, validation, reduction, counters and non-finite values.
 //!
 //! To add a loss of a known pattern: its spec here in `X.rs`, its f64 definition in `src/reference/X.rs`, its WGSL in
@@ -17,6 +18,7 @@
 //! | ignored, whatever it holds | 0 | 0 | not counted | not counted |
 //! | NaN anywhere in the scores | NaN | NaN in the whole row | no | no |
 //! | infinite scores, formula has a limit (a hinge at -inf, one rival at +inf, ...) | the limit: 0, finite or +-inf | the limit of the slope | v > 0 | by comparison |
+//! | vectors with infinite components | by their distance, which is infinite; a cosine is NaN | NaN where the infinite distance has a part in it | v > 0 | none |
 //! | infinite scores, no limit (true class and a rival both +inf, or both -inf) | NaN | NaN in the whole row | no | by comparison |
 //! | finite, but a result beyond the range of the precision used | +-inf | +-inf where a slope overflows | v > 0 | by comparison |
 //!
@@ -27,7 +29,9 @@
 
 mod binary;
 mod categorical;
+mod cosine;
 mod crammer_singer;
+mod distance;
 mod embedding;
 pub(crate) mod labels;
 mod lee_lin_wahba;
@@ -39,11 +43,14 @@ mod one_vs_all;
 pub(crate) mod penalty;
 mod ranking;
 mod top_k;
+mod triplet;
 mod weston_watkins;
 
 pub use binary::BinaryHinge;
 pub use categorical::CategoricalHinge;
+pub use cosine::CosineEmbedding;
 pub use crammer_singer::CrammerSinger;
+pub use distance::Distance;
 pub use embedding::EmbeddingHinge;
 pub use labels::{Label, LabelEncoding, TargetRowRule, TargetRule};
 pub use lee_lin_wahba::LeeLinWahba;
@@ -57,6 +64,7 @@ pub use penalty::{
 };
 pub use ranking::MarginRanking;
 pub use top_k::TopK;
+pub use triplet::TripletMargin;
 pub use weston_watkins::WestonWatkins;
 
 use serde::{Deserialize, Serialize};
@@ -82,6 +90,8 @@ pub const SHADERS: &[LossShader] = &[
     categorical::SHADER,
     listwise::SHADER,
     lovasz::SHADER,
+    triplet::SHADER,
+    cosine::SHADER,
 ];
 
 /// A loss's part of a kernel: its WGSL functions and the pattern that calls them.
@@ -119,6 +129,8 @@ pub enum Pattern {
     TargetRows,
     /// One list of scores and one list of targets a sample, whose items are compared with each other.
     Segments,
+    /// Two or three vectors a sample, of which the loss sees the distances.
+    Vectors,
 }
 
 /// A loss that a device can evaluate. Implemented for every loss of the crate through its pattern.
@@ -264,6 +276,13 @@ pub trait ElementwiseLoss: Sync {
     fn terms(&self) -> Terms;
     /// What the targets may be.
     fn target_rule(&self) -> TargetRule;
+    /// Checks the options beside the terms.
+    ///
+    /// # Errors
+    /// As [`Loss::check`].
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
     /// As [`Loss::check_batch`].
     ///
     /// # Errors
@@ -355,6 +374,13 @@ pub trait TargetRowsLoss: Sync {
     fn is_padding(_target: i32) -> bool {
         false
     }
+    /// Checks the options beside the terms.
+    ///
+    /// # Errors
+    /// As [`Loss::check`].
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
     /// As [`Loss::check_batch`].
     ///
     /// # Errors
@@ -371,6 +397,59 @@ pub trait TargetRowsLoss: Sync {
         targets: &[i32],
         scratch: RowScratch<'_>,
     ) -> RowPoint;
+}
+
+/// One sample of a loss of [`Pattern::Vectors`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Combined<T> {
+    /// The loss.
+    pub value: T,
+    /// Its derivatives with respect to the distances.
+    pub slopes: [T; 3],
+    /// True where the margin is violated, v > 0.
+    pub active: bool,
+}
+
+/// A loss of the distances of two or three vectors a sample.
+pub trait VectorsLoss: Sync {
+    /// The loss's WGSL.
+    const SHADER: LossShader;
+    /// Vectors a sample: 2 or 3.
+    const INPUTS: usize;
+    /// What the targets may be, where there are any.
+    const TARGETS: Option<TargetRule>;
+    /// No prediction is made.
+    const HAS_CORRECT: bool = false;
+    /// Margin, penalty and kink.
+    fn terms(&self) -> Terms;
+    /// What a distance is.
+    fn distance(&self) -> Distance;
+    /// Whether the distance of second and third is wanted beside those of first and second and of first and third.
+    fn has_third_distance(&self) -> bool {
+        false
+    }
+    /// Checks the options beside the terms.
+    ///
+    /// # Errors
+    /// As [`Loss::check`].
+    fn check(&self) -> Result<()> {
+        self.distance().check()
+    }
+    /// As [`Loss::check_batch`].
+    ///
+    /// # Errors
+    /// As [`Loss::check_batch`].
+    fn check_batch(&self, batch: &Batch<'_>, request: &Request) -> Result<BatchShape> {
+        refuse_per_class(request, Self::SHADER.name)?;
+        batch.check_vectors(Self::INPUTS, Self::TARGETS.is_some())
+    }
+    /// The loss and its slopes, given the distances. `target` is -1, 0 or +1 as [`TargetRule`] says.
+    fn combine<T: Real, P: PenaltyShape>(
+        rule: &Rule<T, P>,
+        distances: [T; 3],
+        has_third: bool,
+        target: T,
+    ) -> Combined<T>;
 }
 
 /// The builder methods of a loss with [`Terms`]; the documentation of the margin is the loss's own.
@@ -430,7 +509,8 @@ macro_rules! evaluate_pattern {
                 <$loss as $crate::loss::$trait>::HAS_CORRECT
             }
             fn check(&self) -> $crate::error::Result<()> {
-                $crate::loss::$trait::terms(self).check()
+                $crate::loss::$trait::terms(self).check()?;
+                $crate::loss::$trait::check(self)
             }
             fn check_batch(
                 &self,
@@ -507,4 +587,11 @@ macro_rules! evaluate_segments {
         $crate::loss::evaluate_pattern!($loss, TargetRowsLoss, target_rows, segments);
     };
 }
-pub(crate) use {evaluate_elementwise, evaluate_pattern, evaluate_segments, evaluate_target_rows};
+
+/// [`evaluate_pattern`] for a [`VectorsLoss`].
+macro_rules! evaluate_vectors {
+    ($loss:ty) => {
+        $crate::loss::evaluate_pattern!($loss, VectorsLoss, vectors, vectors);
+    };
+}
+pub(crate) use {evaluate_elementwise, evaluate_pattern, evaluate_segments, evaluate_target_rows, evaluate_vectors};

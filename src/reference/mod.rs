@@ -6,7 +6,9 @@
 
 pub mod binary;
 pub mod categorical;
+pub mod cosine;
 pub mod crammer_singer;
+mod distance;
 pub mod embedding;
 pub mod lee_lin_wahba;
 pub mod listwise;
@@ -15,6 +17,7 @@ pub mod multilabel;
 pub mod one_vs_all;
 pub mod ranking;
 pub mod top_k;
+pub mod triplet;
 pub mod weston_watkins;
 
 use std::cmp::Ordering;

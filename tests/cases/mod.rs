@@ -1,6 +1,7 @@
 //! The case table: loss x options x sizes x kinds of values, and what the f64 reference says of each.
 
 mod check;
+pub(crate) mod vectors;
 
 pub(crate) use check::{check, compare};
 use maxmargin::reference::{self, Margins, Options, Sample};

@@ -1,0 +1,255 @@
+//! The launcher of the vectors pattern.
+
+use super::context::Gpu;
+use super::launch::{
+    self, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, has_tame_terms, is_tame, max_samples, penalty_numbers,
+    units_each,
+};
+use super::shader::{Constants, Variant, params};
+use super::submit::{Dispatch, Pending, Prepared, groups_in_row};
+use super::tensor::{DeviceTensor, ElementType, Window};
+use crate::error::{Error, Result};
+use crate::evaluation::{Evaluation, Request, Totals};
+use crate::loss::{Distance, ElementwiseKernel, TargetRule, VectorsLoss};
+use crate::tensor::{Batch, BatchShape, Targets, with_targets};
+
+params! {
+    /// `Params` of shaders/patterns/vectors.wgsl.
+    pub struct VectorsParams {
+        samples: u32,
+        dimensions: u32,
+        groups_in_row: u32,
+        groups: u32,
+        lanes: u32,
+        samples_per_team: u32,
+        first_shift: u32,
+        second_shift: u32,
+        third_shift: u32,
+        targets_shift: u32,
+        weights_shift: u32,
+        losses_shift: u32,
+        first_gradient_shift: u32,
+        second_gradient_shift: u32,
+        third_gradient_shift: u32,
+        margin: f32,
+        kink_slope: f32,
+        penalty_gamma: f32,
+        penalty_scale: f32,
+        divisor: f32,
+        exponent: f32,
+        epsilon: f32,
+    }
+    padding: [u32; 2]
+}
+
+/// Samples a team takes at most: the length of its chain of losses.
+const MOST_SAMPLES: usize = 16;
+
+/// Walks over the vectors of a sample.
+const WALKS: usize = 3;
+
+/// Evaluates a loss on a GPU.
+pub(crate) async fn evaluate<L: VectorsLoss>(
+    gpu: &Gpu,
+    loss: &L,
+    batch: &Batch<'_>,
+    request: &Request,
+) -> Result<Evaluation> {
+    let launcher = Vectors { loss, shape: loss.check_batch(batch, request)? };
+    launch::evaluate(gpu, &launcher, batch, request).await
+}
+
+/// Submits the sums of a batch to a GPU.
+pub(crate) async fn accumulate<L: VectorsLoss>(
+    gpu: &Gpu,
+    loss: &L,
+    batch: &Batch<'_>,
+    request: &Request,
+) -> Result<Vec<Pending>> {
+    let launcher = Vectors { loss, shape: loss.check_batch(batch, request)? };
+    launch::accumulate(gpu, &launcher, batch, request).await
+}
+
+/// A loss of vectors is no loss of single scores.
+pub(crate) fn kernel<L: VectorsLoss>(_: &L) -> Option<ElementwiseKernel> {
+    None
+}
+
+/// A network gives one vector a sample, never two.
+pub(crate) async fn upload_targets<L: VectorsLoss>(_: &Gpu, _: &L, _: &[f64], _: BatchShape) -> Result<DeviceTensor> {
+    Err(not_trained::<L>())
+}
+
+/// As [`upload_targets`].
+pub(crate) async fn prepare<L: VectorsLoss>(
+    _: &Gpu,
+    _: &L,
+    _: BatchShape,
+    _: &DeviceTensor,
+    _: &DeviceTensor,
+    _: Option<&DeviceTensor>,
+) -> Result<Prepared> {
+    Err(not_trained::<L>())
+}
+
+fn not_trained<L: VectorsLoss>() -> Error {
+    Error::Option { option: "loss", expected: "a loss of one output a sample".into(), got: L::SHADER.name.into() }
+}
+
+struct Vectors<'a, L> {
+    loss: &'a L,
+    shape: BatchShape,
+}
+
+/// The number by which vectors.wgsl knows a distance, its exponent and its epsilon.
+fn distance_numbers(distance: Distance) -> (u8, f32, f32) {
+    match distance {
+        Distance::Norm { p: 1.0, epsilon } => (0, 1.0, epsilon as f32),
+        Distance::Norm { p: 2.0, epsilon } => (1, 2.0, epsilon as f32),
+        Distance::Norm { p: f64::INFINITY, epsilon } => (2, 1.0, epsilon as f32),
+        Distance::Norm { p, epsilon } => (3, p as f32, epsilon as f32),
+        Distance::Cosine => (4, 1.0, Distance::COSINE_EPSILON as f32),
+    }
+}
+
+impl<L: VectorsLoss> Launcher for Vectors<'_, L> {
+    fn shape(&self) -> BatchShape {
+        self.shape
+    }
+
+    fn has_tame_options(&self) -> bool {
+        has_tame_terms(&self.loss.terms()) && is_tame(distance_numbers(self.loss.distance()).2.into())
+    }
+
+    fn has_correct(&self) -> bool {
+        false
+    }
+
+    fn may_ignore(&self) -> bool {
+        false
+    }
+
+    fn target_expected(&self) -> String {
+        L::TARGETS.map_or("no targets", TargetRule::expected).into()
+    }
+
+    fn target_types(&self) -> (&'static [ElementType], &'static str) {
+        use ElementType::{Bit, F32, I8, I32, U8};
+        (&[I32, F32, I8, U8, Bit], "i32, f32, i8, u8 or bits")
+    }
+
+    fn host_totals(&self, batch: &Batch<'_>) -> Result<Totals> {
+        crate::cpu::elementwise::weight_totals(batch, self.shape.samples)
+    }
+
+    async fn upload_targets(
+        &self,
+        gpu: &Gpu,
+        targets: Targets<'_>,
+        start: usize,
+        end: usize,
+    ) -> Result<(DeviceTensor, bool)> {
+        let Some(rule) = L::TARGETS else { return Ok((gpu.upload_i32_async(&[]).await?, true)) };
+        let mut signs = vec![0f32; end - start];
+        with_targets!(targets, x => rule.decode(&x[start..end], &mut signs)?,
+            tensor => return Ok((tensor.clone(), false)));
+        Ok((gpu.upload_f32_async(&signs).await?, true))
+    }
+
+    async fn upload_class_table(&self, _: &Gpu) -> Result<Option<DeviceTensor>> {
+        Ok(None)
+    }
+
+    fn gradient_blocks(&self) -> usize {
+        L::INPUTS
+    }
+
+    fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant {
+        let constants = Constants {
+            score_type: inputs.scores.element_type().score_number(),
+            target_type: inputs.targets.element_type().target_number(),
+            has_weights: inputs.sample_weights.is_some(),
+            write_losses: request.losses,
+            write_gradient: request.gradient,
+            only_weights: pass.only_weights,
+            distance: distance_numbers(self.loss.distance()).0,
+            third: self.loss.has_third_distance(),
+            ..Constants::penalty(self.loss.terms().penalty)
+        };
+        Variant { loss: L::SHADER, arithmetic: pass.arithmetic, constants }
+    }
+
+    fn dispatches<'a>(
+        &self,
+        gpu: &Gpu,
+        inputs: &'a Resident,
+        outputs: &'a ResidentOutputs,
+        _: &Request,
+        pass: Pass,
+    ) -> Result<Vec<Dispatch<'a>>> {
+        let dimensions = self.shape.columns;
+        let terms = self.loss.terms();
+        let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
+        let (_, exponent, epsilon) = distance_numbers(self.loss.distance());
+        // A lane takes some four components; long vectors take the whole workgroup.
+        let lanes = dimensions.div_ceil(4).next_power_of_two().min(WORKGROUP as usize);
+        let teams = WORKGROUP as usize / lanes;
+        let steps = WALKS * dimensions.div_ceil(lanes);
+        let most_turns = gpu.description().loop_limit().map_or(MOST_SAMPLES, |limit| limit as usize / steps);
+        let most = max_samples(gpu, dimensions, WALKS)?;
+        let total = inputs.samples;
+        let mut dispatches = Vec::new();
+        for start in (0..total).step_by(most) {
+            let samples = most.min(total - start);
+            let samples_per_team = units_each(samples, teams, most_turns.clamp(1, MOST_SAMPLES));
+            let groups = samples.div_ceil(teams * samples_per_team) as u32;
+            let of_samples = |tensor: &'a DeviceTensor| tensor.window(start, samples);
+            let of_vectors = |tensor: &'a DeviceTensor| tensor.window(start * dimensions, samples * dimensions);
+            let of_block = |block: usize| {
+                let gradient = outputs.gradient.as_ref().filter(|_| block < L::INPUTS)?;
+                Some(gradient.window((block * total + start) * dimensions, samples * dimensions))
+            };
+            let first = of_vectors(&inputs.scores);
+            let [second, third] = [&inputs.second_scores, &inputs.third_scores].map(|x| x.as_ref().map(of_vectors));
+            let targets = L::TARGETS.map(|_| of_samples(&inputs.targets));
+            let weights = inputs.sample_weights.as_ref().map(of_samples);
+            let losses = outputs.losses.as_ref().map(of_samples);
+            let gradients = [0, 1, 2].map(of_block);
+            let shift = |window: Option<Window<'_>>| window.map_or(0, |w| w.shift);
+            let params = VectorsParams {
+                samples: samples as u32,
+                dimensions: dimensions as u32,
+                groups_in_row: groups_in_row(gpu, groups),
+                groups,
+                lanes: lanes as u32,
+                samples_per_team: samples_per_team as u32,
+                first_shift: first.shift,
+                second_shift: shift(second),
+                third_shift: shift(third),
+                targets_shift: shift(targets),
+                weights_shift: shift(weights),
+                losses_shift: shift(losses),
+                first_gradient_shift: shift(gradients[0]),
+                second_gradient_shift: shift(gradients[1]),
+                third_gradient_shift: shift(gradients[2]),
+                margin: terms.margin as f32,
+                kink_slope: terms.kink.slope() as f32,
+                penalty_gamma,
+                penalty_scale,
+                divisor: pass.divisor,
+                exponent,
+                epsilon,
+                padding: [0; 2],
+            };
+            dispatches.push(Dispatch {
+                params: bytemuck::bytes_of(&params).to_vec(),
+                inputs: vec![Some(first), second, third, targets, weights],
+                outputs: [losses].into_iter().chain(gradients).collect(),
+                groups,
+                first_sample: start,
+                per_class: 0,
+            });
+        }
+        Ok(dispatches)
+    }
+}

@@ -1,0 +1,77 @@
+//! Cosine embedding: pairs of vectors that belong together point the same way, others do not.
+
+use serde::{Deserialize, Serialize};
+
+use super::penalty::{PenaltyShape, Rule};
+use super::{Combined, Distance, LossShader, Pattern, TargetRule, Terms, VectorsLoss, evaluate_vectors, terms_builder};
+use crate::real::Real;
+
+pub(super) const SHADER: LossShader = LossShader {
+    name: "cosine",
+    pattern: Pattern::Vectors,
+    source: include_str!("../../shaders/loss/cosine.wgsl"),
+    workgroup_bytes: 0,
+};
+
+/// Cosine embedding loss of pairs of vectors x, y with target t: phi(1 - cos) for t = 1, phi(cos - margin) for t = -1, and
+/// 0 for any other t.
+///
+/// For embeddings whose length means nothing, with pairs that are known to belong together or apart. A batch is
+/// [`crate::Batch::vector_pairs`]. With the default options it is torch's CosineEmbeddingLoss. The gradient holds those of
+/// x and y one after the other: (2, N, D). No accuracy is reported.
+///
+/// ```
+/// use maxmargin::{Batch, CosineEmbedding, Device, Request};
+/// let batch = Batch::vector_pairs(&[3.0f32, 4.0, 1.0, 0.0], &[6.0f32, 8.0, 1.0, 1.0], 2, &[1i8, -1]);
+/// let value = Device::cpu().evaluate(&CosineEmbedding::new(), &batch, &Request::new())?.value;
+/// assert!((value.unwrap() - 0.5f64.sqrt() / 2.0).abs() < 1e-6);
+/// # Ok::<(), maxmargin::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CosineEmbedding {
+    terms: Terms,
+}
+
+impl Default for CosineEmbedding {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl CosineEmbedding {
+    /// Margin 0, linear penalty, kink 0.
+    pub fn new() -> Self {
+        Self { terms: Terms { margin: 0.0, ..Terms::new() } }
+    }
+
+    terms_builder!("The cosine that a pair of target -1 must not exceed.");
+}
+
+impl VectorsLoss for CosineEmbedding {
+    const SHADER: LossShader = SHADER;
+    const INPUTS: usize = 2;
+    const TARGETS: Option<TargetRule> = Some(TargetRule::Signs);
+
+    fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    fn distance(&self) -> Distance {
+        Distance::Cosine
+    }
+
+    #[inline(always)]
+    fn combine<T: Real, P: PenaltyShape>(rule: &Rule<T, P>, [distance, ..]: [T; 3], _: bool, t: T) -> Combined<T> {
+        if t == T::ZERO && !distance.is_nan() {
+            return Combined { value: T::ZERO, slopes: [T::ZERO; 3], active: false };
+        }
+        let is_together = t > T::ZERO;
+        // cos - margin = (1 - margin) - (1 - cos).
+        let violation = if is_together { distance } else { (T::ONE - rule.margin) - distance };
+        let (value, slope) = rule.penalise(violation);
+        let slopes = [if is_together { slope } else { -slope }, T::ZERO, T::ZERO];
+        Combined { value, slopes, active: violation > T::ZERO }
+    }
+}
+
+evaluate_vectors!(CosineEmbedding);

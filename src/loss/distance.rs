@@ -1,0 +1,46 @@
+//! How far two vectors are from each other: what the losses of the vectors pattern see.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::exact;
+
+/// The distance of two vectors x and y.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Distance {
+    /// The p-norm of x - y + epsilon (torch's PairwiseDistance). Where several components are the largest, they share the
+    /// slope of the infinite norm.
+    Norm {
+        /// From 1 to infinity.
+        #[serde(with = "exact::number")]
+        p: f64,
+        /// Added to every component of the difference; finite in f32.
+        #[serde(with = "exact::number")]
+        epsilon: f64,
+    },
+    /// 1 - cos(x, y), where 1e-12 is added to each squared length (torch's CosineEmbeddingLoss).
+    Cosine,
+}
+
+impl Distance {
+    /// The Euclidean distance as torch has it: p = 2, epsilon = 1e-6.
+    pub const EUCLIDEAN: Self = Self::Norm { p: 2.0, epsilon: 1e-6 };
+
+    /// What is added to a squared length before a cosine is divided by it.
+    pub(crate) const COSINE_EPSILON: f64 = 1e-12;
+
+    pub(crate) fn check(self) -> Result<()> {
+        let Self::Norm { p, epsilon } = self else { return Ok(()) };
+        let refuse = |option, expected: &str, got: f64| {
+            Err(Error::Option { option, expected: expected.into(), got: got.to_string() })
+        };
+        if !(p >= 1.0 && (p == f64::INFINITY || (p as f32).is_finite())) {
+            return refuse("p", "a number of at least 1, in f32's range, or infinity", p);
+        }
+        if !(epsilon as f32).is_finite() {
+            return refuse("eps", "a finite number in f32's range", epsilon);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! Triplet margin: an anchor closer to a positive than to a negative.
+
+use serde::{Deserialize, Serialize};
+
+use super::penalty::{PenaltyShape, Rule};
+use super::{Combined, Distance, LossShader, Pattern, TargetRule, Terms, VectorsLoss, evaluate_vectors, terms_builder};
+use crate::real::Real;
+
+pub(super) const SHADER: LossShader = LossShader {
+    name: "triplet",
+    pattern: Pattern::Vectors,
+    source: include_str!("../../shaders/loss/triplet.wgsl"),
+    workgroup_bytes: 0,
+};
+
+/// Triplet margin loss of anchors a, positives p and negatives n: phi(margin + d(a, p) - d(a, n)).
+///
+/// For embeddings whose neighbours are to be of the same kind. A batch is [`crate::Batch::triplets`]. With the default
+/// options it is torch's TripletMarginLoss. With [`TripletMargin::swap`] the nearer of d(a, n) and d(p, n) is taken
+/// (Balntas et al., 2016); where they are equal, they share the slope. The gradient holds those of a, p and n one after the
+/// other: (3, N, D). No accuracy is reported.
+///
+/// ```
+/// use maxmargin::{Batch, Device, Distance, Request, TripletMargin};
+/// let (anchor, positive, negative) = ([0.0f32, 0.0], [3.0f32, 4.0], [0.0f32, 5.5]);
+/// let loss = TripletMargin::new().distance(Distance::Norm { p: 2.0, epsilon: 0.0 });
+/// let batch = Batch::triplets(&anchor, &positive, &negative, 2);
+/// let evaluation = Device::cpu().evaluate(&loss, &batch, &Request::new().gradient())?;
+/// assert_eq!(evaluation.value, Some(1.0 + 5.0 - 5.5));
+/// assert_eq!(evaluation.gradient.unwrap().to_f64()?[2..], [0.6f32.into(), 0.8f32.into(), 0.0, -1.0]);
+/// # Ok::<(), maxmargin::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TripletMargin {
+    terms: Terms,
+    distance: Distance,
+    swap: bool,
+}
+
+impl Default for TripletMargin {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TripletMargin {
+    /// Margin 1, Euclidean distances with torch's epsilon of 1e-6, no swap, linear penalty, kink 0.
+    pub fn new() -> Self {
+        Self { terms: Terms::new(), distance: Distance::EUCLIDEAN, swap: false }
+    }
+
+    terms_builder!("By how much the negative must be farther away than the positive.");
+
+    /// The distance.
+    pub fn distance(mut self, distance: Distance) -> Self {
+        self.distance = distance;
+        self
+    }
+
+    /// Whether the negative may also be held against the positive, where that is nearer.
+    pub fn swap(mut self, swap: bool) -> Self {
+        self.swap = swap;
+        self
+    }
+}
+
+impl VectorsLoss for TripletMargin {
+    const SHADER: LossShader = SHADER;
+    const INPUTS: usize = 3;
+    const TARGETS: Option<TargetRule> = None;
+
+    fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    fn distance(&self) -> Distance {
+        self.distance
+    }
+
+    fn has_third_distance(&self) -> bool {
+        self.swap
+    }
+
+    #[inline(always)]
+    fn combine<T: Real, P: PenaltyShape>(rule: &Rule<T, P>, [ap, an, pn]: [T; 3], swap: bool, _: T) -> Combined<T> {
+        let half = T::from_f64(0.5);
+        let (negative, share) = match () {
+            () if swap && pn < an => (pn, T::ZERO),
+            () if swap && pn == an => (an, half),
+            () => (an, T::ONE),
+        };
+        let violation = rule.margin + (ap - negative);
+        let (value, slope) = rule.penalise(violation);
+        let part = |share: T| if share == T::ZERO { T::ZERO } else { -slope * share };
+        let slopes = [slope, part(share), part(T::ONE + -share)];
+        Combined { value, slopes, active: violation > T::ZERO }
+    }
+}
+
+evaluate_vectors!(TripletMargin);
