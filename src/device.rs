@@ -95,7 +95,7 @@ impl Device {
     /// As [`Device::evaluate`].
     pub async fn evaluate_async<L: Loss>(&self, loss: &L, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
         loss.check()?;
-        let prepared = Prepared::new(batch, loss.ignore_index(), matches!(self, Device::Cpu))?;
+        let prepared = Prepared::new(loss, batch, matches!(self, Device::Cpu))?;
         let batch = &prepared.batch(batch);
         let evaluation = match self {
             Device::Cpu => loss.evaluate_on_cpu(batch, request),

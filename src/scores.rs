@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Evaluation, Output};
+use crate::loss::Loss;
 use crate::real::Real;
 use crate::tensor::{Batch, Floats, Targets, with_targets};
 
@@ -59,10 +60,14 @@ struct Squashed<T> {
 }
 
 impl Prepared {
-    /// Looks at the scores as their kind says. Samples whose target is `ignore_index` may hold anything.
-    pub(crate) fn new(batch: &Batch<'_>, ignore_index: Option<i64>, on_cpu: bool) -> Result<Self> {
+    /// Looks at the scores as their kind says. Samples that the loss ignores may hold anything.
+    pub(crate) fn new<L: Loss>(loss: &L, batch: &Batch<'_>, on_cpu: bool) -> Result<Self> {
+        if loss.takes_raw_scores_only() && batch.score_kind != ScoreKind::Raw {
+            let expected = format!("raw, since what {} sees is no classifier's scores", loss.name());
+            return Err(Error::Option { option: "score kind", expected, got: format!("{:?}", batch.score_kind) });
+        }
         Ok(Self {
-            scores: PreparedScores::new(batch, ignore_index)?,
+            scores: PreparedScores::new(batch, loss.ignore_index())?,
             sample_weights: batch.sample_weights.and_then(Floats::widened),
             labels: match batch.targets {
                 Targets::Bits(bits) if on_cpu => Some(bits.to_vec()),

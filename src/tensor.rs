@@ -478,10 +478,6 @@ impl<'a> Batch<'a> {
     /// Checks a batch of two or three vectors a sample.
     pub(crate) fn check_vectors(&self, inputs: usize, has_targets: bool) -> Result<BatchShape> {
         let shape = |expected: &str, got: String| Error::Shape { input: Input::Scores, expected: expected.into(), got };
-        if self.score_kind != ScoreKind::Raw {
-            let (option, expected, got) = ("score kind", "raw, since vectors are no scores".into(), "another".into());
-            return Err(Error::Option { option, expected, got });
-        }
         let given = 1 + usize::from(self.second_scores.is_some()) + usize::from(self.third_scores.is_some());
         let columns = match self.columns {
             Some(columns) if columns > 0 && given == inputs => columns,

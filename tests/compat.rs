@@ -11,18 +11,19 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use maxmargin::compat::torchmetrics::{
     BinaryHingeLoss, HingeLoss, MulticlassHingeLoss, MulticlassMode, Options, binary_hinge_loss, multiclass_hinge_loss,
 };
-use maxmargin::compat::{keras, optax, sklearn, torch};
-use maxmargin::{Batch, Device, Evaluation, Floats, Reduction, Request};
+use maxmargin::compat::{keras, keras_rs, kornia, optax, sklearn, torch};
+use maxmargin::{Batch, Device, Distance, Evaluation, Floats, Reduction, Request};
 use serde_json::Value;
 
 /// Fewer cases than this means that the fixture is not what it was.
-const CASES: usize = 168;
+const CASES: usize = 249;
 
 /// The arrays of a case or of one of its batches.
 struct Arrays {
     columns: Option<usize>,
     scores: (Vec<f32>, Vec<f64>),
     second: Option<(Vec<f32>, Vec<f64>)>,
+    third: Option<(Vec<f32>, Vec<f64>)>,
     targets: Vec<f64>,
     weights: Option<Vec<f64>>,
 }
@@ -39,6 +40,7 @@ impl Arrays {
             columns: case["shape"][1].as_u64().map(|columns| columns as usize),
             scores: both(numbers(&case["scores"]).ok_or("no scores")?),
             second: numbers(&case["second"]).map(both),
+            third: numbers(&case["third"]).map(both),
             targets: numbers(&case["targets"]).ok_or("no targets")?,
             weights: numbers(&case["sample_weights"]),
         })
@@ -50,9 +52,17 @@ impl Arrays {
             if in_f64 { double.into() } else { single.into() }
         }
         let scores = floats(&self.scores, in_f64);
+        let columns = self.columns.ok_or("no rows");
         let batch = match (&self.second, rows) {
-            (Some(second), _) => Batch::pairs(scores, floats(second, in_f64), &self.targets),
-            (None, true) => Batch::rows(scores, self.columns.ok_or("no rows")?, &self.targets),
+            (Some(second), true) => {
+                let second = floats(second, in_f64);
+                match &self.third {
+                    Some(third) => Batch::triplets(scores, second, floats(third, in_f64), columns?),
+                    None => Batch::vector_pairs(scores, second, columns?, &self.targets),
+                }
+            }
+            (Some(second), false) => Batch::pairs(scores, floats(second, in_f64), &self.targets),
+            (None, true) => Batch::rows(scores, columns?, &self.targets),
             (None, false) => Batch::new(scores, &self.targets),
         };
         Ok(match &self.weights {
@@ -128,6 +138,28 @@ fn call(case: &Value, device: &Device, in_f64: bool) -> Result<Got, Failed> {
         "torch.MultiLabelMarginLoss" => {
             torch::MultiLabelMarginLoss { reduction }.forward_backward(device, &batch(true)?)
         }
+        "torch.TripletMarginLoss" => {
+            let p = &arguments["p"];
+            let p = p.as_f64().or(p.as_str().and_then(|p| p.parse().ok())).unwrap_or(f64::NAN);
+            let (eps, swap) = (arguments["eps"].as_f64().unwrap_or(f64::NAN), arguments["swap"] == true);
+            torch::TripletMarginLoss { margin, p, eps, swap, reduction }.forward_backward(device, &batch(true)?)
+        }
+        "torch.TripletMarginWithDistanceLoss" => {
+            let swap = arguments["swap"] == true;
+            let distance = match arguments["distance"].as_str() {
+                Some("cosine") => Distance::Cosine,
+                _ => Distance::EUCLIDEAN,
+            };
+            let loss = torch::TripletMarginWithDistanceLoss { distance, margin, swap, reduction };
+            loss.forward_backward(device, &batch(true)?)
+        }
+        "torch.CosineEmbeddingLoss" => {
+            torch::CosineEmbeddingLoss { margin, reduction }.forward_backward(device, &batch(true)?)
+        }
+        "keras_rs.PairwiseHingeLoss" => {
+            keras_rs::PairwiseHingeLoss { reduction: keras_reduction }.call_with_gradient(device, &batch(true)?)
+        }
+        "kornia.lovasz_hinge_loss" => kornia::lovasz_hinge_loss(device, &batch(true)?, &Request::new().gradient()),
         "keras.CategoricalHinge" => {
             keras::CategoricalHinge { reduction: keras_reduction }.call_with_gradient(device, &batch(true)?)
         }
@@ -214,7 +246,7 @@ fn agree(cases: &[Value], device: &Device, in_f64: bool) -> Outcome {
     }
     for case in cases {
         // Keras divides in f32 whatever the dtype.
-        let exact = in_f64 && !case["function"].as_str().is_some_and(|name| name.starts_with("keras."));
+        let exact = in_f64 && !case["function"].as_str().is_some_and(|name| name.starts_with("keras"));
         let outcome = call(case, device, in_f64).and_then(|got| check(case, &got, tolerance(exact)));
         let explain = |error: Failed| {
             format!("{} {}: {}", case["function"], case["arguments"], error.message().unwrap_or_default())

@@ -51,6 +51,8 @@ pub(crate) enum Family {
         #[command(flatten)]
         scores: Scores,
         #[command(flatten)]
+        targets: TargetsFile,
+        #[command(flatten)]
         inputs: Inputs,
         /// How the labels are encoded; auto (the default) lets the first label other than 1 decide.
         #[arg(long, value_enum)]
@@ -71,6 +73,8 @@ pub(crate) enum Family {
         #[arg(long)]
         second: PathBuf,
         #[command(flatten)]
+        targets: TargetsFile,
+        #[command(flatten)]
         inputs: Inputs,
         #[command(flatten)]
         penalty: PenaltyArgument,
@@ -83,6 +87,8 @@ pub(crate) enum Family {
         #[command(flatten)]
         scores: Scores,
         #[command(flatten)]
+        targets: TargetsFile,
+        #[command(flatten)]
         inputs: Inputs,
         #[command(flatten)]
         common: Common,
@@ -92,6 +98,8 @@ pub(crate) enum Family {
     Multiclass {
         #[command(flatten)]
         scores: Scores,
+        #[command(flatten)]
+        targets: TargetsFile,
         #[command(flatten)]
         inputs: Inputs,
         /// crammer-singer (the default) charges the best rival, weston-watkins every rival, one-vs-all every class by
@@ -129,6 +137,8 @@ pub(crate) enum Family {
         #[command(flatten)]
         scores: Scores,
         #[command(flatten)]
+        targets: TargetsFile,
+        #[command(flatten)]
         inputs: Inputs,
         #[command(flatten)]
         penalty: PenaltyArgument,
@@ -145,12 +155,110 @@ pub(crate) enum Family {
         #[command(flatten)]
         scores: Scores,
         #[command(flatten)]
+        targets: TargetsFile,
+        #[command(flatten)]
         inputs: Inputs,
         #[command(flatten)]
         penalty: PenaltyArgument,
         #[command(flatten)]
         common: Common,
     },
+    /// Listwise pairwise hinge (keras-rs's PairwiseHingeLoss) over lists of scores (Q,L) and relevances (Q,L), negative for
+    /// padding: the sum over pairs with a higher and a lower relevance of phi(margin + s_lower - s_higher).
+    #[command(allow_negative_numbers = true)]
+    Listwise {
+        #[command(flatten)]
+        scores: Scores,
+        #[command(flatten)]
+        targets: TargetsFile,
+        #[command(flatten)]
+        inputs: Inputs,
+        #[command(flatten)]
+        penalty: PenaltyArgument,
+        /// Divide a list's sum by L (mean, the default with --preset keras) or not (sum).
+        #[arg(long, value_enum)]
+        over_items: Option<Over>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Lovasz hinge, the surrogate of 1 - intersection over union, of scores and binary labels of the same shape.
+    #[command(allow_negative_numbers = true)]
+    Lovasz {
+        #[command(flatten)]
+        scores: Scores,
+        #[command(flatten)]
+        targets: TargetsFile,
+        #[command(flatten)]
+        inputs: Inputs,
+        /// How the labels are encoded; auto (the default) lets the first label other than 1 decide.
+        #[arg(long, value_enum)]
+        labels: Option<Labels>,
+        /// Each row of scores (Q,L) is a list of its own; otherwise the whole input is one.
+        #[arg(long)]
+        per_row: bool,
+        #[command(flatten)]
+        penalty: PenaltyArgument,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Triplet margin (torch's TripletMarginLoss) over rows of vectors (N,D): phi(margin + d(a,p) - d(a,n)). The gradient
+    /// has the shape (3,N,D).
+    #[command(allow_negative_numbers = true)]
+    Triplet {
+        /// File with the anchors: f16, bf16, f32 or f64.
+        #[arg(long)]
+        anchor: PathBuf,
+        /// File with the positives.
+        #[arg(long)]
+        positive: PathBuf,
+        /// File with the negatives.
+        #[arg(long)]
+        negative: PathBuf,
+        #[command(flatten)]
+        inputs: Inputs,
+        #[command(flatten)]
+        penalty: PenaltyArgument,
+        /// What a distance is: norm (the default) of the difference, or cosine (1 - cos).
+        #[arg(long, value_enum)]
+        distance: Option<DistanceName>,
+        /// The p of the norm, from 1 to inf: 2 by default.
+        #[arg(long)]
+        p: Option<f64>,
+        /// Added to every component of the difference: 1e-6 by default.
+        #[arg(long)]
+        eps: Option<f64>,
+        /// Take the nearer of d(a,n) and d(p,n).
+        #[arg(long)]
+        swap: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Cosine embedding (torch's CosineEmbeddingLoss) over pairs of rows of vectors (N,D): phi(1 - cos) for t = 1,
+    /// phi(cos - margin) for t = -1. The gradient has the shape (2,N,D).
+    #[command(allow_negative_numbers = true)]
+    Cosine {
+        /// File with the first vectors: f16, bf16, f32 or f64.
+        #[arg(long)]
+        first: PathBuf,
+        /// File with the second vectors.
+        #[arg(long)]
+        second: PathBuf,
+        #[command(flatten)]
+        targets: TargetsFile,
+        #[command(flatten)]
+        inputs: Inputs,
+        #[command(flatten)]
+        penalty: PenaltyArgument,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TargetsFile {
+    /// File with the targets: integers, bools, or floats.
+    #[arg(long)]
+    pub(crate) targets: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -171,13 +279,10 @@ pub(crate) struct PenaltyArgument {
 
 #[derive(Debug, Args)]
 pub(crate) struct Inputs {
-    /// File with the targets: integers, bools, or floats.
-    #[arg(long)]
-    pub(crate) targets: PathBuf,
     /// File with one weight a sample.
     #[arg(long)]
     pub(crate) sample_weights: Option<PathBuf>,
-    /// The margin that a score must clear: 1 by default; 0 for ranking, perceptron and soft-margin.
+    /// The margin that a score must clear: 1 by default; 0 for ranking, cosine, perceptron and soft-margin.
     #[arg(long)]
     pub(crate) margin: Option<f64>,
 }
@@ -258,6 +363,7 @@ pub(crate) use choices;
 choices! {
     Labels { PlusMinusOne, ZeroOne, Auto }
     Over { Sum, Mean }
+    DistanceName { Norm, Cosine }
     ReductionName { Mean, Sum, None }
     KinkName { Zero, Half, Active }
     TiesName { First, Split }

@@ -12,7 +12,7 @@ use crate::failure::{Failure, Outcome};
 use crate::file::{self, Array, Data, PendingOutput};
 use crate::place;
 use crate::report::{Report, print};
-use crate::task::{ClassNumbers, ErasedMetric, Setup};
+use crate::task::{ClassNumbers, ErasedMetric, Layout, Setup};
 
 pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let started = Instant::now();
@@ -41,10 +41,19 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     };
     let compute_seconds = (computing.elapsed() - evaluation.upload_time).as_secs_f64();
 
-    // Rows have one loss each.
-    let losses_shape = if family.has_rows() { &loaded.scores.shape[..1] } else { &loaded.scores.shape };
+    let shape = &loaded.scores.shape;
+    let losses_shape = match family.layout() {
+        Layout::Element => shape,
+        // One loss a row.
+        Layout::Row | Layout::Vectors(_) => &shape[..1],
+        Layout::Whole => &[1][..],
+    };
+    let gradient_shape = match family.layout() {
+        Layout::Vectors(inputs) => [&[inputs], &shape[..]].concat(),
+        _ => shape.clone(),
+    };
     let outputs = [
-        (&mut gradient_out, &evaluation.gradient, &loaded.scores.shape[..]),
+        (&mut gradient_out, &evaluation.gradient, &gradient_shape[..]),
         (&mut losses_out, &evaluation.losses, losses_shape),
     ];
     for (pending, values, shape) in outputs {
@@ -126,8 +135,9 @@ fn choose_device(common: &Common) -> Outcome<(Device, Option<&'static str>)> {
 struct Loaded<'a> {
     family: &'a Family,
     scores: Array,
-    second_scores: Option<Array>,
-    targets: Array,
+    /// Of pairs and triplets.
+    other_scores: [Option<Array>; 2],
+    targets: Option<Array>,
     sample_weights: Option<Array>,
     class_weights: Option<Vec<f64>>,
     margin_matrix: Option<Vec<f64>>,
@@ -135,15 +145,14 @@ struct Loaded<'a> {
 
 impl<'a> Loaded<'a> {
     fn read(family: &'a Family) -> Outcome<Self> {
-        let (scores_path, second_path) = family.score_paths();
+        let (scores_path, [second_path, third_path]) = family.score_paths();
         let mut scores = read_scores(scores_path)?;
-        let mut second_scores = second_path.map(read_scores).transpose()?;
-        // Scores of two types meet in the wider one.
-        if let Some(second) = &mut second_scores
-            && discriminant(&scores.data) != discriminant(&second.data)
-        {
-            let is_double = [&scores, &*second].iter().any(|array| matches!(array.data, Data::F64(_)));
-            for array in [&mut scores, second] {
+        let mut other_scores = [second_path.map(read_scores).transpose()?, third_path.map(read_scores).transpose()?];
+        // Scores of several types meet in the widest one.
+        let mut all: Vec<&mut Array> = other_scores.iter_mut().flatten().chain([&mut scores]).collect();
+        if all.windows(2).any(|pair| discriminant(&pair[0].data) != discriminant(&pair[1].data)) {
+            let is_double = all.iter().any(|array| matches!(array.data, Data::F64(_)));
+            for array in &mut all {
                 if is_double {
                     array.data = Data::F64(array.data.to_f64());
                 } else {
@@ -158,12 +167,14 @@ impl<'a> Loaded<'a> {
         let numbers = |path: &Path| file::read(path).map(|array| array.data.to_f64());
         let (class_weights, margin_matrix) = family.class_paths();
         let inputs = family.inputs();
-        let mut targets = file::read(&inputs.targets)?;
-        targets.data.widen();
+        let mut targets = family.targets_path().map(file::read).transpose()?;
+        if let Some(targets) = &mut targets {
+            targets.data.widen();
+        }
         Ok(Self {
             family,
             scores,
-            second_scores,
+            other_scores,
             targets,
             sample_weights: inputs.sample_weights.as_deref().map(weights).transpose()?,
             class_weights: class_weights.map(numbers).transpose()?,
@@ -176,19 +187,38 @@ impl<'a> Loaded<'a> {
     }
 
     fn targets(&self) -> Outcome<Targets<'_>> {
-        let targets = self.targets.data.targets();
-        targets.ok_or_else(|| Failure::file(&self.family.inputs().targets, "expected f32, f64, integers or booleans"))
+        let (Some(targets), Some(path)) = (&self.targets, self.family.targets_path()) else {
+            return Ok(Targets::I8(&[]));
+        };
+        targets.data.targets().ok_or_else(|| Failure::file(path, "expected f32, f64, integers or booleans"))
     }
 
     fn batch(&self) -> Outcome<Batch<'_>> {
-        let (path, second_path) = self.family.score_paths();
+        let (path, other_paths) = self.family.score_paths();
         let (scores, targets) = (floats_of(&self.scores, path)?, self.targets()?);
-        let batch = match (&self.second_scores, second_path, &self.scores.shape[..]) {
-            (Some(second), Some(second_path), _) => Batch::pairs(scores, floats_of(second, second_path)?, targets),
-            (_, _, &[_, columns]) if self.family.has_rows() => Batch::rows(scores, columns, targets),
-            (_, _, shape) if self.family.has_rows() => {
-                return Err(Failure::file(path, format!("scores: expected shape (N, C), got {shape:?}")));
+        let other = |n: usize| match (&self.other_scores[n], other_paths[n]) {
+            (Some(array), Some(path))
+                if matches!(self.family.layout(), Layout::Vectors(_)) && array.shape != self.scores.shape =>
+            {
+                let (expected, got) = (&self.scores.shape, &array.shape);
+                Err(Failure::file(path, format!("vectors: expected the first ones' shape {expected:?}, got {got:?}")))
             }
+            (Some(array), Some(path)) => floats_of(array, path).map(Some),
+            _ => Ok(None),
+        };
+        let rows = |dimension: &str| match self.scores.shape[..] {
+            [_, columns] => Ok(columns),
+            _ => {
+                let message = format!("scores: expected shape ({dimension}), got {:?}", self.scores.shape);
+                Err(Failure::file(path, message))
+            }
+        };
+        let batch = match (self.family.layout(), other(0)?, other(1)?) {
+            (Layout::Row, ..) => Batch::rows(scores, rows("N, C")?, targets),
+            (Layout::Whole, ..) => Batch::rows(scores, scores.len().max(1), targets),
+            (Layout::Vectors(_), Some(second), Some(third)) => Batch::triplets(scores, second, third, rows("N, D")?),
+            (Layout::Vectors(_), Some(second), None) => Batch::vector_pairs(scores, second, rows("N, D")?, targets),
+            (_, Some(second), _) => Batch::pairs(scores, second, targets),
             _ => Batch::new(scores, targets),
         };
         Ok(match self.sample_weights.as_ref().and_then(|w| w.data.floats()) {
@@ -200,11 +230,12 @@ impl<'a> Loaded<'a> {
     /// The failure of an evaluation, with the file that it speaks of.
     fn explain(&self, error: Error) -> Failure {
         let inputs = self.family.inputs();
-        let (scores, second) = self.family.score_paths();
+        let (scores, [second, third]) = self.family.score_paths();
         let path = match error.input() {
             Some(Input::Scores) => Some(scores),
             Some(Input::SecondScores) => second,
-            Some(Input::Targets) => Some(inputs.targets.as_path()),
+            Some(Input::ThirdScores) => third,
+            Some(Input::Targets) => self.family.targets_path(),
             Some(Input::SampleWeights) => inputs.sample_weights.as_deref(),
             Some(Input::ClassWeights) => self.family.class_paths().0,
             Some(Input::MarginMatrix) => self.family.class_paths().1,
@@ -216,7 +247,7 @@ impl<'a> Loaded<'a> {
             (None, Error::EmptyMean { .. } | Error::ZeroWeight { .. }) => {
                 let path = match (&error, &inputs.sample_weights) {
                     (Error::ZeroWeight { .. }, Some(weights)) => weights,
-                    _ => &inputs.targets,
+                    _ => self.family.targets_path().unwrap_or(scores),
                 };
                 Failure::file(path, error)
             }

@@ -4,7 +4,9 @@ use maxmargin::compat::Peer;
 use maxmargin::plot::Format;
 use maxmargin::{Kink, Reduction, ScoreKind, Ties};
 
-use crate::arguments::{Family, KinkName, Labels, Over, PenaltyName, Preset, ReductionName, ScoreKindName, TiesName};
+use crate::arguments::{
+    DistanceName, Family, KinkName, Labels, Over, PenaltyName, Preset, ReductionName, ScoreKindName, TiesName,
+};
 use crate::failure::{Failure, Outcome};
 use crate::file::refuse_same_file;
 use crate::method::Method;
@@ -65,6 +67,11 @@ impl Family {
             Family::Multilabel { over_classes, .. } => {
                 (Method::WestonWatkins, Some(over_classes.unwrap_or(Over::Mean)), false)
             }
+            // keras-rs divides by L, as Keras's means do.
+            Family::Listwise { over_items, .. } => {
+                let over = if peer == Some(Peer::Keras) { Over::Mean } else { Over::Sum };
+                (Method::CrammerSinger, Some(over_items.unwrap_or(over)), false)
+            }
             _ => (Method::CrammerSinger, None, false),
         };
         let divides = torch_rows && method == Method::WestonWatkins;
@@ -74,10 +81,15 @@ impl Family {
             | Family::Ranking { penalty, .. }
             | Family::Multiclass { penalty, .. }
             | Family::Multilabel { penalty, .. }
-            | Family::Categorical { penalty, .. } => penalty.penalty.unwrap_or(PenaltyName::Linear),
+            | Family::Categorical { penalty, .. }
+            | Family::Listwise { penalty, .. }
+            | Family::Lovasz { penalty, .. }
+            | Family::Triplet { penalty, .. }
+            | Family::Cosine { penalty, .. } => penalty.penalty.unwrap_or(PenaltyName::Linear),
             Family::Embedding { .. } => PenaltyName::Linear,
         };
-        let default_margin = if matches!(self, Family::Ranking { .. }) { 0.0 } else { penalty.default_margin() };
+        let default_margin =
+            if matches!(self, Family::Ranking { .. } | Family::Cosine { .. }) { 0.0 } else { penalty.default_margin() };
         let reduction = match common.reduction {
             None if inputs.sample_weights.is_some() => peer.map_or(Reduction::Mean, Peer::mean),
             None | Some(ReductionName::Mean) => Reduction::Mean,
@@ -93,7 +105,14 @@ impl Family {
         let settings = Settings {
             margin: inputs.margin.unwrap_or(default_margin),
             penalty,
-            kink: common.kink.map_or(peer.map_or(Kink::Zero, Peer::kink), kink_of),
+            kink: common.kink.map_or(
+                match self {
+                    // keras-rs's relu has slope 0, unlike the maximum of Keras's own hinges.
+                    Family::Listwise { .. } => Kink::Zero,
+                    _ => peer.map_or(Kink::Zero, Peer::kink),
+                },
+                kink_of,
+            ),
             ties: common.ties.map_or(peer.map_or(Ties::First, Peer::ties), |ties| match ties {
                 TiesName::First => Ties::First,
                 TiesName::Split => Ties::Split,
@@ -105,7 +124,7 @@ impl Family {
                 ScoreKindName::Logit => ScoreKind::Logit,
             }),
             labels: match self {
-                Family::Binary { labels: Some(labels), .. } => *labels,
+                Family::Binary { labels: Some(labels), .. } | Family::Lovasz { labels: Some(labels), .. } => *labels,
                 _ => peer.map_or(Labels::Auto, labels_of),
             },
             method,
@@ -127,15 +146,20 @@ impl Family {
         };
         let there_are = match self {
             Family::Binary { .. } => return Ok(peer),
-            Family::Ranking { .. } | Family::Embedding { .. } | Family::Multilabel { .. } => vec![Preset::Torch],
-            Family::Categorical { .. } => vec![Preset::Keras],
+            Family::Ranking { .. }
+            | Family::Embedding { .. }
+            | Family::Multilabel { .. }
+            | Family::Triplet { .. }
+            | Family::Cosine { .. } => vec![Preset::Torch],
+            Family::Categorical { .. } | Family::Listwise { .. } => vec![Preset::Keras],
+            Family::Lovasz { .. } => vec![],
             Family::Multiclass { .. } => vec![Preset::Torch, Preset::Torchmetrics, Preset::Sklearn, Preset::Optax],
         };
         if there_are.contains(&preset) {
             return Ok(peer);
         }
         let names: Vec<_> = there_are.iter().map(|preset| preset.text()).collect();
-        let (preset, names) = (preset.text(), names.join(", "));
+        let (preset, names) = (preset.text(), if names.is_empty() { "none".into() } else { names.join(", ") });
         Err(Failure::usage(format!("--preset {preset}: {preset} has no {} loss; presets: {names}", self.name())))
     }
 
@@ -161,6 +185,13 @@ impl Family {
             if settings.reduction == Reduction::None {
                 return Err(Failure::usage("--batch-size goes with --reduction mean or sum"));
             }
+        }
+        if matches!(
+            self,
+            Family::Triplet { distance: Some(DistanceName::Cosine), p: Some(_), .. }
+                | Family::Triplet { distance: Some(DistanceName::Cosine), eps: Some(_), .. }
+        ) {
+            return Err(Failure::usage("--p and --eps go with --distance norm"));
         }
         if matches!(self, Family::Multiclass { k: Some(_), .. }) && settings.method != Method::TopK {
             return Err(Failure::usage(format!("--k goes with --method top-k, got {}", settings.method.text())));

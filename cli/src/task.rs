@@ -5,14 +5,17 @@ use std::path::Path;
 use maxmargin::loss::{Loss, RowsLoss};
 use maxmargin::metric::{Metric, Step};
 use maxmargin::{
-    Batch, BatchShape, BinaryHinge, CategoricalHinge, Device, EmbeddingHinge, Error, Evaluation, Kink, LabelEncoding,
-    MarginRanking, MulticlassHinge, MultilabelMargin, OverClasses, Penalty, Reduction, Request, ScoreKind, Targets,
-    Ties,
+    Batch, BatchShape, BinaryHinge, CategoricalHinge, CosineEmbedding, Device, Distance, EmbeddingHinge, Error,
+    Evaluation, Kink, LabelEncoding, ListwiseHinge, LovaszHinge, MarginRanking, MulticlassHinge, MultilabelMargin,
+    OverClasses, OverItems, Penalty, Reduction, Request, ScoreKind, Targets, Ties, TripletMargin,
 };
 use serde_json::{Map, Value, json};
 
-use crate::arguments::{Common, Family, Inputs, KinkName, Labels, Over, PenaltyName, Preset, ScoreKindName, TiesName};
+use crate::arguments::{
+    Common, DistanceName, Family, Inputs, KinkName, Labels, Over, PenaltyName, Preset, ScoreKindName, TiesName,
+};
 use crate::method::WithMethod;
+use crate::report::number;
 use crate::settings::Settings;
 
 /// Losses of different types behind one face.
@@ -54,6 +57,19 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> ErasedMetric for Metric<L> {
     }
 }
 
+/// What a sample of the scores is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// One score, whatever their shape.
+    Element,
+    /// A row of them.
+    Row,
+    /// All of them.
+    Whole,
+    /// A row of each of so many files.
+    Vectors(usize),
+}
+
 /// A loss with its options as the report words them.
 pub(crate) struct Setup {
     pub(crate) loss: Box<dyn ErasedLoss>,
@@ -70,6 +86,10 @@ impl Family {
             Family::Multiclass { .. } => "multiclass",
             Family::Multilabel { .. } => "multilabel",
             Family::Categorical { .. } => "categorical",
+            Family::Listwise { .. } => "listwise",
+            Family::Lovasz { .. } => "lovasz",
+            Family::Triplet { .. } => "triplet",
+            Family::Cosine { .. } => "cosine",
         }
     }
 
@@ -80,7 +100,11 @@ impl Family {
             | Family::Embedding { inputs, .. }
             | Family::Multiclass { inputs, .. }
             | Family::Multilabel { inputs, .. }
-            | Family::Categorical { inputs, .. } => inputs,
+            | Family::Categorical { inputs, .. }
+            | Family::Listwise { inputs, .. }
+            | Family::Lovasz { inputs, .. }
+            | Family::Triplet { inputs, .. }
+            | Family::Cosine { inputs, .. } => inputs,
         }
     }
 
@@ -91,19 +115,44 @@ impl Family {
             | Family::Embedding { common, .. }
             | Family::Multiclass { common, .. }
             | Family::Multilabel { common, .. }
-            | Family::Categorical { common, .. } => common,
+            | Family::Categorical { common, .. }
+            | Family::Listwise { common, .. }
+            | Family::Lovasz { common, .. }
+            | Family::Triplet { common, .. }
+            | Family::Cosine { common, .. } => common,
         }
     }
 
-    /// The files of the scores, and of the second scores of pairs.
-    pub(crate) fn score_paths(&self) -> (&Path, Option<&Path>) {
+    /// The files of the scores, and of the second and third scores of pairs and triplets.
+    pub(crate) fn score_paths(&self) -> (&Path, [Option<&Path>; 2]) {
         match self {
-            Family::Ranking { first, second, .. } => (first, Some(second)),
+            Family::Ranking { first, second, .. } | Family::Cosine { first, second, .. } => {
+                (first, [Some(second), None])
+            }
+            Family::Triplet { anchor, positive, negative, .. } => (anchor, [Some(positive), Some(negative)]),
             Family::Binary { scores, .. }
             | Family::Embedding { scores, .. }
             | Family::Multiclass { scores, .. }
             | Family::Multilabel { scores, .. }
-            | Family::Categorical { scores, .. } => (&scores.scores, None),
+            | Family::Categorical { scores, .. }
+            | Family::Listwise { scores, .. }
+            | Family::Lovasz { scores, .. } => (&scores.scores, [None; 2]),
+        }
+    }
+
+    /// The file of the targets, where there are any.
+    pub(crate) fn targets_path(&self) -> Option<&Path> {
+        match self {
+            Family::Triplet { .. } => None,
+            Family::Binary { targets, .. }
+            | Family::Ranking { targets, .. }
+            | Family::Embedding { targets, .. }
+            | Family::Multiclass { targets, .. }
+            | Family::Multilabel { targets, .. }
+            | Family::Categorical { targets, .. }
+            | Family::Listwise { targets, .. }
+            | Family::Lovasz { targets, .. }
+            | Family::Cosine { targets, .. } => Some(&targets.targets),
         }
     }
 
@@ -117,9 +166,19 @@ impl Family {
         }
     }
 
-    /// Whether a sample is a row of scores.
-    pub(crate) fn has_rows(&self) -> bool {
-        matches!(self, Family::Multiclass { .. } | Family::Multilabel { .. } | Family::Categorical { .. })
+    /// What a sample of the scores is.
+    pub(crate) fn layout(&self) -> Layout {
+        match self {
+            Family::Binary { .. } | Family::Ranking { .. } | Family::Embedding { .. } => Layout::Element,
+            Family::Multiclass { .. }
+            | Family::Multilabel { .. }
+            | Family::Categorical { .. }
+            | Family::Listwise { .. }
+            | Family::Lovasz { per_row: true, .. } => Layout::Row,
+            Family::Lovasz { per_row: false, .. } => Layout::Whole,
+            Family::Triplet { .. } => Layout::Vectors(3),
+            Family::Cosine { .. } => Layout::Vectors(2),
+        }
     }
 
     /// What an evaluation is to return.
@@ -174,6 +233,34 @@ impl Family {
                 options.insert("ties".into(), ties.text().into());
                 Box::new(CategoricalHinge::new().margin(margin).penalty(penalty).kink(kink).ties(settings.ties))
             }
+            Family::Listwise { .. } => {
+                options.insert("over_items".into(), settings.over.text().into());
+                let over = if settings.over == Over::Mean { OverItems::Mean } else { OverItems::Sum };
+                Box::new(ListwiseHinge::new().margin(margin).penalty(penalty).kink(kink).over_items(over))
+            }
+            Family::Lovasz { per_row, .. } => {
+                let (encoding, found) = encoding(settings.labels, targets)?;
+                options.insert("labels".into(), found.text().into());
+                options.insert("per_row".into(), json!(per_row));
+                Box::new(LovaszHinge::new().margin(margin).penalty(penalty).kink(kink).labels(encoding))
+            }
+            Family::Triplet { distance, p, eps, swap, .. } => {
+                let name = distance.unwrap_or(DistanceName::Norm);
+                options.insert("distance".into(), name.text().into());
+                let distance = match name {
+                    DistanceName::Cosine => Distance::Cosine,
+                    DistanceName::Norm => {
+                        let (p, epsilon) = (p.unwrap_or(2.0), eps.unwrap_or(1e-6));
+                        options.insert("p".into(), number(p));
+                        options.insert("eps".into(), number(epsilon));
+                        Distance::Norm { p, epsilon }
+                    }
+                };
+                options.insert("swap".into(), json!(swap));
+                let loss = TripletMargin::new().margin(margin).penalty(penalty).kink(kink);
+                Box::new(loss.distance(distance).swap(*swap))
+            }
+            Family::Cosine { .. } => Box::new(CosineEmbedding::new().margin(margin).penalty(penalty).kink(kink)),
             Family::Multiclass { k, class_weights, margin_matrix, ignore_index, .. } => {
                 options.insert("method".into(), settings.method.text().into());
                 options.insert("over_classes".into(), settings.over.text().into());

@@ -35,7 +35,7 @@ impl From<KerasReduction> for Reduction {
     }
 }
 
-/// A loss by its name; `$loss` makes the engine's of the batch.
+/// A loss by its name; `$loss` makes the engine's of the reduction and the batch.
 macro_rules! loss {
     ($name:ident, $doc:literal, $loss:expr) => {
         #[doc = $doc]
@@ -51,7 +51,13 @@ macro_rules! loss {
             /// # Errors
             /// As [`Device::evaluate`], but the mean of nothing is 0.
             pub fn call(&self, device: &Device, batch: &Batch<'_>) -> Result<Evaluation> {
-                evaluate(device, &$loss(batch), batch, &Request::new().reduction(self.reduction.into()), 0.0)
+                evaluate(
+                    device,
+                    &$loss(self.reduction, batch),
+                    batch,
+                    &Request::new().reduction(self.reduction.into()),
+                    0.0,
+                )
             }
 
             /// As `call`, with the gradient with respect to the scores.
@@ -59,29 +65,37 @@ macro_rules! loss {
             /// # Errors
             /// As `call`.
             pub fn call_with_gradient(&self, device: &Device, batch: &Batch<'_>) -> Result<Evaluation> {
-                evaluate(device, &$loss(batch), batch, &Request::new().reduction(self.reduction.into()).gradient(), 0.0)
+                evaluate(
+                    device,
+                    &$loss(self.reduction, batch),
+                    batch,
+                    &Request::new().reduction(self.reduction.into()).gradient(),
+                    0.0,
+                )
             }
         }
     };
 }
+pub(super) use loss;
+
 loss!(
     Hinge,
     "`keras.losses.Hinge`: max(1 - y*s, 0).
 
 Labels are 0/1 where every label of this batch is 0 or 1, else -1/+1: a batch of nothing but 1 reads the same in both.
 [`BinaryHinge::labels`] states the encoding instead.",
-    |batch: &Batch<'_>| binary(batch, Penalty::Linear)
+    |_, batch: &Batch<'_>| binary(batch, Penalty::Linear)
 );
 loss!(
     SquaredHinge,
     "`keras.losses.SquaredHinge`: max(1 - y*s, 0)^2. Labels are read as by [`Hinge`].",
-    |batch: &Batch<'_>| binary(batch, Penalty::Squared)
+    |_, batch: &Batch<'_>| binary(batch, Penalty::Squared)
 );
 loss!(
     CategoricalHinge,
     "`keras.losses.CategoricalHinge` over a batch of rows of scores with rows of targets:
 [`crate::CategoricalHinge`], which is not Crammer-Singer ([`crate::MulticlassHinge::crammer_singer`]).",
-    |_: &Batch<'_>| crate::CategoricalHinge::new().kink(Peer::Keras.kink()).ties(Peer::Keras.ties())
+    |_, _: &Batch<'_>| crate::CategoricalHinge::new().kink(Peer::Keras.kink()).ties(Peer::Keras.ties())
 );
 
 fn binary(batch: &Batch<'_>, penalty: Penalty) -> BinaryHinge {

@@ -10,11 +10,16 @@
 //! | `torch.nn.MarginRankingLoss` | [`torch::MarginRankingLoss`] | targets other than -1 and +1 are errors |
 //! | `torch.nn.SoftMarginLoss` | [`torch::SoftMarginLoss`] | finite for every finite score (torch in f32: inf and a NaN gradient at t*x = -100); targets other than -1 and +1 are errors |
 //! | `torch.nn.MultiLabelMarginLoss` | [`torch::MultiLabelMarginLoss`] | a NaN score gives NaN |
+//! | `torch.nn.TripletMarginLoss` | [`torch::TripletMarginLoss`] | p below 1 is an error, since it is no norm |
+//! | `torch.nn.TripletMarginWithDistanceLoss` | [`torch::TripletMarginWithDistanceLoss`] | the distance is one of [`crate::Distance`]'s |
+//! | `torch.nn.CosineEmbeddingLoss` | [`torch::CosineEmbeddingLoss`] | a cosine above 1 by rounding costs 0, not less |
 //! | `torchmetrics...binary_hinge_loss` | [`torchmetrics::binary_hinge_loss`] | targets other than 0, 1 and the ignored one are errors |
 //! | `torchmetrics...multiclass_hinge_loss` | [`torchmetrics::multiclass_hinge_loss`] | all rows ignored gives NaN (torchmetrics: an exception) |
 //! | `torchmetrics...BinaryHingeLoss`, `MulticlassHingeLoss`, `HingeLoss` | [`torchmetrics::BinaryHingeLoss`], [`torchmetrics::MulticlassHingeLoss`], [`torchmetrics::HingeLoss`] | state in f64 and u64 (torchmetrics: f32, which stalls at 2^24); merging another configuration is an error |
 //! | `keras.losses.Hinge`, `SquaredHinge` | [`keras::Hinge`], [`keras::SquaredHinge`] | a 0 among -1/+1 labels is an error (Keras: loss 1) |
 //! | `keras.losses.CategoricalHinge` | [`keras::CategoricalHinge`] | targets other than -1, 0 and 1 are errors |
+//! | `keras_rs.losses.PairwiseHingeLoss` | [`keras_rs::PairwiseHingeLoss`] | unreduced losses are one a list; no temperature |
+//! | `kornia.losses.lovasz_hinge_loss` | [`kornia::lovasz_hinge_loss`] | labels other than 0 and 1 are errors; equal errors keep their order (kornia: any order) |
 //! | `sklearn.metrics.hinge_loss` | [`sklearn::hinge_loss`] | a batch of one class is read by its encoding (scikit-learn: negative, whatever it holds) |
 //! | `optax.losses.hinge_loss`, `perceptron_loss` | [`optax::hinge_loss`], [`optax::perceptron_loss`] | labels other than -1 and +1 are errors |
 //! | `optax.losses.multiclass_hinge_loss` | [`optax::multiclass_hinge_loss`] | a label out of range is an error (optax: 3.0); where n tied rivals meet the margin exactly, each receives 1/(2n) and the true class -1/2 (optax: 1/(n+1) and -n/(n+1)) |
@@ -22,6 +27,8 @@
 //! What the peers do that may hurt is said at each item, with the plain alternative.
 
 pub mod keras;
+pub mod keras_rs;
+pub mod kornia;
 pub mod optax;
 pub mod sklearn;
 pub mod torch;

@@ -7,7 +7,10 @@ use super::{Peer, evaluate};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::evaluation::{Evaluation, Reduction, Request};
-use crate::loss::{BinaryHinge, EmbeddingHinge, MulticlassHinge, MultilabelMargin, OverClasses, Penalty};
+use crate::loss::{
+    BinaryHinge, CosineEmbedding, Distance, EmbeddingHinge, MulticlassHinge, MultilabelMargin, OverClasses, Penalty,
+    TripletMargin,
+};
 use crate::tensor::Batch;
 
 /// The two calls of every module, from its function `evaluate(device, batch, request)`.
@@ -158,3 +161,82 @@ impl MultiLabelMarginLoss {
     }
 }
 module!(MultiLabelMarginLoss);
+
+/// `torch.nn.TripletMarginLoss(margin, p, eps, swap, reduction=...)` over a batch of triplets: [`TripletMargin`].
+///
+/// The gradient holds those of anchor, positive and negative one after the other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TripletMarginLoss {
+    /// By how much the negative must be farther away; 1 by default.
+    pub margin: f64,
+    /// Of the norm, at least 1; 2 by default.
+    pub p: f64,
+    /// Added to every component of a difference; 1e-6 by default.
+    pub eps: f64,
+    /// Whether the nearer of anchor and positive counts for the negative.
+    pub swap: bool,
+    /// Mean by default.
+    pub reduction: Reduction,
+}
+
+impl Default for TripletMarginLoss {
+    fn default() -> Self {
+        Self { margin: 1.0, p: 2.0, eps: 1e-6, swap: false, reduction: Reduction::Mean }
+    }
+}
+
+impl TripletMarginLoss {
+    fn evaluate(&self, device: &Device, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
+        let distance = Distance::Norm { p: self.p, epsilon: self.eps };
+        let loss = TripletMargin::new().margin(self.margin).distance(distance).swap(self.swap);
+        evaluate(device, &loss.kink(Peer::Torch.kink()), batch, request, f64::NAN)
+    }
+}
+module!(TripletMarginLoss);
+
+/// `torch.nn.TripletMarginWithDistanceLoss(distance_function=..., margin, swap, reduction=...)` over a batch of triplets:
+/// [`TripletMargin`] with any [`Distance`], in the place of torch's any function.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TripletMarginWithDistanceLoss {
+    /// The distance; torch's PairwiseDistance by default.
+    pub distance: Distance,
+    /// By how much the negative must be farther away; 1 by default.
+    pub margin: f64,
+    /// Whether the nearer of anchor and positive counts for the negative.
+    pub swap: bool,
+    /// Mean by default.
+    pub reduction: Reduction,
+}
+
+impl Default for TripletMarginWithDistanceLoss {
+    fn default() -> Self {
+        Self { distance: Distance::EUCLIDEAN, margin: 1.0, swap: false, reduction: Reduction::Mean }
+    }
+}
+
+impl TripletMarginWithDistanceLoss {
+    fn evaluate(&self, device: &Device, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
+        let loss = TripletMargin::new().margin(self.margin).distance(self.distance).swap(self.swap);
+        evaluate(device, &loss.kink(Peer::Torch.kink()), batch, request, f64::NAN)
+    }
+}
+module!(TripletMarginWithDistanceLoss);
+
+/// `torch.nn.CosineEmbeddingLoss(margin, reduction=...)` over a batch of pairs of vectors: [`CosineEmbedding`].
+///
+/// A target outside {-1, +1} costs nothing. The gradient holds those of both vectors one after the other.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CosineEmbeddingLoss {
+    /// The cosine that a pair of target -1 must not exceed; 0 by default.
+    pub margin: f64,
+    /// Mean by default.
+    pub reduction: Reduction,
+}
+
+impl CosineEmbeddingLoss {
+    fn evaluate(&self, device: &Device, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
+        let loss = CosineEmbedding::new().margin(self.margin).kink(Peer::Torch.kink());
+        evaluate(device, &loss, batch, request, f64::NAN)
+    }
+}
+module!(CosineEmbeddingLoss);

@@ -146,6 +146,11 @@ pub trait Loss: Sync {
         None
     }
 
+    /// Whether what the loss sees is no classifier's scores, so that no other [`crate::ScoreKind`] than raw makes sense.
+    fn takes_raw_scores_only(&self) -> bool {
+        false
+    }
+
     /// Checks the options.
     ///
     /// # Errors
@@ -507,6 +512,10 @@ macro_rules! evaluate_pattern {
             }
             fn has_correct(&self) -> bool {
                 <$loss as $crate::loss::$trait>::HAS_CORRECT
+            }
+            fn takes_raw_scores_only(&self) -> bool {
+                use $crate::loss::Pattern::{Segments, Vectors};
+                matches!(<$loss as $crate::loss::$trait>::SHADER.pattern, Segments | Vectors)
             }
             fn check(&self) -> $crate::error::Result<()> {
                 $crate::loss::$trait::terms(self).check()?;

@@ -123,7 +123,7 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
         self.state.loss.check()?;
         let loss = &self.state.loss;
         let added = async {
-            let prepared = Prepared::new(batch, loss.ignore_index(), false)?;
+            let prepared = Prepared::new(loss, batch, false)?;
             loss.accumulate_on_gpu(gpu, &prepared.batch(batch), &request).await
         };
         let added = added.await.map_err(|error| in_update(number, error))?;
