@@ -48,7 +48,7 @@ impl OverItems {
 /// by the number of lists, and with [`OverItems::Mean`] also by L, which is what keras-rs's PairwiseHingeLoss does. No
 /// accuracy is reported.
 ///
-/// On the CPU a list takes O(L log L) steps for any number of relevances (but [`Penalty::Softplus`] and lists with
+/// On the CPU a list takes O(L log L) steps for any number of relevances (but [`crate::Penalty::Softplus`] and lists with
 /// infinite scores, which take a step a pair); on a GPU it takes a step a pair, spread over the device.
 ///
 /// ```

@@ -286,7 +286,7 @@ impl Case {
                 // Few labels a row, some twice, and now and then none.
                 Kind::Multilabel if r.below(4) == 0 => -1.0,
                 // Few relevances or many, and padding.
-                Kind::Listwise => r.below(if columns % 2 == 0 { 3 } else { 100 }) as f32 - 1.0,
+                Kind::Listwise => r.below(if columns.is_multiple_of(2) { 3 } else { 100 }) as f32 - 1.0,
                 Kind::CategoricalMatrix => r.below(3) as f32 - 1.0,
                 Kind::Binary(LabelEncoding::PlusMinusOne)
                 | Kind::Lovasz(LabelEncoding::PlusMinusOne)
