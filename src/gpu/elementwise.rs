@@ -2,14 +2,14 @@
 
 use super::context::Gpu;
 use super::launch::{
-    self, Launcher, Pass, Resident, ResidentOutputs, WALKS, WORKGROUP, has_tame_terms, max_samples, penalty_numbers,
+    Launcher, Pass, Resident, ResidentOutputs, WALKS, WORKGROUP, has_tame_terms, max_samples, penalty_numbers,
     units_each,
 };
 use super::shader::{Constants, Variant, params, target_rule_number};
-use super::submit::{Dispatch, Pending, Prepared, groups_in_row};
+use super::submit::{Dispatch, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::Result;
-use crate::evaluation::{Evaluation, Request, Totals};
+use crate::evaluation::{Request, Totals};
 use crate::loss::{ElementwiseKernel, ElementwiseLoss, LabelEncoding, TargetRule};
 use crate::tensor::{Batch, BatchShape, Targets, with_targets};
 
@@ -38,28 +38,6 @@ params! {
 /// Terms in one chain of additions: inner of them make a row, outer rows follow each other.
 const CHAIN: u32 = 4;
 
-/// Evaluates an elementwise loss on a GPU.
-pub(crate) async fn evaluate<L: ElementwiseLoss>(
-    gpu: &Gpu,
-    loss: &L,
-    batch: &Batch<'_>,
-    request: &Request,
-) -> Result<Evaluation> {
-    let launcher = Elementwise { loss, shape: loss.check_batch(batch, request)? };
-    launch::evaluate(gpu, &launcher, batch, request).await
-}
-
-/// Submits the sums of a batch to a GPU.
-pub(crate) async fn accumulate<L: ElementwiseLoss>(
-    gpu: &Gpu,
-    loss: &L,
-    batch: &Batch<'_>,
-    request: &Request,
-) -> Result<Vec<Pending>> {
-    let launcher = Elementwise { loss, shape: loss.check_batch(batch, request)? };
-    launch::accumulate(gpu, &launcher, batch, request).await
-}
-
 /// The loss's part of a kernel that reads decoded targets by itself; `None` for pairs of scores.
 pub(crate) fn kernel<L: ElementwiseLoss>(loss: &L) -> Option<ElementwiseKernel> {
     let rule = match loss.target_rule() {
@@ -70,27 +48,9 @@ pub(crate) fn kernel<L: ElementwiseLoss>(loss: &L) -> Option<ElementwiseKernel> 
     (!L::PAIRS).then_some(ElementwiseKernel { shader, terms, target_rule })
 }
 
-/// Uploads targets as [`prepare`] wants them.
-pub(crate) async fn upload_targets<L: ElementwiseLoss>(
-    gpu: &Gpu,
-    loss: &L,
-    targets: &[f64],
-    shape: BatchShape,
-) -> Result<DeviceTensor> {
-    let launcher = Elementwise { loss, shape };
-    Ok(launcher.upload_targets(gpu, targets.into(), 0, shape.samples).await?.0)
-}
-
-/// Binds the kernel to tensors that stay where they are.
-pub(crate) async fn prepare<L: ElementwiseLoss>(
-    gpu: &Gpu,
-    loss: &L,
-    shape: BatchShape,
-    scores: &DeviceTensor,
-    targets: &DeviceTensor,
-    gradient: Option<&DeviceTensor>,
-) -> Result<Prepared> {
-    launch::prepare(gpu, &Elementwise { loss, shape }, scores, targets, gradient).await
+/// The launcher of a loss over a batch of this shape.
+pub(crate) fn launcher<'a, L: ElementwiseLoss>(loss: &'a L, shape: BatchShape) -> impl Launcher + 'a {
+    Elementwise { loss, shape }
 }
 
 struct Elementwise<'a, L> {

@@ -20,10 +20,10 @@ use crate::loss::{Penalty, Terms};
 use crate::tensor::{Batch, BatchShape, Floats, Targets};
 
 /// Lanes of a workgroup: `WORKGROUP` of shaders/common/partial.wgsl.
-pub(super) const WORKGROUP: u32 = 256;
+pub(crate) const WORKGROUP: u32 = 256;
 
 /// `TAME_LIMIT` of shaders/common/real_finite.wgsl: 2^20.
-pub(super) const TAME: f64 = 1_048_576.0;
+pub(crate) const TAME: f64 = 1_048_576.0;
 
 /// Scores uploaded at a time where a binding could hold more.
 const CHUNK_SCORES: usize = 32 << 20;
@@ -32,43 +32,47 @@ const CHUNK_SCORES: usize = 32 << 20;
 const BUSY_GROUPS: usize = 1024;
 
 /// The inputs of an evaluation, all on the device.
-pub(super) struct Resident {
-    pub(super) scores: DeviceTensor,
+pub(crate) struct Resident {
+    pub(crate) scores: DeviceTensor,
     /// The other score of each pair.
-    pub(super) second_scores: Option<DeviceTensor>,
+    pub(crate) second_scores: Option<DeviceTensor>,
     /// The third vector of each triplet.
-    pub(super) third_scores: Option<DeviceTensor>,
-    pub(super) targets: DeviceTensor,
+    pub(crate) third_scores: Option<DeviceTensor>,
+    pub(crate) targets: DeviceTensor,
     /// Targets were decoded on the host, so they no longer hold the caller's own encoding.
-    pub(super) decoded: bool,
-    pub(super) sample_weights: Option<DeviceTensor>,
-    pub(super) class_table: Option<DeviceTensor>,
-    pub(super) samples: usize,
+    pub(crate) decoded: bool,
+    pub(crate) sample_weights: Option<DeviceTensor>,
+    pub(crate) class_table: Option<DeviceTensor>,
+    pub(crate) samples: usize,
 }
 
 /// The outputs of an evaluation on the device.
 #[derive(Default)]
-pub(super) struct ResidentOutputs {
-    pub(super) losses: Option<DeviceTensor>,
-    pub(super) gradient: Option<DeviceTensor>,
+pub(crate) struct ResidentOutputs {
+    pub(crate) losses: Option<DeviceTensor>,
+    pub(crate) gradient: Option<DeviceTensor>,
 }
 
 /// What is asked of one pass.
 #[derive(Clone, Copy)]
-pub(super) struct Pass {
-    pub(super) arithmetic: Arithmetic,
-    pub(super) only_weights: bool,
-    pub(super) divisor: f32,
+pub(crate) struct Pass {
+    pub(crate) arithmetic: Arithmetic,
+    pub(crate) only_weights: bool,
+    pub(crate) divisor: f32,
 }
 
 /// A pattern's launcher.
-pub(super) trait Launcher {
+pub(crate) trait Launcher {
     /// The shape of the whole batch.
     fn shape(&self) -> BatchShape;
     /// True where every option of the loss is small enough for the finite arithmetic.
     fn has_tame_options(&self) -> bool;
     /// True where a correct prediction means something.
     fn has_correct(&self) -> bool;
+    /// Refuses a loss that no network can be trained with.
+    fn check_training(&self) -> Result<()> {
+        Ok(())
+    }
     /// True where the count of kept samples is not known before the labels were seen.
     fn may_ignore(&self) -> bool;
     /// What a target may be, in words.
@@ -109,7 +113,7 @@ pub(super) trait Launcher {
 }
 
 /// Evaluates a batch that was checked.
-pub(super) async fn evaluate<L: Launcher>(
+pub(crate) async fn evaluate<L: Launcher>(
     gpu: &Gpu,
     launcher: &L,
     batch: &Batch<'_>,
@@ -122,14 +126,21 @@ pub(super) async fn evaluate<L: Launcher>(
     totals.finish(request, launcher.shape().samples, launcher.has_correct(), outputs)
 }
 
+/// Uploads the targets of training as [`prepare`] wants them.
+pub(crate) async fn upload_targets<L: Launcher>(gpu: &Gpu, launcher: &L, targets: &[f64]) -> Result<DeviceTensor> {
+    launcher.check_training()?;
+    Ok(launcher.upload_targets(gpu, targets.into(), 0, launcher.shape().samples).await?.0)
+}
+
 /// Binds a kernel to scores and decoded targets that stay where they are. With a gradient, which is that of the mean.
-pub(super) async fn prepare<L: Launcher>(
+pub(crate) async fn prepare<L: Launcher>(
     gpu: &Gpu,
     launcher: &L,
     scores: &DeviceTensor,
     targets: &DeviceTensor,
     gradient: Option<&DeviceTensor>,
 ) -> Result<Prepared> {
+    launcher.check_training()?;
     let samples = launcher.shape().samples;
     let class_table = launcher.upload_class_table(gpu).await?;
     let inputs = Resident {
@@ -154,7 +165,7 @@ pub(super) async fn prepare<L: Launcher>(
 ///
 /// With the extended arithmetic from the start: whether a value is too wild for the finite one would only show once the
 /// sums are read, and by then the batch may be gone.
-pub(super) async fn accumulate<L: Launcher>(
+pub(crate) async fn accumulate<L: Launcher>(
     gpu: &Gpu,
     launcher: &L,
     batch: &Batch<'_>,
@@ -364,12 +375,12 @@ async fn evaluate_resident<L: Launcher>(
 }
 
 /// True where options of this size keep the finite arithmetic sound.
-pub(super) fn is_tame(option: f64) -> bool {
+pub(crate) fn is_tame(option: f64) -> bool {
     option.abs() <= TAME
 }
 
 /// As [`is_tame`], for all numbers of a loss's terms.
-pub(super) fn has_tame_terms(terms: &Terms) -> bool {
+pub(crate) fn has_tame_terms(terms: &Terms) -> bool {
     let penalty = match terms.penalty {
         Penalty::Smooth { gamma, scale } => is_tame(gamma) && is_tame(1.0 / gamma) && is_tame(scale),
         _ => true,
@@ -378,7 +389,7 @@ pub(super) fn has_tame_terms(terms: &Terms) -> bool {
 }
 
 /// `penalty_gamma` and `penalty_scale` of the parameter structs.
-pub(super) fn penalty_numbers(penalty: Penalty) -> (f32, f32) {
+pub(crate) fn penalty_numbers(penalty: Penalty) -> (f32, f32) {
     match penalty {
         Penalty::Smooth { gamma, scale } => (gamma as f32, scale as f32),
         _ => (1.0, 1.0),
@@ -386,10 +397,10 @@ pub(super) fn penalty_numbers(penalty: Penalty) -> (f32, f32) {
 }
 
 /// Walks over a row that most kernels take: one for the loss and one for the gradient.
-pub(super) const WALKS: usize = 2;
+pub(crate) const WALKS: usize = 2;
 
 /// Samples of `width` scores that one binding can hold, wherever it starts, where a kernel walks a row so many times.
-pub(super) fn max_samples(gpu: &Gpu, width: usize, walks: usize) -> Result<usize> {
+pub(crate) fn max_samples(gpu: &Gpu, width: usize, walks: usize) -> Result<usize> {
     let mut elements = (gpu.max_binding_bytes() / 4 - u64::from(WORKGROUP)) as usize;
     if let Some(steps) = gpu.description().loop_limit() {
         // The other loops of a workgroup are short.
@@ -402,6 +413,6 @@ pub(super) fn max_samples(gpu: &Gpu, width: usize, walks: usize) -> Result<usize
 }
 
 /// How many units of work a lane or team takes, so that small inputs still spread over the device.
-pub(super) fn units_each(units: usize, units_per_group: usize, most: usize) -> usize {
+pub(crate) fn units_each(units: usize, units_per_group: usize, most: usize) -> usize {
     (units / (units_per_group * BUSY_GROUPS)).clamp(1, most)
 }

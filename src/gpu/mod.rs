@@ -18,7 +18,7 @@
 mod adapter;
 mod context;
 pub(crate) mod elementwise;
-mod launch;
+pub(crate) mod launch;
 pub(crate) mod network;
 mod partial;
 mod pool;

@@ -2,17 +2,17 @@
 
 use super::context::Gpu;
 use super::launch::{
-    self, Launcher, Pass, Resident, ResidentOutputs, WALKS, WORKGROUP, has_tame_terms, is_tame, max_samples,
-    penalty_numbers, units_each,
+    Launcher, Pass, Resident, ResidentOutputs, WALKS, WORKGROUP, has_tame_terms, is_tame, max_samples, penalty_numbers,
+    units_each,
 };
 use super::partial::Sum;
 use super::shader::{Constants, Variant, params};
-use super::submit::{Dispatch, Pending, Prepared, groups_in_row};
+use super::submit::{Dispatch, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::{Error, Result};
-use crate::evaluation::{Evaluation, Request, Totals};
+use crate::evaluation::{Request, Totals};
 use crate::loss::labels::{IGNORED, class_index_expected, decode_class_indices};
-use crate::loss::{Combination, Loss, MulticlassHinge, RowsLoss, Ties};
+use crate::loss::{Combination, MulticlassHinge, RowsLoss, Ties};
 use crate::tensor::{Batch, BatchShape, Targets, with_targets};
 
 params! {
@@ -50,49 +50,9 @@ const MOST_ROWS: usize = 16;
 /// that counts ties, one a bit of the index, and one that writes.
 const TOP_WALKS: usize = 32 + 1 + 1 + 31 + 1;
 
-/// Evaluates a multiclass hinge on a GPU.
-pub(crate) async fn evaluate<M: RowsLoss>(
-    gpu: &Gpu,
-    loss: &MulticlassHinge<M>,
-    batch: &Batch<'_>,
-    request: &Request,
-) -> Result<Evaluation> {
-    let launcher = Rows { loss, shape: loss.check_batch(batch, request)? };
-    launch::evaluate(gpu, &launcher, batch, request).await
-}
-
-/// Submits the sums of a batch to a GPU.
-pub(crate) async fn accumulate<M: RowsLoss>(
-    gpu: &Gpu,
-    loss: &MulticlassHinge<M>,
-    batch: &Batch<'_>,
-    request: &Request,
-) -> Result<Vec<Pending>> {
-    let launcher = Rows { loss, shape: loss.check_batch(batch, request)? };
-    launch::accumulate(gpu, &launcher, batch, request).await
-}
-
-/// Uploads targets as [`prepare`] wants them.
-pub(crate) async fn upload_targets<M: RowsLoss>(
-    gpu: &Gpu,
-    loss: &MulticlassHinge<M>,
-    targets: &[f64],
-    shape: BatchShape,
-) -> Result<DeviceTensor> {
-    let launcher = Rows { loss, shape };
-    Ok(launcher.upload_targets(gpu, targets.into(), 0, shape.samples).await?.0)
-}
-
-/// Binds the kernel to tensors that stay where they are.
-pub(crate) async fn prepare<M: RowsLoss>(
-    gpu: &Gpu,
-    loss: &MulticlassHinge<M>,
-    shape: BatchShape,
-    scores: &DeviceTensor,
-    targets: &DeviceTensor,
-    gradient: Option<&DeviceTensor>,
-) -> Result<Prepared> {
-    launch::prepare(gpu, &Rows { loss, shape }, scores, targets, gradient).await
+/// The launcher of a loss over a batch of this shape.
+pub(crate) fn launcher<'a, M: RowsLoss>(loss: &'a MulticlassHinge<M>, shape: BatchShape) -> impl Launcher + 'a {
+    Rows { loss, shape }
 }
 
 struct Rows<'a, M> {

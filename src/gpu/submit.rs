@@ -12,7 +12,7 @@ use crate::evaluation::{Request, Totals};
 use crate::loss::Pattern;
 
 /// One call of a kernel.
-pub(super) struct Dispatch<'a> {
+pub(crate) struct Dispatch<'a> {
     /// The bytes of the pattern's parameter struct.
     pub(super) params: Vec<u8>,
     /// The read bindings after the parameters; `None` for one that was not given.

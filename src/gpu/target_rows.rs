@@ -6,12 +6,12 @@ use super::launch::{
     penalty_numbers, units_each,
 };
 use super::shader::{Constants, Variant, params};
-use super::submit::{Dispatch, Pending, Prepared, groups_in_row};
+use super::submit::{Dispatch, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::Result;
-use crate::evaluation::{Evaluation, Request, Totals};
+use crate::evaluation::{Request, Totals};
 use crate::loss::labels::TargetRowDecoder;
-use crate::loss::{ElementwiseKernel, TargetRowsLoss, Ties};
+use crate::loss::{TargetRowsLoss, Ties};
 use crate::tensor::{Batch, BatchShape, Targets, with_targets};
 
 params! {
@@ -51,54 +51,9 @@ fn most_rows(columns: usize) -> usize {
 /// Beyond so many columns the pairs of a row could overflow the finite arithmetic.
 const MOST_TAME_COLUMNS: f64 = 1_048_576.0;
 
-/// Evaluates a loss on a GPU.
-pub(crate) async fn evaluate<L: TargetRowsLoss>(
-    gpu: &Gpu,
-    loss: &L,
-    batch: &Batch<'_>,
-    request: &Request,
-) -> Result<Evaluation> {
-    let launcher = Rows { loss, shape: loss.check_batch(batch, request)? };
-    launch::evaluate(gpu, &launcher, batch, request).await
-}
-
-/// Submits the sums of a batch to a GPU.
-pub(crate) async fn accumulate<L: TargetRowsLoss>(
-    gpu: &Gpu,
-    loss: &L,
-    batch: &Batch<'_>,
-    request: &Request,
-) -> Result<Vec<Pending>> {
-    let launcher = Rows { loss, shape: loss.check_batch(batch, request)? };
-    launch::accumulate(gpu, &launcher, batch, request).await
-}
-
-/// A loss of rows is no loss of single scores.
-pub(crate) fn kernel<L: TargetRowsLoss>(_: &L) -> Option<ElementwiseKernel> {
-    None
-}
-
-/// Uploads targets as [`prepare`] wants them.
-pub(crate) async fn upload_targets<L: TargetRowsLoss>(
-    gpu: &Gpu,
-    loss: &L,
-    targets: &[f64],
-    shape: BatchShape,
-) -> Result<DeviceTensor> {
-    let launcher = Rows { loss, shape };
-    Ok(launcher.upload_targets(gpu, targets.into(), 0, shape.samples).await?.0)
-}
-
-/// Binds the kernel to tensors that stay where they are.
-pub(crate) async fn prepare<L: TargetRowsLoss>(
-    gpu: &Gpu,
-    loss: &L,
-    shape: BatchShape,
-    scores: &DeviceTensor,
-    targets: &DeviceTensor,
-    gradient: Option<&DeviceTensor>,
-) -> Result<Prepared> {
-    launch::prepare(gpu, &Rows { loss, shape }, scores, targets, gradient).await
+/// The launcher of a loss over a batch of this shape.
+pub(crate) fn launcher<'a, L: TargetRowsLoss>(loss: &'a L, shape: BatchShape) -> impl Launcher + 'a {
+    Rows { loss, shape }
 }
 
 struct Rows<'a, L> {

@@ -105,7 +105,7 @@ enum Storage {
 
 /// Part of a tensor as a kernel binds it: bindings start at aligned offsets, so the first element may come later.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Window<'a> {
+pub(crate) struct Window<'a> {
     pub(super) buffer: &'a wgpu::Buffer,
     pub(super) offset: u64,
     pub(super) bytes: u64,

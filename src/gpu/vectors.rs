@@ -2,15 +2,15 @@
 
 use super::context::Gpu;
 use super::launch::{
-    self, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, has_tame_terms, is_tame, max_samples, penalty_numbers,
+    Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, has_tame_terms, is_tame, max_samples, penalty_numbers,
     units_each,
 };
 use super::shader::{Constants, Variant, params};
-use super::submit::{Dispatch, Pending, Prepared, groups_in_row};
+use super::submit::{Dispatch, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::{Error, Result};
-use crate::evaluation::{Evaluation, Request, Totals};
-use crate::loss::{Distance, ElementwiseKernel, TargetRule, VectorsLoss};
+use crate::evaluation::{Request, Totals};
+use crate::loss::{Distance, TargetRule, VectorsLoss};
 use crate::tensor::{Batch, BatchShape, Targets, with_targets};
 
 params! {
@@ -48,52 +48,9 @@ const MOST_SAMPLES: usize = 16;
 /// Walks over the vectors of a sample.
 const WALKS: usize = 3;
 
-/// Evaluates a loss on a GPU.
-pub(crate) async fn evaluate<L: VectorsLoss>(
-    gpu: &Gpu,
-    loss: &L,
-    batch: &Batch<'_>,
-    request: &Request,
-) -> Result<Evaluation> {
-    let launcher = Vectors { loss, shape: loss.check_batch(batch, request)? };
-    launch::evaluate(gpu, &launcher, batch, request).await
-}
-
-/// Submits the sums of a batch to a GPU.
-pub(crate) async fn accumulate<L: VectorsLoss>(
-    gpu: &Gpu,
-    loss: &L,
-    batch: &Batch<'_>,
-    request: &Request,
-) -> Result<Vec<Pending>> {
-    let launcher = Vectors { loss, shape: loss.check_batch(batch, request)? };
-    launch::accumulate(gpu, &launcher, batch, request).await
-}
-
-/// A loss of vectors is no loss of single scores.
-pub(crate) fn kernel<L: VectorsLoss>(_: &L) -> Option<ElementwiseKernel> {
-    None
-}
-
-/// A network gives one vector a sample, never two.
-pub(crate) async fn upload_targets<L: VectorsLoss>(_: &Gpu, _: &L, _: &[f64], _: BatchShape) -> Result<DeviceTensor> {
-    Err(not_trained::<L>())
-}
-
-/// As [`upload_targets`].
-pub(crate) async fn prepare<L: VectorsLoss>(
-    _: &Gpu,
-    _: &L,
-    _: BatchShape,
-    _: &DeviceTensor,
-    _: &DeviceTensor,
-    _: Option<&DeviceTensor>,
-) -> Result<Prepared> {
-    Err(not_trained::<L>())
-}
-
-fn not_trained<L: VectorsLoss>() -> Error {
-    Error::Option { option: "loss", expected: "a loss of one output a sample".into(), got: L::SHADER.name.into() }
+/// The launcher of a loss over a batch of this shape.
+pub(crate) fn launcher<'a, L: VectorsLoss>(loss: &'a L, shape: BatchShape) -> impl Launcher + 'a {
+    Vectors { loss, shape }
 }
 
 struct Vectors<'a, L> {
@@ -123,6 +80,12 @@ impl<L: VectorsLoss> Launcher for Vectors<'_, L> {
 
     fn has_correct(&self) -> bool {
         false
+    }
+
+    fn check_training(&self) -> Result<()> {
+        // A network gives one vector a sample, never two.
+        let expected = "a loss of one output a sample".into();
+        Err(Error::Option { option: "loss", expected, got: L::SHADER.name.into() })
     }
 
     fn may_ignore(&self) -> bool {

@@ -7,7 +7,7 @@ use super::{Combination, Loss, RowsLoss, Terms, terms_builder};
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Evaluation, Reduction, Request};
 use crate::exact;
-use crate::gpu::{DeviceTensor, Gpu, Pending, Prepared};
+use crate::gpu::{DeviceTensor, Gpu, Pending, Prepared, launch, rows};
 use crate::tensor::{Batch, BatchShape};
 
 /// Whether a row's loss is the sum over its classes, or that sum divided by C.
@@ -234,15 +234,17 @@ impl<M: RowsLoss> Loss for MulticlassHinge<M> {
     }
 
     async fn evaluate_on_gpu(&self, gpu: &Gpu, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
-        crate::gpu::rows::evaluate(gpu, self, batch, request).await
+        let launcher = rows::launcher(self, self.check_batch(batch, request)?);
+        launch::evaluate(gpu, &launcher, batch, request).await
     }
 
     async fn accumulate_on_gpu(&self, gpu: &Gpu, batch: &Batch<'_>, request: &Request) -> Result<Vec<Pending>> {
-        crate::gpu::rows::accumulate(gpu, self, batch, request).await
+        let launcher = rows::launcher(self, self.check_batch(batch, request)?);
+        launch::accumulate(gpu, &launcher, batch, request).await
     }
 
     async fn upload_targets_to_gpu(&self, gpu: &Gpu, targets: &[f64], shape: BatchShape) -> Result<DeviceTensor> {
-        crate::gpu::rows::upload_targets(gpu, self, targets, shape).await
+        launch::upload_targets(gpu, &rows::launcher(self, shape), targets).await
     }
 
     async fn prepare_on_gpu(
@@ -253,7 +255,7 @@ impl<M: RowsLoss> Loss for MulticlassHinge<M> {
         targets: &DeviceTensor,
         gradient: Option<&DeviceTensor>,
     ) -> Result<Prepared> {
-        crate::gpu::rows::prepare(gpu, self, shape, scores, targets, gradient).await
+        launch::prepare(gpu, &rows::launcher(self, shape), scores, targets, gradient).await
     }
 }
 
