@@ -1,4 +1,4 @@
-//! The access patterns as traits: what a loss of each pattern says of itself, and how it becomes a [`Loss`].
+//! The access patterns as traits: what a loss of each pattern says of itself, and how it becomes a [`crate::loss::Loss`].
 
 use super::{Distance, LossShader, PenaltyShape, Rule, TargetRowRule, TargetRule, Terms, Ties};
 use crate::error::{Error, Result};
@@ -34,14 +34,14 @@ pub trait ElementwiseLoss: Sync {
     /// Checks the options beside the terms.
     ///
     /// # Errors
-    /// As [`Loss::check`].
+    /// As [`crate::loss::Loss::check`].
     fn check(&self) -> Result<()> {
         Ok(())
     }
-    /// As [`Loss::check_batch`].
+    /// As [`crate::loss::Loss::check_batch`].
     ///
     /// # Errors
-    /// As [`Loss::check_batch`].
+    /// As [`crate::loss::Loss::check_batch`].
     fn check_batch(&self, batch: &Batch<'_>, request: &Request) -> Result<BatchShape> {
         refuse_per_class(request, Self::SHADER.name)?;
         batch.check_elementwise(Self::PAIRS)
@@ -91,7 +91,7 @@ pub trait RowsLoss: Copy + Sync + 'static {
     fn violation<T: Real>(margin: T, score: T, true_score: T, is_true: bool) -> T;
 }
 
-/// One sample of a loss of [`Pattern::TargetRows`], before its sum over classes is divided and its weight is applied.
+/// One sample of a loss of [`crate::loss::Pattern::TargetRows`], before its sum over classes is divided and its weight is applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RowPoint {
     /// The loss.
@@ -132,14 +132,14 @@ pub trait TargetRowsLoss: Sync {
     /// Checks the options beside the terms.
     ///
     /// # Errors
-    /// As [`Loss::check`].
+    /// As [`crate::loss::Loss::check`].
     fn check(&self) -> Result<()> {
         Ok(())
     }
-    /// As [`Loss::check_batch`].
+    /// As [`crate::loss::Loss::check_batch`].
     ///
     /// # Errors
-    /// As [`Loss::check_batch`].
+    /// As [`crate::loss::Loss::check_batch`].
     fn check_batch(&self, batch: &Batch<'_>, request: &Request) -> Result<BatchShape> {
         refuse_per_class(request, Self::SHADER.name)?;
         batch.check_target_rows(self.target_rule())
@@ -154,7 +154,7 @@ pub trait TargetRowsLoss: Sync {
     ) -> RowPoint;
 }
 
-/// One sample of a loss of [`Pattern::Vectors`].
+/// One sample of a loss of [`crate::loss::Pattern::Vectors`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Combined<T> {
     /// The loss.
@@ -186,14 +186,14 @@ pub trait VectorsLoss: Sync {
     /// Checks the options beside the terms.
     ///
     /// # Errors
-    /// As [`Loss::check`].
+    /// As [`crate::loss::Loss::check`].
     fn check(&self) -> Result<()> {
         self.distance().check()
     }
-    /// As [`Loss::check_batch`].
+    /// As [`crate::loss::Loss::check_batch`].
     ///
     /// # Errors
-    /// As [`Loss::check_batch`].
+    /// As [`crate::loss::Loss::check_batch`].
     fn check_batch(&self, batch: &Batch<'_>, request: &Request) -> Result<BatchShape> {
         refuse_per_class(request, Self::SHADER.name)?;
         batch.check_vectors(Self::INPUTS, Self::TARGETS.is_some())
@@ -216,7 +216,7 @@ fn refuse_per_class(request: &Request, loss: &'static str) -> Result<()> {
     Ok(())
 }
 
-/// Implements [`Loss`] for a loss of one pattern: a blanket implementation would exclude every other pattern.
+/// Implements [`crate::loss::Loss`] for a loss of one pattern: a blanket implementation would exclude every other pattern.
 macro_rules! evaluate_pattern {
     ($loss:ty, $trait:ident, $cpu:ident, $gpu:ident $(, $elementwise_kernel:item)*) => {
         impl $crate::loss::Loss for $loss {
@@ -312,7 +312,7 @@ macro_rules! evaluate_target_rows {
     };
 }
 
-/// [`evaluate_pattern`] for a [`TargetRowsLoss`] of [`Pattern::Segments`].
+/// [`evaluate_pattern`] for a [`TargetRowsLoss`] of [`crate::loss::Pattern::Segments`].
 macro_rules! evaluate_segments {
     ($loss:ty) => {
         $crate::loss::evaluate_pattern!($loss, TargetRowsLoss, target_rows, segments);
