@@ -27,6 +27,22 @@ pub(crate) enum Command {
     Train(TrainArguments),
     /// Apply saved weights to rows of features.
     Predict(PredictArguments),
+    /// Measure every loss on a device, beside what its memory allows in the same run.
+    Bench(BenchArguments),
+}
+
+/// Bytes a second of each loss at several sizes, forward and with the gradient; ratio is the share of the speed at which
+/// as many bytes are read and written (on a GPU: copied) with no loss at all, measured in turn with the case.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArguments {
+    /// Only cases that have this in their names.
+    #[arg(long)]
+    pub(crate) filter: Option<String>,
+    /// Small sizes and few rounds.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    #[command(flatten)]
+    pub(crate) place: Where,
 }
 
 #[derive(Debug, Args)]

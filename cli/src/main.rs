@@ -1,6 +1,7 @@
 //! `maxmargin`: max-margin losses of arrays in files, and networks trained with them, on the CPU or any GPU.
 
 mod arguments;
+mod bench;
 mod devices;
 mod eval;
 mod failure;
@@ -42,6 +43,7 @@ fn run() -> failure::Outcome<ExitCode> {
     };
     match &arguments.command {
         arguments::Command::Devices(options) => devices::run(options)?,
+        arguments::Command::Bench(options) => bench::run(options)?,
         arguments::Command::Eval(options) => eval::run(options)?,
         arguments::Command::Predict(options) => predict::run(options)?,
         // 128 + SIGINT, as shells report it.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::cpu::tile::{Lanes, Margins, Matrix, ROWS, Summary, Tile, Uniform, rank};
-use crate::cpu::{HostReal, Job, SCRATCH, Stored, run_jobs, weights, with_stored, wrong_device};
+use crate::cpu::{HostReal, Job, LANES, SCRATCH, Stored, run_jobs, weights, with_stored, wrong_device};
 use crate::error::Result;
 use crate::evaluation::{Evaluation, Outputs, Precision, Request, Totals};
 use crate::loss::labels::{IGNORED, decode_class_indices};
@@ -317,8 +317,20 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> Driver<'_, M, P, T> {
                 return self.write_top_gradient(gradient, margins, tile, summary, row, coefficient, ties);
             }
             (Combination::Sum, _) => {
-                for (column, (g, &score)) in gradient.iter_mut().zip(scores).enumerate() {
-                    *g = self.rule.penalise(M::violation(margin(column), score, true_score, false)).1 * coefficient;
+                let slope = |column: usize, score: T| {
+                    self.rule.penalise(M::violation(margin(column), score, true_score, false)).1 * coefficient
+                };
+                // Blocks of a length that is known at compile time: penalties become selections instead of branches.
+                let (blocks, rest) = gradient.as_chunks_mut::<LANES>();
+                let (score_blocks, rest_scores) = scores.as_chunks::<LANES>();
+                for (block, (slopes, scores)) in blocks.iter_mut().zip(score_blocks).enumerate() {
+                    for lane in 0..LANES {
+                        slopes[lane] = slope(block * LANES + lane, scores[lane]);
+                    }
+                }
+                let first = scores.len() - rest_scores.len();
+                for (column, (g, &score)) in (first..).zip(rest.iter_mut().zip(rest_scores)) {
+                    *g = slope(column, score);
                 }
             }
         }

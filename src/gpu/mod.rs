@@ -10,6 +10,7 @@
 //! | `partial.rs` | what a workgroup returns, finished in f64 |
 //! | `launch.rs` | from a batch to passes: uploads, chunks, the choice of arithmetic |
 //! | `submit.rs` | one pass: dispatches, submission, and the partials read back |
+//! | `probe.rs` | how fast the device's own memory is |
 //! | `network/` | training: its kernels beside the losses', and the plan of an epoch |
 //! | `elementwise.rs`, `rows.rs`, `target_rows.rs`, `segments.rs`, `vectors.rs` | one launcher a pattern |
 //!
@@ -22,6 +23,7 @@ pub(crate) mod launch;
 pub(crate) mod network;
 mod partial;
 mod pool;
+mod probe;
 pub(crate) mod rows;
 pub(crate) mod segments;
 mod shader;
@@ -38,6 +40,7 @@ pub use network::{
     WholeStepsParams,
 };
 pub use partial::Partial;
+pub use probe::MemoryProbe;
 pub use rows::RowsParams;
 pub use segments::SegmentsParams;
 pub use shader::{Arithmetic, Constants, Variant, variants};

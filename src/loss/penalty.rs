@@ -126,18 +126,16 @@ pub trait PenaltyShape: Copy + Send + Sync {
     fn penalise<T: Real>(self, v: T, kink_slope: T) -> (T, T);
 }
 
-/// A penalty that charges nothing for v <= 0; `above` gives value and slope for v > 0.
+/// A penalty that charges nothing for v <= 0 and these above. Selections one after the other, not branches, so that loops
+/// over many violations vectorise.
 #[inline(always)]
-fn one_sided<T: Real>(v: T, kink_slope: T, above: impl FnOnce() -> (T, T)) -> (T, T) {
+fn one_sided<T: Real>(v: T, kink_slope: T, (value, slope): (T, T)) -> (T, T) {
+    let (below, at_kink) = (v < T::ZERO, v == T::ZERO);
     // Not `v > 0`: a NaN must reach the result.
-    if v < T::ZERO {
-        (T::ZERO, T::ZERO)
-    } else if v == T::ZERO {
-        (T::ZERO, kink_slope)
-    } else {
-        let (value, slope) = above();
-        (value, if v.is_nan() { v } else { slope })
-    }
+    let value = if below | at_kink { T::ZERO } else { value };
+    let slope = if v.is_nan() { v } else { slope };
+    let slope = if at_kink { kink_slope } else { slope };
+    (value, if below { T::ZERO } else { slope })
 }
 
 /// [`Penalty::Linear`] as a type.
@@ -151,7 +149,7 @@ impl PenaltyShape for LinearPenalty {
     }
     #[inline(always)]
     fn penalise<T: Real>(self, v: T, kink_slope: T) -> (T, T) {
-        one_sided(v, kink_slope, || (v, T::ONE))
+        one_sided(v, kink_slope, (v, T::ONE))
     }
 }
 
@@ -166,7 +164,7 @@ impl PenaltyShape for SquaredPenalty {
     }
     #[inline(always)]
     fn penalise<T: Real>(self, v: T, kink_slope: T) -> (T, T) {
-        one_sided(v, kink_slope, || (v * v, v + v))
+        one_sided(v, kink_slope, (v * v, v + v))
     }
 }
 
@@ -190,15 +188,11 @@ impl PenaltyShape for SmoothPenalty {
     fn penalise<T: Real>(self, v: T, kink_slope: T) -> (T, T) {
         let (gamma, scale) = (T::from_f64(self.gamma), T::from_f64(self.scale));
         let half = T::from_f64(0.5);
-        one_sided(v, kink_slope, || {
-            if v < gamma {
-                // In this order the square of a large v below a large gamma does not overflow.
-                (scale * (v * (v * (half / gamma))), scale * (v / gamma))
-            } else {
-                // Written so that a NaN goes through.
-                (scale * (v - half * gamma), scale)
-            }
-        })
+        // In this order the square of a large v below a large gamma does not overflow; the line is written so that a NaN goes
+        // through.
+        let square = (scale * (v * (v * (half / gamma))), scale * (v / gamma));
+        let line = (scale * (v - half * gamma), scale);
+        one_sided(v, kink_slope, if v < gamma { square } else { line })
     }
 }
 

@@ -1,0 +1,168 @@
+//! `maxmargin bench`: how fast each loss is here, beside what memory allows in the same run.
+//!
+//! A case and its ceiling are measured in turn, since only their ratio means anything on a machine that does other work
+//! too. Inputs are made from a fixed seed and are in memory (of the device) before the clock starts.
+
+mod cases;
+mod ceiling;
+
+use std::time::Instant;
+
+use maxmargin::Device;
+use serde_json::{Value, json};
+
+use crate::arguments::BenchArguments;
+use crate::failure::{Failure, Outcome};
+use crate::place;
+use crate::report::{device_json, print};
+use cases::{Case, Size};
+
+/// Rounds of a case and its ceiling.
+const ROUNDS: usize = 21;
+
+/// Rounds with --quick.
+const QUICK_ROUNDS: usize = 5;
+
+/// First quartile, median and third quartile of some seconds.
+#[derive(Clone, Copy, Debug)]
+struct Quartiles([f64; 3]);
+
+impl Quartiles {
+    fn of(mut seconds: Vec<f64>) -> Self {
+        seconds.sort_by(f64::total_cmp);
+        let at = |part: usize| seconds.get(seconds.len() * part / 4).copied().unwrap_or(f64::NAN);
+        Self([at(1), at(2), at(3)])
+    }
+
+    fn median(self) -> f64 {
+        self.0[1]
+    }
+}
+
+/// What a case took.
+struct Measured {
+    case: Case,
+    seconds: Quartiles,
+    ceiling: Quartiles,
+}
+
+pub(crate) fn run(arguments: &BenchArguments) -> Outcome<()> {
+    let (device, _) = place::choose(&arguments.place, || Ok(Device::cpu()))?;
+    let rounds = if arguments.quick { QUICK_ROUNDS } else { ROUNDS };
+    let wanted = |name: &str| arguments.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
+    let sizes = if arguments.quick { Size::QUICK } else { Size::ALL };
+    let names = cases::names(sizes).into_iter().filter(|name| wanted(name)).count();
+    if names == 0 {
+        let filter = arguments.filter.as_deref().unwrap_or("");
+        return Err(Failure::usage(format!("--filter {filter}: no case has this in its name")));
+    }
+    let is_text = !arguments.place.json;
+    if is_text && !arguments.place.quiet {
+        print(&format!("device    {}, {} threads", device.name(), threads()))?;
+        print(&format!("rounds    {rounds} of each case and its ceiling, in turn; quartiles and medians"))?;
+        print(&format!(
+            "\n{:<46} {:>11} {:>19} {:>8} {:>8} {:>8}",
+            "case", "time", "quartiles", "GB/s", "ceiling", "ratio"
+        ))?;
+    }
+    let call = smallest_call(&device, rounds)?;
+    let mut rows = Vec::new();
+    for &size in sizes {
+        for case in cases::of(size, &device, &wanted)? {
+            let measured = measure(case, &device, rounds)?;
+            if is_text {
+                print(&measured.line())?;
+            }
+            rows.push(measured.json());
+        }
+    }
+    if is_text {
+        return print(&format!("\nsmallest call: {}", time(call.median())));
+    }
+    let all = json!({
+        "device": device_json(&device),
+        "threads": threads(),
+        "rounds": rounds,
+        "smallest_call_seconds": call.median(),
+        "cases": rows,
+    });
+    print(&all.to_string())
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// One sample: what a call costs before any data does.
+fn smallest_call(device: &Device, rounds: usize) -> Outcome<Quartiles> {
+    let case = cases::smallest(device)?;
+    (case.run)(device)?;
+    let calls = (0..rounds).map(|_| seconds(|| (case.run)(device))).collect::<Outcome<Vec<_>>>()?;
+    Ok(Quartiles::of(calls))
+}
+
+fn measure(case: Case, device: &Device, rounds: usize) -> Outcome<Measured> {
+    let mut ceiling = ceiling::Ceiling::new(&case, device)?;
+    ceiling.run()?;
+    (case.run)(device)?;
+    let (mut works, mut ceilings) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        ceilings.push(seconds(|| ceiling.run())?);
+        works.push(seconds(|| (case.run)(device))?);
+    }
+    Ok(Measured { case, seconds: Quartiles::of(works), ceiling: Quartiles::of(ceilings) })
+}
+
+fn seconds(work: impl FnOnce() -> Outcome<()>) -> Outcome<f64> {
+    let started = Instant::now();
+    work()?;
+    Ok(started.elapsed().as_secs_f64())
+}
+
+/// Seconds as people read them.
+fn time(seconds: f64) -> String {
+    match seconds {
+        s if s < 1e-3 => format!("{:.2} us", s * 1e6),
+        s if s < 1.0 => format!("{:.3} ms", s * 1e3),
+        s => format!("{s:.3} s"),
+    }
+}
+
+impl Measured {
+    fn bytes(&self) -> f64 {
+        (self.case.bytes_read + self.case.bytes_written) as f64
+    }
+
+    /// What of the ceiling's speed the case has.
+    fn ratio(&self) -> f64 {
+        self.ceiling.median() / self.seconds.median()
+    }
+
+    fn line(&self) -> String {
+        let [first, median, third] = self.seconds.0;
+        format!(
+            "{:<46} {:>11} {:>19} {:>8.2} {:>8.2} {:>8.2}",
+            self.case.name,
+            time(median),
+            format!("{:.3} to {:.3}", first / median, third / median),
+            self.bytes() / median / 1e9,
+            self.bytes() / self.ceiling.median() / 1e9,
+            self.ratio()
+        )
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "case": self.case.name,
+            "samples": self.case.samples,
+            "seconds": self.seconds.median(),
+            "seconds_quartiles": [self.seconds.0[0], self.seconds.0[2]],
+            "bytes_read": self.case.bytes_read,
+            "bytes_written": self.case.bytes_written,
+            "bytes_per_second": self.bytes() / self.seconds.median(),
+            "samples_per_second": self.case.samples as f64 / self.seconds.median(),
+            "ceiling_seconds": self.ceiling.median(),
+            "ceiling_fraction": self.ratio(),
+        })
+    }
+}
