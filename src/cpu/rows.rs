@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::cpu::tile::{Lanes, Margins, Matrix, ROWS, Summary, Tile, Uniform, rank};
-use crate::cpu::{HostReal, Job, LANES, SCRATCH, Stored, run_jobs, weights, with_stored, wrong_device};
+use crate::cpu::{HostReal, Job, SCRATCH, Stored, run_jobs, weights, with_stored, wrong_device};
 use crate::error::Result;
 use crate::evaluation::{Evaluation, Outputs, Precision, Request, Totals};
 use crate::loss::labels::{IGNORED, decode_class_indices};
@@ -239,15 +239,16 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, M, P, T> {
         }
         let rule = &driver.rule;
         let summary = if self.job.gradient.is_some() {
-            tile.summarise::<M, P, G, true>(rule, margins, |_, _| {})
+            tile.summarise::<M, P, G, true>(rule, margins, None::<fn(usize, &Lanes<T>)>)
         } else if sums.per_class.is_empty() {
-            tile.summarise::<M, P, G, false>(rule, margins, |_, _| {})
+            tile.summarise::<M, P, G, false>(rule, margins, None::<fn(usize, &Lanes<T>)>)
         } else {
             // A class's value depends on its own column alone, so a NaN stays in its class.
-            tile.summarise::<M, P, G, false>(rule, margins, |column, values| {
+            let add = |column: usize, values: &Lanes<T>| {
                 let weighted = |row: usize| if kept[row] { (values[row] * weights[row]).to_f64() } else { 0.0 };
                 sums.per_class[column] += (0..ROWS).map(weighted).sum::<f64>();
-            })
+            };
+            tile.summarise::<M, P, G, false>(rule, margins, Some(add))
         };
         let class_divisor = T::from_f64(driver.loss.class_divisor(columns));
         let mut losses = [T::ZERO; ROWS];
@@ -320,16 +321,7 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> Driver<'_, M, P, T> {
                 let slope = |column: usize, score: T| {
                     self.rule.penalise(M::violation(margin(column), score, true_score, false)).1 * coefficient
                 };
-                // Blocks of a length that is known at compile time: penalties become selections instead of branches.
-                let (blocks, rest) = gradient.as_chunks_mut::<LANES>();
-                let (score_blocks, rest_scores) = scores.as_chunks::<LANES>();
-                for (block, (slopes, scores)) in blocks.iter_mut().zip(score_blocks).enumerate() {
-                    for lane in 0..LANES {
-                        slopes[lane] = slope(block * LANES + lane, scores[lane]);
-                    }
-                }
-                let first = scores.len() - rest_scores.len();
-                for (column, (g, &score)) in (first..).zip(rest.iter_mut().zip(rest_scores)) {
+                for (column, (g, &score)) in gradient.iter_mut().zip(scores).enumerate() {
                     *g = slope(column, score);
                 }
             }
