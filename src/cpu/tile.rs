@@ -316,8 +316,8 @@ impl<T: Real> Tile<'_, T> {
             for (number, part) in blocks.chunks(BLOCK).enumerate() {
                 for (offset, block) in part.iter().enumerate() {
                     let first = ((number * BLOCK + offset) * ROWS) as u32;
-                    for lane in 0..ROWS {
-                        let score = Score { value: block[lane], column: first + lane as u32, class };
+                    for (lane, &value) in block.iter().enumerate() {
+                        let score = Score { value, column: first + lane as u32, class };
                         seen.visit::<M, P, G, SLOPES>(lane, score, true_score, rule, margins);
                     }
                 }
