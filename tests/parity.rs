@@ -118,6 +118,79 @@ fn many_labels(device: &Device) -> Outcome {
     }
 }
 
+/// Lists and vectors whose numbers drown, overflow, vanish or are of another type where it matters.
+fn edges(device: &Device) -> Outcome {
+    use maxmargin::{Distance, ListwiseHinge, LovaszHinge, Penalty, TripletMargin};
+    let sum = Request::new().reduction(Reduction::Sum);
+    // One item of high relevance with score `high` against 31 or 32 of low relevance.
+    for (penalty, low, times, other, high) in [
+        (Penalty::Squared, 0.5f32, 31, -1e9f32, 0.0f32),
+        (Penalty::Linear, 1e20, 31, 1e20, 1e20),
+        (Penalty::Linear, 0.5, 31, -1e30, 0.0),
+        (Penalty::Squared, 1e8, 31, 1e8, 1e8),
+        (Penalty::Squared, 0.125, 31, -1e6, 0.0),
+        (Penalty::smooth(0.5), 0.125, 40, -1e6, 0.5),
+        (Penalty::Linear, -0.5, 40, 1e6, 0.0),
+    ] {
+        let mut scores = vec![low; times];
+        scores.extend([other, high]);
+        let targets: Vec<i32> = (0..scores.len()).map(|i| i32::from(i + 1 == scores.len())).collect();
+        let (row, relevances): (Vec<f64>, Vec<f64>) =
+            scores.iter().zip(&targets).map(|(&s, &t)| (f64::from(s), f64::from(t))).unzip();
+        let options = maxmargin::reference::Options { penalty, ..Default::default() };
+        let expected = maxmargin::reference::listwise::sample(&row, &relevances, &options);
+        let batch = Batch::rows(&scores, scores.len(), &targets);
+        let got = device.evaluate(&ListwiseHinge::new().penalty(penalty), &batch, &sum.gradient())?;
+        let what = format!("{penalty:?} {low} {other} {high}");
+        compare(&what, &[got.value.unwrap_or(0.0)], &[expected.loss], |_| 1e-6 * expected.loss)?;
+        let gradient = got.gradient.ok_or("no gradient")?.to_f64()?;
+        compare(&what, &gradient, &expected.gradient, |i| 1e-5 * expected.gradient[i].abs())?;
+    }
+    // A finite mean of what has no finite sum.
+    let batch = Batch::rows(&[0.0f32, 3e38, 3e38], 3, &[0i32]);
+    let value = device.evaluate(&MulticlassHinge::top_k(2), &batch, &sum)?.value;
+    compare("top-k", &[value.unwrap_or(0.0)], &[3e38], |_| 1e32)?;
+    // Two equal infinities make a list undefined, also where it goes on for another workgroup of padding.
+    let (mut scores, mut targets) = (vec![0.5f32; 512], vec![-1i32; 512]);
+    (scores[0], scores[1], targets[0], targets[1]) = (f32::INFINITY, f32::INFINITY, 2, 1);
+    let batch = Batch::rows(&scores, 512, &targets);
+    let got = device.evaluate(&ListwiseHinge::new(), &batch, &sum.gradient())?;
+    compare("undefined", &got.gradient.ok_or("no gradient")?.to_f64()?, &[f64::NAN; 512], |_| 0.0)?;
+    // Losses and counters of lists that take several workgroups.
+    let case = Case { reduction: Reduction::None, ..Case::random(Kind::Listwise, 3, 700, Values::Plain, 8) };
+    run(&case, device)?;
+    // Differences far below 1.
+    let (anchor, other, zero) = ([1e-25f32, 0.0], [0.0f32; 2], [0.0f32; 2]);
+    for p in [1.0, 2.0, 3.0, f64::INFINITY] {
+        let loss = TripletMargin::new().distance(Distance::Norm { p, epsilon: 0.0 });
+        let got = device.evaluate(&loss, &Batch::triplets(&anchor, &other, &zero, 2), &sum.gradient())?;
+        // The slopes of both distances cancel in the anchor.
+        let gradient = got.gradient.ok_or("no gradient")?.to_f64()?;
+        compare(&format!("p = {p}"), &gradient, &[0.0, 0.0, -1.0, 0.0, 1.0, 0.0], |_| 1e-6)?;
+    }
+    // One list of one item, and none.
+    let one = device.evaluate(&LovaszHinge::new(), &Batch::rows(&[0.5f32], 1, &[1i8]), &sum)?.value;
+    compare("one item", &[one.unwrap_or(0.0)], &[0.5], |_| 0.0)?;
+    let none = device.evaluate(&LovaszHinge::new(), &Batch::rows(&[0f32; 0], 1, &[0i8; 0]), &sum)?.value;
+    compare("no list", &[none.unwrap_or(1.0)], &[0.0], |_| 0.0)?;
+    // Inputs of two types.
+    let half = [f16::ONE; 2];
+    match device.evaluate(&TripletMargin::new(), &Batch::triplets(&anchor, &half, &half, 2), &sum) {
+        Err(Error::ElementType { input: Input::SecondScores, .. }) => {}
+        other => return Err(format!("{other:?}").into()),
+    }
+    if let Device::Gpu(gpu) = device {
+        // Integers of a caller's own tensor are compared as f32, as the host's are.
+        let targets = [16_777_217i32, 16_777_216];
+        for targets in [Targets::from(&targets), (&gpu.upload_i32(&targets)?).into()] {
+            let batch = Batch::rows(&[0.0f32, 0.0], 2, targets);
+            let value = device.evaluate(&ListwiseHinge::new(), &batch, &sum)?.value;
+            compare("large relevances", &[value.unwrap_or(1.0)], &[0.0], |_| 0.0)?;
+        }
+    }
+    Ok(())
+}
+
 fn run_vectors(case: &VectorsCase, device: &Device) -> Result<(), String> {
     let explain = |error: String| {
         format!(
@@ -632,6 +705,7 @@ const TESTS: &[Test] = &[
     ("large sizes", large_cases),
     ("categorical sums cancel", categorical_cancels),
     ("many labels", many_labels),
+    ("lists and vectors at the edges", edges),
     ("vectors", |d| vectors(d, false)),
     ("vectors of other types and places", vectors_elsewhere),
     ("vectors, negative controls", vectors_negative_controls),

@@ -46,7 +46,8 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
         Layout::Element => shape,
         // One loss a row.
         Layout::Row | Layout::Vectors(_) => &shape[..1],
-        Layout::Whole => &[1][..],
+        // One list, or none of nothing.
+        Layout::Whole => &[usize::from(!shape.contains(&0))][..],
     };
     let gradient_shape = match family.layout() {
         Layout::Vectors(inputs) => [&[inputs], &shape[..]].concat(),

@@ -46,7 +46,8 @@ fn select_top(lane: u32, member: u32, sample: Sample, flags: u32) -> Row {
         for (var column = member; column < params.columns; column += params.lanes) {
             let violation = top_violation_at(column, sample);
             if order_key(real_to_bits(violation)) > key {
-                chain.value = sum_add(chain.value, violation);
+                // Divided first, so that no sum of what has a finite mean overflows.
+                chain.value = sum_add(chain.value, real_divide(violation, f32(params.top)));
                 chain.ties += 1u;
                 length += 1u;
             }
@@ -61,10 +62,7 @@ fn select_top(lane: u32, member: u32, sample: Sample, flags: u32) -> Row {
     var row = team_merge(lane, above);
     let left = params.top - min(row.ties, params.top);
     let last = real_from_bits(key_bits(key));
-    // Not where it is infinite and none is left of it: there is always one.
-    row.value = sum_add(row.value, real_multiply(last, real(f32(left))));
-    let total = sum_to_real(row.value);
-    row.value = sum_add(sum_zero(), real_divide(total, f32(params.top)));
+    row.value = sum_add(row.value, real_multiply(real_divide(last, f32(params.top)), real(f32(left))));
     row.best = last;
     row.best_index = left;
     row.flags = flags;

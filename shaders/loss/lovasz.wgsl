@@ -14,6 +14,9 @@ fn decode_target(bits: u32) -> Decoded {
     return Decoded(select(-1, 1, decoded.sign > 0.0), decoded.bad);
 }
 
+fn watch(other: Item, seen: ptr<function, Seen>) {}
+fn is_undefined(seen: Seen) -> bool { return false; }
+
 // t*s, which falls as the error rises.
 fn agreement(item: Item) -> Real { return real_select_negated(item.score, item.target_value < 0); }
 

@@ -1,5 +1,6 @@
 // The segments pattern: one list of scores and one list of targets a sample, whose items are compared with each other. The
-// loss gives decode_target, what an item has seen of the others (Seen, seen_zero, see) and what follows (item_result).
+// loss gives decode_target, what is seen of the items (Seen, seen_zero), by every lane (watch, is_undefined) and by a lane with an item of
+// its own (see), and what follows for that (item_result).
 //
 // Each lane holds an item and meets all items of its list, tile by tile through workgroup memory: no sort, no atomics, and
 // the same order every time. params.lanes lanes, a power of two, are a team. A short list has one team, which takes
@@ -126,6 +127,8 @@ fn meet(own: Item, slot: u32, index: u32, seen: ptr<function, Seen>, chain: ptr<
     if other.target_value == ABSENT { return 0u; }
     if is_wild(tile_scores[slot]) { return ROW_WILD; }
     if real_is_nan(other.score) { return ROW_NAN; }
+    // Also by lanes without an item: whether the list is undefined is the same for all of its workgroups.
+    watch(other, seen);
     if own.target_value == ABSENT || real_is_nan(own.score) { return 0u; }
     return see(own, other, seen, chain);
 }
@@ -160,6 +163,7 @@ fn meet_all(lane: u32, member: u32, list: u32, own: Item) -> ItemResult {
         }
         workgroupBarrier();
     }
+    if is_undefined(seen) { flags |= ROW_NAN; }
     if own.target_value == ABSENT { return ItemResult(sum_zero(), real(0.0), flags); }
     var result = item_result(own, seen, cascade_total(values), cascade_total(slopes));
     result.flags |= flags;

@@ -171,8 +171,8 @@ fn walk_highest(member: u32, sample: Sample) -> Row {
     return row;
 }
 
-// What components are divided by: not so small that the squared epsilon of a cosine overflows.
-fn scale(highest: f32) -> f32 { return max(highest, 1e-20); }
+// What components are divided by: a normal number, and not so small that the squared epsilon of a cosine overflows.
+fn scale(highest: f32) -> f32 { return max(highest, select(0x1p-126f, 1e-20, DISTANCE == COSINE)); }
 
 // A finite component over the largest; 0 where it is not finite.
 fn scaled(x: Real, highest: f32) -> f32 {

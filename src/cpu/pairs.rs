@@ -21,7 +21,7 @@ pub(crate) struct PairRule {
     pub(crate) pieces: [Piece; 2],
 }
 
-/// An item of the list: its relevance, its score, which is finite, and where its slope goes.
+/// An item of the list: its relevance, its score, whose square is finite, and where its slope goes.
 pub(crate) type Item = (i32, f64, usize);
 
 /// The sum over all pairs with a higher and a lower relevance of phi(margin + s_lower - s_higher), and whether any is
@@ -37,7 +37,7 @@ pub(crate) fn sum(mut items: Vec<Item>, rule: &PairRule, slopes: &mut [f64]) -> 
         }
     }
     let (mut value, mut active) = (0.0, false);
-    let (mut prefix, mut merged) = (Prefix::default(), Vec::new());
+    let (mut sums, mut merged) = (Sums::default(), Vec::new());
     while groups.len() > 1 {
         let is_last = groups.len() == 2;
         let mut joined = Vec::with_capacity(groups.len().div_ceil(2));
@@ -46,7 +46,7 @@ pub(crate) fn sum(mut items: Vec<Item>, rule: &PairRule, slopes: &mut [f64]) -> 
                 joined.extend_from_slice(pair);
                 continue;
             };
-            let (of_pairs, any) = join(&items[low.clone()], &items[high.clone()], rule, &mut prefix, slopes);
+            let (of_pairs, any) = join(&items[low.clone()], &items[high.clone()], rule, &mut sums, slopes);
             value += of_pairs;
             active |= any;
             if !is_last {
@@ -73,24 +73,25 @@ fn merge(items: &mut [Item], first: usize, order: impl Fn(&Item, &Item) -> Order
     items.copy_from_slice(merged);
 }
 
-/// Sums of the scores of a run's beginnings, and of their squares.
+/// Sums of scores, from the end of a list that a run reaches, and of their squares: no sum holds an item outside its run,
+/// whose size could drown it.
 #[derive(Default)]
-struct Prefix {
+struct Sums {
     sums: Vec<[f64; 2]>,
 }
 
-impl Prefix {
-    fn fill(&mut self, items: &[Item]) {
+impl Sums {
+    fn fill(&mut self, scores: impl Iterator<Item = f64>) {
         self.sums.clear();
         let mut total = [0.0; 2];
         self.sums.push(total);
-        for (_, score, _) in items {
+        for score in scores {
             total = [total[0] + score, total[1] + score * score];
             self.sums.push(total);
         }
     }
 
-    /// Count, sum and sum of squares of a run.
+    /// Count, sum and sum of squares of a run, counted from where the sums begin.
     fn moments(&self, run: Range<usize>) -> [f64; 3] {
         let (start, end) = (self.sums[run.start], self.sums[run.end]);
         [run.len() as f64, end[0] - start[0], end[1] - start[1]]
@@ -107,12 +108,14 @@ fn penalise(piece: &Piece, constant: f64, [count, sum, squares]: [f64; 3], sign:
 }
 
 /// All pairs of an item of low relevance with one of high relevance, both sorted by score.
-fn join(low: &[Item], high: &[Item], rule: &PairRule, prefix: &mut Prefix, slopes: &mut [f64]) -> (f64, bool) {
+fn join(low: &[Item], high: &[Item], rule: &PairRule, sums: &mut Sums, slopes: &mut [f64]) -> (f64, bool) {
     // In this order two large scores cancel before the margin is added.
     let violation = |low: f64, high: f64| rule.margin + (low - high);
     let (mut value, mut active) = (0.0, false);
     // For each higher item, from the lowest score on: its violations are the lower items from a rising start on.
-    prefix.fill(low);
+    // The runs reach the last of them, so sums begin there. Taken from one score, equal large ones cancel exactly.
+    let center = high.first().map_or(0.0, |item| item.1);
+    sums.fill(low.iter().rev().map(|item| item.1 - center));
     let (mut starts, mut met) = ([0; 2], 0);
     for &(_, score, index) in high {
         for (start, piece) in starts.iter_mut().zip(&rule.pieces) {
@@ -128,7 +131,10 @@ fn join(low: &[Item], high: &[Item], rule: &PairRule, prefix: &mut Prefix, slope
         let ends = [starts[1], low.len()];
         for ((piece, start), end) in rule.pieces.iter().zip(starts).zip(ends) {
             if start < end {
-                let (of_run, slope_of_run) = penalise(piece, rule.margin - score, prefix.moments(start..end), 1.0);
+                let (of_run, slope_of_run) = {
+                    let run = low.len() - end..low.len() - start;
+                    penalise(piece, rule.margin - (score - center), sums.moments(run), 1.0)
+                };
                 value += of_run;
                 slope += slope_of_run;
             }
@@ -136,7 +142,7 @@ fn join(low: &[Item], high: &[Item], rule: &PairRule, prefix: &mut Prefix, slope
         slopes[index] -= slope;
     }
     // For each lower item: its violations are the higher items up to a rising end.
-    prefix.fill(high);
+    sums.fill(high.iter().map(|item| item.1 - center));
     let (mut ends, mut met) = ([0; 2], 0);
     for &(_, score, index) in low {
         for (end, piece) in ends.iter_mut().zip(&rule.pieces) {
@@ -151,7 +157,7 @@ fn join(low: &[Item], high: &[Item], rule: &PairRule, prefix: &mut Prefix, slope
         let starts = [ends[1], 0];
         for ((piece, start), end) in rule.pieces.iter().zip(starts).zip(ends) {
             if start < end {
-                slope += penalise(piece, rule.margin + score, prefix.moments(start..end), -1.0).1;
+                slope += penalise(piece, rule.margin + (score - center), sums.moments(start..end), -1.0).1;
             }
         }
         slopes[index] += slope;

@@ -301,6 +301,11 @@ async fn upload<L: Launcher>(gpu: &Gpu, launcher: &L, batch: &Batch<'_>, start: 
     let width = launcher.shape().columns;
     let (first, last) = (start * width, end * width);
     let other = async |input, floats| match floats {
+        // Kernels read all scores of a sample as one type.
+        Some(floats) if stored_type(floats) != stored_type(batch.scores) => {
+            let expected = "the type of the first scores";
+            Err(Error::ElementType { input, expected, got: floats.type_name() })
+        }
         Some(floats) => upload_floats(gpu, input, floats, first, last).await.map(Some),
         None => Ok(None),
     };
@@ -314,6 +319,16 @@ async fn upload<L: Launcher>(gpu: &Gpu, launcher: &L, batch: &Batch<'_>, start: 
         class_table: launcher.upload_class_table(gpu).await?,
         samples: end - start,
     })
+}
+
+/// The type that floats have on the device.
+fn stored_type(floats: Floats<'_>) -> ElementType {
+    match floats {
+        Floats::F32(_) | Floats::F64(_) => ElementType::F32,
+        Floats::F16(_) => ElementType::F16,
+        Floats::BF16(_) => ElementType::BF16,
+        Floats::Device(tensor) => tensor.element_type(),
+    }
 }
 
 async fn upload_floats(gpu: &Gpu, input: Input, floats: Floats<'_>, start: usize, end: usize) -> Result<DeviceTensor> {

@@ -124,12 +124,15 @@ impl<L: TargetRowsLoss> Launcher for Segments<'_, L> {
     }
 
     fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant {
-        let is_zero_one = self.loss.target_rule() == TargetRowRule::Binary(LabelEncoding::ZeroOne);
+        // What the host decoded is -1 and +1, or the bits of floats.
+        let has_own_rule = match self.loss.target_rule() {
+            TargetRowRule::Binary(LabelEncoding::ZeroOne) | TargetRowRule::Relevances => !inputs.decoded,
+            _ => false,
+        };
         let constants = Constants {
             score_type: inputs.scores.element_type().score_number(),
             target_type: inputs.targets.element_type().target_number(),
-            // Decoded labels are -1 and +1.
-            target_rule: u8::from(is_zero_one && !inputs.decoded),
+            target_rule: u8::from(has_own_rule),
             has_weights: inputs.sample_weights.is_some(),
             write_losses: request.losses,
             write_gradient: request.gradient,

@@ -120,7 +120,7 @@ impl TargetRowsLoss for ListwiseHinge {
         let items = || (0..scores.len()).filter(|&i| targets[i] >= 0);
         if scores.len() > SHORT
             && let Some(pieces) = rule.pieces()
-            && items().all(|i| scores[i].to_f64().is_finite())
+            && items().all(|i| scores[i].to_f64().abs() < 1e150)
         {
             let list = items().map(|i| (targets[i], scores[i].to_f64(), i));
             let rule = pairs::PairRule { margin: rule.margin.to_f64(), kink_slope: rule.kink_slope().to_f64(), pieces };

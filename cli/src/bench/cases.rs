@@ -147,7 +147,7 @@ struct Maker<'a> {
     wanted: &'a dyn Fn(&str) -> bool,
     /// Only their names.
     names: Option<Vec<String>>,
-    cases: Vec<Case>,
+    each: &'a mut dyn FnMut(Case) -> Outcome<()>,
 }
 
 impl Maker<'_> {
@@ -165,8 +165,8 @@ impl Maker<'_> {
                 continue;
             }
             if (self.wanted)(&name) {
-                let case = case(name, loss, data(&mut Random(1)), gradient, self.device)?;
-                self.cases.push(case);
+                // Measured before the next is made.
+                (self.each)(case(name, loss, data(&mut Random(1)), gradient, self.device)?)?;
             }
         }
         Ok(())
@@ -212,10 +212,10 @@ pub(super) fn smallest(device: &Device) -> Outcome<Case> {
 }
 
 /// The names of all cases of some sizes.
-pub(super) fn names(sizes: &[Size]) -> Vec<String> {
+pub(super) fn names(sizes: &[Size], device: &Device) -> Vec<String> {
     let all = |&size: &Size| {
-        let mut maker =
-            Maker { size, device: &Device::Cpu, wanted: &|_| false, names: Some(Vec::new()), cases: Vec::new() };
+        let mut each = |_| Ok(());
+        let mut maker = Maker { size, device, wanted: &|_| false, names: Some(Vec::new()), each: &mut each };
         // Naming makes no data, so nothing can fail.
         let _ = add_all(&mut maker);
         maker.names.unwrap_or_default()
@@ -223,11 +223,14 @@ pub(super) fn names(sizes: &[Size]) -> Vec<String> {
     sizes.iter().flat_map(all).collect()
 }
 
-/// The cases of a size, with their data on the device. Made when they are wanted; dropped when they were measured.
-pub(super) fn of(size: Size, device: &Device, wanted: &dyn Fn(&str) -> bool) -> Outcome<Vec<Case>> {
-    let mut maker = Maker { size, device, wanted, names: None, cases: Vec::new() };
-    add_all(&mut maker)?;
-    Ok(maker.cases)
+/// Makes the wanted cases of a size, one after the other, with their data on the device.
+pub(super) fn for_each(
+    size: Size,
+    device: &Device,
+    wanted: &dyn Fn(&str) -> bool,
+    each: &mut dyn FnMut(Case) -> Outcome<()>,
+) -> Outcome<()> {
+    add_all(&mut Maker { size, device, wanted, names: None, each })
 }
 
 fn add_all(maker: &mut Maker<'_>) -> Outcome<()> {

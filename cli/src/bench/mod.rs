@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &BenchArguments) -> Outcome<()> {
     let rounds = if arguments.quick { QUICK_ROUNDS } else { ROUNDS };
     let wanted = |name: &str| arguments.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
     let sizes = if arguments.quick { Size::QUICK } else { Size::ALL };
-    let names = cases::names(sizes).into_iter().filter(|name| wanted(name)).count();
+    let names = cases::names(sizes, &device).into_iter().filter(|name| wanted(name)).count();
     if names == 0 {
         let filter = arguments.filter.as_deref().unwrap_or("");
         return Err(Failure::usage(format!("--filter {filter}: no case has this in its name")));
@@ -68,13 +68,14 @@ pub(crate) fn run(arguments: &BenchArguments) -> Outcome<()> {
     let call = smallest_call(&device, rounds)?;
     let mut rows = Vec::new();
     for &size in sizes {
-        for case in cases::of(size, &device, &wanted)? {
+        cases::for_each(size, &device, &wanted, &mut |case| {
             let measured = measure(case, &device, rounds)?;
             if is_text {
                 print(&measured.line())?;
             }
             rows.push(measured.json());
-        }
+            Ok(())
+        })?;
     }
     if is_text {
         return print(&format!("\nsmallest call: {}", time(call.median())));
