@@ -193,6 +193,13 @@ impl Family {
         ) {
             return Err(Failure::usage("--p and --eps go with --distance norm"));
         }
+        let takes_the_worst = matches!(settings.method, Method::CrammerSinger | Method::TopK);
+        if matches!(self, Family::Multiclass { .. }) && takes_the_worst && settings.over == Over::Mean {
+            let method = settings.method.text();
+            return Err(Failure::usage(format!(
+                "--over-classes mean: {method} takes the worst of the classes, not a sum"
+            )));
+        }
         if matches!(self, Family::Multiclass { k: Some(_), .. }) && settings.method != Method::TopK {
             return Err(Failure::usage(format!("--k goes with --method top-k, got {}", settings.method.text())));
         }

@@ -20,7 +20,7 @@ fn good() -> Folder {
 fn usage() {
     let folder = good();
     let wrong = |arguments: &str, words: &[&str]| folder.fails(arguments, 2, words);
-    wrong(&format!("{ROWS} --over-classes mean"), &["over-classes", "crammer_singer"]);
+    wrong(&format!("{ROWS} --over-classes mean"), &["--over-classes", "crammer-singer"]);
     wrong(&format!("{ROWS} --per-class"), &["--per-class", "one-vs-all"]);
     wrong(&format!("{ROWS} --method one-vs-all --per-class"), &["--per-class", "--grad-out"]);
     wrong(&format!("{BINARY} --losses-out g.npy").replacen("--losses-out l.npy ", "", 1), &["same file"]);
