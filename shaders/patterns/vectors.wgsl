@@ -186,7 +186,11 @@ fn power(x: f32, p: f32) -> f32 {
     return exp2(p * log2(x));
 }
 
-fn is_highest(x: Real, highest: f32) -> bool { return real_to_bits(x) == bitcast<u32>(highest) || real_to_bits(real_negate(x)) == bitcast<u32>(highest); }
+// Compared as bits, since a quotient of equals need not be 1.
+fn is_highest(x: Real, highest: f32) -> bool {
+    let bits = bitcast<u32>(highest);
+    return real_to_bits(x) == bits || real_to_bits(real_negate(x)) == bits;
+}
 
 fn term(x: Real, highest: f32) -> f32 {
     if DISTANCE == NORM_INFINITY { return f32(is_highest(x, highest)); }

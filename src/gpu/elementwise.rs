@@ -9,9 +9,9 @@ use super::shader::{Constants, Variant, params, target_rule_number};
 use super::submit::{Dispatch, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::Result;
-use crate::evaluation::{Request, Totals};
+use crate::evaluation::Request;
 use crate::loss::{ElementwiseKernel, ElementwiseLoss, LabelEncoding, TargetRule};
-use crate::tensor::{Batch, BatchShape, Targets, with_targets};
+use crate::tensor::{BatchShape, Targets, with_targets};
 
 params! {
     /// `Params` of shaders/patterns/elementwise.wgsl.
@@ -71,10 +71,6 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
         L::HAS_CORRECT
     }
 
-    fn may_ignore(&self) -> bool {
-        false
-    }
-
     fn target_expected(&self) -> String {
         self.loss.target_rule().expected().into()
     }
@@ -82,10 +78,6 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
     fn target_types(&self) -> (&'static [ElementType], &'static str) {
         use ElementType::{Bit, F32, I8, I32, U8};
         (&[F32, I32, I8, U8, Bit], "f32, i32, i8, u8 or bits")
-    }
-
-    fn host_totals(&self, batch: &Batch<'_>) -> Result<Totals> {
-        crate::cpu::elementwise::weight_totals(batch, self.shape.samples)
     }
 
     async fn upload_targets(
@@ -107,10 +99,6 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
         with_targets!(targets, x => rule.decode(&x[start..end], &mut signs)?,
             tensor => return Ok((tensor.clone(), false)));
         Ok((gpu.upload_f32_async(&signs).await?, true))
-    }
-
-    async fn upload_class_table(&self, _: &Gpu) -> Result<Option<DeviceTensor>> {
-        Ok(None)
     }
 
     fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant {

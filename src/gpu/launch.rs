@@ -74,13 +74,17 @@ pub(crate) trait Launcher {
         Ok(())
     }
     /// True where the count of kept samples is not known before the labels were seen.
-    fn may_ignore(&self) -> bool;
+    fn may_ignore(&self) -> bool {
+        false
+    }
     /// What a target may be, in words.
     fn target_expected(&self) -> String;
     /// The element types that device targets may have, and their names.
     fn target_types(&self) -> (&'static [ElementType], &'static str);
     /// Count and weight sum of host data, validated.
-    fn host_totals(&self, batch: &Batch<'_>) -> Result<Totals>;
+    fn host_totals(&self, batch: &Batch<'_>) -> Result<Totals> {
+        crate::cpu::elementwise::weight_totals(batch, self.shape().samples)
+    }
     /// Uploads host targets, and says whether they were decoded before.
     async fn upload_targets(
         &self,
@@ -90,7 +94,9 @@ pub(crate) trait Launcher {
         end: usize,
     ) -> Result<(DeviceTensor, bool)>;
     /// Weights and margins of the classes, where there are any.
-    async fn upload_class_table(&self, gpu: &Gpu) -> Result<Option<DeviceTensor>>;
+    async fn upload_class_table(&self, _: &Gpu) -> Result<Option<DeviceTensor>> {
+        Ok(None)
+    }
     /// The kernel for a pass.
     fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant;
     /// Workgroups that share a sample, where it is too large for one; the host then puts their parts together.

@@ -8,10 +8,10 @@ use super::shader::{Constants, Variant, params};
 use super::submit::{Dispatch, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::{Error, Result};
-use crate::evaluation::{Request, Totals};
+use crate::evaluation::Request;
 use crate::loss::TargetRowsLoss;
 use crate::loss::labels::{LabelEncoding, TargetRowDecoder, TargetRowRule};
-use crate::tensor::{Batch, BatchShape, Targets, with_targets};
+use crate::tensor::{BatchShape, Targets, with_targets};
 
 params! {
     /// `Params` of shaders/patterns/segments.wgsl.
@@ -87,10 +87,6 @@ impl<L: TargetRowsLoss> Launcher for Segments<'_, L> {
         L::HAS_CORRECT
     }
 
-    fn may_ignore(&self) -> bool {
-        false
-    }
-
     fn target_expected(&self) -> String {
         self.loss.target_rule().expected(&self.shape)
     }
@@ -98,10 +94,6 @@ impl<L: TargetRowsLoss> Launcher for Segments<'_, L> {
     fn target_types(&self) -> (&'static [ElementType], &'static str) {
         use ElementType::{Bit, F32, I8, I32, U8};
         (&[I32, F32, I8, U8, Bit], "i32, f32, i8, u8 or bits")
-    }
-
-    fn host_totals(&self, batch: &Batch<'_>) -> Result<Totals> {
-        crate::cpu::elementwise::weight_totals(batch, self.shape.samples)
     }
 
     async fn upload_targets(
@@ -117,10 +109,6 @@ impl<L: TargetRowsLoss> Launcher for Segments<'_, L> {
             (0..chunk.len()).map(|i| decoder.element(chunk, i)).collect()
         }, tensor => return Ok((tensor.clone(), false)));
         Ok((gpu.upload_i32_async(&decoded?).await?, true))
-    }
-
-    async fn upload_class_table(&self, _: &Gpu) -> Result<Option<DeviceTensor>> {
-        Ok(None)
     }
 
     fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant {

@@ -9,9 +9,9 @@ use super::shader::{Constants, Variant, params};
 use super::submit::{Dispatch, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::{Error, Result};
-use crate::evaluation::{Request, Totals};
+use crate::evaluation::Request;
 use crate::loss::{Distance, TargetRule, VectorsLoss};
-use crate::tensor::{Batch, BatchShape, Targets, with_targets};
+use crate::tensor::{BatchShape, Targets, with_targets};
 
 params! {
     /// `Params` of shaders/patterns/vectors.wgsl.
@@ -88,10 +88,6 @@ impl<L: VectorsLoss> Launcher for Vectors<'_, L> {
         Err(Error::Option { option: "loss", expected, got: L::SHADER.name.into() })
     }
 
-    fn may_ignore(&self) -> bool {
-        false
-    }
-
     fn target_expected(&self) -> String {
         L::TARGETS.map_or("no targets", TargetRule::expected).into()
     }
@@ -99,10 +95,6 @@ impl<L: VectorsLoss> Launcher for Vectors<'_, L> {
     fn target_types(&self) -> (&'static [ElementType], &'static str) {
         use ElementType::{Bit, F32, I8, I32, U8};
         (&[I32, F32, I8, U8, Bit], "i32, f32, i8, u8 or bits")
-    }
-
-    fn host_totals(&self, batch: &Batch<'_>) -> Result<Totals> {
-        crate::cpu::elementwise::weight_totals(batch, self.shape.samples)
     }
 
     async fn upload_targets(
@@ -117,10 +109,6 @@ impl<L: VectorsLoss> Launcher for Vectors<'_, L> {
         with_targets!(targets, x => rule.decode(&x[start..end], &mut signs)?,
             tensor => return Ok((tensor.clone(), false)));
         Ok((gpu.upload_f32_async(&signs).await?, true))
-    }
-
-    async fn upload_class_table(&self, _: &Gpu) -> Result<Option<DeviceTensor>> {
-        Ok(None)
     }
 
     fn gradient_blocks(&self) -> usize {
