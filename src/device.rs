@@ -1,7 +1,7 @@
 //! The choice where to run, and nothing else.
 
-use crate::error::{Error, Result};
-use crate::evaluation::{Evaluation, Request};
+use crate::error::{Error, Input, Result};
+use crate::evaluation::{Buffers, Evaluation, FloatsMut, Output, Request};
 use crate::gpu::{Gpu, adapters};
 use crate::loss::Loss;
 use crate::scores::Prepared;
@@ -86,7 +86,47 @@ impl Device {
     /// [`Error::Option`] for an option without meaning, [`Error::WrongDevice`] for a tensor that lives elsewhere, and
     /// the device's own failures.
     pub fn evaluate<L: Loss>(&self, loss: &L, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
-        pollster::block_on(self.evaluate_async(loss, batch, request))
+        self.evaluate_into(loss, batch, request, Buffers::new())
+    }
+
+    /// As [`Device::evaluate`], with losses and gradient written to the caller's memory, which asks for them. What is in
+    /// the buffers is not in the evaluation; after an error they hold anything.
+    ///
+    /// ```
+    /// use maxmargin::{Batch, BinaryHinge, Buffers, Device, Request};
+    /// let mut gradient = vec![0f32; 2];
+    /// for step in 0..3 {
+    ///     let scores = [0.5 + step as f32, 0.25];
+    ///     let buffers = Buffers::new().gradient(&mut gradient);
+    ///     Device::cpu().evaluate_into(&BinaryHinge::new(), &Batch::new(&scores, &[1i8, 1]), &Request::new(), buffers)?;
+    /// }
+    /// assert_eq!(gradient, [0.0, -0.5]);
+    /// # Ok::<(), maxmargin::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Device::evaluate`]; [`Error::Length`] and [`Error::ElementType`] for memory that does not fit, and
+    /// [`Error::Option`] for host memory beside scores that live on a GPU.
+    pub fn evaluate_into<L: Loss>(
+        &self,
+        loss: &L,
+        batch: &Batch<'_>,
+        request: &Request,
+        mut buffers: Buffers<'_>,
+    ) -> Result<Evaluation> {
+        let mut request = *request;
+        request.losses |= buffers.losses.is_some();
+        request.gradient |= buffers.gradient.is_some();
+        loss.check()?;
+        request.check()?;
+        let prepared = Prepared::new(loss, batch)?;
+        if matches!(self, Device::Cpu) && prepared.has_own_scores() {
+            return loss.evaluate_on_cpu(&prepared.batch(batch), &request, buffers);
+        }
+        let mut evaluation = pollster::block_on(self.evaluate_prepared(loss, batch, &request, &prepared))?;
+        move_to(buffers.losses.take(), &mut evaluation.losses, Input::LossesBuffer)?;
+        move_to(buffers.gradient.take(), &mut evaluation.gradient, Input::GradientBuffer)?;
+        Ok(evaluation)
     }
 
     /// As [`Device::evaluate`], without blocking in a browser; natively it waits for the device inside.
@@ -95,12 +135,48 @@ impl Device {
     /// As [`Device::evaluate`].
     pub async fn evaluate_async<L: Loss>(&self, loss: &L, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
         loss.check()?;
-        let prepared = Prepared::new(loss, batch, matches!(self, Device::Cpu))?;
+        request.check()?;
+        self.evaluate_prepared(loss, batch, request, &Prepared::new(loss, batch)?).await
+    }
+
+    async fn evaluate_prepared<L: Loss>(
+        &self,
+        loss: &L,
+        batch: &Batch<'_>,
+        request: &Request,
+        prepared: &Prepared,
+    ) -> Result<Evaluation> {
         let batch = &prepared.batch(batch);
         let evaluation = match self {
-            Device::Cpu => loss.evaluate_on_cpu(batch, request),
+            Device::Cpu => loss.evaluate_on_cpu(batch, request, Buffers::new()),
             Device::Gpu(gpu) => loss.evaluate_on_gpu(gpu, batch, request).await,
         };
         evaluation.map(|evaluation| prepared.chain(evaluation))
     }
+}
+
+/// Moves an output to the caller's memory, where there is any.
+fn move_to(callers: Option<FloatsMut<'_>>, output: &mut Option<Output>, input: Input) -> Result<()> {
+    let Some(callers) = callers else { return Ok(()) };
+    match (callers, output.take()) {
+        (FloatsMut::F32(to), Some(Output::F32(from))) => copy(to, &from, input),
+        (FloatsMut::F64(to), Some(Output::F64(from))) => copy(to, &from, input),
+        (_, Some(Output::Device(_))) => Err(Error::Option {
+            option: "buffers",
+            expected: "none where the scores live on a GPU".into(),
+            got: format!("a {input} in host memory"),
+        }),
+        (callers, output) => {
+            let expected = if matches!(output, Some(Output::F64(_))) { "f64" } else { "f32" };
+            Err(Error::ElementType { input, expected, got: callers.type_name() })
+        }
+    }
+}
+
+fn copy<T: Copy>(to: &mut [T], from: &[T], input: Input) -> Result<()> {
+    if to.len() != from.len() {
+        return Err(Error::Length { input, expected: from.len(), got: to.len(), unit: "element" });
+    }
+    to.copy_from_slice(from);
+    Ok(())
 }

@@ -24,6 +24,10 @@ pub enum Input {
     Features,
     /// The weights of a network.
     Weights,
+    /// The caller's memory for the losses.
+    LossesBuffer,
+    /// The caller's memory for the gradient.
+    GradientBuffer,
 }
 
 impl fmt::Display for Input {
@@ -38,6 +42,8 @@ impl fmt::Display for Input {
             Input::MarginMatrix => "margin matrix",
             Input::Features => "features",
             Input::Weights => "network weights",
+            Input::LossesBuffer => "buffer of losses",
+            Input::GradientBuffer => "buffer of the gradient",
         })
     }
 }

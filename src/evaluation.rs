@@ -34,12 +34,23 @@ pub struct Request {
     pub(crate) gradient: bool,
     pub(crate) losses: bool,
     pub(crate) per_class: bool,
+    pub(crate) gradient_divisor: Option<f64>,
 }
 
 impl Request {
-    /// Whether the divisor must be known before the gradient is written.
-    pub(crate) fn divides_gradient(&self) -> bool {
-        self.gradient && matches!(self.reduction, Reduction::Mean | Reduction::MeanOverCount)
+    /// Whether a divisor must be known before the gradient is written.
+    pub(crate) fn needs_divisor(&self) -> bool {
+        let is_mean = matches!(self.reduction, Reduction::Mean | Reduction::MeanOverCount);
+        self.gradient && self.gradient_divisor.is_none() && is_mean
+    }
+
+    /// What the gradient of the sum is divided by. `totals` has count and weight sum of the whole batch, which only a mean
+    /// must know beforehand; `samples` only words the error.
+    pub(crate) fn divisor_of_gradient(&self, samples: usize, totals: impl FnOnce() -> Result<Totals>) -> Result<f64> {
+        match self.needs_divisor() {
+            true => totals()?.divisor(self.reduction, samples),
+            false => Ok(self.gradient_divisor.unwrap_or(1.0)),
+        }
     }
 
     /// The mean and the counters.
@@ -60,10 +71,38 @@ impl Request {
         self
     }
 
+    /// Asks for the gradient of the sum divided by this number, whatever the reduction: a batch that is a part of a larger
+    /// one gets its part of the larger one's mean. The number is positive and finite.
+    ///
+    /// ```
+    /// use maxmargin::{Batch, BinaryHinge, Device, Output, Request};
+    /// let batch = Batch::new(&[0.5f32, 0.25], &[1i8, 1]);
+    /// let part = Device::cpu().evaluate(&BinaryHinge::new(), &batch, &Request::new().gradient_of_part(8.0))?;
+    /// assert!(matches!(part.gradient, Some(Output::F32(g)) if g == [-0.125, -0.125]));
+    /// # Ok::<(), maxmargin::Error>(())
+    /// ```
+    pub fn gradient_of_part(mut self, divisor: f64) -> Self {
+        self.gradient = true;
+        self.gradient_divisor = Some(divisor);
+        self
+    }
+
     /// Asks for the losses of the samples after every weight, 0 for ignored samples.
     pub fn losses(mut self) -> Self {
         self.losses = true;
         self
+    }
+
+    /// Checks the numbers in the request.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.gradient_divisor {
+            Some(x) if !(x > 0.0 && x.is_finite()) => Err(Error::Option {
+                option: "the gradient's divisor",
+                expected: "a positive and finite number".into(),
+                got: x.to_string(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Asks for each class's value (one-vs-all only; reduction mean or sum, without a gradient).
@@ -119,6 +158,78 @@ impl Output {
             Output::F64(x) => x.clone(),
             Output::Device(x) => x.read_f32()?.into_iter().map(f64::from).collect(),
         })
+    }
+}
+
+/// Host memory that is written to.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum FloatsMut<'a> {
+    /// Single precision.
+    F32(&'a mut [f32]),
+    /// Double precision, for scores in f64 on the CPU.
+    F64(&'a mut [f64]),
+}
+
+impl FloatsMut<'_> {
+    /// The type of the elements, in words.
+    pub(crate) fn type_name(&self) -> &'static str {
+        match self {
+            FloatsMut::F32(_) => "f32",
+            FloatsMut::F64(_) => "f64",
+        }
+    }
+}
+
+impl<'a> From<&'a mut [f32]> for FloatsMut<'a> {
+    fn from(x: &'a mut [f32]) -> Self {
+        FloatsMut::F32(x)
+    }
+}
+
+impl<'a> From<&'a mut [f64]> for FloatsMut<'a> {
+    fn from(x: &'a mut [f64]) -> Self {
+        FloatsMut::F64(x)
+    }
+}
+
+impl<'a> From<&'a mut Vec<f32>> for FloatsMut<'a> {
+    fn from(x: &'a mut Vec<f32>) -> Self {
+        FloatsMut::F32(x)
+    }
+}
+
+impl<'a> From<&'a mut Vec<f64>> for FloatsMut<'a> {
+    fn from(x: &'a mut Vec<f64>) -> Self {
+        FloatsMut::F64(x)
+    }
+}
+
+/// The caller's memory for losses and gradient, for [`crate::Device::evaluate_into`]. A loop that hands in the same memory
+/// again spares the operating system the pages of a fresh vector, which for large batches take longer than the evaluation.
+#[derive(Debug, Default)]
+pub struct Buffers<'a> {
+    pub(crate) losses: Option<FloatsMut<'a>>,
+    pub(crate) gradient: Option<FloatsMut<'a>>,
+}
+
+impl<'a> Buffers<'a> {
+    /// No memory: what is asked for comes back in vectors.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Where the losses go, one a sample, in the precision of the computation.
+    pub fn losses(mut self, losses: impl Into<FloatsMut<'a>>) -> Self {
+        self.losses = Some(losses.into());
+        self
+    }
+
+    /// Where the gradient goes, in the shape of the scores (of all vectors of a sample, one block after the other), in the
+    /// precision of the computation.
+    pub fn gradient(mut self, gradient: impl Into<FloatsMut<'a>>) -> Self {
+        self.gradient = Some(gradient.into());
+        self
     }
 }
 
@@ -216,6 +327,7 @@ impl Totals {
     }
 
     /// Finishes an evaluation: the same arithmetic for every device.
+    #[inline]
     pub(crate) fn finish(
         self,
         request: &Request,

@@ -52,12 +52,12 @@ mod tensor;
 
 pub use device::{DEVICE_VARIABLE, Device};
 pub use error::{Error, Input, Result};
-pub use evaluation::{Evaluation, Output, Precision, Reduction, Request};
+pub use evaluation::{Buffers, Evaluation, FloatsMut, Output, Precision, Reduction, Request};
 pub use loss::{
     BinaryHinge, CategoricalHinge, CosineEmbedding, CrammerSinger, Distance, EmbeddingHinge, Kink, LabelEncoding,
     LeeLinWahba, ListwiseHinge, LovaszHinge, MarginRanking, MulticlassHinge, MultilabelMargin, OneVsAll, OverClasses,
     OverItems, Penalty, Ties, TopK, TripletMargin, WestonWatkins,
 };
-pub use real::Real;
+pub use real::{Number, Real};
 pub use scores::ScoreKind;
 pub use tensor::{Batch, BatchShape, BitLabels, Floats, Targets};

@@ -1,31 +1,44 @@
-//! The two precisions that the native backend computes in.
+//! The numbers that losses are written in: the two precisions of the native backend, and vectors of them.
 
 use std::fmt::Debug;
-use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
+use std::ops::{Add, AddAssign, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
-mod sealed {
+pub(crate) mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}
     impl Sealed for f64 {}
 }
 
-/// `f32` or `f64`: the type that losses are computed in on the CPU. Sealed.
-pub trait Real:
+/// A number, or a vector of numbers that are computed alike: what a penalty is written in, so that each formula stands
+/// once for both. Conditions are masks, and choices select by them. Sealed.
+pub trait Number:
     sealed::Sealed
     + Copy
     + Debug
-    + Default
-    + PartialOrd
-    + Send
-    + Sync
     + Add<Output = Self>
-    + AddAssign
     + Sub<Output = Self>
     + Mul<Output = Self>
     + Div<Output = Self>
     + Neg<Output = Self>
-    + 'static
 {
+    /// A truth value for each number.
+    type Mask: Copy + BitAnd<Output = Self::Mask> + BitOr<Output = Self::Mask> + Not<Output = Self::Mask>;
+    /// The nearest number to `x`, as many times as `self` has numbers.
+    fn splat(self, x: f64) -> Self;
+    /// self < other, false for NaN.
+    fn below(self, other: Self) -> Self::Mask;
+    /// self == other, false for NaN.
+    fn equals(self, other: Self) -> Self::Mask;
+    /// `yes` where the mask is true, or else `no`.
+    fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+    /// e to this power.
+    fn exp(self) -> Self;
+    /// ln(1 + self), exact also near 0.
+    fn ln_1p(self) -> Self;
+}
+
+/// `f32` or `f64`: the type that losses are computed in on the CPU. Sealed.
+pub trait Real: Number<Mask = bool> + Default + PartialOrd + Send + Sync + AddAssign + 'static {
     /// Zero.
     const ZERO: Self;
     /// One.
@@ -42,10 +55,6 @@ pub trait Real:
     fn is_nan(self) -> bool;
     /// True for the two infinities.
     fn is_infinite(self) -> bool;
-    /// e to this power.
-    fn exp(self) -> Self;
-    /// ln(1 + self), exact also near 0.
-    fn ln_1p(self) -> Self;
     /// The hyperbolic tangent.
     fn tanh(self) -> Self;
     /// The square root.
@@ -54,6 +63,34 @@ pub trait Real:
 
 macro_rules! real {
     ($t:ty) => {
+        impl Number for $t {
+            type Mask = bool;
+            #[inline(always)]
+            fn splat(self, x: f64) -> Self {
+                x as $t
+            }
+            #[inline(always)]
+            fn below(self, other: Self) -> bool {
+                self < other
+            }
+            #[inline(always)]
+            fn equals(self, other: Self) -> bool {
+                self == other
+            }
+            #[inline(always)]
+            fn select(mask: bool, yes: Self, no: Self) -> Self {
+                if mask { yes } else { no }
+            }
+            #[inline(always)]
+            fn exp(self) -> Self {
+                <$t>::exp(self)
+            }
+            #[inline(always)]
+            fn ln_1p(self) -> Self {
+                <$t>::ln_1p(self)
+            }
+        }
+
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -74,14 +111,6 @@ macro_rules! real {
             #[inline(always)]
             fn is_infinite(self) -> bool {
                 <$t>::is_infinite(self)
-            }
-            #[inline(always)]
-            fn exp(self) -> Self {
-                <$t>::exp(self)
-            }
-            #[inline(always)]
-            fn ln_1p(self) -> Self {
-                <$t>::ln_1p(self)
             }
             #[inline(always)]
             fn tanh(self) -> Self {

@@ -8,7 +8,7 @@ use crate::error::{Error, Input, Result};
 use crate::evaluation::{Evaluation, Output};
 use crate::loss::Loss;
 use crate::real::Real;
-use crate::tensor::{Batch, Floats, Targets, with_targets};
+use crate::tensor::{Batch, Floats, with_targets};
 
 /// What the scores of a batch are. The losses take scores as they are unless the caller says otherwise; nothing is guessed
 /// but by [`ScoreKind::Guessed`].
@@ -31,13 +31,11 @@ pub enum ScoreKind {
 /// Elements a job, rounded up to whole rows.
 const JOB: usize = 16 << 10;
 
-/// A batch as the drivers take it, where it is not the caller's own: scores squashed, half-precision weights and (for the
-/// CPU) bits widened.
+/// A batch as the drivers take it, where it is not the caller's own: scores squashed, half-precision weights widened.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     scores: PreparedScores,
     sample_weights: Option<Vec<f32>>,
-    labels: Option<Vec<bool>>,
 }
 
 /// The scores of a batch as the losses take them.
@@ -61,7 +59,8 @@ struct Squashed<T> {
 
 impl Prepared {
     /// Looks at the scores as their kind says. Samples that the loss ignores may hold anything.
-    pub(crate) fn new<L: Loss>(loss: &L, batch: &Batch<'_>, on_cpu: bool) -> Result<Self> {
+    #[inline]
+    pub(crate) fn new<L: Loss>(loss: &L, batch: &Batch<'_>) -> Result<Self> {
         if loss.takes_raw_scores_only() && batch.score_kind != ScoreKind::Raw {
             let expected = format!("raw, since what {} sees is no classifier's scores", loss.name());
             return Err(Error::Option { option: "score kind", expected, got: format!("{:?}", batch.score_kind) });
@@ -69,11 +68,12 @@ impl Prepared {
         Ok(Self {
             scores: PreparedScores::new(batch, loss.ignore_index())?,
             sample_weights: batch.sample_weights.and_then(Floats::widened),
-            labels: match batch.targets {
-                Targets::Bits(bits) if on_cpu => Some(bits.to_vec()),
-                _ => None,
-            },
         })
+    }
+
+    /// Whether the drivers see the caller's own scores, so that a gradient needs no chain rule.
+    pub(crate) fn has_own_scores(&self) -> bool {
+        matches!(self.scores, PreparedScores::Own)
     }
 
     /// The batch to evaluate.
@@ -81,9 +81,6 @@ impl Prepared {
         let mut batch = self.scores.batch(batch);
         if let Some(weights) = &self.sample_weights {
             batch.sample_weights = Some(weights.into());
-        }
-        if let Some(labels) = &self.labels {
-            batch.targets = labels.into();
         }
         batch
     }

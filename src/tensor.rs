@@ -161,7 +161,16 @@ impl<'a> BitLabels<'a> {
 
     /// One boolean a label.
     pub(crate) fn to_vec(self) -> Vec<bool> {
-        (self.shift..self.shift + self.len).map(|i| self.words[i / 32] >> (i % 32) & 1 == 1).collect()
+        // A word begins before every 32nd label; the last one may end after them.
+        let word = |i: usize| self.words.get(i).map_or(0, |&word| u64::from(word));
+        let mut labels = vec![false; self.len];
+        for (i, labels) in labels.chunks_mut(32).enumerate() {
+            let bits = ((word(i) | word(i + 1) << 32) >> self.shift) as u32;
+            for (bit, label) in labels.iter_mut().enumerate() {
+                *label = bits >> bit & 1 == 1;
+            }
+        }
+        labels
     }
 
     fn slice(self, range: Range<usize>) -> Option<Self> {
@@ -191,7 +200,7 @@ macro_rules! with_targets {
             $crate::tensor::Targets::U64($x) => $body,
             $crate::tensor::Targets::F32($x) => $body,
             $crate::tensor::Targets::F64($x) => $body,
-            // Widened here; drivers that look at a part at a time are given booleans by crate::scores.
+            // Widened here; a loop over parts takes booleans or slices first.
             $crate::tensor::Targets::Bits(bits) => {
                 let widened = bits.to_vec();
                 let $x = &widened[..];
@@ -204,6 +213,11 @@ macro_rules! with_targets {
 pub(crate) use with_targets;
 
 impl<'a> Targets<'a> {
+    /// One boolean a label, where they are bits.
+    pub(crate) fn widened(self) -> Option<Vec<bool>> {
+        if let Targets::Bits(bits) = self { Some(bits.to_vec()) } else { None }
+    }
+
     /// A range of host elements.
     pub(crate) fn slice(self, range: Range<usize>) -> Option<Self> {
         match self {
@@ -347,6 +361,14 @@ impl<'a> Batch<'a> {
     pub fn score_kind(mut self, kind: ScoreKind) -> Self {
         self.score_kind = kind;
         self
+    }
+
+    /// The batch with booleans in the place of its bits, where there are any.
+    pub(crate) fn with_widened<'b>(&self, labels: &'b Option<Vec<bool>>) -> Batch<'b>
+    where
+        'a: 'b,
+    {
+        Batch { targets: labels.as_ref().map_or(self.targets, Targets::from), ..*self }
     }
 
     /// Number of scores.
@@ -546,6 +568,11 @@ pub struct BatchShape {
 }
 
 impl BatchShape {
+    /// So many samples, scores a sample and targets a sample.
+    pub fn new(samples: usize, columns: usize, target_width: usize) -> Self {
+        Self { samples, columns, target_width }
+    }
+
     pub(crate) fn elementwise(samples: usize) -> Self {
         Self { samples, columns: 1, target_width: 1 }
     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use maxmargin::nn::{Sequential, predict};
-use maxmargin::{Device, Output, Precision};
+use maxmargin::{Device, Precision};
 use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
@@ -25,7 +25,8 @@ pub(crate) fn run(arguments: &PredictArguments) -> Outcome<()> {
     let device = place::choose(&arguments.place, Device::auto)?.0;
     let outputs = predict(&device, &network, &features, Precision::F32).map_err(Failure::data)?;
     let shape = [outputs.len() / network.outputs(), network.outputs()];
-    pending.write(&Output::F32(outputs.into_iter().map(|x| x as f32).collect()), &shape)?;
+    pending.begin::<f32>(&shape)?;
+    pending.write_part(&outputs.into_iter().map(|x| x as f32).collect::<Vec<_>>(), 0)?;
     pending.publish()?;
     let seconds = started.elapsed().as_secs_f64();
     let place = &arguments.place;

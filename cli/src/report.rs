@@ -23,6 +23,13 @@ pub(crate) struct Report {
     pub(crate) total_seconds: f64,
 }
 
+/// The most memory that the program has held so far, where the system tells (Linux).
+fn peak_memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
+}
+
 /// Writes a line to stdout. A closed pipe is the reader's way to say that it has enough.
 pub(crate) fn print(text: &str) -> Outcome<()> {
     match writeln!(std::io::stdout(), "{text}") {
@@ -88,6 +95,7 @@ impl Report {
                 "compute": self.compute_seconds,
                 "total": self.total_seconds,
             },
+            "peak_memory_bytes": peak_memory_bytes(),
         });
         if let (Some(batches), Some(object)) = (&self.batches, object.as_object_mut()) {
             let value = |values: &Vec<f64>| match (&self.evaluation.per_class, &values[..]) {

@@ -5,9 +5,9 @@ use std::path::Path;
 use maxmargin::loss::{Loss, RowsLoss};
 use maxmargin::metric::{Metric, Step};
 use maxmargin::{
-    Batch, BatchShape, BinaryHinge, CategoricalHinge, CosineEmbedding, Device, Distance, EmbeddingHinge, Error,
-    Evaluation, Kink, LabelEncoding, ListwiseHinge, LovaszHinge, MarginRanking, MulticlassHinge, MultilabelMargin,
-    OverClasses, OverItems, Penalty, Reduction, Request, ScoreKind, Targets, Ties, TripletMargin,
+    Batch, BatchShape, BinaryHinge, Buffers, CategoricalHinge, CosineEmbedding, Device, Distance, EmbeddingHinge,
+    Error, Evaluation, Kink, LabelEncoding, ListwiseHinge, LovaszHinge, MarginRanking, MulticlassHinge,
+    MultilabelMargin, OverClasses, OverItems, Penalty, Reduction, ScoreKind, Targets, Ties, TripletMargin,
 };
 use serde_json::{Map, Value, json};
 
@@ -20,14 +20,27 @@ use crate::settings::Settings;
 
 /// Losses of different types behind one face.
 pub(crate) trait ErasedLoss {
-    fn evaluate(&self, device: &Device, batch: &Batch<'_>, request: &Request) -> Result<Evaluation, Error>;
+    /// As [`Loss::check`].
+    fn check(&self) -> Result<(), Error>;
+    /// As [`Loss::weigh`].
+    fn weigh(&self, batch: &Batch<'_>) -> Result<(u64, f64), Error>;
+    /// Whether some samples may be left out.
+    fn may_ignore(&self) -> bool;
     /// An empty streaming metric of this loss.
     fn metric(&self, reduction: Reduction, per_class: bool) -> Box<dyn ErasedMetric>;
 }
 
 impl<L: Loss + Clone + PartialEq + std::fmt::Debug + 'static> ErasedLoss for L {
-    fn evaluate(&self, device: &Device, batch: &Batch<'_>, request: &Request) -> Result<Evaluation, Error> {
-        device.evaluate(self, batch, request)
+    fn check(&self) -> Result<(), Error> {
+        Loss::check(self)
+    }
+
+    fn weigh(&self, batch: &Batch<'_>) -> Result<(u64, f64), Error> {
+        Loss::weigh(self, batch)
+    }
+
+    fn may_ignore(&self) -> bool {
+        self.ignore_index().is_some()
     }
 
     fn metric(&self, reduction: Reduction, per_class: bool) -> Box<dyn ErasedMetric> {
@@ -40,6 +53,13 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug + 'static> ErasedLoss for L {
 pub(crate) trait ErasedMetric {
     fn check_batch(&self, batch: &Batch<'_>) -> Result<BatchShape, Error>;
     fn forward(&mut self, device: &Device, batch: &Batch<'_>) -> Result<Step, Error>;
+    fn update_into(
+        &mut self,
+        device: &Device,
+        batch: &Batch<'_>,
+        divisor: f64,
+        buffers: Buffers<'_>,
+    ) -> Result<Evaluation, Error>;
     fn compute(&mut self) -> Result<Evaluation, Error>;
 }
 
@@ -50,6 +70,16 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> ErasedMetric for Metric<L> {
 
     fn forward(&mut self, device: &Device, batch: &Batch<'_>) -> Result<Step, Error> {
         Metric::forward(self, device, batch)
+    }
+
+    fn update_into(
+        &mut self,
+        device: &Device,
+        batch: &Batch<'_>,
+        divisor: f64,
+        buffers: Buffers<'_>,
+    ) -> Result<Evaluation, Error> {
+        Metric::update_into(self, device, batch, divisor, buffers)
     }
 
     fn compute(&mut self) -> Result<Evaluation, Error> {
@@ -181,17 +211,9 @@ impl Family {
         }
     }
 
-    /// What an evaluation is to return.
-    pub(crate) fn request(&self, settings: &Settings) -> Request {
-        let common = self.common();
-        let mut request = Request::new().reduction(settings.reduction);
-        if common.grad_out.is_some() {
-            request = request.gradient();
-        }
-        if common.losses_out.is_some() {
-            request = request.losses();
-        }
-        if settings.per_class { request.per_class() } else { request }
+    /// Whether the labels are in one of two encodings.
+    pub(crate) fn has_encoded_labels(&self) -> bool {
+        matches!(self, Family::Binary { .. } | Family::Lovasz { .. })
     }
 
     /// The loss with its options. Labels of unknown encoding are looked at.

@@ -1,22 +1,37 @@
 //! The driver of the elementwise pattern: one score, or a pair of scores, and one target a sample.
 
-use crate::cpu::{HostReal, Job, SCRATCH, Stored, run_jobs, sum, weights, with_stored, wrong_device};
+use std::ops::Range;
+
+use crate::cpu::dispatch::dispatch_wide;
+use crate::cpu::outputs::Destinations;
+use crate::cpu::{HostReal, Job, Stored, run_jobs, sum, weights, with_stored, wrong_device};
 use crate::error::{Error, Input, Result};
-use crate::evaluation::{Evaluation, Outputs, Precision, Request, Totals};
+use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::penalty::with_penalty;
-use crate::loss::{ElementwiseLoss, PenaltyShape, Rule};
-use crate::real::Real;
-use crate::tensor::{Batch, BatchShape, Floats, with_targets};
+use crate::loss::{ElementwiseLoss, LabelEncoding, PenaltyShape, Rule, TargetRule};
+use crate::tensor::{Batch, BatchShape, Floats, Targets, with_targets};
 
 /// Samples a job: large enough to hide the scheduling, small enough to balance.
-const JOB: usize = 16 * SCRATCH;
+const JOB: usize = 16 << 10;
+
+/// Samples a pass through the first-level cache: few, so that the streams of scores and labels advance together, which is
+/// what hardware prefetches.
+const CHUNK: usize = 512;
+
+/// Samples of a small batch.
+const FEW: usize = 32;
 
 /// Evaluates an elementwise loss over host data.
-pub(crate) fn evaluate<L: ElementwiseLoss>(loss: &L, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
+pub(crate) fn evaluate<L: ElementwiseLoss>(
+    loss: &L,
+    batch: &Batch<'_>,
+    request: &Request,
+    buffers: Buffers<'_>,
+) -> Result<Evaluation> {
     let batch_shape = loss.check_batch(batch, request)?;
     with_stored!(batch, (scores, precision) => with_penalty!(loss.terms().penalty, shape => {
         let second = other_scores(scores, batch.second_scores, Input::SecondScores)?;
-        Driver { loss, shape, scores, second, batch, request }.evaluate(batch_shape, precision)
+        Driver { loss, shape, scores, second, batch, request }.evaluate(batch_shape, precision, buffers)
     }))
 }
 
@@ -58,27 +73,17 @@ struct Driver<'a, L, P, T> {
 }
 
 impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> Driver<'_, L, P, T> {
-    fn evaluate(&self, batch_shape: BatchShape, precision: Precision) -> Result<Evaluation> {
+    fn evaluate(&self, batch_shape: BatchShape, precision: Precision, buffers: Buffers<'_>) -> Result<Evaluation> {
         let samples = batch_shape.samples;
-        let divisor = self.gradient_divisor(samples)?;
-        let mut losses = self.request.losses.then(|| vec![T::ZERO; samples]);
-        let mut gradient = self.request.gradient.then(|| vec![T::ZERO; samples]);
-        let arch = pulp::Arch::new();
-        let totals = run_jobs(batch_shape, JOB, losses.as_deref_mut(), gradient.as_deref_mut(), |job| {
-            arch.dispatch(DriverJob { driver: self, job, divisor })
+        // Only a weighted mean needs a pass over the weights.
+        let divisor = self.request.divisor_of_gradient(samples, || weight_totals(self.batch, samples))?;
+        let divisor = T::from_f64(divisor);
+        let mut outputs = Destinations::new(batch_shape, 1, self.request, buffers)?;
+        let (losses, gradient) = outputs.slices();
+        let totals = run_jobs(batch_shape, JOB, losses, gradient, |job| {
+            dispatch_wide(DriverJob { driver: self, job, divisor })
         })?;
-        let (losses, gradient) = (losses.map(T::output), gradient.map(T::output));
-        let outputs = Outputs { losses, gradient, precision, upload_time: Default::default() };
-        totals.finish(self.request, samples, L::HAS_CORRECT, outputs)
-    }
-
-    /// What the gradient of the reduced value is divided by; only a weighted mean needs a pass over the weights.
-    fn gradient_divisor(&self, samples: usize) -> Result<T> {
-        if !self.request.divides_gradient() {
-            return Ok(T::ONE);
-        }
-        let totals = weight_totals(self.batch, samples)?;
-        totals.divisor(self.request.reduction, samples).map(T::from_f64)
+        totals.finish(self.request, samples, L::HAS_CORRECT, outputs.finish(precision))
     }
 }
 
@@ -97,31 +102,33 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for D
         let terms = self.driver.loss.terms();
         let rule = Rule::new(terms.margin, terms.kink, self.driver.shape);
         let mut totals = Totals::default();
-        let mut scratch = Scratch::new();
-        for start in (0..self.job.samples).step_by(SCRATCH) {
-            let end = (start + SCRATCH).min(self.job.samples);
-            self.chunk(&rule, start, end, &mut scratch, &mut totals).map_err(|error| error.shifted(start as u64))?;
+        let mut scratch = Scratch::default();
+        // A small batch neither allocates nor clears the room of a large one.
+        let (mut few, mut many) = ([T::ZERO; FEW], Vec::new());
+        let values = if self.job.samples <= FEW {
+            &mut few[..]
+        } else {
+            many.resize(CHUNK, T::ZERO);
+            &mut many[..]
+        };
+        for start in (0..self.job.samples).step_by(CHUNK) {
+            let end = (start + CHUNK).min(self.job.samples);
+            let values = &mut values[..end - start];
+            self.chunk(&rule, start, values, &mut scratch, &mut totals).map_err(|error| error.shifted(start as u64))?;
         }
         Ok(totals)
     }
 }
 
-/// The arrays of one chunk, kept in the first-level cache.
+/// What a chunk of the general kind needs, kept in the first-level cache. Allocated where it is used.
+#[derive(Default)]
 struct Scratch<T> {
-    signs: [T; SCRATCH],
-    differences: [T; SCRATCH],
-    weights: [T; SCRATCH],
-    values: [T; SCRATCH],
+    signs: Vec<T>,
+    differences: Vec<T>,
+    weights: Vec<T>,
     /// Widened scores.
     scores: Vec<T>,
     second: Vec<T>,
-}
-
-impl<T: Real> Scratch<T> {
-    fn new() -> Self {
-        let zeros = [T::ZERO; SCRATCH];
-        Self { signs: zeros, differences: zeros, weights: zeros, values: zeros, scores: vec![], second: vec![] }
-    }
 }
 
 impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, L, P, T> {
@@ -130,64 +137,56 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, L, P, T
         &mut self,
         rule: &Rule<T, P>,
         start: usize,
-        end: usize,
+        values: &mut [T],
         scratch: &mut Scratch<T>,
         totals: &mut Totals,
     ) -> Result<()> {
-        let (first, last) = (self.job.start + start, self.job.start + end);
-        let mut scores = self.driver.scores.read(first..last, &mut scratch.scores);
+        let end = start + values.len();
+        let range = self.job.start + start..self.job.start + end;
+        let mut scores = self.driver.scores.read(range.clone(), &mut scratch.scores);
         if let (true, Some(second)) = (L::PAIRS, self.driver.second) {
-            let differences = &mut scratch.differences[..scores.len()];
-            let second = second.read(first..last, &mut scratch.second);
-            for ((difference, &x1), &x2) in differences.iter_mut().zip(scores).zip(second) {
-                *difference = x1 - x2;
-            }
-            scores = differences;
+            let second = second.read(range.clone(), &mut scratch.second);
+            scratch.differences.clear();
+            scratch.differences.extend(scores.iter().zip(second).map(|(&x1, &x2)| x1 - x2));
+            scores = &scratch.differences;
         }
         let batch = self.driver.batch;
-        let signs = &mut scratch.signs[..scores.len()];
         let target_rule = self.driver.loss.target_rule();
-        with_targets!(batch.targets, x => target_rule.decode(&x[first..last], signs)?,
-            _tensor => return Err(wrong_device(batch)));
-        let weights = &mut scratch.weights[..scores.len()];
-        weights::read(batch, first..last, weights)?;
-        let weights = batch.sample_weights.map(|_| &*weights);
-
-        let values = &mut scratch.values[..scores.len()];
-        let (mut active, mut correct) = (0u32, 0u32);
-        match self.job.gradient.as_deref_mut() {
-            None => {
-                for ((value, &score), &sign) in values.iter_mut().zip(scores).zip(&*signs) {
-                    let point = L::value_and_slope(rule, score, sign);
-                    *value = point.value;
-                    active += u32::from(point.active);
-                    correct += u32::from(point.correct);
+        let own = T::own_targets(batch.targets).map(|x| &x[range.clone()]);
+        let signs = target_rule.signs();
+        // The two usual kinds of labels are read where they are, each in a loop of its own.
+        let (active, correct) = match (own, batch.targets) {
+            (Some(labels), _) if target_rule == TargetRule::Labels(LabelEncoding::PlusMinusOne) => {
+                let sign = |label: T| (label, (label != T::ONE) & (label != -T::ONE));
+                match self.walk(rule, start..end, scores, labels, sign, values) {
+                    Some(counts) => counts,
+                    None => return target_rule.find_bad(labels),
                 }
             }
-            Some(gradient) => {
-                let gradient = &mut gradient[start..end];
-                for (((value, slope), &score), &sign) in values.iter_mut().zip(&mut *gradient).zip(scores).zip(&*signs)
-                {
-                    let point = L::value_and_slope(rule, score, sign);
-                    *value = point.value;
-                    *slope = point.slope;
-                    active += u32::from(point.active);
-                    correct += u32::from(point.correct);
-                }
-                match weights {
-                    None => {
-                        let coefficient = T::ONE / self.divisor;
-                        gradient.iter_mut().for_each(|slope| *slope = *slope * coefficient);
-                    }
-                    Some(weights) => {
-                        for (slope, &weight) in gradient.iter_mut().zip(weights) {
-                            *slope = *slope * (weight / self.divisor);
-                        }
-                    }
+            (_, Targets::I8(x)) => {
+                let labels = &x[range.clone()];
+                match self.walk(rule, start..end, scores, labels, |label| signs.sign(label), values) {
+                    Some(counts) => counts,
+                    None => return target_rule.find_bad(labels),
                 }
             }
-        }
-        if let Some(weights) = weights {
+            (_, targets) => {
+                scratch.signs.resize(scores.len(), T::ZERO);
+                let signs = &mut scratch.signs[..];
+                let targets = targets.slice(range.clone()).unwrap_or(targets);
+                with_targets!(targets, x => target_rule.decode(x, signs)?, _tensor => return Err(wrong_device(batch)));
+                self.walk(rule, start..end, scores, signs, |sign| (sign, false), values).unwrap_or_default()
+            }
+        };
+        if batch.sample_weights.is_some() {
+            scratch.weights.resize(scores.len(), T::ZERO);
+            weights::read(batch, range, &mut scratch.weights)?;
+            let weights = &scratch.weights[..];
+            if let Some(gradient) = self.job.gradient.as_deref_mut() {
+                for (slope, &weight) in gradient[start..end].iter_mut().zip(weights) {
+                    *slope = *slope * (weight / self.divisor);
+                }
+            }
             values.iter_mut().zip(weights).for_each(|(value, &weight)| *value = *value * weight);
             totals.weight_sum += sum(weights);
         } else {
@@ -201,5 +200,47 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, L, P, T
             losses[start..end].copy_from_slice(values);
         }
         Ok(())
+    }
+
+    /// Losses and, where it is wanted, the gradient of a chunk, before sample weights; how many samples are active and how
+    /// many correct. `sign_of` gives a label's sign and whether it is bad; nothing comes back where one is.
+    #[inline(always)]
+    fn walk<X: Copy>(
+        &mut self,
+        rule: &Rule<T, P>,
+        range: Range<usize>,
+        scores: &[T],
+        labels: &[X],
+        sign_of: impl Fn(X) -> (T, bool),
+        values: &mut [T],
+    ) -> Option<(u32, u32)> {
+        let (mut active, mut correct, mut bad_seen) = (0u32, 0u32, false);
+        let mut point = |score: T, label: X| {
+            let (sign, is_bad) = sign_of(label);
+            let point = L::value_and_slope(rule, score, sign);
+            active += u32::from(point.active);
+            correct += u32::from(point.correct);
+            bad_seen |= is_bad;
+            point
+        };
+        match self.job.gradient.as_deref_mut() {
+            None => {
+                for ((value, &score), &label) in values.iter_mut().zip(scores).zip(labels) {
+                    *value = point(score, label).value;
+                }
+            }
+            Some(gradient) => {
+                // Weights are applied afterwards.
+                let is_weighted = self.driver.batch.sample_weights.is_some();
+                let coefficient = if is_weighted { T::ONE } else { T::ONE / self.divisor };
+                let samples = values.iter_mut().zip(&mut gradient[range]).zip(scores).zip(labels);
+                for (((value, slope), &score), &label) in samples {
+                    let point = point(score, label);
+                    *value = point.value;
+                    *slope = point.slope * coefficient;
+                }
+            }
+        }
+        (!bad_seen).then_some((active, correct))
     }
 }

@@ -9,15 +9,20 @@ use half::prelude::*;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::evaluation::{Output, Totals};
+use crate::evaluation::{FloatsMut, Output, Totals};
+use crate::loss::Label;
 use crate::real::Real;
-use crate::tensor::{Batch, BatchShape, Floats};
+use crate::tensor::{Batch, BatchShape, Floats, Targets};
 
+mod dispatch;
 pub(crate) mod elementwise;
+mod lanes;
+mod outputs;
 pub(crate) mod pairs;
 pub(crate) mod rows;
 pub(crate) mod target_rows;
 mod tile;
+mod vector_rows;
 pub(crate) mod vectors;
 pub(crate) mod weights;
 
@@ -28,11 +33,15 @@ const SCRATCH: usize = 1024;
 const LANES: usize = 16;
 
 /// A precision that host outputs exist in.
-pub(crate) trait HostReal: Real {
+pub(crate) trait HostReal: Real + Label {
     /// Wraps a vector of this type.
     fn output(values: Vec<Self>) -> Output;
     /// Host elements of this type, where they are.
     fn own(floats: Floats<'_>) -> Option<&[Self]>;
+    /// The caller's memory of this type.
+    fn own_mut(floats: FloatsMut<'_>) -> Option<&mut [Self]>;
+    /// Host targets of this type, where they are.
+    fn own_targets(targets: Targets<'_>) -> Option<&[Self]>;
     /// Widens half precision; the slices are as long.
     fn widen(from: &(impl HalfFloatSliceExt + ?Sized), to: &mut [Self]);
 }
@@ -43,6 +52,12 @@ impl HostReal for f32 {
     }
     fn own(floats: Floats<'_>) -> Option<&[Self]> {
         floats.as_f32()
+    }
+    fn own_mut(floats: FloatsMut<'_>) -> Option<&mut [Self]> {
+        if let FloatsMut::F32(x) = floats { Some(x) } else { None }
+    }
+    fn own_targets(targets: Targets<'_>) -> Option<&[Self]> {
+        if let Targets::F32(x) = targets { Some(x) } else { None }
     }
     fn widen(from: &(impl HalfFloatSliceExt + ?Sized), to: &mut [Self]) {
         from.convert_to_f32_slice(to);
@@ -55,6 +70,12 @@ impl HostReal for f64 {
     }
     fn own(floats: Floats<'_>) -> Option<&[Self]> {
         floats.as_f64()
+    }
+    fn own_mut(floats: FloatsMut<'_>) -> Option<&mut [Self]> {
+        if let FloatsMut::F64(x) = floats { Some(x) } else { None }
+    }
+    fn own_targets(targets: Targets<'_>) -> Option<&[Self]> {
+        if let Targets::F64(x) = targets { Some(x) } else { None }
     }
     fn widen(from: &(impl HalfFloatSliceExt + ?Sized), to: &mut [Self]) {
         from.convert_to_f64_slice(to);
@@ -70,14 +91,6 @@ enum Stored<'a, T> {
 }
 
 impl<'a, T: HostReal> Stored<'a, T> {
-    fn len(self) -> usize {
-        match self {
-            Stored::Own(x) => x.len(),
-            Stored::F16(x) => x.len(),
-            Stored::BF16(x) => x.len(),
-        }
-    }
-
     /// A range of scores, widened into `scratch` where they have to be.
     #[inline(always)]
     fn read<'s>(self, range: Range<usize>, scratch: &'s mut Vec<T>) -> &'s [T]
@@ -140,6 +153,7 @@ struct Job<'a, T> {
 /// Cuts the samples of a batch into jobs of `job_samples`, runs them on all threads and merges their totals in order.
 ///
 /// The error of the lowest job wins; indices in it are made global by the jobs' starts.
+#[inline]
 fn run_jobs<T: Real>(
     shape: BatchShape,
     job_samples: usize,
@@ -148,12 +162,28 @@ fn run_jobs<T: Real>(
     run: impl Fn(Job<'_, T>) -> Result<Totals> + Sync,
 ) -> Result<Totals> {
     let samples = shape.samples;
-    let mut losses = losses.map(|x| x.chunks_mut(job_samples));
     // One block a vector of the samples, most losses have one.
     let block = (samples * shape.columns).max(1);
+    let run = |job: Job<'_, T>| {
+        let start = job.start;
+        run(job).map_err(|error| shape.whole_index(error, start))
+    };
+    if samples <= job_samples {
+        // Small inputs: no thread pool in the way.
+        let (gradient, others) = match gradient {
+            Some(all) => {
+                let (first, rest) = all.split_at_mut(block.min(all.len()));
+                let (second, third) = rest.split_at_mut(block.min(rest.len()));
+                (Some(first), [second, third].map(|x| (!x.is_empty()).then_some(x)))
+            }
+            None => (None, [None, None]),
+        };
+        return run(Job { start: 0, samples, losses, gradient, other_gradients: others });
+    }
+    let mut losses = losses.map(|x| x.chunks_mut(job_samples));
     let mut blocks = gradient.into_iter().flat_map(|x| x.chunks_mut(block));
     let mut gradients = [(); 3].map(|()| blocks.next().map(|x| x.chunks_mut(job_samples * shape.columns)));
-    let mut jobs = (0..samples.div_ceil(job_samples)).map(|index| {
+    let jobs = (0..samples.div_ceil(job_samples)).map(|index| {
         let [gradient, second, third] = gradients.each_mut().map(|x| x.as_mut().and_then(Iterator::next));
         Job {
             start: index * job_samples,
@@ -163,14 +193,6 @@ fn run_jobs<T: Real>(
             other_gradients: [second, third],
         }
     });
-    let run = |job: Job<'_, T>| {
-        let start = job.start;
-        run(job).map_err(|error| shape.whole_index(error, start))
-    };
-    if samples <= job_samples {
-        // Small inputs: no thread pool in the way.
-        return jobs.next().map_or(Ok(Totals::default()), run);
-    }
     let jobs: Vec<_> = jobs.collect();
     let parts: Vec<Result<Totals>> = jobs.into_par_iter().map(run).collect();
     let mut totals = Totals::default();
@@ -180,20 +202,28 @@ fn run_jobs<T: Real>(
     Ok(totals)
 }
 
-/// Sum in f64 over fixed lanes.
+/// Sum over fixed lanes, all in f64: a sum of f32 losses is then the same, to f64's rounding, however a batch is split.
 #[inline(always)]
 fn sum<T: Real>(values: &[T]) -> f64 {
     let mut lanes = [0f64; LANES];
-    let (chunks, rest) = values.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (lane, x) in lanes.iter_mut().zip(chunk) {
+    let (blocks, rest) = values.as_chunks::<LANES>();
+    for block in blocks {
+        for (lane, x) in lanes.iter_mut().zip(block) {
             *lane += x.to_f64();
         }
     }
     for (lane, x) in lanes.iter_mut().zip(rest) {
         *lane += x.to_f64();
     }
-    lanes.iter().sum()
+    // A tree waits less than a chain, which shows in small batches.
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            lanes[lane] += lanes[lane + width];
+        }
+    }
+    lanes[0]
 }
 
 /// The error for a device tensor that reached the CPU backend.

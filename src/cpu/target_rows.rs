@@ -1,8 +1,10 @@
 //! The driver of the target rows pattern: one row of scores and one row of targets a sample.
 
+use crate::cpu::dispatch::dispatch;
+use crate::cpu::outputs::Destinations;
 use crate::cpu::{HostReal, Job, Stored, run_jobs, sum, weights, with_stored, wrong_device};
 use crate::error::Result;
-use crate::evaluation::{Evaluation, Outputs, Precision, Request, Totals};
+use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::labels::TargetRowDecoder;
 use crate::loss::penalty::with_penalty;
 use crate::loss::{PenaltyShape, RowScratch, Rule, TargetRowsLoss};
@@ -14,10 +16,17 @@ use super::elementwise::weight_totals;
 const JOB_SCORES: usize = 16 << 10;
 
 /// Evaluates a loss over host data.
-pub(crate) fn evaluate<L: TargetRowsLoss>(loss: &L, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
+pub(crate) fn evaluate<L: TargetRowsLoss>(
+    loss: &L,
+    batch: &Batch<'_>,
+    request: &Request,
+    buffers: Buffers<'_>,
+) -> Result<Evaluation> {
     let shape = loss.check_batch(batch, request)?;
+    let bits = batch.targets.widened();
+    let batch = &batch.with_widened(&bits);
     with_stored!(batch, (scores, precision) => with_penalty!(loss.terms().penalty, penalty => {
-        Driver::new(loss, penalty, scores, shape, batch, request).evaluate(precision)
+        Driver::new(loss, penalty, scores, shape, batch, request).evaluate(precision, buffers)
     }))
 }
 
@@ -43,22 +52,16 @@ impl<'a, L: TargetRowsLoss, P: PenaltyShape, T: HostReal> Driver<'a, L, P, T> {
         Self { loss, rule, scores, shape, batch, request }
     }
 
-    fn evaluate(&self, precision: Precision) -> Result<Evaluation> {
+    fn evaluate(&self, precision: Precision, buffers: Buffers<'_>) -> Result<Evaluation> {
         let BatchShape { samples: rows, columns, .. } = self.shape;
-        let divisor = match self.request.divides_gradient() {
-            true => weight_totals(self.batch, rows)?.divisor(self.request.reduction, rows)?,
-            false => 1.0,
-        };
-        let mut losses = self.request.losses.then(|| vec![T::ZERO; rows]);
-        let mut gradient = self.request.gradient.then(|| vec![T::ZERO; self.scores.len()]);
+        let divisor = self.request.divisor_of_gradient(rows, || weight_totals(self.batch, rows))?;
+        let mut outputs = Destinations::new(self.shape, 1, self.request, buffers)?;
+        let (losses, gradient) = outputs.slices();
         let job_rows = (JOB_SCORES / columns).max(1);
-        let arch = pulp::Arch::new();
-        let totals = run_jobs(self.shape, job_rows, losses.as_deref_mut(), gradient.as_deref_mut(), |job| {
-            arch.dispatch(DriverJob { driver: self, job, divisor: T::from_f64(divisor) })
+        let totals = run_jobs(self.shape, job_rows, losses, gradient, |job| {
+            dispatch(DriverJob { driver: self, job, divisor: T::from_f64(divisor) })
         })?;
-        let (losses, gradient) = (losses.map(T::output), gradient.map(T::output));
-        let outputs = Outputs { losses, gradient, precision, upload_time: Default::default() };
-        totals.finish(self.request, rows, L::HAS_CORRECT, outputs)
+        totals.finish(self.request, rows, L::HAS_CORRECT, outputs.finish(precision))
     }
 }
 

@@ -14,10 +14,6 @@ pub(super) const ROWS: usize = 16;
 /// Columns a block; also the longest chain that is added in the precision of the computation before f64 takes over.
 const BLOCK: usize = 16;
 
-/// Columns from which on the row of a sum fills vectors by itself, so that transposing it costs more than it saves. Measured:
-/// half the time at 1000 columns, the same at 64; a maximum gains nothing.
-const LONG: usize = 128;
-
 /// One number for each row of a tile.
 pub(super) type Lanes<T> = [T; ROWS];
 
@@ -114,7 +110,7 @@ struct Score<T> {
     class: u32,
 }
 
-/// What is known of the columns visited so far, a lane for each row, or for each sixteenth column of one row.
+/// What is known of the columns visited so far, a lane for each row.
 struct Seen<T> {
     /// Sums of penalties and of slopes: short chains, then f64.
     chain: Lanes<T>,
@@ -199,18 +195,6 @@ impl<T: Real> Seen<T> {
         }
         (self.chain, self.slope_chain) = ([T::ZERO; ROWS], [T::ZERO; ROWS]);
     }
-
-    /// Puts what the lanes of one row of a sum know together, in the lane of that row.
-    #[inline(always)]
-    fn set(&mut self, row: usize, of_row: &Seen<T>) {
-        self.total[row] = of_row.total.iter().sum();
-        self.total_slope[row] = of_row.total_slope.iter().sum();
-        for lane in 0..ROWS {
-            self.nan[row] |= of_row.nan[lane];
-            self.beaten[row] |= of_row.beaten[lane];
-            self.active[row] |= of_row.active[lane];
-        }
-    }
 }
 
 impl<T: Real> Tile<'_, T> {
@@ -238,9 +222,6 @@ impl<T: Real> Tile<'_, T> {
     ) -> Summary<T> {
         let seen = match per_class {
             Some(per_class) => self.visit_columns::<M, P, G, SLOPES>(rule, margins, per_class),
-            None if M::COMBINATION == Combination::Sum && self.columns >= LONG => {
-                self.visit_rows::<M, P, G, SLOPES>(rule, margins)
-            }
             None => self.visit_columns::<M, P, G, SLOPES>(rule, margins, |_, _| {}),
         };
         let Seen { total, total_slope, best, best_index, nan, beaten, active, .. } = seen;
@@ -299,39 +280,6 @@ impl<T: Real> Tile<'_, T> {
             seen.carry::<M, SLOPES>();
         }
         seen
-    }
-
-    /// One row of a sum after the other, sixteen columns at once: a lane a column of each sixteen.
-    #[inline(always)]
-    fn visit_rows<M: RowsLoss, P: PenaltyShape, G: Margins<T>, const SLOPES: bool>(
-        &self,
-        rule: &Rule<T, P>,
-        margins: G,
-    ) -> Seen<T> {
-        let mut all = Seen::new();
-        for (row, scores) in self.scores.chunks_exact(self.columns).enumerate() {
-            let (class, true_score) = (self.classes[row], self.true_scores[row]);
-            let mut seen = Seen::new();
-            let (blocks, rest) = scores.as_chunks::<ROWS>();
-            for (number, part) in blocks.chunks(BLOCK).enumerate() {
-                for (offset, block) in part.iter().enumerate() {
-                    let first = ((number * BLOCK + offset) * ROWS) as u32;
-                    for (lane, &value) in block.iter().enumerate() {
-                        let score = Score { value, column: first + lane as u32, class };
-                        seen.visit::<M, P, G, SLOPES>(lane, score, true_score, rule, margins);
-                    }
-                }
-                seen.carry::<M, SLOPES>();
-            }
-            let first = (scores.len() - rest.len()) as u32;
-            for (lane, &value) in rest.iter().enumerate() {
-                let score = Score { value, column: first + lane as u32, class };
-                seen.visit::<M, P, G, SLOPES>(lane, score, true_score, rule, margins);
-            }
-            seen.carry::<M, SLOPES>();
-            all.set(row, &seen);
-        }
-        all
     }
 
     /// What the true class's violation is taken to be, and a rival's is, where the largest few count.

@@ -2,10 +2,12 @@
 //!
 //! Distances and gradients are computed in f64, whatever the vectors are stored in.
 
+use crate::cpu::dispatch::dispatch;
 use crate::cpu::elementwise::{other_scores, weight_totals};
+use crate::cpu::outputs::Destinations;
 use crate::cpu::{HostReal, Job, Stored, run_jobs, sum, weights, with_stored, wrong_device};
 use crate::error::{Input, Result};
-use crate::evaluation::{Evaluation, Outputs, Precision, Request, Totals};
+use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::penalty::with_penalty;
 use crate::loss::{Distance, PenaltyShape, Rule, VectorsLoss};
 use crate::tensor::{Batch, BatchShape, with_targets};
@@ -20,14 +22,21 @@ const LANES: usize = 8;
 const ENDS: [[usize; 2]; 3] = [[0, 1], [0, 2], [1, 2]];
 
 /// Evaluates a loss over host data.
-pub(crate) fn evaluate<L: VectorsLoss>(loss: &L, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
+pub(crate) fn evaluate<L: VectorsLoss>(
+    loss: &L,
+    batch: &Batch<'_>,
+    request: &Request,
+    buffers: Buffers<'_>,
+) -> Result<Evaluation> {
     let shape = loss.check_batch(batch, request)?;
+    let bits = batch.targets.widened();
+    let batch = &batch.with_widened(&bits);
     with_stored!(batch, (first, precision) => with_penalty!(loss.terms().penalty, penalty => {
         let second = other_scores(first, batch.second_scores, Input::SecondScores)?;
         let third = other_scores(first, batch.third_scores, Input::ThirdScores)?;
         let vectors = [Some(first), second, third];
         let rule = Rule::new(loss.terms().margin, loss.terms().kink, penalty);
-        Driver { loss, rule, vectors, shape, batch, request }.evaluate(precision)
+        Driver { loss, rule, vectors, shape, batch, request }.evaluate(precision, buffers)
     }))
 }
 
@@ -41,22 +50,16 @@ struct Driver<'a, L, P, T> {
 }
 
 impl<L: VectorsLoss, P: PenaltyShape, T: HostReal> Driver<'_, L, P, T> {
-    fn evaluate(&self, precision: Precision) -> Result<Evaluation> {
+    fn evaluate(&self, precision: Precision, buffers: Buffers<'_>) -> Result<Evaluation> {
         let BatchShape { samples, columns, .. } = self.shape;
-        let divisor = match self.request.divides_gradient() {
-            true => weight_totals(self.batch, samples)?.divisor(self.request.reduction, samples)?,
-            false => 1.0,
-        };
-        let mut losses = self.request.losses.then(|| vec![T::ZERO; samples]);
-        let mut gradient = self.request.gradient.then(|| vec![T::ZERO; L::INPUTS * samples * columns]);
+        let divisor = self.request.divisor_of_gradient(samples, || weight_totals(self.batch, samples))?;
+        let mut outputs = Destinations::new(self.shape, L::INPUTS, self.request, buffers)?;
+        let (losses, gradient) = outputs.slices();
         let job_samples = (JOB / (L::INPUTS * columns)).max(1);
-        let arch = pulp::Arch::new();
-        let totals = run_jobs(self.shape, job_samples, losses.as_deref_mut(), gradient.as_deref_mut(), |job| {
-            arch.dispatch(DriverJob { driver: self, job, divisor: T::from_f64(divisor) })
+        let totals = run_jobs(self.shape, job_samples, losses, gradient, |job| {
+            dispatch(DriverJob { driver: self, job, divisor: T::from_f64(divisor) })
         })?;
-        let (losses, gradient) = (losses.map(T::output), gradient.map(T::output));
-        let outputs = Outputs { losses, gradient, precision, upload_time: Default::default() };
-        totals.finish(self.request, samples, false, outputs)
+        totals.finish(self.request, samples, false, outputs.finish(precision))
     }
 }
 

@@ -208,22 +208,15 @@ async fn evaluate_device<L: Launcher>(
     let started = Instant::now();
     let inputs = upload(gpu, launcher, batch, 0, samples).await?;
     let upload_time = started.elapsed();
-    let divisor = if request.divides_gradient() {
-        let known = !launcher.may_ignore() && inputs.sample_weights.is_none();
-        let totals = if known {
-            Totals { count: samples as u64, weight_sum: samples as f64, ..Totals::default() }
-        } else {
-            let pass = Pass { arithmetic: Arithmetic::Extended, only_weights: true, divisor: 1.0 };
-            submit(gpu, launcher, &inputs, &ResidentOutputs::default(), &Request::new(), pass)
-                .await?
-                .fold()
-                .await?
-                .totals
-        };
-        totals.divisor(request.reduction, samples)?
+    let known = Totals { count: samples as u64, weight_sum: samples as f64, ..Totals::default() };
+    let totals = if request.needs_divisor() && (launcher.may_ignore() || inputs.sample_weights.is_some()) {
+        let pass = Pass { arithmetic: Arithmetic::Extended, only_weights: true, divisor: 1.0 };
+        let pending = submit(gpu, launcher, &inputs, &ResidentOutputs::default(), &Request::new(), pass).await?;
+        pending.fold().await?.totals
     } else {
-        1.0
+        known
     };
+    let divisor = request.divisor_of_gradient(samples, || Ok(totals))?;
     let (totals, outputs) = evaluate_resident(gpu, launcher, &inputs, request, divisor).await?;
     let stay = matches!(batch.scores, Floats::Device(_));
     let hand_over = async |tensor: Option<DeviceTensor>| -> Result<Option<Output>> {
@@ -250,11 +243,7 @@ async fn evaluate_host<L: Launcher>(
     request: &Request,
 ) -> Result<(Totals, Outputs)> {
     let samples = launcher.shape().samples;
-    let divisor = if request.divides_gradient() {
-        launcher.host_totals(batch)?.divisor(request.reduction, samples)?
-    } else {
-        1.0
-    };
+    let divisor = request.divisor_of_gradient(samples, || launcher.host_totals(batch))?;
     let chunk = host_chunk(gpu, launcher.shape().columns)?;
     let mut losses = request.losses.then(|| Vec::with_capacity(samples));
     let block = || Vec::with_capacity(samples * launcher.shape().columns);

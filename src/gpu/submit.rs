@@ -305,7 +305,7 @@ impl Prepared {
 }
 
 /// A kernel with its bindings, ready to be recorded.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Command {
     pipeline: wgpu::ComputePipeline,
     group: wgpu::BindGroup,

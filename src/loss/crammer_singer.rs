@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::multiclass::rival_violation;
 use super::{Combination, LossShader, MulticlassHinge, Pattern, RowsLoss};
-use crate::real::Real;
+use crate::real::Number;
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "crammer_singer",
@@ -31,7 +31,7 @@ impl RowsLoss for CrammerSinger {
     const RIVAL_SLOPE_ON_TRUE: f64 = -1.0;
 
     #[inline(always)]
-    fn violation<T: Real>(margin: T, score: T, true_score: T, _: bool) -> T {
+    fn violation<T: Number>(margin: T, score: T, true_score: T, _: T::Mask) -> T {
         rival_violation(margin, score, true_score)
     }
 }

@@ -57,15 +57,12 @@ impl TargetRule {
         }
     }
 
-    /// The kernels' view of a target, -1, 0 or +1, and whether the rule forbids it.
-    #[inline(always)]
-    fn sign<L: Label, T: Real>(self, label: L) -> (T, bool) {
-        let one = label.is(1);
-        let negative = if one { T::ONE } else { -T::ONE };
+    /// The rule as loops over labels want it.
+    pub(crate) fn signs(self) -> SignRule {
         match self {
-            TargetRule::Labels(LabelEncoding::PlusMinusOne) => (negative, !(one | label.is(-1))),
-            TargetRule::Labels(LabelEncoding::ZeroOne) => (negative, !(one | label.is(0))),
-            TargetRule::Signs => (if one | label.is(-1) { negative } else { T::ZERO }, !label.is_finite()),
+            TargetRule::Labels(LabelEncoding::PlusMinusOne) => SignRule { other: -1, only_labels: true },
+            TargetRule::Labels(LabelEncoding::ZeroOne) => SignRule { other: 0, only_labels: true },
+            TargetRule::Signs => SignRule { other: -1, only_labels: false },
         }
     }
 
@@ -88,37 +85,45 @@ impl TargetRule {
     /// [`Error::Value`] with the index within `labels` of the first one that the rule does not allow.
     #[inline(always)]
     pub(crate) fn decode<L: Label, T: Real>(self, labels: &[L], signs: &mut [T]) -> Result<()> {
-        // The rule is matched outside the loop, so that each of the three loops is compiled for itself.
-        let bad_seen = match self {
-            TargetRule::Labels(LabelEncoding::PlusMinusOne) => {
-                fill(labels, signs, |l| TargetRule::Labels(LabelEncoding::PlusMinusOne).sign(l))
-            }
-            TargetRule::Labels(LabelEncoding::ZeroOne) => {
-                fill(labels, signs, |l| TargetRule::Labels(LabelEncoding::ZeroOne).sign(l))
-            }
-            TargetRule::Signs => fill(labels, signs, |l| TargetRule::Signs.sign(l)),
-        };
-        if !bad_seen {
-            return Ok(());
+        let rule = self.signs();
+        let mut bad_seen = false;
+        for (sign, &label) in signs.iter_mut().zip(labels) {
+            let (value, bad) = rule.sign(label);
+            *sign = value;
+            // A flag instead of an early return keeps the loop free of branches, so that it vectorises.
+            bad_seen |= bad;
         }
-        match labels.iter().position(|&l| self.sign::<L, T>(l).1) {
+        if bad_seen { self.find_bad(labels) } else { Ok(()) }
+    }
+
+    /// The error of the first label that the rule does not allow.
+    #[cold]
+    pub(crate) fn find_bad<L: Label>(self, labels: &[L]) -> Result<()> {
+        match labels.iter().position(|&l| self.signs().sign::<L, f32>(l).1) {
             Some(index) => Err(bad(index, labels[index], self.expected().into())),
             None => Ok(()),
         }
     }
 }
 
-/// Fills `signs` from `labels` and says whether any label was bad. A flag instead of an early return keeps the loop free
-/// of branches, so that it vectorises.
-#[inline(always)]
-fn fill<L: Label, T: Real>(labels: &[L], signs: &mut [T], to_sign: impl Fn(L) -> (T, bool)) -> bool {
-    let mut bad_seen = false;
-    for (sign, &label) in signs.iter_mut().zip(labels) {
-        let (value, bad) = to_sign(label);
-        *sign = value;
-        bad_seen |= bad;
+/// A [`TargetRule`] as numbers, so that one loop serves every rule.
+#[derive(Clone, Copy)]
+pub(crate) struct SignRule {
+    /// The label that means -1.
+    other: i8,
+    /// Nothing but 1 and that label is allowed.
+    only_labels: bool,
+}
+
+impl SignRule {
+    /// The kernels' view of a target, -1, 0 or +1, and whether the rule forbids it.
+    #[inline(always)]
+    pub(crate) fn sign<L: Label, T: Real>(self, label: L) -> (T, bool) {
+        let (one, other) = (label.is(1), label.is(self.other));
+        let negative = if other { -T::ONE } else { T::ZERO };
+        let forbidden = if self.only_labels { !(one | other) } else { !label.is_finite() };
+        (if one { T::ONE } else { negative }, forbidden)
     }
-    bad_seen
 }
 
 /// Writes the class indices of `labels` to `indices`, with `ignored` in the place of the caller's `ignore_index`.
@@ -203,7 +208,7 @@ impl<'a> TargetRowDecoder<'a> {
         let other = match self.rule {
             TargetRowRule::Relevances => Some(relevance(labels[index].to_f32())),
             TargetRowRule::Binary(encoding) => {
-                let (sign, is_bad) = TargetRule::Labels(encoding).sign::<L, f32>(labels[index]);
+                let (sign, is_bad) = TargetRule::Labels(encoding).signs().sign::<L, f32>(labels[index]);
                 Some((!is_bad).then_some(sign as i32))
             }
             _ => None,

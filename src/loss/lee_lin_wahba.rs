@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Combination, LossShader, MulticlassHinge, Pattern, RowsLoss};
-use crate::real::Real;
+use crate::real::Number;
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "lee_lin_wahba",
@@ -39,7 +39,7 @@ impl RowsLoss for LeeLinWahba {
     }
 
     #[inline(always)]
-    fn violation<T: Real>(margin: T, score: T, _: T, _: bool) -> T {
+    fn violation<T: Number>(margin: T, score: T, _: T, _: T::Mask) -> T {
         margin + score
     }
 }

@@ -77,7 +77,7 @@ pub use weston_watkins::WestonWatkins;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::evaluation::{Evaluation, Request};
+use crate::evaluation::{Buffers, Evaluation, Request};
 use crate::exact;
 use crate::gpu::{DeviceTensor, Gpu, Pending, Prepared};
 use crate::real::Real;
@@ -170,11 +170,23 @@ pub trait Loss: Sync {
     /// [`Error::Length`], [`Error::Shape`], and [`Error::Option`] for a request that the loss cannot answer.
     fn check_batch(&self, batch: &Batch<'_>, request: &Request) -> Result<BatchShape>;
 
+    /// How many samples of a batch on the host are kept, and the sum of their weights (their number where there are none):
+    /// what the mean of a larger batch is divided by, part by part. Looks at targets and weights alone, so that the batch
+    /// may be without scores.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for a bad weight, or a bad class index where some are ignored.
+    fn weigh(&self, batch: &Batch<'_>) -> Result<(u64, f64)> {
+        let samples = batch.sample_weights.map_or(batch.targets.len(), |weights| weights.len());
+        let totals = crate::cpu::elementwise::weight_totals(batch, samples)?;
+        Ok((totals.count, totals.weight_sum))
+    }
+
     /// Evaluates on the native CPU backend.
     ///
     /// # Errors
-    /// As [`crate::Device::evaluate`].
-    fn evaluate_on_cpu(&self, batch: &Batch<'_>, request: &Request) -> Result<Evaluation>;
+    /// As [`crate::Device::evaluate_into`].
+    fn evaluate_on_cpu(&self, batch: &Batch<'_>, request: &Request, buffers: Buffers<'_>) -> Result<Evaluation>;
 
     /// Evaluates on a GPU.
     ///

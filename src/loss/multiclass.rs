@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::penalty::Ties;
 use super::{Combination, Loss, RowsLoss, Terms, terms_builder};
 use crate::error::{Error, Input, Result};
-use crate::evaluation::{Evaluation, Reduction, Request};
+use crate::evaluation::{Buffers, Evaluation, Reduction, Request};
 use crate::exact;
 use crate::gpu::{DeviceTensor, Gpu, Pending, Prepared, launch, rows};
 use crate::tensor::{Batch, BatchShape};
@@ -229,8 +229,14 @@ impl<M: RowsLoss> Loss for MulticlassHinge<M> {
         Ok(shape)
     }
 
-    fn evaluate_on_cpu(&self, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
-        crate::cpu::rows::evaluate(self, batch, request)
+    fn weigh(&self, batch: &Batch<'_>) -> Result<(u64, f64)> {
+        let columns = batch.columns.unwrap_or(1);
+        let totals = crate::cpu::rows::weight_totals(batch, columns, self.ignore_index)?;
+        Ok((totals.count, totals.weight_sum))
+    }
+
+    fn evaluate_on_cpu(&self, batch: &Batch<'_>, request: &Request, buffers: Buffers<'_>) -> Result<Evaluation> {
+        crate::cpu::rows::evaluate(self, batch, request, buffers)
     }
 
     async fn evaluate_on_gpu(&self, gpu: &Gpu, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
@@ -261,6 +267,6 @@ impl<M: RowsLoss> Loss for MulticlassHinge<M> {
 
 /// margin + (s_i - s_y), in this order: two large scores cancel before the margin is added, so it is not lost.
 #[inline(always)]
-pub(super) fn rival_violation<T: crate::real::Real>(margin: T, score: T, true_score: T) -> T {
+pub(super) fn rival_violation<T: crate::real::Number>(margin: T, score: T, true_score: T) -> T {
     margin + (score - true_score)
 }

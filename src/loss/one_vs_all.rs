@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Combination, LossShader, MulticlassHinge, Pattern, RowsLoss};
-use crate::real::Real;
+use crate::real::Number;
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "one_vs_all",
@@ -30,7 +30,7 @@ impl RowsLoss for OneVsAll {
     const RIVAL_SLOPE_ON_TRUE: f64 = 0.0;
 
     #[inline(always)]
-    fn violation<T: Real>(margin: T, score: T, _: T, is_true: bool) -> T {
-        if is_true { margin - score } else { margin + score }
+    fn violation<T: Number>(margin: T, score: T, _: T, is_true: T::Mask) -> T {
+        margin + T::select(is_true, -score, score)
     }
 }

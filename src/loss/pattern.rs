@@ -3,7 +3,7 @@
 use super::{Distance, LossShader, PenaltyShape, Rule, TargetRowRule, TargetRule, Terms, Ties};
 use crate::error::{Error, Result};
 use crate::evaluation::Request;
-use crate::real::Real;
+use crate::real::{Number, Real};
 use crate::tensor::{Batch, BatchShape};
 
 /// One sample of an elementwise loss.
@@ -88,7 +88,7 @@ pub trait RowsLoss: Copy + Sync + 'static {
         margin
     }
     /// The margin violation of one column.
-    fn violation<T: Real>(margin: T, score: T, true_score: T, is_true: bool) -> T;
+    fn violation<T: Number>(margin: T, score: T, true_score: T, is_true: T::Mask) -> T;
 }
 
 /// One sample of a loss of [`crate::loss::Pattern::TargetRows`], before its sum over classes is divided and its weight is applied.
@@ -245,8 +245,9 @@ macro_rules! evaluate_pattern {
                 &self,
                 batch: &$crate::tensor::Batch<'_>,
                 request: &$crate::evaluation::Request,
+                buffers: $crate::evaluation::Buffers<'_>,
             ) -> $crate::error::Result<$crate::evaluation::Evaluation> {
-                $crate::cpu::$cpu::evaluate(self, batch, request)
+                $crate::cpu::$cpu::evaluate(self, batch, request, buffers)
             }
             async fn evaluate_on_gpu(
                 &self,

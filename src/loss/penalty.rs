@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::exact;
-use crate::real::Real;
+use crate::real::{Number, Real};
 
 /// How a margin violation v is penalised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -123,19 +123,20 @@ pub trait PenaltyShape: Copy + Send + Sync {
     /// phi over v > 0, where it is zero for v <= 0 and piecewise polynomial above.
     fn pieces(self) -> Option<[Piece; 2]>;
     /// phi(v) and phi'(v), where `kink_slope` is phi'(0). A NaN violation gives NaN for both.
-    fn penalise<T: Real>(self, v: T, kink_slope: T) -> (T, T);
+    fn penalise<T: Number>(self, v: T, kink_slope: T) -> (T, T);
 }
 
 /// A penalty that charges nothing for v <= 0 and these above. Selections one after the other, not branches, so that loops
 /// over many violations vectorise.
 #[inline(always)]
-fn one_sided<T: Real>(v: T, kink_slope: T, (value, slope): (T, T)) -> (T, T) {
-    let (below, at_kink) = (v < T::ZERO, v == T::ZERO);
-    // Not `v > 0`: a NaN must reach the result.
-    let value = if below | at_kink { T::ZERO } else { value };
-    let slope = if v.is_nan() { v } else { slope };
-    let slope = if at_kink { kink_slope } else { slope };
-    (value, if below { T::ZERO } else { slope })
+fn one_sided<T: Number>(v: T, kink_slope: T, (value, slope): (T, T)) -> (T, T) {
+    let zero = v.splat(0.0);
+    let (below, at_kink) = (v.below(zero), v.equals(zero));
+    // Not `v > 0`: a NaN must reach the result. At 0 the penalty is 0 by itself.
+    let value = T::select(below, zero, value);
+    let slope = T::select(v.equals(v), slope, v);
+    let slope = T::select(at_kink, kink_slope, slope);
+    (value, T::select(below, zero, slope))
 }
 
 /// [`Penalty::Linear`] as a type.
@@ -148,8 +149,8 @@ impl PenaltyShape for LinearPenalty {
         Some(Piece::all([0.0, 1.0, 0.0]))
     }
     #[inline(always)]
-    fn penalise<T: Real>(self, v: T, kink_slope: T) -> (T, T) {
-        one_sided(v, kink_slope, (v, T::ONE))
+    fn penalise<T: Number>(self, v: T, kink_slope: T) -> (T, T) {
+        one_sided(v, kink_slope, (v, v.splat(1.0)))
     }
 }
 
@@ -163,7 +164,7 @@ impl PenaltyShape for SquaredPenalty {
         Some(Piece::all([0.0, 0.0, 1.0]))
     }
     #[inline(always)]
-    fn penalise<T: Real>(self, v: T, kink_slope: T) -> (T, T) {
+    fn penalise<T: Number>(self, v: T, kink_slope: T) -> (T, T) {
         one_sided(v, kink_slope, (v * v, v + v))
     }
 }
@@ -185,14 +186,16 @@ impl PenaltyShape for SmoothPenalty {
         Some([square, Piece { above: gamma, coefficients: [-0.5 * scale * gamma, scale, 0.0] }])
     }
     #[inline(always)]
-    fn penalise<T: Real>(self, v: T, kink_slope: T) -> (T, T) {
-        let (gamma, scale) = (T::from_f64(self.gamma), T::from_f64(self.scale));
-        let half = T::from_f64(0.5);
+    fn penalise<T: Number>(self, v: T, kink_slope: T) -> (T, T) {
+        let (gamma, scale) = (v.splat(self.gamma), v.splat(self.scale));
+        let half = v.splat(0.5);
         // In this order the square of a large v below a large gamma does not overflow; the line is written so that a NaN goes
         // through.
         let square = (scale * (v * (v * (half / gamma))), scale * (v / gamma));
         let line = (scale * (v - half * gamma), scale);
-        one_sided(v, kink_slope, if v < gamma { square } else { line })
+        let is_square = v.below(gamma);
+        let charged = (T::select(is_square, square.0, line.0), T::select(is_square, square.1, line.1));
+        one_sided(v, kink_slope, charged)
     }
 }
 
@@ -206,12 +209,13 @@ impl PenaltyShape for SoftplusPenalty {
         None
     }
     #[inline(always)]
-    fn penalise<T: Real>(self, v: T, _: T) -> (T, T) {
+    fn penalise<T: Number>(self, v: T, _: T) -> (T, T) {
         // exp of a negative number alone, which cannot overflow: ln(1 + e^v) = max(v, 0) + ln(1 + e^-|v|).
-        let positive = v > T::ZERO;
-        let decay = (if positive { -v } else { v }).exp();
-        let value = (if positive { v } else { T::ZERO }) + decay.ln_1p();
-        let slope = (if positive { T::ONE } else { decay }) / (T::ONE + decay);
+        let (zero, one) = (v.splat(0.0), v.splat(1.0));
+        let positive = zero.below(v);
+        let decay = T::select(positive, -v, v).exp();
+        let value = T::select(positive, v, zero) + decay.ln_1p();
+        let slope = T::select(positive, one, decay) / (one + decay);
         (value, slope)
     }
 }
@@ -256,6 +260,12 @@ impl<T: Real, P: PenaltyShape> Rule<T, P> {
         Self { margin: T::from_f64(margin), kink_slope: T::from_f64(kink.slope() * P::SLOPE_AT_ZERO), shape }
     }
 
+    /// The same rule for vectors of numbers like `of`.
+    pub(crate) fn splat<V: Number>(&self, of: V) -> Rule<V, P> {
+        let splat = |x: T| of.splat(x.to_f64());
+        Rule { margin: splat(self.margin), kink_slope: splat(self.kink_slope), shape: self.shape }
+    }
+
     /// As [`PenaltyShape::pieces`].
     pub fn pieces(&self) -> Option<[Piece; 2]> {
         self.shape.pieces()
@@ -265,7 +275,9 @@ impl<T: Real, P: PenaltyShape> Rule<T, P> {
     pub fn kink_slope(&self) -> T {
         self.kink_slope
     }
+}
 
+impl<T: Number, P: PenaltyShape> Rule<T, P> {
     /// phi(v) and phi'(v). A NaN violation gives NaN for both.
     #[inline(always)]
     pub fn penalise(&self, v: T) -> (T, T) {

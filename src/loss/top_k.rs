@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::multiclass::rival_violation;
 use super::{Combination, LossShader, MulticlassHinge, Pattern, RowsLoss};
 use crate::error::{Error, Result};
-use crate::real::Real;
+use crate::real::Number;
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "top_k",
@@ -71,7 +71,7 @@ impl RowsLoss for TopK {
     }
 
     #[inline(always)]
-    fn violation<T: Real>(margin: T, score: T, true_score: T, _: bool) -> T {
+    fn violation<T: Number>(margin: T, score: T, true_score: T, _: T::Mask) -> T {
         rival_violation(margin, score, true_score)
     }
 }

@@ -32,7 +32,7 @@ pub use state::MetricState;
 
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::evaluation::{Evaluation, Outputs, Precision, Reduction, Request, Totals};
+use crate::evaluation::{Buffers, Evaluation, Outputs, Precision, Reduction, Request, Totals};
 use crate::gpu::Pending;
 use crate::loss::Loss;
 use crate::scores::Prepared;
@@ -123,7 +123,7 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
         self.state.loss.check()?;
         let loss = &self.state.loss;
         let added = async {
-            let prepared = Prepared::new(loss, batch, false)?;
+            let prepared = Prepared::new(loss, batch)?;
             loss.accumulate_on_gpu(gpu, &prepared.batch(batch), &request).await
         };
         let added = added.await.map_err(|error| in_update(number, error))?;
@@ -136,6 +136,48 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
             let _ = self.fold().await;
         }
         Ok(())
+    }
+
+    /// Adds every batch of an iterator.
+    ///
+    /// ```
+    /// use maxmargin::metric::Metric;
+    /// use maxmargin::{Batch, BinaryHinge, Device};
+    /// let (scores, labels) = ([0.5f32, 0.25, -1.0, 2.0], [1i8, 1, -1, 1]);
+    /// let mut metric = Metric::new(BinaryHinge::new());
+    /// metric.update_all(&Device::cpu(), scores.chunks(2).zip(labels.chunks(2)).map(|(s, t)| Batch::new(s, t)))?;
+    /// assert_eq!(metric.compute()?.value, Some(1.25 / 4.0));
+    /// # Ok::<(), maxmargin::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Metric::update`], for the first batch that fails; those before it are in the state.
+    pub fn update_all<'a>(&mut self, device: &Device, batches: impl IntoIterator<Item = Batch<'a>>) -> Result<()> {
+        batches.into_iter().try_for_each(|batch| self.update(device, &batch))
+    }
+
+    /// Adds a batch, writes its losses and gradient to the caller's memory, and returns its sums. The gradient is that of the
+    /// sum divided by `divisor`: by the weight of all batches together ([`Loss::weigh`]) it is the batch's part of the
+    /// gradient of their mean.
+    ///
+    /// # Errors
+    /// As [`Metric::update`] and [`Device::evaluate_into`].
+    pub fn update_into(
+        &mut self,
+        device: &Device,
+        batch: &Batch<'_>,
+        divisor: f64,
+        buffers: Buffers<'_>,
+    ) -> Result<Evaluation> {
+        let mut request = self.state.sum_request()?;
+        if buffers.gradient.is_some() {
+            request = request.gradient_of_part(divisor);
+        }
+        let evaluation = device.evaluate_into(&self.state.loss, batch, &request, buffers);
+        let evaluation = evaluation.map_err(|error| in_update(self.state.updates, error))?;
+        check_classes(&self.state.totals.per_class, evaluation.per_class.as_ref().map_or(0, Vec::len))?;
+        self.state.add(&evaluation, batch);
+        Ok(evaluation)
     }
 
     /// Adds a batch and returns the batch's own value beside the running one. On a GPU it waits for both.

@@ -1,5 +1,8 @@
 //! Elements as files hold them, turned into host vectors.
 
+use std::mem::discriminant;
+use std::ops::Range;
+
 use half::prelude::*;
 use maxmargin::{Floats, Targets};
 
@@ -102,7 +105,87 @@ impl Kind {
     }
 }
 
+/// Calls `$body` with `$x` bound to the vector, whatever its type.
+macro_rules! with_data {
+    ($data:expr, $x:ident => $body:expr) => {
+        match $data {
+            Data::Bool($x) => $body,
+            Data::I8($x) => $body,
+            Data::U8($x) => $body,
+            Data::I32($x) => $body,
+            Data::I64($x) => $body,
+            Data::U64($x) => $body,
+            Data::F16($x) => $body,
+            Data::BF16($x) => $body,
+            Data::F32($x) => $body,
+            Data::F64($x) => $body,
+        }
+    };
+}
+
+impl Kind {
+    /// No elements of this type, as [`Kind::decode`] gives them.
+    pub(super) fn empty(self) -> Data {
+        self.decode(&[], false)
+    }
+}
+
 impl Data {
+    /// Makes room for so many elements.
+    pub(super) fn reserve(&mut self, count: usize) -> Result<(), std::collections::TryReserveError> {
+        with_data!(self, x => x.try_reserve_exact(count))
+    }
+
+    /// Forgets the elements if they have the type that this kind is read as.
+    pub(super) fn clear_as(&mut self, kind: Kind) -> bool {
+        let is_same = discriminant(self) == discriminant(&kind.empty());
+        with_data!(self, x => x.clear());
+        is_same
+    }
+
+    /// A copy of a range of elements.
+    pub(super) fn part(&self, range: Range<usize>) -> Data {
+        macro_rules! copy {
+            ($($variant:ident),+) => {
+                match self { $(Data::$variant(x) => Data::$variant(x[range].to_vec())),+ }
+            };
+        }
+        copy!(Bool, I8, U8, I32, I64, U64, F16, BF16, F32, F64)
+    }
+
+    /// Appends elements of the same type.
+    pub(super) fn append(&mut self, other: Data) {
+        macro_rules! append {
+            ($($variant:ident),+) => {
+                match (self, other) {
+                    $((Data::$variant(x), Data::$variant(mut y)) => x.append(&mut y),)+
+                    (to, other) => *to = other,
+                }
+            };
+        }
+        append!(Bool, I8, U8, I32, I64, U64, F16, BF16, F32, F64);
+    }
+
+    /// The bytes of so many new elements, to be read as they are in the file; `None` where they have to be decoded.
+    pub(super) fn grow_in_place(&mut self, kind: Kind, big_endian: bool, count: usize) -> Option<&mut [u8]> {
+        if big_endian != cfg!(target_endian = "big") && kind.bytes() > 1 {
+            return None;
+        }
+        macro_rules! grow {
+            ($($variant:ident),+) => {
+                match (kind, self) {
+                    $((Kind::$variant, Data::$variant(x)) => {
+                        let before = x.len();
+                        x.resize(before + count, Default::default());
+                        Some(bytemuck::cast_slice_mut(&mut x[before..]))
+                    })+
+                    _ => None,
+                }
+            };
+        }
+        grow!(I8, U8, I32, I64, U64, F16, BF16, F32, F64)
+    }
+
     /// The elements as floats; `None` where they are of another kind.
     pub(crate) fn floats(&self) -> Option<Floats<'_>> {
         match self {
@@ -161,18 +244,12 @@ impl Data {
             }
             to
         }
-        match self {
-            Data::Bool(x) => Data::Bool(reorder(x, shape)),
-            Data::I8(x) => Data::I8(reorder(x, shape)),
-            Data::U8(x) => Data::U8(reorder(x, shape)),
-            Data::I32(x) => Data::I32(reorder(x, shape)),
-            Data::I64(x) => Data::I64(reorder(x, shape)),
-            Data::U64(x) => Data::U64(reorder(x, shape)),
-            Data::F16(x) => Data::F16(reorder(x, shape)),
-            Data::BF16(x) => Data::BF16(reorder(x, shape)),
-            Data::F32(x) => Data::F32(reorder(x, shape)),
-            Data::F64(x) => Data::F64(reorder(x, shape)),
+        macro_rules! reorder {
+            ($($variant:ident),+) => {
+                match self { $(Data::$variant(x) => Data::$variant(reorder(x, shape))),+ }
+            };
         }
+        reorder!(Bool, I8, U8, I32, I64, U64, F16, BF16, F32, F64)
     }
 }
 

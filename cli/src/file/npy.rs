@@ -1,18 +1,23 @@
 //! NumPy's .npy: any order, either byte order.
 
+use std::fs::File;
+use std::io::Seek;
 use std::path::Path;
 
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 
-use super::elements::{Array, Kind, elements};
-use super::read_bytes;
+use super::elements::Kind;
+use super::source::Place;
 use crate::failure::{Failure, Outcome};
 
-pub(super) fn read(path: &Path) -> Outcome<Array> {
-    let bytes = read_bytes(path)?;
+/// Opens an array; whether it is in row-major order.
+pub(super) fn open(path: &Path) -> Outcome<(File, Place, bool)> {
     let fail = |message: String| Failure::file(path, message);
-    let mut data = bytes.as_slice();
-    let header = NpyHeader::from_reader(&mut data).map_err(|error| fail(format!("no .npy header: {error}")))?;
+    let io = |error: std::io::Error| Failure::file(path, error);
+    let mut file = File::open(path).map_err(io)?;
+    let size = file.metadata().map_err(io)?.len();
+    let header = NpyHeader::from_reader(&mut file).map_err(|error| fail(format!("no .npy header: {error}")))?;
+    let start = file.stream_position().map_err(io)?;
     let descr = header.dtype().descr();
     let DType::Plain(ty) = header.dtype() else { return Err(fail(format!("expected plain numbers, got {descr}"))) };
     let kind = match (ty.type_char(), ty.size_field()) {
@@ -33,14 +38,15 @@ pub(super) fn read(path: &Path) -> Outcome<Array> {
     let shape: Option<Vec<usize>> = header.shape().iter().map(|&n| usize::try_from(n).ok()).collect();
     let too_large = || fail(format!("the header's shape {:?} is too large", header.shape()));
     let shape = shape.ok_or_else(too_large)?;
-    let expected = elements(&shape).and_then(|n| n.checked_mul(kind.bytes())).ok_or_else(too_large)?;
-    if data.len() != expected {
-        let got = data.len();
+    let in_rows = header.order() == Order::C || shape.len() < 2;
+    let place = Place { kind, big_endian: ty.endianness() == Endianness::Big, shape, start };
+    let expected = place.bytes().ok_or_else(too_large)?;
+    let got = size.saturating_sub(start);
+    if got != expected as u64 {
+        let shape = &place.shape;
         return Err(fail(format!(
             "the header promises {expected} bytes (shape {shape:?}, {descr}), the file holds {got}"
         )));
     }
-    let decoded = kind.decode(data, ty.endianness() == Endianness::Big);
-    let in_rows = header.order() == Order::C || shape.len() < 2;
-    Ok(Array { data: if in_rows { decoded } else { decoded.transposed(&shape) }, shape })
+    Ok((file, place, in_rows))
 }

@@ -1,9 +1,9 @@
 //! Output files: written under a temporary name beside their place, then renamed. Nothing half-written stays behind.
 
-use std::io::{BufWriter, Seek, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use maxmargin::Output;
+use bytemuck::NoUninit;
 use npyz::{AutoSerialize, Serialize, WriterBuilder};
 use tempfile::NamedTempFile;
 
@@ -33,6 +33,8 @@ fn folder_of(path: &Path) -> &Path {
 pub(crate) struct PendingOutput {
     file: NamedTempFile,
     path: PathBuf,
+    /// Bytes of the header of an array.
+    start: u64,
 }
 
 impl PendingOutput {
@@ -50,7 +52,7 @@ impl PendingOutput {
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let file = builder.tempfile_in(folder_of(path)).map_err(|error| Failure::file(path, error))?;
-        Ok(Self { file, path: path.into() })
+        Ok(Self { file, path: path.into(), start: 0 })
     }
 
     /// Writes bytes as they are, over what was written before.
@@ -64,32 +66,29 @@ impl PendingOutput {
         write().map_err(|error| Failure::file(&self.path, error))
     }
 
-    /// Writes an array as .npy.
-    pub(crate) fn write(&mut self, values: &Output, shape: &[usize]) -> Outcome<()> {
-        let result = match values {
-            Output::F32(x) => write_npy(&mut self.file, x, shape),
-            Output::F64(x) => write_npy(&mut self.file, x, shape),
-            other => return Err(Failure::file(&self.path, format!("cannot write {other:?}"))),
+    /// Writes the header of an .npy array of this shape; its elements are to follow by [`PendingOutput::write_part`].
+    pub(crate) fn begin<T: AutoSerialize + Serialize>(&mut self, shape: &[usize]) -> Outcome<()> {
+        let wide: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
+        let mut header = Vec::new();
+        let begun = npyz::WriteOptions::<T>::new().default_dtype().shape(&wide).writer(&mut header).begin_nd();
+        begun.map(drop).map_err(|error| Failure::file(&self.path, error))?;
+        self.start = header.len() as u64;
+        self.write_bytes(&header)
+    }
+
+    /// Writes elements of the array to their place, `first` being the first one's index.
+    pub(crate) fn write_part<T: NoUninit>(&mut self, values: &[T], first: u64) -> Outcome<()> {
+        let write = || {
+            let mut file = self.file.as_file();
+            file.seek(SeekFrom::Start(self.start + first * size_of::<T>() as u64))?;
+            file.write_all(bytemuck::cast_slice(values))
         };
-        result.map_err(|error| Failure::file(&self.path, error))
+        write().map_err(|error| Failure::file(&self.path, error))
     }
 
     /// Gives the file its name.
     pub(crate) fn publish(self) -> Outcome<()> {
-        let Self { file, path } = self;
+        let Self { file, path, .. } = self;
         file.persist(&path).map(drop).map_err(|error| Failure::file(&path, error.error))
     }
-}
-
-fn write_npy<T: Copy + Serialize + AutoSerialize>(
-    file: &mut NamedTempFile,
-    values: &[T],
-    shape: &[usize],
-) -> std::io::Result<()> {
-    let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
-    let mut buffered = BufWriter::new(file);
-    let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut buffered).begin_nd()?;
-    writer.extend(values.iter().copied())?;
-    writer.finish()?;
-    buffered.flush()
 }

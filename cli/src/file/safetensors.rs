@@ -1,20 +1,46 @@
 //! safetensors: one tensor of a file.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
 
-use super::elements::{Array, Kind};
-use super::read_bytes;
+use super::elements::Kind;
+use super::source::Place;
 use crate::failure::{Failure, Outcome};
 
-pub(super) fn read(path: &Path, name: &str) -> Outcome<Array> {
-    let bytes = read_bytes(path)?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| Failure::file(path, error))?;
-    let tensor = file
-        .tensor(name)
-        .map_err(|_| Failure::file(path, format!("no tensor {name:?}; it holds {}", file.names().join(", "))))?;
-    let kind = match tensor.dtype() {
+/// Bytes of a header at most, as the format's own library has it.
+const MOST_HEADER: u64 = 100 << 20;
+
+/// Opens one tensor.
+pub(super) fn open(path: &Path, name: &str) -> Outcome<(File, Place)> {
+    let io = |error: std::io::Error| Failure::file(path, error);
+    let fail = |message: String| Failure::file(path, message);
+    let mut file = File::open(path).map_err(io)?;
+    let size = file.metadata().map_err(io)?.len();
+    // The header's length, the header, and then the tensors.
+    let mut bytes = Vec::new();
+    (&file).take(8).read_to_end(&mut bytes).map_err(io)?;
+    let header = bytes.first_chunk().map_or(0, |&length| u64::from_le_bytes(length));
+    if bytes.len() < 8 || header > MOST_HEADER {
+        return Err(fail("no safetensors header".into()));
+    }
+    (&mut file).take(header).read_to_end(&mut bytes).map_err(io)?;
+    let metadata: Metadata =
+        serde_json::from_slice(&bytes[8..]).map_err(|error| fail(format!("no safetensors header: {error}")))?;
+    let (start, promised) = (8 + header, metadata.data_len() as u64);
+    let got = size.saturating_sub(start);
+    if got != promised {
+        return Err(fail(format!("the header promises {promised} bytes of tensors, the file holds {got}")));
+    }
+    let tensor = metadata.info(name).ok_or_else(|| {
+        let mut names = metadata.offset_keys();
+        names.sort();
+        fail(format!("no tensor {name:?}; it holds {}", names.join(", ")))
+    })?;
+    let kind = match tensor.dtype {
         Dtype::BOOL => Kind::Bool,
         Dtype::I8 => Kind::I8,
         Dtype::U8 => Kind::U8,
@@ -32,5 +58,6 @@ pub(super) fn read(path: &Path, name: &str) -> Outcome<Array> {
             return Err(Failure::file(path, format!("tensor {name:?}: expected bool, integer or float, got {other}")));
         }
     };
-    Ok(Array { shape: tensor.shape().to_vec(), data: kind.decode(tensor.data(), false) })
+    let start = start + tensor.data_offsets.0 as u64;
+    Ok((file, Place { kind, big_endian: false, shape: tensor.shape.clone(), start }))
 }

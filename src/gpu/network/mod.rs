@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `kernel.rs` | the kernels of shaders/network, and their parameters |
 //! | `plan.rs` | the commands of a pass over a data set |
+//! | `probe.rs` | how fast the device multiplies |
 //! | `whole.rs` | whole steps of small networks in one workgroup |
 
 mod kernel;
 mod plan;
+mod probe;
 mod whole;
 
 use std::sync::atomic::Ordering;
@@ -17,6 +19,7 @@ pub use kernel::{
     WholeStepsParams,
 };
 use plan::{DeviceData, Plan, Weights};
+pub use probe::ProductProbe;
 use whole::Whole;
 
 use super::context::Gpu;

@@ -78,7 +78,7 @@ pub(super) struct Step {
     is_last_kind: bool,
 }
 
-fn whole(tensor: &DeviceTensor) -> OwnedWindow {
+pub(super) fn whole(tensor: &DeviceTensor) -> OwnedWindow {
     let window = tensor.window(0, tensor.len());
     (window.buffer.clone(), window.offset, window.bytes)
 }
@@ -88,15 +88,24 @@ fn buffer(pooled: &PooledBuffer, elements: usize) -> OwnedWindow {
 }
 
 /// Collects commands and keeps what they refer to.
-struct Builder<'a> {
+pub(super) struct Builder<'a> {
     gpu: &'a Gpu,
     buffers: Vec<PooledBuffer>,
     tensors: Vec<DeviceTensor>,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    pub(super) fn new(gpu: &'a Gpu) -> Self {
+        Self { gpu, buffers: vec![], tensors: vec![] }
+    }
+
+    /// What commands refer to beside their tensors.
+    pub(super) fn into_memory(self) -> Vec<PooledBuffer> {
+        self.buffers
+    }
+
     /// Memory for this many words; it must fit one binding.
-    async fn tensor(&mut self, words: usize, what: &'static str) -> Result<DeviceTensor> {
+    pub(super) async fn tensor(&mut self, words: usize, what: &'static str) -> Result<DeviceTensor> {
         let limit = self.gpu.max_binding_bytes() / 4;
         if words as u64 > limit {
             return Err(Error::DeviceLimit { what, limit, got: words as u64 });
@@ -132,7 +141,7 @@ impl Builder<'_> {
     }
 
     /// A product's command; its terms must be few enough for the driver's loops.
-    async fn product(
+    pub(super) async fn product(
         &mut self,
         role: Role,
         activation: Activation,
@@ -176,7 +185,7 @@ impl Plan {
         batch_size: usize,
         trains: bool,
     ) -> Result<Self> {
-        let mut builder = Builder { gpu, buffers: vec![], tensors: vec![] };
+        let mut builder = Builder::new(gpu);
         let batch = batch_size.min(data.samples).max(1);
         let shapes = &parts.shapes;
         let parameters = parts.memory.parameters.len();
@@ -516,7 +525,7 @@ struct Source<'a> {
 
 impl ProductParams {
     /// Of contiguous row-major matrices.
-    fn of(m: usize, n: usize, k: usize) -> Self {
+    pub(super) fn of(m: usize, n: usize, k: usize) -> Self {
         let [m, n, k] = [m, n, k].map(|x| x as u32);
         Self { m, n, k, a_row: k, a_column: 1, b_row: n, b_column: 1, ..Self::default() }
     }

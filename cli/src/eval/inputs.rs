@@ -1,0 +1,325 @@
+//! The files of an evaluation: opened, their shapes checked against each other, and read block by block.
+
+use std::mem::discriminant;
+use std::ops::Range;
+use std::path::Path;
+
+use maxmargin::{Batch, BatchShape, Error, Floats, Input, ScoreKind, Targets};
+
+use crate::arguments::Family;
+use crate::failure::{Failure, Outcome};
+use crate::file::{self, Data, Source};
+use crate::task::{ClassNumbers, Layout};
+
+/// The arrays that are read block by block.
+pub(super) struct Files {
+    scores: Source,
+    /// Of pairs and triplets.
+    other_scores: [Option<Source>; 2],
+    targets: Option<Source>,
+    sample_weights: Option<Source>,
+    /// What scores of several types meet in.
+    meeting: Option<Meeting>,
+}
+
+#[derive(Clone, Copy)]
+enum Meeting {
+    F32,
+    F64,
+}
+
+/// A run of samples as it came from the files. Its memory is used again.
+pub(super) struct Block {
+    pub(super) samples: Range<usize>,
+    scores: Data,
+    other_scores: [Option<Data>; 2],
+    targets: Option<Data>,
+    sample_weights: Option<Data>,
+}
+
+/// What is known of the data before any block is read.
+pub(super) struct Inputs<'a> {
+    pub(super) family: &'a Family,
+    /// Of the scores, as their file has it.
+    pub(super) scores_shape: Vec<usize>,
+    pub(super) shape: BatchShape,
+    pub(super) has_weights: bool,
+    /// The scores are in double precision.
+    pub(super) is_double: bool,
+    score_kind: ScoreKind,
+    class_weights: Option<Vec<f64>>,
+    margin_matrix: Option<Vec<f64>>,
+}
+
+/// Opens the files of a family.
+pub(super) fn open(family: &Family, score_kind: ScoreKind) -> Outcome<(Files, Inputs<'_>)> {
+    let (scores_path, [second_path, third_path]) = family.score_paths();
+    let scores = open_scores(scores_path)?;
+    let other_scores = [second_path.map(open_scores).transpose()?, third_path.map(open_scores).transpose()?];
+    let kinds: Vec<Data> = [Some(&scores), other_scores[0].as_ref(), other_scores[1].as_ref()]
+        .into_iter()
+        .flatten()
+        .map(|source| as_scores(source.empty(), source))
+        .collect();
+    let is_double = kinds.iter().any(|kind| matches!(kind, Data::F64(_)));
+    let meeting = match kinds.windows(2).any(|pair| discriminant(&pair[0]) != discriminant(&pair[1])) {
+        true if is_double => Some(Meeting::F64),
+        true => Some(Meeting::F32),
+        false => None,
+    };
+    let targets = family.targets_path().map(Source::open).transpose()?;
+    let sample_weights = family.inputs().sample_weights.as_deref().map(Source::open).transpose()?;
+    let numbers = |path: &Path| file::read(path).map(|array| array.data.to_f64());
+    let (class_weights, margin_matrix) = family.class_paths();
+    let files = Files { scores, other_scores, targets, sample_weights, meeting };
+    let inputs = Inputs {
+        family,
+        scores_shape: files.scores.shape().to_vec(),
+        shape: shape_of(family, &files)?,
+        has_weights: files.sample_weights.is_some(),
+        is_double,
+        score_kind,
+        class_weights: class_weights.map(numbers).transpose()?,
+        margin_matrix: margin_matrix.map(numbers).transpose()?,
+    };
+    Ok((files, inputs))
+}
+
+fn open_scores(path: &Path) -> Outcome<Source> {
+    let source = Source::open(path)?;
+    match as_scores(source.empty(), &source).floats() {
+        Some(_) => Ok(source),
+        None => Err(Failure::file(path, "scores: expected f16, bf16, f32 or f64 elements, got integers")),
+    }
+}
+
+/// A column of whole numbers in a text is still a column of scores.
+fn as_scores(data: Data, source: &Source) -> Data {
+    match data {
+        Data::I64(_) if source.is_text() => Data::F64(data.to_f64()),
+        data => data,
+    }
+}
+
+/// Samples, and what each has in every file.
+fn shape_of(family: &Family, files: &Files) -> Outcome<BatchShape> {
+    let path = family.score_paths().0;
+    let (scores, targets) = (&files.scores, files.targets.as_ref().map_or(0, Source::len));
+    let rows = |dimension: &str| match scores.shape() {
+        &[samples, columns] => Ok((samples, columns)),
+        got => Err(Failure::file(path, format!("scores: expected shape ({dimension}), got {got:?}"))),
+    };
+    Ok(match family.layout() {
+        Layout::Element => BatchShape::new(scores.len(), 1, 1),
+        // One list, or none of nothing.
+        Layout::Whole => BatchShape::new(usize::from(scores.len() > 0), scores.len().max(1), scores.len().max(1)),
+        Layout::Row => {
+            let (samples, columns) = rows("N, C")?;
+            let width = match family {
+                Family::Multiclass { .. } => 1,
+                Family::Categorical { .. } if targets == samples => 1,
+                _ => columns,
+            };
+            BatchShape::new(samples, columns, width)
+        }
+        Layout::Vectors(_) => {
+            let (samples, columns) = rows("N, D")?;
+            BatchShape::new(samples, columns, usize::from(files.targets.is_some()))
+        }
+    })
+}
+
+impl Block {
+    /// No target tells one encoding of labels from another.
+    pub(super) fn has_only_ones(&self) -> bool {
+        self.targets.as_ref().is_none_or(|targets| targets.to_f64().iter().all(|&x| x == 1.0))
+    }
+}
+
+impl Files {
+    /// Bytes that are read for all samples.
+    pub(super) fn bytes(&self) -> u64 {
+        let others = self.other_scores.iter().chain([&self.targets, &self.sample_weights]);
+        self.scores.bytes() + others.flatten().map(Source::bytes).sum::<u64>()
+    }
+
+    /// A block without samples.
+    pub(super) fn empty(&self) -> Block {
+        let scores = |source: &Source| as_scores(source.empty(), source);
+        Block {
+            samples: 0..0,
+            scores: scores(&self.scores),
+            other_scores: self.other_scores.each_ref().map(|source| source.as_ref().map(scores)),
+            targets: self.targets.as_ref().map(Source::empty),
+            sample_weights: self.sample_weights.as_ref().map(Source::empty),
+        }
+    }
+
+    /// Reads a run of samples.
+    pub(super) fn read(&mut self, samples: Range<usize>, shape: &BatchShape, block: &mut Block) -> Outcome<()> {
+        let range = samples.start * shape.columns..samples.end * shape.columns;
+        // An empty list is no sample, but its rows may have a width.
+        let range = range.start.min(self.scores.len())..range.end.min(self.scores.len());
+        read_scores(&mut self.scores, range.clone(), self.meeting, &mut block.scores)?;
+        for (source, data) in self.other_scores.iter_mut().zip(&mut block.other_scores) {
+            if let (Some(source), Some(data)) = (source, data) {
+                read_scores(source, range.clone(), self.meeting, data)?;
+            }
+        }
+        self.read_labels(samples, shape, block)
+    }
+
+    /// Reads targets and weights alone.
+    pub(super) fn read_labels(&mut self, samples: Range<usize>, shape: &BatchShape, block: &mut Block) -> Outcome<()> {
+        if let (Some(source), Some(data)) = (&mut self.targets, &mut block.targets) {
+            // Whether there are as many as there should be is checked once the labels' encoding is known.
+            let range = samples.start * shape.target_width..samples.end * shape.target_width;
+            source.read(range.start.min(source.len())..range.end.min(source.len()), data)?;
+            data.widen();
+        }
+        if let (Some(source), Some(data)) = (&mut self.sample_weights, &mut block.sample_weights) {
+            source.read(samples.clone(), data)?;
+            if !matches!(data, Data::F32(_) | Data::F64(_)) {
+                *data = Data::F64(data.to_f64());
+            }
+        }
+        block.samples = samples;
+        Ok(())
+    }
+}
+
+fn read_scores(source: &mut Source, range: Range<usize>, meeting: Option<Meeting>, data: &mut Data) -> Outcome<()> {
+    source.read(range, data)?;
+    let read = std::mem::replace(data, Data::F32(Vec::new()));
+    *data = as_scores(read, source);
+    match meeting {
+        Some(Meeting::F64) if !matches!(data, Data::F64(_)) => *data = Data::F64(data.to_f64()),
+        Some(Meeting::F32) => data.widen(),
+        _ => {}
+    }
+    Ok(())
+}
+
+impl Inputs<'_> {
+    pub(super) fn class_numbers(&self) -> ClassNumbers<'_> {
+        ClassNumbers { weights: self.class_weights.as_deref(), margins: self.margin_matrix.as_deref() }
+    }
+
+    /// Whether all samples have to be seen at once.
+    pub(super) fn is_whole(&self) -> bool {
+        self.family.layout() == Layout::Whole || self.score_kind == ScoreKind::Guessed
+    }
+
+    /// Vectors of a sample.
+    pub(super) fn vectors(&self) -> usize {
+        if let Layout::Vectors(vectors) = self.family.layout() { vectors } else { 1 }
+    }
+
+    /// Checks that every file has as many elements as the scores want.
+    pub(super) fn check_lengths(&self, files: &Files) -> Result<(), Error> {
+        let BatchShape { samples, target_width, .. } = self.shape;
+        let (target_unit, weight_unit) = match (self.family.layout(), self.family) {
+            (Layout::Element, _) => ("score", "score"),
+            (_, Family::Multiclass { .. }) => ("row of scores", "row of scores"),
+            (Layout::Vectors(_), _) => ("pair of vectors", "sample"),
+            _ => ("score", "row of scores"),
+        };
+        let check = |input, source: Option<&Source>, expected, unit| match source.map(Source::len) {
+            Some(got) if got != expected => Err(Error::Length { input, expected, got, unit }),
+            _ => Ok(()),
+        };
+        if self.family.layout() == Layout::Element {
+            check(Input::SecondScores, files.other_scores[0].as_ref(), samples, "first score")?;
+        }
+        for (source, input) in files.other_scores.iter().flatten().zip([Input::SecondScores, Input::ThirdScores]) {
+            if matches!(self.family.layout(), Layout::Vectors(_)) && source.shape() != self.scores_shape {
+                let (expected, got) = (format!("{:?}", self.scores_shape), format!("{:?}", source.shape()));
+                return Err(Error::Shape { input, expected, got });
+            }
+        }
+        check(Input::Targets, files.targets.as_ref(), samples * target_width, target_unit)?;
+        check(Input::SampleWeights, files.sample_weights.as_ref(), samples, weight_unit)
+    }
+
+    /// The targets of a block; none of triplets.
+    pub(super) fn targets<'b>(&self, block: &'b Block) -> Outcome<Targets<'b>> {
+        let (Some(targets), Some(path)) = (&block.targets, self.family.targets_path()) else {
+            return Ok(Targets::I8(&[]));
+        };
+        targets.targets().ok_or_else(|| Failure::file(path, "expected f32, f64, integers or booleans"))
+    }
+
+    /// A block as the loss takes it.
+    pub(super) fn batch<'b>(&self, block: &'b Block) -> Outcome<Batch<'b>> {
+        let (path, other_paths) = self.family.score_paths();
+        let (scores, targets) = (floats_of(&block.scores, path)?, self.targets(block)?);
+        let other = |n: usize| match (&block.other_scores[n], other_paths[n]) {
+            (Some(data), Some(path)) => floats_of(data, path).map(Some),
+            _ => Ok(None),
+        };
+        let columns = self.shape.columns;
+        let batch = match (self.family.layout(), other(0)?, other(1)?) {
+            (Layout::Row | Layout::Whole, ..) => Batch::rows(scores, columns, targets),
+            (Layout::Vectors(_), Some(second), Some(third)) => Batch::triplets(scores, second, third, columns),
+            (Layout::Vectors(_), Some(second), None) => Batch::vector_pairs(scores, second, columns, targets),
+            (_, Some(second), _) => Batch::pairs(scores, second, targets),
+            _ => Batch::new(scores, targets),
+        };
+        Ok(self.weighted(batch, block).score_kind(self.score_kind))
+    }
+
+    /// Targets and weights of a block, without scores.
+    pub(super) fn labels<'b>(&self, block: &'b Block) -> Outcome<Batch<'b>> {
+        let batch = match self.family.layout() {
+            Layout::Element => Batch::new(&[0f32; 0], self.targets(block)?),
+            _ => Batch::rows(&[0f32; 0], self.shape.columns, self.targets(block)?),
+        };
+        Ok(self.weighted(batch, block))
+    }
+
+    fn weighted<'b>(&self, batch: Batch<'b>, block: &'b Block) -> Batch<'b> {
+        match block.sample_weights.as_ref().and_then(Data::floats) {
+            Some(weights) => batch.sample_weights(weights),
+            None => batch,
+        }
+    }
+
+    /// The failure of an evaluation, with the file that it speaks of.
+    pub(super) fn explain(&self, error: Error) -> Failure {
+        let inputs = self.family.inputs();
+        let (scores, [second, third]) = self.family.score_paths();
+        let path = match error.input() {
+            Some(Input::Scores) => Some(scores),
+            Some(Input::SecondScores) => second,
+            Some(Input::ThirdScores) => third,
+            Some(Input::Targets) => self.family.targets_path(),
+            Some(Input::SampleWeights) => inputs.sample_weights.as_deref(),
+            Some(Input::ClassWeights) => self.family.class_paths().0,
+            Some(Input::MarginMatrix) => self.family.class_paths().1,
+            _ => None,
+        };
+        match (path, &error) {
+            (Some(path), _) => Failure::file(path, error),
+            (None, Error::Option { .. }) => Failure::usage(error),
+            (None, Error::EmptyMean { .. } | Error::ZeroWeight { .. }) => {
+                let path = match (&error, &inputs.sample_weights) {
+                    (Error::ZeroWeight { .. }, Some(weights)) => weights,
+                    _ => self.family.targets_path().unwrap_or(scores),
+                };
+                Failure::file(path, error)
+            }
+            (None, _) => Failure::data(error),
+        }
+    }
+
+    /// The same for a part that begins at this sample.
+    pub(super) fn explain_part(&self, error: Error, start: usize) -> Failure {
+        // An index in the file says more than the number of a batch.
+        let error = if let Error::Update { source, .. } = error { *source } else { error };
+        self.explain(self.shape.whole_index(error, start))
+    }
+}
+
+fn floats_of<'b>(data: &'b Data, path: &Path) -> Outcome<Floats<'b>> {
+    data.floats().ok_or_else(|| Failure::file(path, "expected floats"))
+}

@@ -1,0 +1,87 @@
+//! `maxmargin eval`: read, evaluate, write, report.
+
+mod inputs;
+mod outputs;
+mod stream;
+
+use std::time::Instant;
+
+use maxmargin::plot::{Chart, Format};
+use maxmargin::{Device, Reduction, Targets};
+
+use self::outputs::Outputs;
+use crate::arguments::{Common, EvalArguments, Family, Labels};
+use crate::failure::{Failure, Outcome};
+use crate::file::PendingOutput;
+use crate::place;
+use crate::report::{Report, print};
+use crate::task::Setup;
+
+pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
+    let started = Instant::now();
+    let family = &arguments.family;
+    let common = family.common();
+    let settings = family.settings()?;
+    let mut outputs = Outputs::new(common)?;
+    let mut plot_out = common.plot_out.as_deref().map(PendingOutput::new).transpose()?;
+    let (device, device_note) = choose_device(common)?;
+    let opening = Instant::now();
+    let (mut files, inputs) = inputs::open(family, settings.score_kind)?;
+    let Setup { loss, options } = if settings.labels == Labels::Auto && family.has_encoded_labels() {
+        let (block, start) = stream::deciding_block(&inputs, &mut files, &device)?;
+        let setup = family.loss(&settings, inputs.targets(&block)?, inputs.class_numbers());
+        setup.map_err(|error| inputs.explain_part(error, start))?
+    } else {
+        let setup = family.loss(&settings, Targets::I8(&[]), inputs.class_numbers());
+        setup.map_err(|error| inputs.explain(error))?
+    };
+    // The columns of the scores first, as if there were no samples.
+    let nothing = files.empty();
+    let nothing = inputs.batch(&nothing)?;
+    let checked = loss.check().and_then(|()| loss.metric(Reduction::Sum, settings.per_class).check_batch(&nothing));
+    checked.and_then(|_| inputs.check_lengths(&files)).map_err(|error| inputs.explain_part(error, 0))?;
+    let opened_seconds = opening.elapsed().as_secs_f64();
+    outputs.begin(&inputs, inputs.is_double && matches!(device, Device::Cpu))?;
+    let streamed = stream::run(&inputs, files, &*loss, &device, &settings, &mut outputs)?;
+
+    if let (Some(pending), Some(path), Some(batches)) = (&mut plot_out, &common.plot_out, &streamed.batches) {
+        let drawn = Format::of(path).and_then(|format| chart(family, batches).render(format));
+        pending.write_bytes(&drawn.map_err(|error| Failure::file(path, error))?)?;
+    }
+    // All are complete before any gets its name.
+    for pending in outputs.finish().chain(plot_out) {
+        pending.publish()?;
+    }
+    let report = Report {
+        loss: family.name(),
+        options,
+        reduction: settings.reduction_text(),
+        evaluation: streamed.evaluation,
+        batches: streamed.batches,
+        device,
+        device_note,
+        read_seconds: opened_seconds + streamed.read_seconds,
+        compute_seconds: streamed.compute_seconds,
+        total_seconds: started.elapsed().as_secs_f64(),
+    };
+    print(&match (common.place.json, common.place.quiet) {
+        (true, _) => report.json(),
+        (false, true) => report.plain_value(),
+        (false, false) => report.text(),
+    })
+}
+
+/// The curve of the batches' values, one line or one a class.
+fn chart(family: &Family, batches: &[Vec<f64>]) -> Chart {
+    let chart = Chart::new(format!("{} loss by batch", family.name())).x_label("batch").y_label("loss");
+    let lines = batches.iter().map(Vec::len).max().unwrap_or(0);
+    let line = |n: usize| batches.iter().map(|batch| batch.get(n).copied().unwrap_or(f64::NAN)).collect::<Vec<_>>();
+    (0..lines).fold(chart, |chart, n| chart.line(format!("class {n}"), &line(n)))
+}
+
+/// Files start on the host, where one pass over them is bound by memory and an upload would cost more than the
+/// evaluation.
+fn choose_device(common: &Common) -> Outcome<(Device, Option<&'static str>)> {
+    let (device, is_auto) = place::choose(&common.place, || Ok(Device::cpu()))?;
+    Ok((device, is_auto.then_some("auto: data from files is read once, an upload would cost more")))
+}

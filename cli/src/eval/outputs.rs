@@ -1,0 +1,112 @@
+//! Losses and gradient on their way to files, block by block.
+
+use std::ops::Range;
+
+use maxmargin::{BatchShape, FloatsMut};
+
+use super::inputs::Inputs;
+use crate::arguments::Common;
+use crate::failure::Outcome;
+use crate::file::PendingOutput;
+use crate::task::Layout;
+
+/// Elements in the precision of the computation.
+enum Elements {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+}
+
+impl Elements {
+    /// Room for so many.
+    fn resized(&mut self, count: usize) -> FloatsMut<'_> {
+        match self {
+            Self::F32(x) => {
+                x.resize(count, 0.0);
+                x.into()
+            }
+            Self::F64(x) => {
+                x.resize(count, 0.0);
+                x.into()
+            }
+        }
+    }
+
+    fn write(&self, output: &mut PendingOutput, range: Range<usize>, first: u64) -> Outcome<()> {
+        match self {
+            Self::F32(x) => output.write_part(&x[range], first),
+            Self::F64(x) => output.write_part(&x[range], first),
+        }
+    }
+}
+
+/// The files of an evaluation that are written.
+pub(super) struct Outputs {
+    losses: Option<(PendingOutput, Elements)>,
+    gradient: Option<(PendingOutput, Elements)>,
+}
+
+impl Outputs {
+    /// Makes the temporary files, so that an unwritable place shows before any work is done.
+    pub(super) fn new(common: &Common) -> Outcome<Self> {
+        let open = |path: Option<&std::path::Path>| -> Outcome<_> {
+            Ok(path.map(PendingOutput::new).transpose()?.map(|output| (output, Elements::F32(Vec::new()))))
+        };
+        Ok(Self { losses: open(common.losses_out.as_deref())?, gradient: open(common.grad_out.as_deref())? })
+    }
+
+    /// Writes the headers, once shapes and precision are known.
+    pub(super) fn begin(&mut self, inputs: &Inputs<'_>, is_double: bool) -> Outcome<()> {
+        let scores = &inputs.scores_shape;
+        let losses_shape = match inputs.family.layout() {
+            Layout::Element => scores.clone(),
+            // One loss a row, or one a list.
+            Layout::Row | Layout::Vectors(_) | Layout::Whole => vec![inputs.shape.samples],
+        };
+        let gradient_shape = match inputs.family.layout() {
+            Layout::Vectors(vectors) => [&[vectors], &scores[..]].concat(),
+            _ => scores.clone(),
+        };
+        for (output, shape) in [(&mut self.losses, losses_shape), (&mut self.gradient, gradient_shape)] {
+            let Some((file, elements)) = output else { continue };
+            if is_double {
+                *elements = Elements::F64(Vec::new());
+                file.begin::<f64>(&shape)?;
+            } else {
+                file.begin::<f32>(&shape)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Room for losses and gradient of so many samples.
+    pub(super) fn buffers(
+        &mut self,
+        inputs: &Inputs<'_>,
+        samples: usize,
+    ) -> (Option<FloatsMut<'_>>, Option<FloatsMut<'_>>) {
+        let scores = samples * inputs.shape.columns * inputs.vectors();
+        // An empty list is no sample.
+        let losses = self.losses.as_mut().map(|(_, elements)| elements.resized(samples));
+        (losses, self.gradient.as_mut().map(|(_, elements)| elements.resized(scores)))
+    }
+
+    /// Writes what the buffers hold of these samples to its place.
+    pub(super) fn write(&mut self, inputs: &Inputs<'_>, samples: Range<usize>) -> Outcome<()> {
+        let BatchShape { samples: total, columns, .. } = inputs.shape;
+        if let Some((file, losses)) = &mut self.losses {
+            losses.write(file, 0..samples.len(), samples.start as u64)?;
+        }
+        let Some((file, gradient)) = &mut self.gradient else { return Ok(()) };
+        let block = samples.len() * columns;
+        for vector in 0..inputs.vectors() {
+            let first = (vector as u64 * total as u64 + samples.start as u64) * columns as u64;
+            gradient.write(file, vector * block..(vector + 1) * block, first)?;
+        }
+        Ok(())
+    }
+
+    /// The files, complete, to be given their names.
+    pub(super) fn finish(self) -> impl Iterator<Item = PendingOutput> {
+        [self.gradient, self.losses].into_iter().flatten().map(|(file, _)| file)
+    }
+}

@@ -1,0 +1,206 @@
+//! An array in a file that is read part by part, so that it need not fit in memory.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::elements::{Array, Data, Kind, elements};
+use super::{bar, csv, npy, safetensors};
+use crate::failure::{Failure, Outcome};
+
+/// Bytes read at a time.
+const PIECE: usize = 8 << 20;
+
+/// Where the elements of an array lie in its file.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) kind: Kind,
+    pub(super) big_endian: bool,
+    pub(super) shape: Vec<usize>,
+    /// The first byte.
+    pub(super) start: u64,
+}
+
+impl Place {
+    /// Bytes of all elements; `None` beyond what can be addressed.
+    pub(super) fn bytes(&self) -> Option<usize> {
+        elements(&self.shape)?.checked_mul(self.kind.bytes())
+    }
+}
+
+/// An array that an argument names, opened.
+#[derive(Debug)]
+pub(crate) struct Source {
+    path: PathBuf,
+    shape: Vec<usize>,
+    stored: Stored,
+}
+
+#[derive(Debug)]
+enum Stored {
+    /// What cannot be read part by part: text, and matrices in column-major order.
+    Memory(Data),
+    File {
+        file: File,
+        place: Place,
+        scratch: Vec<u8>,
+    },
+}
+
+impl Source {
+    /// Opens the array and reads its header.
+    pub(crate) fn open(argument: &Path) -> Outcome<Self> {
+        let text = argument.to_string_lossy();
+        let split = |extension: &str| {
+            let at = text.rfind(&format!("{extension}:"))? + extension.len();
+            Some((PathBuf::from(&text[..at]), text[at + 1..].to_owned()))
+        };
+        if let Some((path, tensor)) = split(".safetensors") {
+            let (file, place) = safetensors::open(&path, &tensor)?;
+            return Ok(Self::in_file(path, file, place));
+        }
+        if let Some((path, columns)) = split(".csv") {
+            let Array { shape, data } = csv::read(&path, &columns)?;
+            return Ok(Self { path, shape, stored: Stored::Memory(data) });
+        }
+        match argument.extension().and_then(|e| e.to_str()) {
+            Some("npy") => {
+                let (file, place, in_rows) = npy::open(argument)?;
+                let mut source = Self::in_file(argument.into(), file, place);
+                if !in_rows {
+                    let Array { shape, data } = source.read_all()?;
+                    let data = data.transposed(&shape);
+                    return Ok(Self { path: argument.into(), shape, stored: Stored::Memory(data) });
+                }
+                Ok(source)
+            }
+            Some("safetensors") => Err(Failure::usage(format!("{text}: name the tensor, as {text}:TENSOR"))),
+            Some("csv") => Err(Failure::usage(format!("{text}: name the columns, as {text}:COLUMN[,COLUMN]"))),
+            _ => Err(Failure::usage(format!("{text}: expected .npy, .safetensors:TENSOR or .csv:COLUMN[,COLUMN]"))),
+        }
+    }
+
+    fn in_file(path: PathBuf, file: File, place: Place) -> Self {
+        Self { path, shape: place.shape.clone(), stored: Stored::File { file, place, scratch: Vec::new() } }
+    }
+
+    /// The array's dimensions.
+    pub(crate) fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Number of elements.
+    pub(crate) fn len(&self) -> usize {
+        // Checked where the header was read.
+        elements(&self.shape).unwrap_or(0)
+    }
+
+    /// Bytes that are read from the file.
+    pub(crate) fn bytes(&self) -> u64 {
+        match &self.stored {
+            Stored::Memory(_) => 0,
+            Stored::File { place, .. } => place.bytes().unwrap_or(0) as u64,
+        }
+    }
+
+    /// No elements of the type that this array's are read as.
+    pub(crate) fn empty(&self) -> Data {
+        match &self.stored {
+            Stored::Memory(data) => data.part(0..0),
+            Stored::File { place, .. } => place.kind.empty(),
+        }
+    }
+
+    /// True for text: whole numbers there may be scores.
+    pub(crate) fn is_text(&self) -> bool {
+        self.path.extension().is_some_and(|extension| extension == "csv")
+    }
+
+    /// Reads a range of elements into `data`, whose memory is used again.
+    pub(crate) fn read(&mut self, range: Range<usize>, data: &mut Data) -> Outcome<()> {
+        match &mut self.stored {
+            Stored::Memory(all) => *data = all.part(range),
+            Stored::File { place, .. } => {
+                if !data.clear_as(place.kind) {
+                    *data = place.kind.empty();
+                }
+                self.append(range, data)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The whole array, with a bar on a terminal where it is long.
+    pub(crate) fn read_all(&mut self) -> Outcome<Array> {
+        let shape = self.shape.clone();
+        let Stored::File { place, .. } = &self.stored else {
+            return Ok(Array { shape, data: self.stored_part(0..self.len()) });
+        };
+        let (count, size) = (self.len(), place.kind.bytes());
+        let mut data = place.kind.empty();
+        let too_large = |_| Failure::file(&self.path, format!("{} bytes do not fit in memory", count * size));
+        data.reserve(count).map_err(too_large)?;
+        let bar = bar((count * size) as u64, &self.path.display().to_string());
+        for start in (0..count).step_by(PIECE / size) {
+            let end = (start + PIECE / size).min(count);
+            self.append(start..end, &mut data)?;
+            bar.inc(((end - start) * size) as u64);
+        }
+        bar.finish_and_clear();
+        Ok(Array { shape, data })
+    }
+
+    fn stored_part(&self, range: Range<usize>) -> Data {
+        match &self.stored {
+            Stored::Memory(data) => data.part(range),
+            Stored::File { place, .. } => place.kind.empty(),
+        }
+    }
+
+    /// Appends a range of elements of a file.
+    fn append(&mut self, range: Range<usize>, data: &mut Data) -> Outcome<()> {
+        let Stored::File { file, place, scratch } = &mut self.stored else { return Ok(()) };
+        let size = place.kind.bytes();
+        let fail = |error: std::io::Error| match error.kind() {
+            ErrorKind::UnexpectedEof => {
+                let message = "the file was cut while it was read: expected elements";
+                Failure::file(&self.path, format!("{message} {} to {}, it ends before", range.start, range.end))
+            }
+            _ => Failure::file(&self.path, error),
+        };
+        file.seek(SeekFrom::Start(place.start + (range.start * size) as u64)).map_err(fail)?;
+        if let Some(own) = data.grow_in_place(place.kind, place.big_endian, range.len()) {
+            return file.read_exact(own).map_err(fail);
+        }
+        scratch.resize(range.len() * size, 0);
+        file.read_exact(scratch).map_err(fail)?;
+        data.append(place.kind.decode(scratch, place.big_endian));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use npyz::WriterBuilder;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_cut_while_it_is_read_is_an_error_with_the_place() {
+        let mut file = tempfile::Builder::new().suffix(".npy").tempfile().unwrap();
+        let mut header = Vec::new();
+        let options = npyz::WriteOptions::<f32>::new().default_dtype().shape(&[1000]);
+        options.writer(&mut header).begin_nd().map(drop).unwrap();
+        std::io::Write::write_all(&mut file, &header).unwrap();
+        file.as_file().set_len(header.len() as u64 + 4000).unwrap();
+        let mut source = Source::open(file.path()).unwrap();
+        let mut data = source.empty();
+        source.read(0..600, &mut data).unwrap();
+        assert_eq!(data, Data::F32(vec![0.0; 600]));
+        file.as_file().set_len(header.len() as u64 + 2402).unwrap();
+        let failure = source.read(600..1000, &mut data).unwrap_err();
+        let text = format!("{failure:?}");
+        assert!(text.contains("cut while it was read") && text.contains("600 to 1000"), "{text}");
+    }
+}

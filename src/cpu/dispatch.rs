@@ -1,0 +1,78 @@
+//! The choice of instruction set at run time: a loop is compiled once for each, vectorised by the compiler or written in
+//! vectors.
+
+use pulp::{NullaryFnOnce, WithSimd};
+
+pub(super) use machine::{dispatch, dispatch_wide, vectorize_wide};
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod machine {
+    use std::sync::OnceLock;
+
+    use pulp::x86::{V3, V4};
+    use pulp::{Scalar, Simd};
+
+    use super::{NullaryFnOnce, WithSimd};
+
+    /// 256-bit vectors (AVX2 with FMA), and 512-bit vectors (AVX-512), where the machine has them. Asked once: asking takes
+    /// as long as a small batch.
+    fn widths() -> (Option<V3>, Option<V4>) {
+        static WIDTHS: OnceLock<(Option<V3>, Option<V4>)> = OnceLock::new();
+        *WIDTHS.get_or_init(|| (V3::try_new(), V4::try_new()))
+    }
+
+    /// Runs a job with 256-bit vectors where there are some, or else the target's baseline.
+    #[inline(always)]
+    pub(crate) fn dispatch<F: NullaryFnOnce>(job: F) -> F::Output {
+        match widths().0 {
+            Some(simd) => simd.vectorize(job),
+            None => job.call(),
+        }
+    }
+
+    /// As [`dispatch`], also with 512-bit vectors. For the loops that gain from them: each costs its compilation once more,
+    /// for every loss, penalty and precision.
+    #[inline(always)]
+    pub(crate) fn dispatch_wide<F: NullaryFnOnce>(job: F) -> F::Output {
+        match widths() {
+            (_, Some(simd)) => simd.vectorize(job),
+            (Some(simd), None) => simd.vectorize(job),
+            (None, None) => job.call(),
+        }
+    }
+
+    /// As [`dispatch_wide`], for a job that is written in vectors.
+    #[inline(always)]
+    pub(crate) fn vectorize_wide<F: WithSimd>(job: F) -> F::Output {
+        match widths() {
+            (_, Some(simd)) => Simd::vectorize(simd, job),
+            (Some(simd), None) => Simd::vectorize(simd, job),
+            (None, None) => job.with_simd(Scalar::new()),
+        }
+    }
+}
+
+#[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+mod machine {
+    use pulp::Arch;
+
+    use super::{NullaryFnOnce, WithSimd};
+
+    /// Runs a job with the target's vectors (NEON), or else its baseline.
+    #[inline(always)]
+    pub(crate) fn dispatch<F: NullaryFnOnce>(job: F) -> F::Output {
+        Arch::new().dispatch(job)
+    }
+
+    /// As [`dispatch`]: there are no wider ones.
+    #[inline(always)]
+    pub(crate) fn dispatch_wide<F: NullaryFnOnce>(job: F) -> F::Output {
+        Arch::new().dispatch(job)
+    }
+
+    /// As [`dispatch`], for a job that is written in vectors.
+    #[inline(always)]
+    pub(crate) fn vectorize_wide<F: WithSimd>(job: F) -> F::Output {
+        Arch::new().dispatch(job)
+    }
+}

@@ -1,0 +1,336 @@
+//! Rows of single-precision scores by themselves, a vector of columns at a time, with one margin for all classes.
+//!
+//! Against the tiles of [`super::tile`] there is no transposition: what is left in the lanes is put together once a row, and
+//! what is rare (NaN, a rival that equals the true score) is looked at again where it occurs.
+
+use pulp::Simd;
+
+use super::lanes::{Lanes, Mask};
+use super::rows::Found;
+use crate::loss::{Combination, PenaltyShape, RowsLoss, Rule};
+use crate::real::Number;
+
+/// Vectors that are added in single precision before f64 takes over.
+const CHAIN: usize = 16;
+
+/// Columns up to which every index is an exact f32.
+const EXACT: usize = 1 << 24;
+
+/// What all rows share.
+pub(super) struct VectorRows<S: Simd, P> {
+    simd: S,
+    rule: Rule<f32, P>,
+    vector_rule: Rule<Lanes<S>, P>,
+    /// 0, 1, 2, ...
+    first_columns: S::u32s,
+    /// The same as numbers.
+    first_numbers: Lanes<S>,
+}
+
+/// A vector of scores with where they stand.
+struct Columns<S: Simd> {
+    scores: Lanes<S>,
+    is_true: Mask<S>,
+    /// A column of the row that is not the true class's.
+    is_rival: Mask<S>,
+}
+
+impl<S: Simd, P: PenaltyShape> VectorRows<S, P> {
+    #[inline(always)]
+    pub(super) fn new(simd: S, rule: Rule<f32, P>) -> Self {
+        // More than any machine's lanes.
+        let mut first = [0u32; 64];
+        (0..).zip(&mut first).for_each(|(column, first)| *first = column);
+        let first_columns = simd.partial_load_u32s(&first[..S::U32_LANES]);
+        let first_numbers = Lanes::new(simd, simd.partial_load_f32s(&first.map(|x| x as f32)[..S::F32_LANES]));
+        Self { simd, rule, vector_rule: rule.splat(Lanes::all(simd, 0.0)), first_columns, first_numbers }
+    }
+
+    /// The loss of a row and, where there is room for it, its gradient times `coefficient`.
+    #[inline(always)]
+    pub(super) fn row<M: RowsLoss>(
+        &self,
+        scores: &[f32],
+        class: usize,
+        coefficient: f32,
+        gradient: Option<&mut [f32]>,
+    ) -> Found {
+        match (M::COMBINATION, gradient) {
+            (Combination::Sum, None) => self.sum::<M, false>(scores, class, coefficient, &mut []),
+            (Combination::Sum, Some(gradient)) => self.sum::<M, true>(scores, class, coefficient, gradient),
+            // Top is not for this way of walking.
+            (_, None) => self.max::<M, false>(scores, class, coefficient, &mut []),
+            (_, Some(gradient)) => self.max::<M, true>(scores, class, coefficient, gradient),
+        }
+    }
+
+    /// The vector that begins at this column. Past the row's end it holds zeros.
+    #[inline(always)]
+    fn columns(&self, values: S::f32s, first: usize, class: usize, count: usize) -> Columns<S> {
+        let simd = self.simd;
+        let columns = simd.add_u32s(self.first_columns, simd.splat_u32s(first as u32));
+        let is_true = Mask::new(simd, simd.equal_u32s(columns, simd.splat_u32s(class as u32)));
+        let is_rival = if first + Lanes::<S>::COUNT <= count {
+            !is_true
+        } else {
+            !is_true & Mask::new(simd, simd.less_than_u32s(columns, simd.splat_u32s(count as u32)))
+        };
+        Columns { scores: Lanes::new(simd, values), is_true, is_rival }
+    }
+
+    /// Calls `visit` with each vector of a row and its first column, and stores what it returns in `out`, which is as long as
+    /// the row or empty.
+    #[inline(always)]
+    fn each(
+        &self,
+        scores: &[f32],
+        class: usize,
+        out: &mut [f32],
+        mut visit: impl FnMut(usize, Columns<S>) -> Lanes<S>,
+    ) {
+        let (vectors, rest) = S::as_simd_f32s(scores);
+        let (out_vectors, out_rest) = S::as_mut_simd_f32s(out);
+        let mut out_vectors = out_vectors.iter_mut();
+        let mut first = 0;
+        for &values in vectors {
+            let result = visit(first, self.columns(values, first, class, scores.len()));
+            if let Some(out) = out_vectors.next() {
+                *out = result.values;
+            }
+            first += Lanes::<S>::COUNT;
+        }
+        if !rest.is_empty() {
+            let result = visit(first, self.columns(self.simd.partial_load_f32s(rest), first, class, scores.len()));
+            if !out_rest.is_empty() {
+                self.simd.partial_store_f32s(out_rest, result.values);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn sum<M: RowsLoss, const GRADIENT: bool>(
+        &self,
+        scores: &[f32],
+        class: usize,
+        coefficient: f32,
+        gradient: &mut [f32],
+    ) -> Found {
+        let simd = self.simd;
+        let zero = Lanes::all(simd, 0.0);
+        let true_score = scores[class];
+        let true_scores = Lanes::all(simd, true_score);
+        let factor = Lanes::all(simd, coefficient);
+        let none = Mask::none(simd);
+        let (mut active, mut above, mut equal) = (none, none, none);
+        let (mut total, mut total_slope) = (0f64, 0f64);
+        let chain = CHAIN * Lanes::<S>::COUNT;
+        for (number, part) in scores.chunks(chain).enumerate() {
+            let (mut sums, mut slopes) = (zero, zero);
+            let offset = number * chain;
+            let out = if GRADIENT { &mut gradient[offset..offset + part.len()] } else { &mut [][..] };
+            // A class before or beyond this part is none of its columns.
+            self.each(
+                part,
+                class.wrapping_sub(offset),
+                out,
+                #[inline(always)]
+                |_, Columns { scores, is_true, is_rival }| {
+                    let v = M::violation(self.vector_rule.margin, scores, true_scores, is_true);
+                    let (value, slope) = self.vector_rule.penalise(v);
+                    let counts = if M::TRUE_COLUMN { is_rival | is_true } else { is_rival };
+                    sums = sums + Lanes::select(counts, value, zero);
+                    active = active | (counts & zero.below(v));
+                    above = above | (is_rival & true_scores.below(scores));
+                    equal = equal | (is_rival & true_scores.equals(scores));
+                    if GRADIENT && M::RIVAL_SLOPE_ON_TRUE != 0.0 {
+                        slopes = slopes + Lanes::select(is_rival, slope, zero);
+                    }
+                    slope * factor
+                },
+            );
+            total += f64::from(sums.sum());
+            if GRADIENT && M::RIVAL_SLOPE_ON_TRUE != 0.0 {
+                total_slope += f64::from(slopes.sum());
+            }
+        }
+        let mut found = self.found(scores, class, total as f32, above.any(), equal.any());
+        found.active &= active.any();
+        if GRADIENT && !found.loss.is_nan() {
+            // The true class: its own column where it has one, and what the rivals' violations owe to its score.
+            let mut slope = (M::RIVAL_SLOPE_ON_TRUE * total_slope) as f32;
+            if M::TRUE_COLUMN {
+                slope -= self.rule.penalise(M::violation(self.rule.margin, true_score, true_score, true)).1;
+            }
+            gradient[class] = slope * coefficient;
+        } else if GRADIENT {
+            gradient.fill(f32::NAN);
+        }
+        found
+    }
+
+    #[inline(always)]
+    fn max<M: RowsLoss, const GRADIENT: bool>(
+        &self,
+        scores: &[f32],
+        class: usize,
+        coefficient: f32,
+        gradient: &mut [f32],
+    ) -> Found {
+        let simd = self.simd;
+        let true_score = scores[class];
+        let lowest = Lanes::all(simd, f32::NEG_INFINITY);
+        let mut ordered = !Mask::none(simd);
+        let mut best = lowest;
+        // Of the vector that a lane's best score was found in: its number.
+        let (mut number, mut best_number) = (Lanes::all(simd, 0.0), Lanes::all(simd, 0.0));
+        let one = Lanes::all(simd, 1.0);
+        self.each(
+            scores,
+            class,
+            &mut [],
+            #[inline(always)]
+            |_, Columns { scores, is_rival, .. }| {
+                ordered = ordered & scores.equals(scores);
+                let rivals = Lanes::select(is_rival, scores, lowest);
+                if GRADIENT {
+                    let better = best.below(rivals);
+                    best = Lanes::select(better, rivals, best);
+                    best_number = Lanes::select(better, number, best_number);
+                    number = number + one;
+                } else {
+                    best = best.max(rivals);
+                }
+                lowest
+            },
+        );
+        let worst_rival = best.highest();
+        let v = M::violation(self.rule.margin, worst_rival, true_score, false);
+        let (value, slope) = self.rule.penalise(v);
+        let loss = if (!ordered).any() { f32::NAN } else { value };
+        let mut found = self.found(scores, class, loss, worst_rival > true_score, worst_rival == true_score);
+        found.active &= v > 0.0;
+        if GRADIENT && !found.loss.is_nan() {
+            gradient.fill(0.0);
+            let columns = best_number * one.splat(Lanes::<S>::COUNT as f64) + self.first_numbers;
+            let is_worst = best.equals(one.splat(f64::from(worst_rival)));
+            // The lowest index among equals. Where every rival is minus infinity no slope is left for any.
+            let column = match scores.len() < EXACT {
+                true => Lanes::select(is_worst, columns, one.splat(f64::INFINITY)).lowest() as usize,
+                false => (0..scores.len()).find(|&i| i != class && scores[i] == worst_rival).unwrap_or(0),
+            };
+            gradient[column] = slope * coefficient;
+            gradient[class] = (M::RIVAL_SLOPE_ON_TRUE as f32 * slope) * coefficient;
+        } else if GRADIENT {
+            gradient.fill(f32::NAN);
+        }
+        found
+    }
+
+    /// What the sums say; where they leave it open, the scores.
+    #[inline(always)]
+    fn found(&self, scores: &[f32], class: usize, loss: f32, above: bool, equal: bool) -> Found {
+        let mut found = Found { loss, active: true, correct: !above };
+        if equal && !above {
+            // The lowest index wins the argmax.
+            found.correct = !scores[..class].contains(&scores[class]);
+        }
+        // A NaN of the true class may be in no sum.
+        if loss.is_nan() || scores[class].is_nan() {
+            let is_nan = scores.iter().any(|s| s.is_nan());
+            found.loss = f32::NAN;
+            found.active = false;
+            found.correct &= !is_nan;
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pulp::{Scalar, Simd, WithSimd};
+
+    use super::*;
+    use crate::loss::{CrammerSinger, Kink, LeeLinWahba, OneVsAll, SmoothPenalty, SoftplusPenalty, WestonWatkins};
+
+    /// Loss and gradient of one row.
+    struct Row<'a, P> {
+        rule: Rule<f32, P>,
+        method: &'static str,
+        scores: &'a [f32],
+        class: usize,
+    }
+
+    impl<P: PenaltyShape> WithSimd for Row<'_, P> {
+        type Output = (f32, bool, bool, Vec<f32>);
+        fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+            let rows = VectorRows::new(simd, self.rule);
+            let mut gradient = vec![7.0; self.scores.len()];
+            let out = Some(&mut gradient[..]);
+            let found = match self.method {
+                "ww" => rows.row::<WestonWatkins>(self.scores, self.class, 0.5, out),
+                "ova" => rows.row::<OneVsAll>(self.scores, self.class, 0.5, out),
+                "llw" => rows.row::<LeeLinWahba>(self.scores, self.class, 0.5, out),
+                _ => rows.row::<CrammerSinger>(self.scores, self.class, 0.5, out),
+            };
+            (found.loss, found.active, found.correct, gradient)
+        }
+    }
+
+    /// Every instruction set that the machine has gives what one number at a time gives, to the rounding of sums.
+    #[test]
+    fn every_width_agrees_with_single_numbers() {
+        let mut state = 1u64;
+        let mut next = || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            state >> 33
+        };
+        for columns in [2usize, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 255, 256, 257, 1000] {
+            for method in ["ww", "ova", "llw", "cs"] {
+                for special in [None, Some(f32::NAN), Some(f32::INFINITY), Some(f32::NEG_INFINITY)] {
+                    // Few values, so that ties are common.
+                    let mut scores: Vec<f32> = (0..columns).map(|_| (next() % 9) as f32 / 4.0 - 1.0).collect();
+                    if let Some(special) = special {
+                        scores[next() as usize % columns] = special;
+                    }
+                    let class = next() as usize % columns;
+                    let smooth = Rule::new(1.0, Kink::Half, SmoothPenalty { gamma: 0.75, scale: 2.0 });
+                    let softplus = Rule::new(0.5, Kink::Zero, SoftplusPenalty);
+                    let one = Row { rule: smooth, method, scores: &scores, class }.with_simd(Scalar::new());
+                    let row = || Row { rule: smooth, method, scores: &scores, class };
+                    let soft = || Row { rule: softplus, method, scores: &scores, class };
+                    let soft_one = soft().with_simd(Scalar::new());
+                    #[cfg(target_arch = "x86_64")]
+                    {
+                        if let Some(simd) = pulp::x86::V3::try_new() {
+                            compare(&one, &Simd::vectorize(simd, row()), (columns, method));
+                            compare(&soft_one, &Simd::vectorize(simd, soft()), (columns, method));
+                        }
+                        if let Some(simd) = pulp::x86::V4::try_new() {
+                            compare(&one, &Simd::vectorize(simd, row()), (columns, method));
+                            compare(&soft_one, &Simd::vectorize(simd, soft()), (columns, method));
+                        }
+                    }
+                    compare(&one, &pulp::Arch::new().dispatch(row()), (columns, method));
+                    compare(&soft_one, &pulp::Arch::new().dispatch(soft()), (columns, method));
+                }
+            }
+        }
+    }
+
+    type Found = (f32, bool, bool, Vec<f32>);
+
+    fn compare(expected: &Found, got: &Found, case: (usize, &str)) {
+        let same = |x: f32, y: f32| x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= 1e-5 * x.abs().max(1.0);
+        assert!(same(expected.0, got.0), "{case:?}: loss {} and {}", expected.0, got.0);
+        assert_eq!((expected.1, expected.2), (got.1, got.2), "{case:?}");
+        for (i, (&x, &y)) in expected.3.iter().zip(&got.3).enumerate() {
+            assert!(same(x, y), "{case:?}: gradient[{i}] {x} and {y}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "gradient[1]")]
+    fn another_gradient_is_seen() {
+        compare(&(1.0, true, true, vec![0.5, 0.25]), &(1.0, true, true, vec![0.5, -0.25]), (2, "ww"));
+    }
+}
