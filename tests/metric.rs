@@ -4,10 +4,11 @@ mod harness;
 
 use harness::{Outcome, adapters_under_test, label, open};
 use libtest_mimic::{Arguments, Trial};
+use maxmargin::loss::Loss;
 use maxmargin::metric::{Metric, MetricCollection, MetricState};
 use maxmargin::{
-    Batch, BinaryHinge, CategoricalHinge, Device, EmbeddingHinge, Error, Evaluation, LabelEncoding, MarginRanking,
-    MulticlassHinge, Penalty, Reduction, ScoreKind, WestonWatkins,
+    Batch, BinaryHinge, Buffers, CategoricalHinge, Device, EmbeddingHinge, Error, Evaluation, LabelEncoding,
+    MarginRanking, MulticlassHinge, Penalty, Reduction, Request, ScoreKind, WestonWatkins,
 };
 
 const N: usize = 10_007;
@@ -56,6 +57,50 @@ fn invariant_to_splits(device: &Device) -> Outcome {
         same_counts(&got, &expected)?;
         if metric.updates() != N.div_ceil(size) as u64 {
             return Err(format!("{} updates", metric.updates()).into());
+        }
+    }
+    Ok(())
+}
+
+/// Parts of a batch, written to one piece of memory, are what the whole batch gives.
+fn parts_into_the_callers_memory(device: &Device) -> Outcome {
+    let (scores, labels, weights) = data();
+    let loss = BinaryHinge::new().labels(LabelEncoding::ZeroOne).penalty(Penalty::Squared);
+    for kind in [ScoreKind::Raw, ScoreKind::Logit] {
+        let whole = Batch::new(&scores, &labels).sample_weights(&weights).score_kind(kind);
+        let expected = device.evaluate(&loss, &whole, &Request::new().gradient().losses())?;
+        let (count, weight) = loss.weigh(&whole)?;
+        near("weight", Some(weight), Some(expected.weight_sum), 1e-6)?;
+        if count != N as u64 {
+            return Err(format!("{count} samples").into());
+        }
+        let (mut losses, mut gradient) = (vec![f32::NAN; N], vec![f32::NAN; N]);
+        let mut metric = Metric::new(loss.clone());
+        for start in (0..N).step_by(777) {
+            let range = start..(start + 777).min(N);
+            let buffers = Buffers::new().losses(&mut losses[range.clone()]).gradient(&mut gradient[range.clone()]);
+            metric.update_into(device, &whole.slice(range).ok_or("no slice")?, weight, buffers)?;
+        }
+        near("value", metric.compute()?.value, expected.value, bound(device))?;
+        for (what, got, expected) in [("loss", &losses, expected.losses), ("gradient", &gradient, expected.gradient)] {
+            let expected = expected.ok_or("no output")?.to_f64()?;
+            for (i, (&got, &expected)) in got.iter().zip(&expected).enumerate() {
+                if (f64::from(got) - expected).abs() > 1e-6 * expected.abs() {
+                    return Err(format!("{what} {i}: {got} instead of {expected}").into());
+                }
+            }
+        }
+        let mut short = vec![0f32; N - 1];
+        let mut double = vec![0f64; N];
+        let request = Request::new();
+        let errors = [
+            device.evaluate_into(&loss, &whole, &request, Buffers::new().gradient(&mut short)).err(),
+            device.evaluate_into(&loss, &whole, &request, Buffers::new().losses(&mut double)).err(),
+            device.evaluate(&loss, &whole, &request.gradient_of_part(0.0)).err(),
+        ];
+        if !matches!(errors, [Some(Error::Length { .. }), Some(Error::ElementType { .. }), Some(Error::Option { .. })])
+        {
+            return Err(format!("{errors:?}").into());
         }
     }
     Ok(())
@@ -313,9 +358,10 @@ fn negative_control(device: &Device) -> Outcome {
 fn main() {
     let arguments = Arguments::from_args();
     type Test = fn(&Device) -> Outcome;
-    let tests: [(&str, Test); 10] = [
+    let tests: [(&str, Test); 11] = [
         ("negative control", negative_control),
         ("invariant to splits", invariant_to_splits),
+        ("parts into the caller's memory", parts_into_the_callers_memory),
         ("rows, per class", rows_per_class),
         ("forward gives both values", forward_gives_both_values),
         ("merges equals only", merges_equals_only),

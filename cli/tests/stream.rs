@@ -161,11 +161,7 @@ fn bad_elements_are_named_by_their_place_in_the_file() {
 fn memory_does_not_grow_with_the_files() {
     let folder = Folder::new();
     let n = 64 << 20;
-    // Zeros that take no room on disk.
-    let header = npy("<f4", &format!("({n},)"), false, &[]);
-    let mut file = std::fs::File::create(folder.path("s.npy")).unwrap();
-    file.write_all(&header).unwrap();
-    file.set_len(header.len() as u64 + 4 * n as u64).unwrap();
+    sparse(&folder, "s.npy", "<f4", n, 4, &[0]);
     let mut file = std::fs::File::create(folder.path("t.npy")).unwrap();
     file.write_all(&npy("|i1", &format!("({n},)"), false, &[])).unwrap();
     for _ in 0..n / (1 << 20) {
@@ -179,4 +175,29 @@ fn memory_does_not_grow_with_the_files() {
         // The files hold 320 MiB.
         assert!(peak < 100 << 20, "{peak} bytes");
     }
+}
+
+/// A file of zeros that takes no room on disk, but for its last bytes.
+fn sparse(folder: &Folder, name: &str, dtype: &str, elements: u64, bytes: u64, last: &[u8]) {
+    let header = npy(dtype, &format!("({elements},)"), false, &[]);
+    let mut file = std::fs::File::create(folder.path(name)).unwrap();
+    file.write_all(&header).unwrap();
+    file.set_len(header.len() as u64 + elements * bytes).unwrap();
+    file.seek(SeekFrom::End(-(last.len() as i64))).unwrap();
+    file.write_all(last).unwrap();
+}
+
+#[test]
+fn more_samples_than_32_bits_count() {
+    let folder = Folder::new();
+    let n = (1 << 32) + 3;
+    sparse(&folder, "s.npy", "<f4", n, 4, &[0]);
+    // Zeros are labels, and so is a one at the end.
+    sparse(&folder, "t.npy", "|i1", n, 1, &[1]);
+    let files = "eval binary --scores s.npy --targets t.npy --labels zero-one --reduction sum";
+    let got = folder.json(files);
+    assert_eq!((&got["count"], &got["active"]), (&n.into(), &n.into()));
+    assert_eq!((&got["value"], &got["weight_sum"]), (&(n as f64).into(), &(n as f64).into()));
+    sparse(&folder, "t.npy", "|i1", n, 1, &[7, 0]);
+    folder.fails(files, 1, &["t.npy", &format!("targets[{}]", n - 2), "got 7"]);
 }

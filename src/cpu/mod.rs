@@ -4,9 +4,10 @@
 //! the same input gives the same bits on every run. Every f32 loss is added in f64.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use half::prelude::*;
-use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::evaluation::{FloatsMut, Output, Totals};
@@ -193,13 +194,42 @@ fn run_jobs<T: Real>(
             other_gradients: [second, third],
         }
     });
-    let jobs: Vec<_> = jobs.collect();
-    let parts: Vec<Result<Totals>> = jobs.into_par_iter().map(run).collect();
+    let parts = on_all_threads(jobs.collect(), run);
     let mut totals = Totals::default();
     for part in parts {
         totals.merge(&part?);
     }
     Ok(totals)
+}
+
+/// Runs jobs on the caller's thread and the pool's; results in the jobs' order.
+///
+/// The caller works too, so that small batches need not wait for another thread to wake up. A thread takes a run of
+/// neighbouring jobs, long at first and shorter towards the end: their memory is then read in one stream, and no two threads
+/// meet in a fresh page.
+fn on_all_threads<J: Send, R: Send>(jobs: Vec<J>, run: impl Fn(J) -> R + Sync) -> Vec<R> {
+    let threads = rayon::current_num_threads().min(jobs.len()).max(1);
+    let places: Vec<_> = jobs.into_iter().map(|job| Mutex::new((Some(job), None))).collect();
+    let next = AtomicUsize::new(0);
+    let end_of_run = |start: usize| start + (places.len().saturating_sub(start) / (2 * threads)).max(1);
+    let work = || {
+        loop {
+            let taken = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |start| Some(end_of_run(start)));
+            let start = taken.unwrap_or_else(|start| start);
+            let Some(taken) = places.get(start..end_of_run(start)) else { return };
+            for place in taken {
+                // Nobody else has this place, so the lock is free and not poisoned.
+                let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+                place.1 = place.0.take().map(&run);
+            }
+        }
+    };
+    rayon::in_place_scope(|scope| {
+        (1..threads).for_each(|_| scope.spawn(|_| work()));
+        work();
+    });
+    let result = |place: Mutex<(Option<J>, Option<R>)>| place.into_inner().unwrap_or_else(PoisonError::into_inner).1;
+    places.into_iter().filter_map(result).collect()
 }
 
 /// Sum over fixed lanes, all in f64: a sum of f32 losses is then the same, to f64's rounding, however a batch is split.

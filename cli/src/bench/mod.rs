@@ -23,6 +23,9 @@ const ROUNDS: usize = 21;
 /// Rounds with --quick.
 const QUICK_ROUNDS: usize = 5;
 
+/// Rows and columns of the matrices that are multiplied.
+const PRODUCTS: [usize; 4] = [1, 256, 1024, 2048];
+
 /// First quartile, median and third quartile of some seconds.
 #[derive(Clone, Copy, Debug)]
 struct Quartiles([f64; 3]);
@@ -77,17 +80,52 @@ pub(crate) fn run(arguments: &BenchArguments) -> Outcome<()> {
             Ok(())
         })?;
     }
+    let products = products(&device, rounds)?;
     if is_text {
+        for (size, seconds) in &products {
+            let rate = flops(*size) / seconds.median() / 1e9;
+            print(&format!("product of matrices, {size}^3: {}, {rate:.2} GFLOP/s", time(seconds.median())))?;
+        }
         return print(&format!("\nsmallest call: {}", time(call.median())));
     }
+    let products: Vec<Value> = products
+        .iter()
+        .map(|(size, seconds)| {
+            json!({
+                "size": size,
+                "seconds": seconds.median(),
+                "seconds_quartiles": [seconds.0[0], seconds.0[2]],
+                "flops_per_second": flops(*size) / seconds.median(),
+            })
+        })
+        .collect();
     let all = json!({
         "device": device_json(&device),
         "threads": threads(),
         "rounds": rounds,
         "smallest_call_seconds": call.median(),
         "cases": rows,
+        "products": products,
     });
     print(&all.to_string())
+}
+
+/// Products of square matrices on a GPU, by the kernel of dense layers; of one element it is the shortest dispatch.
+fn products(device: &Device, rounds: usize) -> Outcome<Vec<(usize, Quartiles)>> {
+    let Device::Gpu(gpu) = device else { return Ok(Vec::new()) };
+    let measure = |&size: &usize| {
+        let probe = gpu.product_probe(size, size, size).map_err(Failure::data)?;
+        let multiply = || probe.multiply().map_err(Failure::data);
+        multiply()?;
+        let times = (0..rounds).map(|_| seconds(multiply)).collect::<Outcome<Vec<_>>>()?;
+        Ok((size, Quartiles::of(times)))
+    };
+    PRODUCTS.iter().map(measure).collect()
+}
+
+/// Multiplications and additions of a product of square matrices.
+fn flops(size: usize) -> f64 {
+    2.0 * (size as f64).powi(3)
 }
 
 fn threads() -> usize {

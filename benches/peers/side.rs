@@ -1,0 +1,64 @@
+//! Our side of losses.py: holds the arrays and evaluates once for each line on stdin; the answer is the time in seconds.
+//!
+//! side LOSS SCORES.npy TARGETS.npy forward|fresh|into DEVICE
+//!
+//! `fresh` asks for the gradient in a new vector a call, `into` for it in memory that is used again.
+
+use std::error::Error;
+use std::hint::black_box;
+use std::io::{BufRead, Write};
+use std::time::Instant;
+
+use maxmargin::loss::Loss;
+use maxmargin::{Batch, BinaryHinge, Buffers, Device, MulticlassHinge, OverClasses, Request};
+use npyz::NpyFile;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, loss, scores, targets, mode, device] = &arguments[..] else {
+        return Err("expected LOSS SCORES.npy TARGETS.npy forward|fresh|into DEVICE".into());
+    };
+    let device = Device::select(device)?;
+    let scores_file = NpyFile::new(std::io::BufReader::new(std::fs::File::open(scores)?))?;
+    let columns = scores_file.shape().get(1).map_or(1, |&columns| columns as usize);
+    let scores: Vec<f32> = scores_file.into_vec()?;
+    let targets_file = NpyFile::new(std::io::BufReader::new(std::fs::File::open(targets)?))?;
+    match loss.as_str() {
+        "binary" => {
+            let targets: Vec<f32> = targets_file.into_vec()?;
+            serve(&BinaryHinge::new(), &device, Batch::new(&scores, &targets), mode)
+        }
+        _ => {
+            let targets: Vec<i64> = targets_file.into_vec()?;
+            let batch = Batch::rows(&scores, columns, &targets);
+            match loss.as_str() {
+                "crammer-singer" => serve(&MulticlassHinge::crammer_singer(), &device, batch, mode),
+                "weston-watkins" => {
+                    let loss = MulticlassHinge::weston_watkins().over_classes(OverClasses::Mean);
+                    serve(&loss, &device, batch, mode)
+                }
+                other => Err(format!("no loss {other}").into()),
+            }
+        }
+    }
+}
+
+fn serve<L: Loss>(loss: &L, device: &Device, batch: Batch<'_>, mode: &str) -> Result<(), Box<dyn Error>> {
+    let mut gradient = vec![0f32; if mode == "into" { batch.len() } else { 0 }];
+    for line in std::io::stdin().lock().lines() {
+        line?;
+        let started = Instant::now();
+        let evaluation = match mode {
+            "forward" => device.evaluate(loss, &batch, &Request::new())?,
+            "fresh" => device.evaluate(loss, &batch, &Request::new().gradient())?,
+            "into" => device.evaluate_into(loss, &batch, &Request::new(), Buffers::new().gradient(&mut gradient))?,
+            other => return Err(format!("no mode {other}").into()),
+        };
+        // The vector is given back while the clock runs, as the peers' are.
+        drop(black_box(evaluation));
+        let mut out = std::io::stdout();
+        writeln!(out, "{}", started.elapsed().as_secs_f64())?;
+        out.flush()?;
+    }
+    Ok(())
+}
