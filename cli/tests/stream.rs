@@ -194,10 +194,7 @@ fn more_samples_than_32_bits_count() {
     sparse(&folder, "s.npy", "<f4", n, 4, &[0]);
     // Zeros are labels, and so is a one at the end.
     sparse(&folder, "t.npy", "|i1", n, 1, &[1]);
-    let files = "eval binary --scores s.npy --targets t.npy --labels zero-one --reduction sum";
-    let got = folder.json(files);
+    let got = folder.json("eval binary --scores s.npy --targets t.npy --labels zero-one --reduction sum");
     assert_eq!((&got["count"], &got["active"]), (&n.into(), &n.into()));
     assert_eq!((&got["value"], &got["weight_sum"]), (&(n as f64).into(), &(n as f64).into()));
-    sparse(&folder, "t.npy", "|i1", n, 1, &[7, 0]);
-    folder.fails(files, 1, &["t.npy", &format!("targets[{}]", n - 2), "got 7"]);
 }
