@@ -200,7 +200,7 @@ macro_rules! with_targets {
             $crate::tensor::Targets::U64($x) => $body,
             $crate::tensor::Targets::F32($x) => $body,
             $crate::tensor::Targets::F64($x) => $body,
-            // Widened here; a loop over parts takes booleans or slices first.
+            // Widened here; a loop over parts takes each part first.
             $crate::tensor::Targets::Bits(bits) => {
                 let widened = bits.to_vec();
                 let $x = &widened[..];
@@ -213,9 +213,9 @@ macro_rules! with_targets {
 pub(crate) use with_targets;
 
 impl<'a> Targets<'a> {
-    /// One boolean a label, where they are bits.
-    pub(crate) fn widened(self) -> Option<Vec<bool>> {
-        if let Targets::Bits(bits) = self { Some(bits.to_vec()) } else { None }
+    /// A range of host elements of a checked batch; a tensor stays whole.
+    pub(crate) fn part(self, range: Range<usize>) -> Self {
+        self.slice(range).unwrap_or(self)
     }
 
     /// A range of host elements.
@@ -361,14 +361,6 @@ impl<'a> Batch<'a> {
     pub fn score_kind(mut self, kind: ScoreKind) -> Self {
         self.score_kind = kind;
         self
-    }
-
-    /// The batch with booleans in the place of its bits, where there are any.
-    pub(crate) fn with_widened<'b>(&self, labels: &'b Option<Vec<bool>>) -> Batch<'b>
-    where
-        'a: 'b,
-    {
-        Batch { targets: labels.as_ref().map_or(self.targets, Targets::from), ..*self }
     }
 
     /// Number of scores.

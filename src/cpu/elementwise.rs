@@ -173,8 +173,7 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, L, P, T
             (_, targets) => {
                 scratch.signs.resize(scores.len(), T::ZERO);
                 let signs = &mut scratch.signs[..];
-                let targets = targets.slice(range.clone()).unwrap_or(targets);
-                with_targets!(targets, x => target_rule.decode(x, signs)?, _tensor => return Err(wrong_device(batch)));
+                with_targets!(targets.part(range.clone()), x => target_rule.decode(x, signs)?, _tensor => return Err(wrong_device(batch)));
                 self.walk(rule, start..end, scores, signs, |sign| (sign, false), values).unwrap_or_default()
             }
         };

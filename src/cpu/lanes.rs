@@ -18,7 +18,7 @@ pub(super) struct Lanes<S: Simd> {
 #[derive(Clone, Copy)]
 pub(super) struct Mask<S: Simd> {
     simd: S,
-    bits: S::m32s,
+    values: S::m32s,
 }
 
 impl<S: Simd> Lanes<S> {
@@ -59,8 +59,8 @@ impl<S: Simd> Lanes<S> {
 
 impl<S: Simd> Mask<S> {
     #[inline(always)]
-    pub(super) fn new(simd: S, bits: S::m32s) -> Self {
-        Self { simd, bits }
+    pub(super) fn new(simd: S, values: S::m32s) -> Self {
+        Self { simd, values }
     }
 
     #[inline(always)]
@@ -71,7 +71,7 @@ impl<S: Simd> Mask<S> {
     /// True in any lane.
     #[inline(always)]
     pub(super) fn any(self) -> bool {
-        bytemuck::bytes_of(&self.bits) != bytemuck::bytes_of(&Self::none(self.simd).bits)
+        bytemuck::bytes_of(&self.values) != bytemuck::bytes_of(&Self::none(self.simd).values)
     }
 }
 
@@ -84,8 +84,8 @@ impl<S: Simd> fmt::Debug for Lanes<S> {
 impl<S: Simd> sealed::Sealed for Lanes<S> {}
 
 macro_rules! operators {
-    ($($trait:ident $function:ident $vector:ident),+) => {$(
-        impl<S: Simd> $trait for Lanes<S> {
+    ($($type:ident $trait:ident $function:ident $vector:ident),+) => {$(
+        impl<S: Simd> $trait for $type<S> {
             type Output = Self;
             #[inline(always)]
             fn $function(self, other: Self) -> Self {
@@ -94,7 +94,8 @@ macro_rules! operators {
         }
     )+};
 }
-operators!(Add add add_f32s, Sub sub sub_f32s, Mul mul mul_f32s, Div div div_f32s);
+operators!(Lanes Add add add_f32s, Lanes Sub sub sub_f32s, Lanes Mul mul mul_f32s, Lanes Div div div_f32s);
+operators!(Mask BitAnd bitand and_m32s, Mask BitOr bitor or_m32s);
 
 impl<S: Simd> Neg for Lanes<S> {
     type Output = Self;
@@ -104,27 +105,11 @@ impl<S: Simd> Neg for Lanes<S> {
     }
 }
 
-impl<S: Simd> BitAnd for Mask<S> {
-    type Output = Self;
-    #[inline(always)]
-    fn bitand(self, other: Self) -> Self {
-        Self::new(self.simd, self.simd.and_m32s(self.bits, other.bits))
-    }
-}
-
-impl<S: Simd> BitOr for Mask<S> {
-    type Output = Self;
-    #[inline(always)]
-    fn bitor(self, other: Self) -> Self {
-        Self::new(self.simd, self.simd.or_m32s(self.bits, other.bits))
-    }
-}
-
 impl<S: Simd> Not for Mask<S> {
     type Output = Self;
     #[inline(always)]
     fn not(self) -> Self {
-        Self::new(self.simd, self.simd.not_m32s(self.bits))
+        Self::new(self.simd, self.simd.not_m32s(self.values))
     }
 }
 
@@ -148,7 +133,7 @@ impl<S: Simd> Number for Lanes<S> {
 
     #[inline(always)]
     fn select(mask: Mask<S>, yes: Self, no: Self) -> Self {
-        Self::new(yes.simd, yes.simd.select_f32s(mask.bits, yes.values, no.values))
+        Self::new(yes.simd, yes.simd.select_f32s(mask.values, yes.values, no.values))
     }
 
     #[inline(always)]

@@ -165,25 +165,23 @@ fn run_jobs<T: Real>(
     let samples = shape.samples;
     // One block a vector of the samples, most losses have one.
     let block = (samples * shape.columns).max(1);
+    let mut rest = gradient;
+    let gradients = [(); 3].map(|()| {
+        let (first, others) = rest.take()?.split_at_mut_checked(block)?;
+        rest = Some(others);
+        Some(first)
+    });
     let run = |job: Job<'_, T>| {
         let start = job.start;
         run(job).map_err(|error| shape.whole_index(error, start))
     };
     if samples <= job_samples {
         // Small inputs: no thread pool in the way.
-        let (gradient, others) = match gradient {
-            Some(all) => {
-                let (first, rest) = all.split_at_mut(block.min(all.len()));
-                let (second, third) = rest.split_at_mut(block.min(rest.len()));
-                (Some(first), [second, third].map(|x| (!x.is_empty()).then_some(x)))
-            }
-            None => (None, [None, None]),
-        };
-        return run(Job { start: 0, samples, losses, gradient, other_gradients: others });
+        let [gradient, second, third] = gradients;
+        return run(Job { start: 0, samples, losses, gradient, other_gradients: [second, third] });
     }
     let mut losses = losses.map(|x| x.chunks_mut(job_samples));
-    let mut blocks = gradient.into_iter().flat_map(|x| x.chunks_mut(block));
-    let mut gradients = [(); 3].map(|()| blocks.next().map(|x| x.chunks_mut(job_samples * shape.columns)));
+    let mut gradients = gradients.map(|x| x.map(|x| x.chunks_mut(job_samples * shape.columns)));
     let jobs = (0..samples.div_ceil(job_samples)).map(|index| {
         let [gradient, second, third] = gradients.each_mut().map(|x| x.as_mut().and_then(Iterator::next));
         Job {

@@ -57,8 +57,6 @@ pub(crate) fn evaluate<M: RowsLoss>(
     buffers: Buffers<'_>,
 ) -> Result<Evaluation> {
     let batch_shape = loss.check_batch(batch, request)?;
-    let bits = batch.targets.widened();
-    let batch = &batch.with_widened(&bits);
     with_stored!(batch, (scores, precision) => with_penalty!(loss.terms.penalty, shape => {
         Driver::new(loss, shape, scores, batch_shape, batch, request).evaluate(precision, buffers)
     }))
@@ -117,7 +115,8 @@ fn decode<T: Real>(
     scratch: &mut Scratch<T>,
 ) -> Result<()> {
     let classes = &mut scratch.classes[..end - start];
-    with_targets!(batch.targets, x => decode_class_indices(&x[start..end], columns, ignore_index, classes)?,
+    let targets = batch.targets.part(start..end);
+    with_targets!(targets, x => decode_class_indices(x, columns, ignore_index, classes)?,
         _tensor => return Err(wrong_device(batch)));
     weights::read(batch, start..end, &mut scratch.weights[..end - start])
 }
@@ -320,16 +319,16 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, M, P, T> {
         }
         let rule = &driver.rule;
         let summary = if self.job.gradient.is_some() {
-            tile.summarise::<M, P, G, true>(rule, margins, None::<fn(usize, &Lanes<T>)>)
+            tile.summarise::<M, P, G, true>(rule, margins, |_, _| {})
         } else if sums.per_class.is_empty() {
-            tile.summarise::<M, P, G, false>(rule, margins, None::<fn(usize, &Lanes<T>)>)
+            tile.summarise::<M, P, G, false>(rule, margins, |_, _| {})
         } else {
             // A class's value depends on its own column alone, so a NaN stays in its class.
             let add = |column: usize, values: &Lanes<T>| {
                 let weighted = |row: usize| if kept[row] { (values[row] * weights[row]).to_f64() } else { 0.0 };
                 sums.per_class[column] += (0..ROWS).map(weighted).sum::<f64>();
             };
-            tile.summarise::<M, P, G, false>(rule, margins, Some(add))
+            tile.summarise::<M, P, G, false>(rule, margins, add)
         };
         let class_divisor = T::from_f64(driver.loss.class_divisor(columns));
         let mut losses = [T::ZERO; ROWS];

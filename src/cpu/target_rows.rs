@@ -23,8 +23,6 @@ pub(crate) fn evaluate<L: TargetRowsLoss>(
     buffers: Buffers<'_>,
 ) -> Result<Evaluation> {
     let shape = loss.check_batch(batch, request)?;
-    let bits = batch.targets.widened();
-    let batch = &batch.with_widened(&bits);
     with_stored!(batch, (scores, precision) => with_penalty!(loss.terms().penalty, penalty => {
         Driver::new(loss, penalty, scores, shape, batch, request).evaluate(precision, buffers)
     }))
@@ -90,7 +88,8 @@ impl<L: TargetRowsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for Dr
         let mut totals = Totals { count: range.len() as u64, weight_sum: sum(&sample_weights), ..Totals::default() };
         for (offset, &weight) in sample_weights.iter().enumerate() {
             let row = range.start + offset;
-            with_targets!(driver.batch.targets, x => decoder.decode_row(&x[row * target_width..], &mut targets)
+            let labels = driver.batch.targets.part(row * target_width..(row + 1) * target_width);
+            with_targets!(labels, x => decoder.decode_row(x, &mut targets)
                     .map_err(|error| error.shifted((offset * target_width) as u64))?,
                 _tensor => return Err(wrong_device(driver.batch)));
             let scores = driver.scores.read(row * columns..(row + 1) * columns, &mut widened);

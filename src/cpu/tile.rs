@@ -211,19 +211,16 @@ impl<T: Real> Tile<'_, T> {
         }
     }
 
-    /// Visits every column of each row once. `SLOPES` asks for what the gradient needs; `per_class`, where there is one,
+    /// Visits every column of each row once. `SLOPES` asks for what the gradient needs; `per_class`
     /// receives each column's penalties and the lanes that they belong to.
     #[inline(always)]
     pub(super) fn summarise<M: RowsLoss, P: PenaltyShape, G: Margins<T>, const SLOPES: bool>(
         &self,
         rule: &Rule<T, P>,
         margins: G,
-        per_class: Option<impl FnMut(usize, &Lanes<T>)>,
+        per_class: impl FnMut(usize, &Lanes<T>),
     ) -> Summary<T> {
-        let seen = match per_class {
-            Some(per_class) => self.visit_columns::<M, P, G, SLOPES>(rule, margins, per_class),
-            None => self.visit_columns::<M, P, G, SLOPES>(rule, margins, |_, _| {}),
-        };
+        let seen = self.visit_columns::<M, P, G, SLOPES>(rule, margins, per_class);
         let Seen { total, total_slope, best, best_index, nan, beaten, active, .. } = seen;
         let mut summary = Summary {
             loss: total.map(T::from_f64),

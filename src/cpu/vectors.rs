@@ -29,8 +29,6 @@ pub(crate) fn evaluate<L: VectorsLoss>(
     buffers: Buffers<'_>,
 ) -> Result<Evaluation> {
     let shape = loss.check_batch(batch, request)?;
-    let bits = batch.targets.widened();
-    let batch = &batch.with_widened(&bits);
     with_stored!(batch, (first, precision) => with_penalty!(loss.terms().penalty, penalty => {
         let second = other_scores(first, batch.second_scores, Input::SecondScores)?;
         let third = other_scores(first, batch.third_scores, Input::ThirdScores)?;
@@ -82,7 +80,8 @@ impl<L: VectorsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for Drive
         weights::read(driver.batch, range.clone(), &mut sample_weights)?;
         let mut signs = vec![T::ZERO; range.len()];
         if let Some(rule) = L::TARGETS {
-            with_targets!(driver.batch.targets, x => rule.decode(&x[range.clone()], &mut signs)?,
+            let targets = driver.batch.targets.part(range.clone());
+            with_targets!(targets, x => rule.decode(x, &mut signs)?,
                 _tensor => return Err(wrong_device(driver.batch)));
         }
         let (distance, has_third) = (driver.loss.distance(), driver.loss.has_third_distance());

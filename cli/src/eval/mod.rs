@@ -28,9 +28,9 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let opening = Instant::now();
     let (mut files, inputs) = inputs::open(family, settings.score_kind)?;
     let Setup { loss, options } = if settings.labels == Labels::Auto && family.has_encoded_labels() {
-        let (block, start) = stream::deciding_block(&inputs, &mut files, &device)?;
+        let block = stream::deciding_block(&inputs, &mut files, &device)?;
         let setup = family.loss(&settings, inputs.targets(&block)?, inputs.class_numbers());
-        setup.map_err(|error| inputs.explain_part(error, start))?
+        setup.map_err(|error| inputs.explain_part(error, block.samples.start))?
     } else {
         let setup = family.loss(&settings, Targets::I8(&[]), inputs.class_numbers());
         setup.map_err(|error| inputs.explain(error))?

@@ -198,16 +198,16 @@ fn divisor(
     Ok(if divisor > 0.0 { divisor } else { 1.0 })
 }
 
-/// The block of targets that tells an encoding from another one: the first with a label other than 1, and its start.
-pub(super) fn deciding_block(inputs: &Inputs<'_>, files: &mut Files, device: &Device) -> Outcome<(Block, usize)> {
+/// The block of targets that tells an encoding from another one: the first with a label other than 1, or else the last.
+pub(super) fn deciding_block(inputs: &Inputs<'_>, files: &mut Files, device: &Device) -> Outcome<Block> {
     let samples = inputs.shape.samples;
     let step = block_samples(inputs, files, device);
     let mut block = files.empty();
     for start in (0..samples).step_by(step) {
         files.read_labels(start..start.saturating_add(step).min(samples), &inputs.shape, &mut block)?;
         if !block.has_only_ones() {
-            return Ok((block, start));
+            break;
         }
     }
-    Ok((block, 0))
+    Ok(block)
 }

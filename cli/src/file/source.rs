@@ -67,7 +67,7 @@ impl Source {
         match argument.extension().and_then(|e| e.to_str()) {
             Some("npy") => {
                 let (file, place, in_rows) = npy::open(argument)?;
-                let mut source = Self::in_file(argument.into(), file, place);
+                let source = Self::in_file(argument.into(), file, place);
                 if !in_rows {
                     let Array { shape, data } = source.read_all()?;
                     let data = data.transposed(&shape);
@@ -132,10 +132,10 @@ impl Source {
     }
 
     /// The whole array, with a bar on a terminal where it is long.
-    pub(crate) fn read_all(&mut self) -> Outcome<Array> {
-        let shape = self.shape.clone();
-        let Stored::File { place, .. } = &self.stored else {
-            return Ok(Array { shape, data: self.stored_part(0..self.len()) });
+    pub(crate) fn read_all(mut self) -> Outcome<Array> {
+        let place = match self.stored {
+            Stored::Memory(data) => return Ok(Array { shape: self.shape, data }),
+            Stored::File { ref place, .. } => place,
         };
         let (count, size) = (self.len(), place.kind.bytes());
         let mut data = place.kind.empty();
@@ -148,14 +148,7 @@ impl Source {
             bar.inc(((end - start) * size) as u64);
         }
         bar.finish_and_clear();
-        Ok(Array { shape, data })
-    }
-
-    fn stored_part(&self, range: Range<usize>) -> Data {
-        match &self.stored {
-            Stored::Memory(data) => data.part(range),
-            Stored::File { place, .. } => place.kind.empty(),
-        }
+        Ok(Array { shape: self.shape, data })
     }
 
     /// Appends a range of elements of a file.
