@@ -58,7 +58,7 @@ pub(crate) struct EvalArguments {
     pub(crate) family: Family,
 }
 
-/// Files: .npy, .safetensors as FILE:TENSOR, .csv as FILE:COLUMN,COLUMN.
+/// Files: .npy, .safetensors as FILE:TENSOR, .csv (and with the feature `arrow` .parquet, .arrow) as FILE:COLUMN,COLUMN.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Family {
     /// Binary hinge: phi(margin - t*s), the loss of a classifier.

@@ -136,11 +136,25 @@ impl Data {
         with_data!(self, x => x.try_reserve_exact(count))
     }
 
-    /// Forgets the elements if they have the type that this kind is read as.
-    pub(super) fn clear_as(&mut self, kind: Kind) -> bool {
-        let is_same = discriminant(self) == discriminant(&kind.empty());
+    /// Forgets the elements, and says whether they have the type of these.
+    pub(super) fn clear_as(&mut self, others: &Data) -> bool {
+        let is_same = discriminant(self) == discriminant(others);
         with_data!(self, x => x.clear());
         is_same
+    }
+
+    /// The number of elements.
+    #[cfg(feature = "arrow")]
+    pub(super) fn len(&self) -> usize {
+        with_data!(self, x => x.len())
+    }
+
+    /// Bytes of one element.
+    pub(super) fn element_bytes(&self) -> usize {
+        fn of<T>(_: &[T]) -> usize {
+            size_of::<T>()
+        }
+        with_data!(self, x => of(x))
     }
 
     /// A copy of a range of elements.

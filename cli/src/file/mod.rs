@@ -1,4 +1,4 @@
-//! Arrays in files: .npy, .safetensors as FILE:TENSOR, .csv as FILE:COLUMN,COLUMN.
+//! Arrays in files: .npy, .safetensors as FILE:TENSOR, .csv, .parquet and .arrow as FILE:COLUMN,COLUMN.
 
 mod csv;
 mod elements;
@@ -6,6 +6,8 @@ mod npy;
 mod output;
 mod safetensors;
 mod source;
+#[cfg(feature = "arrow")]
+mod table;
 
 use std::fs::File;
 use std::io::Read;

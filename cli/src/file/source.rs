@@ -6,6 +6,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::elements::{Array, Data, Kind, elements};
+#[cfg(feature = "arrow")]
+use super::table::Table;
 use super::{bar, csv, npy, safetensors};
 use crate::failure::{Failure, Outcome};
 
@@ -46,7 +48,13 @@ enum Stored {
         place: Place,
         scratch: Vec<u8>,
     },
+    /// Columns of a table, batch by batch.
+    #[cfg(feature = "arrow")]
+    Table(Table),
 }
+
+/// Extensions of tables: Parquet's, and those of Arrow IPC.
+const TABLES: [&str; 4] = [".parquet", ".arrow", ".feather", ".ipc"];
 
 impl Source {
     /// Opens the array and reads its header.
@@ -64,6 +72,11 @@ impl Source {
             let Array { shape, data } = csv::read(&path, &columns)?;
             return Ok(Self { path, shape, stored: Stored::Memory(data) });
         }
+        for extension in TABLES {
+            if let Some((path, columns)) = split(extension) {
+                return Self::in_table(path, extension, &columns);
+            }
+        }
         match argument.extension().and_then(|e| e.to_str()) {
             Some("npy") => {
                 let (file, place, in_rows) = npy::open(argument)?;
@@ -76,9 +89,28 @@ impl Source {
                 Ok(source)
             }
             Some("safetensors") => Err(Failure::usage(format!("{text}: name the tensor, as {text}:TENSOR"))),
-            Some("csv") => Err(Failure::usage(format!("{text}: name the columns, as {text}:COLUMN[,COLUMN]"))),
-            _ => Err(Failure::usage(format!("{text}: expected .npy, .safetensors:TENSOR or .csv:COLUMN[,COLUMN]"))),
+            Some("csv" | "parquet" | "arrow" | "feather" | "ipc") => {
+                Err(Failure::usage(format!("{text}: name the columns, as {text}:COLUMN[,COLUMN]")))
+            }
+            _ => Err(Failure::usage(format!(
+                "{text}: expected .npy, .safetensors:TENSOR, or .csv, .parquet or .arrow with :COLUMN[,COLUMN]"
+            ))),
         }
+    }
+
+    #[cfg(feature = "arrow")]
+    fn in_table(path: PathBuf, extension: &str, columns: &str) -> Outcome<Self> {
+        let table = match extension {
+            ".parquet" => Table::parquet(&path, columns)?,
+            _ => Table::ipc(&path, columns)?,
+        };
+        Ok(Self { path, shape: table.shape().to_vec(), stored: Stored::Table(table) })
+    }
+
+    #[cfg(not(feature = "arrow"))]
+    fn in_table(path: PathBuf, extension: &str, _: &str) -> Outcome<Self> {
+        let message = "this program was built without tables; build it with --features arrow to read";
+        Err(Failure::usage(format!("{}: {message} {extension}", path.display())))
     }
 
     fn in_file(path: PathBuf, file: File, place: Place) -> Self {
@@ -101,6 +133,8 @@ impl Source {
         match &self.stored {
             Stored::Memory(_) => 0,
             Stored::File { place, .. } => place.bytes().unwrap_or(0) as u64,
+            #[cfg(feature = "arrow")]
+            Stored::Table(table) => table.bytes(),
         }
     }
 
@@ -109,6 +143,8 @@ impl Source {
         match &self.stored {
             Stored::Memory(data) => data.part(0..0),
             Stored::File { place, .. } => place.kind.empty(),
+            #[cfg(feature = "arrow")]
+            Stored::Table(table) => table.empty(),
         }
     }
 
@@ -119,33 +155,32 @@ impl Source {
 
     /// Reads a range of elements into `data`, whose memory is used again.
     pub(crate) fn read(&mut self, range: Range<usize>, data: &mut Data) -> Outcome<()> {
-        match &mut self.stored {
-            Stored::Memory(all) => *data = all.part(range),
-            Stored::File { place, .. } => {
-                if !data.clear_as(place.kind) {
-                    *data = place.kind.empty();
-                }
-                self.append(range, data)?;
-            }
+        if let Stored::Memory(all) = &self.stored {
+            *data = all.part(range);
+            return Ok(());
         }
-        Ok(())
+        let empty = self.empty();
+        if !data.clear_as(&empty) {
+            *data = empty;
+        }
+        self.append(range, data)
     }
 
     /// The whole array, with a bar on a terminal where it is long.
     pub(crate) fn read_all(mut self) -> Outcome<Array> {
-        let place = match self.stored {
-            Stored::Memory(data) => return Ok(Array { shape: self.shape, data }),
-            Stored::File { ref place, .. } => place,
-        };
-        let (count, size) = (self.len(), place.kind.bytes());
-        let mut data = place.kind.empty();
-        let too_large = |_| Failure::file(&self.path, format!("{} bytes do not fit in memory", count * size));
+        if let Stored::Memory(data) = self.stored {
+            return Ok(Array { shape: self.shape, data });
+        }
+        let (count, mut data) = (self.len(), self.empty());
+        let bytes = self.bytes();
+        let too_large = |_| Failure::file(&self.path, format!("{bytes} bytes do not fit in memory"));
         data.reserve(count).map_err(too_large)?;
-        let bar = bar((count * size) as u64, &self.path.display().to_string());
-        for start in (0..count).step_by(PIECE / size) {
-            let end = (start + PIECE / size).min(count);
+        let bar = bar(bytes, &self.path.display().to_string());
+        let piece = PIECE / data.element_bytes();
+        for start in (0..count).step_by(piece) {
+            let end = (start + piece).min(count);
             self.append(start..end, &mut data)?;
-            bar.inc(((end - start) * size) as u64);
+            bar.set_position((u128::from(bytes) * end as u128 / count as u128) as u64);
         }
         bar.finish_and_clear();
         Ok(Array { shape: self.shape, data })
@@ -153,7 +188,12 @@ impl Source {
 
     /// Appends a range of elements of a file.
     fn append(&mut self, range: Range<usize>, data: &mut Data) -> Outcome<()> {
-        let Stored::File { file, place, scratch } = &mut self.stored else { return Ok(()) };
+        let (file, place, scratch) = match &mut self.stored {
+            Stored::File { file, place, scratch } => (file, place, scratch),
+            #[cfg(feature = "arrow")]
+            Stored::Table(table) => return table.append(range, data),
+            Stored::Memory(_) => return Ok(()),
+        };
         let size = place.kind.bytes();
         let fail = |error: std::io::Error| match error.kind() {
             ErrorKind::UnexpectedEof => {

@@ -1,0 +1,112 @@
+//! Arrow IPC files (also called Feather, version 2).
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+
+use arrow_array::RecordBatch;
+use arrow_ipc::reader::{FileReader, read_footer_length};
+use arrow_ipc::{Block, root_as_footer, root_as_message};
+use arrow_schema::{ArrowError, SchemaRef};
+
+use super::Batches;
+
+/// What every message begins with: four bytes that say so, and four of its length.
+const CONTINUATION: [u8; 4] = [0xff; 4];
+
+/// The footer's length and the file's last six letters.
+const TRAILER: u64 = 10;
+
+pub(super) struct Ipc {
+    file: File,
+    reader: FileReader<File>,
+    /// The first row of each batch, and the number of all rows.
+    first_rows: Vec<usize>,
+}
+
+impl Ipc {
+    pub(super) fn open(mut file: File) -> Result<Self, ArrowError> {
+        // First: the reader trusts the lengths of blocks, these are checked.
+        let first_rows = first_rows(&mut file)?;
+        let reader = FileReader::try_new(file.try_clone()?, None)?;
+        Ok(Self { file, reader, first_rows })
+    }
+
+    pub(super) fn schema(&self) -> SchemaRef {
+        self.reader.schema()
+    }
+
+    /// Reads only the columns at these places.
+    pub(super) fn choose(self, places: Vec<usize>) -> Result<Self, ArrowError> {
+        let reader = FileReader::try_new(self.file.try_clone()?, Some(places))?;
+        Ok(Self { reader, ..self })
+    }
+}
+
+impl Batches for Ipc {
+    fn rows(&self) -> usize {
+        self.first_rows.last().copied().unwrap_or(0)
+    }
+
+    fn seek(&mut self, row: usize, _: usize) -> Result<usize, ArrowError> {
+        let batches = self.reader.num_batches();
+        if batches == 0 {
+            return Ok(row);
+        }
+        let batch = self.first_rows[..batches].partition_point(|&first| first <= row).saturating_sub(1);
+        self.reader.set_index(batch)?;
+        Ok(self.first_rows[batch])
+    }
+
+    fn next(&mut self) -> Option<Result<RecordBatch, ArrowError>> {
+        self.reader.next()
+    }
+}
+
+/// The first row of each batch and the number of all rows, from the messages' headers alone.
+fn first_rows(file: &mut File) -> Result<Vec<usize>, ArrowError> {
+    let size = file.seek(SeekFrom::End(0))?;
+    let broken = |what: &str| ArrowError::ParseError(format!("no Arrow IPC file: {what}"));
+    let trailer = read(file, size.checked_sub(TRAILER).ok_or_else(|| broken("too short"))?, TRAILER, size)?;
+    let trailer = trailer.first_chunk().ok_or_else(|| broken("too short"))?;
+    let footer_bytes = read_footer_length(*trailer).map_err(|_| broken("no footer at its end"))? as u64;
+    let footer_start = (size - TRAILER).checked_sub(footer_bytes).ok_or_else(|| broken("a footer larger than it"))?;
+    let footer = read(file, footer_start, footer_bytes, size)?;
+    let footer = root_as_footer(&footer).map_err(|error| broken(&error.to_string()))?;
+    for block in footer.dictionaries().iter().flatten() {
+        header(file, block, size)?;
+    }
+    let mut rows = 0usize;
+    let mut all = vec![0];
+    for block in footer.recordBatches().iter().flatten() {
+        let bytes = header(file, block, size)?;
+        let start = if bytes.starts_with(&CONTINUATION) { 8 } else { 4 };
+        let message = bytes.get(start..).ok_or_else(|| broken("a message without a header"))?;
+        let message = root_as_message(message).map_err(|error| broken(&error.to_string()))?;
+        let batch = message.header_as_record_batch().ok_or_else(|| broken("a message that is no batch"))?;
+        let length = usize::try_from(batch.length()).ok();
+        rows = length.and_then(|length| rows.checked_add(length)).ok_or_else(|| broken("a batch without a length"))?;
+        all.push(rows);
+    }
+    Ok(all)
+}
+
+/// The header of a block, which lies within the file with its body.
+fn header(file: &mut File, block: &Block, size: u64) -> Result<Vec<u8>, ArrowError> {
+    let (offset, header, body) = (block.offset(), block.metaDataLength(), block.bodyLength());
+    let inside = || {
+        let (offset, header, body) =
+            (u64::try_from(offset).ok()?, u64::try_from(header).ok()?, u64::try_from(body).ok()?);
+        (offset.checked_add(header)?.checked_add(body)? <= size).then_some((offset, header))
+    };
+    let outside = || ArrowError::ParseError(format!("a batch of {header} + {body} bytes at {offset} in {size}"));
+    let (offset, header) = inside().ok_or_else(outside)?;
+    read(file, offset, header, size)
+}
+
+/// So many bytes from an offset on, at most the file's.
+fn read(file: &mut File, offset: u64, bytes: u64, size: u64) -> Result<Vec<u8>, ArrowError> {
+    let mut read = vec![0; bytes.min(size) as usize];
+    file.seek(SeekFrom::Start(offset))?;
+    file.read_exact(&mut read)?;
+    Ok(read)
+}
