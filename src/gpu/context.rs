@@ -7,10 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_intrusive::channel::shared::oneshot_channel;
 
 use super::adapter::{self, AdapterDescription};
+use super::clock::KernelClock;
 use super::network::NetworkKernel;
 use super::pool::{BufferPool, PooledBuffer};
 use super::shader::Variant;
 use crate::error::{Error, Result};
+
+/// What is used where a device has it.
+const USED_FEATURES: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY;
 
 /// How a [`Gpu`] runs. The defaults are the device's own limits; lower ones exist for tests and for drivers that lie.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +58,7 @@ struct Inner {
     network_pipelines: Mutex<HashMap<NetworkKernel, wgpu::ComputePipeline>>,
     /// The first error that reached no scope of ours, and the reason of a lost device.
     failure: Arc<Mutex<Failure>>,
+    clock: Option<KernelClock>,
     /// What kernels bind in the place of inputs and outputs that were not given.
     unused_input: wgpu::Buffer,
     unused_output: wgpu::Buffer,
@@ -98,6 +103,7 @@ impl Gpu {
     ) -> Result<Self> {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("maxmargin"),
+            required_features: adapter.features() & USED_FEATURES,
             // The defaults are made for the smallest device: 128 MiB bindings on a GPU that could bind 4 GiB.
             required_limits: adapter.limits(),
             ..Default::default()
@@ -157,6 +163,7 @@ impl Gpu {
         let (unused_input, unused_output) = (unused("unused input"), unused("unused output"));
         let pool = Arc::default();
         let (pipelines, network_pipelines) = (Mutex::default(), Mutex::default());
+        let clock = KernelClock::new(&device, &queue);
         Self {
             inner: Arc::new(Inner {
                 device,
@@ -167,6 +174,7 @@ impl Gpu {
                 pipelines,
                 network_pipelines,
                 failure,
+                clock,
                 unused_input,
                 unused_output,
             }),
@@ -195,6 +203,10 @@ impl Gpu {
 
     pub(super) fn options(&self) -> &GpuOptions {
         &self.inner.options
+    }
+
+    pub(super) fn clock(&self) -> Option<&KernelClock> {
+        self.inner.clock.as_ref()
     }
 
     pub(super) fn unused_input(&self) -> &wgpu::Buffer {

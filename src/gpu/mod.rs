@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `adapter.rs` | listing adapters and choosing one |
 //! | `context.rs` | one opened device: pipelines, errors, readback |
+//! | `clock.rs` | how long kernels take by the device's own clock |
 //! | `pool.rs` | buffers, reused |
 //! | `tensor.rs` | tensors that stay on the device |
 //! | `shader.rs` | assembling WGSL, and the list of all variants |
@@ -17,6 +18,7 @@
 //! The functions ending in `_async` are the core; the others block on them and exist on native targets only.
 
 mod adapter;
+mod clock;
 mod context;
 pub(crate) mod elementwise;
 pub(crate) mod launch;

@@ -120,7 +120,7 @@ impl Pending {
             let layout = pipeline.get_bind_group_layout(0);
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
             {
-                let mut pass = encoder.begin_compute_pass(&Default::default());
+                let mut pass = gpu.begin_pass(&mut encoder);
                 pass.set_pipeline(&pipeline);
                 for (index, dispatch) in dispatches.iter().enumerate() {
                     let part = |buffer, (offset, bytes): (u64, u64)| Window { buffer, offset, bytes, shift: 0 };

@@ -86,7 +86,13 @@ gemm!(f32, matrixmultiply::sgemm, F32);
 gemm!(f64, matrixmultiply::dgemm, F64);
 
 /// [`Gemm::product`] on several threads where it is large. Each element is the same sum in the same order either way.
-fn product<T: Gemm>((m, k, n): (usize, usize, usize), a: Strided<'_, T>, b: Strided<'_, T>, beta: T, c: &mut [T]) {
+pub(super) fn product<T: Gemm>(
+    (m, k, n): (usize, usize, usize),
+    a: Strided<'_, T>,
+    b: Strided<'_, T>,
+    beta: T,
+    c: &mut [T],
+) {
     if m * k * n < PARALLEL_FROM || m < 2 {
         return T::product(m, k, n, a, b, beta, c);
     }

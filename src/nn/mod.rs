@@ -10,6 +10,7 @@
 //! | `engine.rs` | what training asks of a device |
 //! | `cpu.rs` | training on the CPU; on a GPU: `src/gpu/network/` |
 //! | `file.rs` | weights and checkpoints as safetensors |
+//! | `probe.rs` | how fast the CPU multiplies |
 //! | `random.rs` | seeds |
 //!
 //! Every loss of the crate can be the objective; the network's outputs are its scores. On a GPU data, weights, the
@@ -23,6 +24,7 @@ mod file;
 mod history;
 mod layer;
 mod optimizer;
+mod probe;
 mod random;
 mod sequential;
 mod trainer;
@@ -32,6 +34,7 @@ pub use engine::Accuracy;
 pub use history::{End, Epoch, History};
 pub use layer::{Activation, Dense, Initializer};
 pub use optimizer::{Conventions, Optimizer};
+pub use probe::ProductProbe;
 pub use sequential::Sequential;
 pub use trainer::{Fit, Score, Trainer};
 

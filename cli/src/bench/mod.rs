@@ -6,9 +6,11 @@
 mod cases;
 mod ceiling;
 
+use std::hint::black_box;
 use std::time::Instant;
 
 use maxmargin::Device;
+use maxmargin::nn::ProductProbe;
 use serde_json::{Value, json};
 
 use crate::arguments::BenchArguments;
@@ -47,6 +49,8 @@ struct Measured {
     case: Case,
     seconds: Quartiles,
     ceiling: Quartiles,
+    /// By the GPU's own clock, where it has one.
+    kernel: Option<Quartiles>,
 }
 
 pub(crate) fn run(arguments: &BenchArguments) -> Outcome<()> {
@@ -64,8 +68,14 @@ pub(crate) fn run(arguments: &BenchArguments) -> Outcome<()> {
         print(&format!("device    {}, {} threads", device.name(), threads()))?;
         print(&format!("rounds    {rounds} of each case and its ceiling, in turn; quartiles and medians"))?;
         print(&format!(
-            "\n{:<46} {:>11} {:>19} {:>8} {:>8} {:>8}",
-            "case", "time", "quartiles", "GB/s", "ceiling", "ratio"
+            "\n{:<46} {:>11} {:>19} {:>8} {:>8} {:>8} {:>11}",
+            "case",
+            "time",
+            "quartiles",
+            "GB/s",
+            "ceiling",
+            "ratio",
+            kernel_title(&device)
         ))?;
     }
     let call = smallest_call(&device, rounds)?;
@@ -110,14 +120,25 @@ pub(crate) fn run(arguments: &BenchArguments) -> Outcome<()> {
     print(&all.to_string())
 }
 
-/// Products of square matrices on a GPU, by the kernel of dense layers; of one element it is the shortest dispatch.
+/// Products of square matrices, as dense layers compute them; on a GPU that of one element is the shortest dispatch.
 fn products(device: &Device, rounds: usize) -> Outcome<Vec<(usize, Quartiles)>> {
-    let Device::Gpu(gpu) = device else { return Ok(Vec::new()) };
     let measure = |&size: &usize| {
-        let probe = gpu.product_probe(size, size, size).map_err(Failure::data)?;
-        let multiply = || probe.multiply().map_err(Failure::data);
+        let mut multiply: Box<dyn FnMut() -> Outcome<()>> = match device {
+            Device::Gpu(gpu) => {
+                let probe = gpu.product_probe(size, size, size).map_err(Failure::data)?;
+                Box::new(move || probe.multiply().map_err(Failure::data))
+            }
+            _ => {
+                let mut probe = ProductProbe::new(size, size, size);
+                Box::new(move || {
+                    probe.multiply();
+                    black_box(probe.output());
+                    Ok(())
+                })
+            }
+        };
         multiply()?;
-        let times = (0..rounds).map(|_| seconds(multiply)).collect::<Outcome<Vec<_>>>()?;
+        let times = (0..rounds).map(|_| seconds(&mut multiply)).collect::<Outcome<Vec<_>>>()?;
         Ok((size, Quartiles::of(times)))
     };
     PRODUCTS.iter().map(measure).collect()
@@ -144,12 +165,25 @@ fn measure(case: Case, device: &Device, rounds: usize) -> Outcome<Measured> {
     let mut ceiling = ceiling::Ceiling::new(&case, device)?;
     ceiling.run()?;
     (case.run)(device)?;
-    let (mut works, mut ceilings) = (Vec::new(), Vec::new());
+    let clock = match device {
+        Device::Gpu(gpu) if gpu.start_kernel_clock() => Some(gpu),
+        _ => None,
+    };
+    let (mut works, mut ceilings, mut kernels) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         ceilings.push(seconds(|| ceiling.run())?);
         works.push(seconds(|| (case.run)(device))?);
+        if let Some(gpu) = clock {
+            kernels.extend(gpu.kernel_seconds().map_err(Failure::data)?);
+        }
     }
-    Ok(Measured { case, seconds: Quartiles::of(works), ceiling: Quartiles::of(ceilings) })
+    let kernel = (!kernels.is_empty()).then(|| Quartiles::of(kernels));
+    Ok(Measured { case, seconds: Quartiles::of(works), ceiling: Quartiles::of(ceilings), kernel })
+}
+
+/// The last column's, where kernels are measured too.
+fn kernel_title(device: &Device) -> &'static str {
+    if matches!(device, Device::Gpu(_)) { "kernels" } else { "" }
 }
 
 fn seconds(work: impl FnOnce() -> Outcome<()>) -> Outcome<f64> {
@@ -180,13 +214,14 @@ impl Measured {
     fn line(&self) -> String {
         let [first, median, third] = self.seconds.0;
         format!(
-            "{:<46} {:>11} {:>19} {:>8.2} {:>8.2} {:>8.2}",
+            "{:<46} {:>11} {:>19} {:>8.2} {:>8.2} {:>8.2} {:>11}",
             self.case.name,
             time(median),
             format!("{:.3} to {:.3}", first / median, third / median),
             self.bytes() / median / 1e9,
             self.bytes() / self.ceiling.median() / 1e9,
-            self.ratio()
+            self.ratio(),
+            self.kernel.map(|kernel| time(kernel.median())).unwrap_or_default()
         )
     }
 
@@ -202,6 +237,7 @@ impl Measured {
             "samples_per_second": self.case.samples as f64 / self.seconds.median(),
             "ceiling_seconds": self.ceiling.median(),
             "ceiling_fraction": self.ratio(),
+            "kernel_seconds": self.kernel.map(Quartiles::median),
         })
     }
 }

@@ -257,7 +257,7 @@ async fn run<'a>(gpu: &Gpu, commands: impl IntoIterator<Item = &'a Command>) -> 
     gpu.attempt("running a network", || {
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
         {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
+            let mut pass = gpu.begin_pass(&mut encoder);
             commands.into_iter().for_each(|command| command.record(&mut pass));
         }
         gpu.queue().submit([encoder.finish()]);
