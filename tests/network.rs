@@ -5,6 +5,7 @@ mod harness;
 use half::{bf16, f16};
 use harness::{Outcome, adapters_under_test, label, open};
 use libtest_mimic::{Arguments, Trial};
+use maxmargin::gpu::ProductWalk;
 use maxmargin::loss::Loss;
 use maxmargin::nn::{
     Accuracy, Activation, Conventions, Dataset, Dense, Features, Fit, History, Initializer, Optimizer, Sequential,
@@ -498,6 +499,15 @@ fn main() {
             trials.push(Trial::test(format!("[{label}] {name}"), move || test(&open(index, |_| {})?)));
         }
         trials.push(Trial::test(format!("[{label}] beyond a binding"), move || beyond_a_binding(index)));
+        for walk in ProductWalk::ALL.into_iter().filter(|walk| walk.runs_on(&adapter)) {
+            let test =
+                move |run: fn(&Device) -> Outcome| run(&open(index, |options| options.product_walk = Some(walk))?);
+            let of_walk = format!("[{label}] {walk:?}");
+            trials.push(Trial::test(format!("{of_walk}: every loss and size"), move || test(every_loss_and_size)));
+            trials.push(Trial::test(format!("{of_walk}: follows torch on images"), move || {
+                test(follows_torch_on_images)
+            }));
+        }
     }
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -530,6 +530,21 @@ fn finite_differences() -> Outcome {
     Ok(())
 }
 
+/// Rows that are shared by as many lanes as a GPU takes, where a software adapter would give each lane its own.
+fn shared_rows(index: usize) -> Outcome {
+    const ROWS: [Kind; 5] = [Kind::CrammerSinger, Kind::WestonWatkins, Kind::OneVsAll, Kind::LeeLinWahba, Kind::TopK];
+    for lanes in [4, 256] {
+        let device = open(index, |options| options.lanes_per_row = Some(lanes))?;
+        for (values, first_seed) in [(Values::Plain, 1000), (Values::Spicy, 2000), (Values::Large, 3000)] {
+            let sizes = ROWS.iter().flat_map(|&kind| [(300, 3), (257, 10), (70, 33)].map(|size| (kind, size)));
+            for (seed, (kind, (samples, columns))) in (first_seed..).zip(sizes) {
+                run(&Case::random(kind, samples, columns, values, seed), &device)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 type Test = (&'static str, fn(&Device) -> Outcome);
 
 const TESTS: &[Test] = &[
@@ -579,6 +594,7 @@ fn main() {
         trials.push(Trial::test(format!("[{label}] over 65,535 workgroups and small bindings"), move || {
             beyond_limits(index)
         }));
+        trials.push(Trial::test(format!("[{label}] rows shared by lanes"), move || shared_rows(index)));
         // Elsewhere `max_binding_bytes` stands in for the device's own limit, in the test before this one.
         let limit = adapter.limits.max_storage_buffer_binding_size;
         let trial = match limit > 256 << 20 {

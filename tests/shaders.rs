@@ -10,7 +10,9 @@ use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
 fn validate(module: &naga::Module) -> Result<ModuleInfo, String> {
-    Validator::new(ValidationFlags::all(), Capabilities::empty())
+    Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)
+        .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+        .subgroup_operations(naga::valid::SubgroupOperationSet::all())
         .validate(module)
         .map_err(|error| format!("{:?}", error.into_inner()))
 }
@@ -43,11 +45,19 @@ fn translate_with(source: &str, constants: Vec<(&'static str, f64)>) -> Result<(
     let (module, info) = naga::back::pipeline_constants::process_overrides(&module, &info, stage, &constants)
         .map_err(|error| format!("overrides: {error:?}"))?;
     let bounds = naga::proc::BoundsCheckPolicies::default();
-    spv::write_vec(&module, &info, &spv::Options::default(), None).map_err(|error| format!("SPIR-V: {error}"))?;
-    let options = msl::Options { fake_missing_bindings: true, bounds_check_policies: bounds, ..Default::default() };
+    // What subgroups ask for: SPIR-V 1.3, Metal 2.4, shader model 6.
+    let options = spv::Options { lang_version: (1, 3), ..Default::default() };
+    spv::write_vec(&module, &info, &options, None).map_err(|error| format!("SPIR-V: {error}"))?;
+    let options = msl::Options {
+        lang_version: (2, 4),
+        fake_missing_bindings: true,
+        bounds_check_policies: bounds,
+        ..Default::default()
+    };
     msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
         .map_err(|error| format!("MSL: {error}"))?;
-    let options = hlsl::Options { fake_missing_bindings: true, ..Default::default() };
+    let shader_model = hlsl::ShaderModel::V6_0;
+    let options = hlsl::Options { shader_model, fake_missing_bindings: true, ..Default::default() };
     let mut text = String::new();
     hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default())
         .write(&module, &info, None)

@@ -70,13 +70,19 @@ fn partial_merge(a: Partial, b: Partial) -> Partial {
 
 var<workgroup> workgroup_partials: array<Partial, WORKGROUP>;
 
-// Merges one Partial a lane; the result is lane 0's. Called by every lane of the workgroup.
+// Merges one Partial a lane; the result is lane 0's. Called by every lane of the workgroup. A tree of four: half the
+// barriers of a tree of two.
 fn workgroup_merge(lane: u32, partial: Partial) -> Partial {
     var merged = partial;
-    for (var stride = WORKGROUP / 2u; stride > 0u; stride /= 2u) {
+    for (var width = WORKGROUP; width > 1u; width = max(width / 4u, 1u)) {
         workgroup_partials[lane] = merged;
         workgroupBarrier();
-        if lane < stride { merged = partial_merge(merged, workgroup_partials[lane + stride]); }
+        let stride = max(width / 4u, 1u);
+        if lane < stride {
+            for (var other = lane + stride; other < width; other += stride) {
+                merged = partial_merge(merged, workgroup_partials[other]);
+            }
+        }
         workgroupBarrier();
     }
     return merged;

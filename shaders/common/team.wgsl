@@ -47,6 +47,7 @@ var<workgroup> workgroup_rows: array<Row, WORKGROUP>;
 
 // Merges the Rows of each team; every lane of the team gets the result. Called by every lane of the workgroup.
 fn team_merge(lane: u32, row: Row) -> Row {
+    if params.lanes == 1u { return row; }
     let member = lane % params.lanes;
     workgroup_rows[lane] = row;
     workgroupBarrier();

@@ -1,7 +1,7 @@
 // C = A B for dense layers, in any of its three roles: A is m x k, B is k x n, both with strides, C is contiguous.
 //
-// A workgroup of 64 lanes computes a tile of 32 x 32; a lane holds 4 x 4 of it in registers. Tiles of A and B pass through
-// workgroup memory, 16 columns and rows at a time. What lies outside a matrix is read as 0.
+// What the kernels of products share; product_tiles.wgsl and product_subgroup.wgsl say how one walks over A and B. Both
+// add a sum's terms in the same order. What lies outside a matrix is read as 0.
 
 struct Params {
     m: u32,
@@ -29,44 +29,26 @@ struct Params {
 override ROLE: u32 = 0u;
 override ACTIVATION: u32 = 0u;
 
-const TILE: u32 = 32u;
+// Terms added before a sum is carried on: short chains, so that rounding errors stay few.
 const DEPTH: u32 = 16u;
-const LANES: u32 = 64u;
 
-// By column of A and by row of B, so that a lane's four numbers lie together.
-var<workgroup> tile_a: array<f32, 512>;
-var<workgroup> tile_b: array<f32, 512>;
+// Row r of x y^T is the matrix's column r.
+fn outer(x: vec4<f32>, y: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(x.x * y, x.y * y, x.z * y, x.w * y);
+}
 
+// Loaded from within the matrix whatever the place, so that no lane branches.
 fn load_a(i: u32, p: u32) -> f32 {
-    if i >= params.m || p >= params.k { return 0.0; }
-    return a[i * params.a_row + p * params.a_column];
+    let x = a[min(i, params.m - 1u) * params.a_row + min(p, params.k - 1u) * params.a_column];
+    return select(0.0, x, i < params.m && p < params.k);
 }
 
 fn load_b(p: u32, j: u32) -> f32 {
-    if j >= params.n || p >= params.k { return 0.0; }
-    if ROLE == 2u && j == params.n - 1u { return 1.0; }
-    return b[params.b_shift + p * params.b_row + j * params.b_column];
-}
-
-// Neighbouring lanes read neighbouring elements where one of the strides is 1.
-fn fill(lane: u32, row: u32, column: u32, depth: u32) {
-    for (var step = 0u; step < TILE * DEPTH / LANES; step++) {
-        let e = step * LANES + lane;
-        var i = e / DEPTH;
-        var p = e % DEPTH;
-        if params.a_row == 1u {
-            i = e % TILE;
-            p = e / TILE;
-        }
-        tile_a[p * TILE + i] = load_a(row + i, depth + p);
-        var j = e / DEPTH;
-        p = e % DEPTH;
-        if params.b_column == 1u {
-            j = e % TILE;
-            p = e / TILE;
-        }
-        tile_b[p * TILE + j] = load_b(depth + p, column + j);
-    }
+    // The column of ones is no memory.
+    let last = select(params.n, params.n - 1u, ROLE == 2u) - 1u;
+    let x = b[params.b_shift + min(p, params.k - 1u) * params.b_row + min(j, last) * params.b_column];
+    let inside = j < params.n && p < params.k;
+    return select(0.0, select(x, 1.0, ROLE == 2u && j > last), inside);
 }
 
 fn store(i: u32, j: u32, x: f32) {
@@ -80,52 +62,4 @@ fn store(i: u32, j: u32, x: f32) {
     } else {
         out[params.out_shift + i * (params.n - 1u) + j] = x;
     }
-}
-
-fn store_row(i: u32, j: u32, x: vec4<f32>) {
-    store(i, j, x.x);
-    store(i, j + 1u, x.y);
-    store(i, j + 2u, x.z);
-    store(i, j + 3u, x.w);
-}
-
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let row = workgroup.y * TILE;
-    let column = workgroup.x * TILE;
-    let lane_row = lane / 8u * 4u;
-    let lane_column = lane % 8u * 4u;
-    var sum0 = vec4<f32>();
-    var sum1 = vec4<f32>();
-    var sum2 = vec4<f32>();
-    var sum3 = vec4<f32>();
-    for (var depth = 0u; depth < params.k; depth += DEPTH) {
-        fill(lane, row, column, depth);
-        workgroupBarrier();
-        // Short chains, so that rounding errors stay few.
-        var part0 = vec4<f32>();
-        var part1 = vec4<f32>();
-        var part2 = vec4<f32>();
-        var part3 = vec4<f32>();
-        for (var p = 0u; p < DEPTH; p++) {
-            let at_a = p * TILE + lane_row;
-            let at_b = p * TILE + lane_column;
-            let x = vec4<f32>(tile_b[at_b], tile_b[at_b + 1u], tile_b[at_b + 2u], tile_b[at_b + 3u]);
-            part0 += tile_a[at_a] * x;
-            part1 += tile_a[at_a + 1u] * x;
-            part2 += tile_a[at_a + 2u] * x;
-            part3 += tile_a[at_a + 3u] * x;
-        }
-        sum0 += part0;
-        sum1 += part1;
-        sum2 += part2;
-        sum3 += part3;
-        workgroupBarrier();
-    }
-    let i = row + lane_row;
-    let j = column + lane_column;
-    store_row(i, j, sum0);
-    store_row(i + 1u, j, sum1);
-    store_row(i + 2u, j, sum2);
-    store_row(i + 3u, j, sum3);
 }

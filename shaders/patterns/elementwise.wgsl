@@ -2,7 +2,7 @@
 // value_and_slope(score, sign).
 //
 // Each lane adds params.inner terms in a row and params.outer such rows, then the workgroup's tree takes over: at most
-// 4 + 4 + 8 roundings on the way from a loss to its partial sum.
+// 4 + 16 + 8 roundings on the way from a loss to its partial sum.
 
 struct Params {
     // Samples in this dispatch and workgroups in a row of the grid.

@@ -8,13 +8,13 @@ use futures_intrusive::channel::shared::oneshot_channel;
 
 use super::adapter::{self, AdapterDescription};
 use super::clock::KernelClock;
-use super::network::NetworkKernel;
+use super::network::{NetworkKernel, ProductWalk};
 use super::pool::{BufferPool, PooledBuffer};
 use super::shader::Variant;
 use crate::error::{Error, Result};
 
 /// What is used where a device has it.
-const USED_FEATURES: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY;
+const USED_FEATURES: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::SUBGROUP);
 
 /// How a [`Gpu`] runs. The defaults are the device's own limits; lower ones exist for tests and for drivers that lie.
 #[derive(Clone, Debug, Default)]
@@ -23,8 +23,13 @@ pub struct GpuOptions {
     pub poison_outputs: bool,
     /// At most this many bytes a binding; larger inputs are walked in several dispatches.
     pub max_binding_bytes: Option<u64>,
-    /// Samples a lane of an elementwise kernel, 1 to 16; otherwise chosen by the number of samples.
+    /// Samples a lane of an elementwise kernel, 1 to 64; otherwise chosen by the number of samples.
     pub samples_per_lane: Option<u32>,
+    /// Lanes that share a row or a vector, a power of two up to 256; otherwise chosen by the adapter, the length of a row
+    /// and how many there are. Few lanes for long rows need a driver whose loops are long enough.
+    pub lanes_per_row: Option<u32>,
+    /// How products of matrices walk; otherwise chosen by the adapter and their size.
+    pub product_walk: Option<ProductWalk>,
     /// Workgroups along one dimension of a dispatch at most.
     pub max_workgroups: Option<u32>,
 }

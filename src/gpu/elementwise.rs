@@ -35,8 +35,9 @@ params! {
     }
 }
 
-/// Terms in one chain of additions: inner of them make a row, outer rows follow each other.
+/// Terms in one chain of additions at most, and chains that a lane adds up.
 const CHAIN: u32 = 4;
+const MOST_CHAINS: u32 = 16;
 
 /// The loss's part of a kernel that reads decoded targets by itself; `None` for pairs of scores.
 pub(crate) fn kernel<L: ElementwiseLoss>(loss: &L) -> Option<ElementwiseKernel> {
@@ -135,8 +136,8 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
         for start in (0..inputs.samples).step_by(most) {
             let samples = most.min(inputs.samples - start);
             let each = match gpu.options().samples_per_lane {
-                Some(own) => own.clamp(1, CHAIN * CHAIN),
-                None => units_each(samples, WORKGROUP as usize, (CHAIN * CHAIN) as usize) as u32,
+                Some(own) => own.clamp(1, CHAIN * MOST_CHAINS),
+                None => units_each(gpu, samples, WORKGROUP as usize, (CHAIN * MOST_CHAINS) as usize) as u32,
             };
             let inner = each.min(CHAIN);
             let outer = each / inner;

@@ -28,8 +28,11 @@ pub(crate) const TAME: f64 = 1_048_576.0;
 /// Scores uploaded at a time where a binding could hold more.
 const CHUNK_SCORES: usize = 32 << 20;
 
-/// Workgroups that keep a large GPU busy; below it each lane takes fewer samples.
-const BUSY_GROUPS: usize = 1024;
+/// Workgroups that keep a device busy; below it each lane takes fewer samples. A software adapter has few cores, and what a
+/// workgroup does once takes it long.
+fn busy_groups(gpu: &Gpu) -> usize {
+    if gpu.description().is_software() { 16 } else { 1024 }
+}
 
 /// The inputs of an evaluation, all on the device.
 pub(crate) struct Resident {
@@ -422,7 +425,32 @@ pub(crate) fn max_samples(gpu: &Gpu, width: usize, walks: usize) -> Result<usize
     }
 }
 
+/// Lanes that share a row of so many elements, walked over so many times: each takes some four elements; a long row takes
+/// the whole workgroup.
+///
+/// A software adapter runs the lanes of a workgroup one vector after the other and switches between them at every barrier,
+/// so there a lane takes a row of its own, where there are several vectors of them and the driver's loops are long enough.
+/// On a GPU neighbouring lanes should read neighbouring elements.
+pub(crate) fn team_lanes(gpu: &Gpu, rows: usize, elements: usize, walks: usize) -> usize {
+    if let Some(own) = gpu.options().lanes_per_row {
+        return own.next_power_of_two().clamp(1, WORKGROUP) as usize;
+    }
+    let is_short = elements.saturating_mul(walks) <= MOST_STEPS_ALONE;
+    if gpu.description().is_software() && rows >= FEW_ROWS && is_short { 1 } else { shared_lanes(elements) }
+}
+
+/// As [`team_lanes`], where a lane never takes a row of its own.
+pub(crate) fn shared_lanes(elements: usize) -> usize {
+    elements.div_ceil(4).next_power_of_two().min(WORKGROUP as usize)
+}
+
+/// With fewer rows the lanes of some vectors stay without one.
+const FEW_ROWS: usize = 64;
+
+/// Steps that a lane takes for a row of its own at most.
+const MOST_STEPS_ALONE: usize = 8192;
+
 /// How many units of work a lane or team takes, so that small inputs still spread over the device.
-pub(crate) fn units_each(units: usize, units_per_group: usize, most: usize) -> usize {
-    (units / (units_per_group * BUSY_GROUPS)).clamp(1, most)
+pub(crate) fn units_each(gpu: &Gpu, units: usize, units_per_group: usize, most: usize) -> usize {
+    (units / (units_per_group * busy_groups(gpu))).clamp(1, most)
 }

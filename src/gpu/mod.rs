@@ -38,8 +38,8 @@ pub use adapter::{AdapterDescription, adapters, adapters_async};
 pub use context::{Gpu, GpuOptions};
 pub use elementwise::ElementwiseParams;
 pub use network::{
-    GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, ProductProbe, Role,
-    UpdateParams, WholeStepsParams,
+    GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, ProductProbe, ProductWalk,
+    Role, UpdateParams, WholeStepsParams,
 };
 pub use partial::Partial;
 pub use probe::MemoryProbe;

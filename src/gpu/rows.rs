@@ -3,7 +3,7 @@
 use super::context::Gpu;
 use super::launch::{
     Launcher, Pass, Resident, ResidentOutputs, WALKS, WORKGROUP, has_tame_terms, is_tame, max_samples, penalty_numbers,
-    units_each,
+    shared_lanes, team_lanes, units_each,
 };
 use super::partial::Sum;
 use super::shader::{Constants, Variant, params};
@@ -141,15 +141,18 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
     ) -> Result<Vec<Dispatch<'a>>> {
         let columns = self.shape.columns;
         let (penalty_gamma, penalty_scale) = penalty_numbers(self.loss.terms.penalty);
-        // A lane takes some four columns; a long row takes the whole workgroup.
-        let lanes = columns.div_ceil(4).next_power_of_two().min(WORKGROUP as usize);
+        let walks = if M::COMBINATION == Combination::Top { TOP_WALKS } else { WALKS };
+        let lanes = match request.per_class {
+            // Each team has a row of sums.
+            true => shared_lanes(columns),
+            false => team_lanes(gpu, inputs.samples, columns, walks),
+        };
         let teams = WORKGROUP as usize / lanes;
         let ignore_index = match self.loss.ignore_index {
             Some(_) if inputs.decoded => Some(IGNORED),
             // An index beyond i32 is no element's.
             index => index.and_then(|index| i32::try_from(index).ok()),
         };
-        let walks = if M::COMBINATION == Combination::Top { TOP_WALKS } else { WALKS };
         let most = max_samples(gpu, columns, walks)?;
         // Short enough turns for a driver that cuts long loops short.
         let steps = walks * columns.div_ceil(lanes);
@@ -166,7 +169,7 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
         let mut dispatches = Vec::new();
         for start in (0..inputs.samples).step_by(most) {
             let rows = most.min(inputs.samples - start);
-            let rows_per_team = rows_per_team.unwrap_or_else(|| units_each(rows, teams, most_rows));
+            let rows_per_team = rows_per_team.unwrap_or_else(|| units_each(gpu, rows, teams, most_rows));
             let groups = rows.div_ceil(teams * rows_per_team) as u32;
             let of_rows = |tensor: &'a DeviceTensor| tensor.window(start, rows);
             let of_scores = |tensor: &'a DeviceTensor| tensor.window(start * columns, rows * columns);

@@ -152,7 +152,7 @@ impl<L: TargetRowsLoss> Launcher for Segments<'_, L> {
         let mut dispatches = Vec::new();
         for start in (0..inputs.samples).step_by(most) {
             let lists = most.min(inputs.samples - start);
-            let lists_per_team = if tiles > 1 { 1 } else { units_each(lists, teams, MOST_LISTS) };
+            let lists_per_team = if tiles > 1 { 1 } else { units_each(gpu, lists, teams, MOST_LISTS) };
             let groups = (lists * tiles).div_ceil(teams * lists_per_team) as u32;
             let of_lists = |tensor: &'a DeviceTensor| tensor.window(start, lists);
             let of_items = |tensor: &'a DeviceTensor| tensor.window(start * items, lists * items);

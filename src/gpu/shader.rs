@@ -233,7 +233,7 @@ pub(super) fn create_pipeline(
     } else {
         let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..Default::default() };
         // SAFETY: the text is this crate's own, every loop in it counts up to a bound that is fixed before the
-        // loop or halves a stride down to zero, so none is infinite; all other run-time checks stay on.
+        // loop or divides a stride down to its end, so none is infinite; all other run-time checks stay on.
         unsafe { device.create_shader_module_trusted(descriptor, checks) }
     };
     let entries: Vec<_> = (0..)

@@ -3,7 +3,7 @@
 use super::context::Gpu;
 use super::launch::{
     self, Launcher, Pass, Resident, ResidentOutputs, WALKS, WORKGROUP, has_tame_terms, is_tame, max_samples,
-    penalty_numbers, units_each,
+    penalty_numbers, shared_lanes, units_each,
 };
 use super::shader::{Constants, Variant, params};
 use super::submit::{Dispatch, groups_in_row};
@@ -124,15 +124,15 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
         let BatchShape { columns, target_width: width, .. } = self.shape;
         let terms = self.loss.terms();
         let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
-        // A lane takes some four columns; a long row takes the whole workgroup. So the teams' rows take at most 1024 + 256
-        // bits rounded up to words, which fit the shader's MEMBER_WORDS (shaders/loss/multilabel.wgsl).
-        let lanes = columns.div_ceil(4).next_power_of_two().min(WORKGROUP as usize);
+        // With four columns a lane the teams' rows take at most 1024 + 256 bits rounded up to words, which fit the shader's
+        // MEMBER_WORDS (shaders/loss/multilabel.wgsl).
+        let lanes = shared_lanes(columns);
         let teams = WORKGROUP as usize / lanes;
         let most = max_samples(gpu, columns, WALKS)?;
         let mut dispatches = Vec::new();
         for start in (0..inputs.samples).step_by(most) {
             let rows = most.min(inputs.samples - start);
-            let rows_per_team = units_each(rows, teams, most_rows(columns));
+            let rows_per_team = units_each(gpu, rows, teams, most_rows(columns));
             let groups = rows.div_ceil(teams * rows_per_team) as u32;
             let of_rows = |tensor: &'a DeviceTensor| tensor.window(start, rows);
             let of_scores = |tensor: &'a DeviceTensor| tensor.window(start * columns, rows * columns);

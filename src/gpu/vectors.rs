@@ -3,7 +3,7 @@
 use super::context::Gpu;
 use super::launch::{
     Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, has_tame_terms, is_tame, max_samples, penalty_numbers,
-    units_each,
+    team_lanes, units_each,
 };
 use super::shader::{Constants, Variant, params};
 use super::submit::{Dispatch, groups_in_row};
@@ -142,8 +142,7 @@ impl<L: VectorsLoss> Launcher for Vectors<'_, L> {
         let terms = self.loss.terms();
         let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
         let (_, exponent, epsilon) = distance_numbers(self.loss.distance());
-        // A lane takes some four components; long vectors take the whole workgroup.
-        let lanes = dimensions.div_ceil(4).next_power_of_two().min(WORKGROUP as usize);
+        let lanes = team_lanes(gpu, inputs.samples, dimensions, WALKS);
         let teams = WORKGROUP as usize / lanes;
         let steps = WALKS * dimensions.div_ceil(lanes);
         let most_turns = gpu.description().loop_limit().map_or(MOST_SAMPLES, |limit| limit as usize / steps);
@@ -152,7 +151,7 @@ impl<L: VectorsLoss> Launcher for Vectors<'_, L> {
         let mut dispatches = Vec::new();
         for start in (0..total).step_by(most) {
             let samples = most.min(total - start);
-            let samples_per_team = units_each(samples, teams, most_turns.clamp(1, MOST_SAMPLES));
+            let samples_per_team = units_each(gpu, samples, teams, most_turns.clamp(1, MOST_SAMPLES));
             let groups = samples.div_ceil(teams * samples_per_team) as u32;
             let of_samples = |tensor: &'a DeviceTensor| tensor.window(start, samples);
             let of_vectors = |tensor: &'a DeviceTensor| tensor.window(start * dimensions, samples * dimensions);

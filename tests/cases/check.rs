@@ -61,8 +61,9 @@ pub(crate) fn check(case: &Case, got: &Evaluation) -> Result<(), String> {
         (Reduction::None, None) => {}
         (Reduction::None, Some(value)) => return Err(format!("a value {value} with reduction none")),
         (_, got) => {
-            let all_fit = exact && (0..e.loss_bounds.len()).all(fits);
-            let bound = if all_fit { 0.0 } else { value_bound * e.scale / e.divisor };
+            // A workgroup adds losses in f32: multiples of 2^-11 have 24 bits below 2^13.
+            let sum_fits = exact && (case.double || e.loss_bounds.iter().sum::<f64>() < 8192.0);
+            let bound = if sum_fits { 0.0 } else { value_bound * e.scale / e.divisor };
             compare("value", &[got.ok_or("no value")?], &[value], |_| bound)?;
         }
     }

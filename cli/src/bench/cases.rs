@@ -88,11 +88,12 @@ impl Stored {
     }
 
     /// The same elements on the device, where that is a GPU.
-    fn placed(self, device: &Device, are_targets: bool) -> Outcome<Self> {
+    fn placed(self, device: &Device) -> Outcome<Self> {
         let Device::Gpu(gpu) = device else { return Ok(self) };
-        let tensor = match are_targets {
-            true => gpu.upload_labels(self.targets()?),
-            false => gpu.upload_floats(self.floats()?),
+        let tensor = match &self {
+            Self::I32(x) => gpu.upload_i32(x),
+            Self::I8(_) | Self::Bits(..) => gpu.upload_labels(self.targets()?),
+            Self::F32(_) | Self::F16(_) | Self::F64(_) | Self::Resident(_) => gpu.upload_floats(self.floats()?),
         };
         tensor.map(Self::Resident).map_err(Failure::data)
     }
@@ -192,9 +193,9 @@ fn case<L: Loss + Clone + 'static>(
     let bytes_written = if gradient { width * elements } else { 0 };
     let mut placed = Vec::new();
     for scores in data.scores {
-        placed.push(scores.placed(device, false)?);
+        placed.push(scores.placed(device)?);
     }
-    let targets = data.targets.map(|targets| targets.placed(device, true)).transpose()?;
+    let targets = data.targets.map(|targets| targets.placed(device)).transpose()?;
     let data = Data { scores: placed, targets, ..data };
     let loss = loss.clone();
     let on_host = gradient && matches!(device, Device::Cpu);

@@ -15,8 +15,8 @@ mod whole;
 use std::sync::atomic::Ordering;
 
 pub use kernel::{
-    GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, Role, UpdateParams,
-    WholeStepsParams,
+    GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, ProductWalk, Role,
+    UpdateParams, WholeStepsParams,
 };
 use plan::{DeviceData, Plan, Weights};
 pub use probe::ProductProbe;

@@ -1,8 +1,8 @@
 //! The commands of one pass over a data set: batch by batch, bound once and recorded as often as wanted.
 
 use super::kernel::{
-    GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, Role, UpdateParams,
-    feature_number,
+    GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, ProductWalk, Role,
+    UpdateParams, feature_number,
 };
 use crate::error::{Error, Result};
 use crate::evaluation::Totals;
@@ -17,11 +17,8 @@ use crate::tensor::BatchShape;
 /// Lanes of the kernels that take one element a lane.
 const LANES: u64 = 256;
 
-/// `TILE` of shaders/network/product.wgsl.
-const TILE: u32 = 32;
-
-/// Steps of loops that a lane takes for each of a product's terms: 16 of them are one round of 8 loads and 16 sums.
-const STEPS_OF_16_TERMS: u64 = 26;
+/// Steps of loops that a lane takes for each of a product's terms: 16 of them are one round of 4 loads and 16 sums.
+const STEPS_OF_16_TERMS: u64 = 22;
 
 /// The weights, their gradient and the optimizer's memory on a device.
 pub(super) struct Weights {
@@ -153,14 +150,16 @@ impl<'a> Builder<'a> {
         if let Some(limit) = most_terms.filter(|&limit| k as u64 > limit) {
             return Err(Error::DeviceLimit { what: "terms of one sum of a dense layer", limit, got: k as u64 });
         }
-        let groups = [(n as u32).div_ceil(TILE), (m as u32).div_ceil(TILE)];
-        let limit = u64::from(self.gpu.max_workgroups()) * u64::from(TILE);
+        let best = || ProductWalk::of(self.gpu.description(), (m, n));
+        let walk = self.gpu.options().product_walk.unwrap_or_else(best);
+        let groups = [(n as u32).div_ceil(walk.tile()), (m as u32).div_ceil(walk.tile())];
+        let limit = u64::from(self.gpu.max_workgroups()) * u64::from(walk.tile());
         if let Some(&got) = [m, n].iter().find(|&&x| x as u64 > limit) {
             return Err(Error::DeviceLimit { what: "rows or columns of a dense layer", limit, got: got as u64 });
         }
         let mut all = vec![self.params(bytemuck::bytes_of(&params)).await?];
         all.extend(windows);
-        self.command(NetworkKernel::Product { role, activation }, &all, groups).await
+        self.command(NetworkKernel::Product { role, activation, walk }, &all, groups).await
     }
 }
 
