@@ -71,21 +71,23 @@ fn partial_merge(a: Partial, b: Partial) -> Partial {
 var<workgroup> workgroup_partials: array<Partial, WORKGROUP>;
 
 // Merges one Partial a lane; the result is lane 0's. Called by every lane of the workgroup. A tree of four: half the
-// barriers of a tree of two.
+// barriers of a tree of two. Nothing but workgroup memory is carried over a barrier, so that what a lane adds up before stays in
+// registers also where a lane is a coroutine (llvmpipe).
 fn workgroup_merge(lane: u32, partial: Partial) -> Partial {
-    var merged = partial;
+    workgroup_partials[lane] = partial;
+    workgroupBarrier();
     for (var width = WORKGROUP; width > 1u; width = max(width / 4u, 1u)) {
-        workgroup_partials[lane] = merged;
-        workgroupBarrier();
         let stride = max(width / 4u, 1u);
         if lane < stride {
+            var merged = workgroup_partials[lane];
             for (var other = lane + stride; other < width; other += stride) {
                 merged = partial_merge(merged, workgroup_partials[other]);
             }
+            workgroup_partials[lane] = merged;
         }
         workgroupBarrier();
     }
-    return merged;
+    return workgroup_partials[lane];
 }
 
 // A weight is finite and not negative.

@@ -2,14 +2,17 @@
 // whose sum is max(margin, x).
 
 fn value_and_slope(score: Real, sign: f32) -> Point {
-    if real_is_nan(score) { return Point(score, score, false, false); }
     let margin = real(params.margin);
     let violation = real_subtract(margin, score);
     let hinge = penalise(violation);
-    let violated = real_is_positive(violation);
-    if sign > 0.0 { return Point(score, real(1.0), false, false); }
-    if sign < 0.0 { return Point(hinge.value, real_negate(hinge.slope), violated, false); }
-    var value = score;
-    if violated { value = margin; }
-    return Point(value, real_subtract(real(1.0), hinge.slope), violated, false);
+    let is_violated = real_is_positive(violation);
+    let has_rest = sign == 0.0;
+    var value = select(score, hinge.value, sign < 0.0);
+    value = select(value, margin, has_rest && is_violated);
+    var slope = select(real(1.0), real_negate(hinge.slope), sign < 0.0);
+    slope = select(slope, real_subtract(real(1.0), hinge.slope), has_rest);
+    // NaN whatever the target, in value and slope.
+    let is_nan = real_is_nan(score);
+    return Point(
+        select(value, score, is_nan), select(slope, score, is_nan), !is_nan && is_violated && sign <= 0.0, false);
 }

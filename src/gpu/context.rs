@@ -23,8 +23,8 @@ pub struct GpuOptions {
     pub poison_outputs: bool,
     /// At most this many bytes a binding; larger inputs are walked in several dispatches.
     pub max_binding_bytes: Option<u64>,
-    /// Samples a lane of an elementwise kernel, 1 to 64; otherwise chosen by the number of samples.
-    pub samples_per_lane: Option<u32>,
+    /// Chains of four samples that a lane of an elementwise kernel takes, 1 to 256; otherwise chosen by the number of samples.
+    pub chains_per_lane: Option<u32>,
     /// Lanes that share a row or a vector, a power of two up to 256; otherwise chosen by the adapter, the length of a row
     /// and how many there are. Few lanes for long rows need a driver whose loops are long enough.
     pub lanes_per_row: Option<u32>,

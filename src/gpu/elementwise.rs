@@ -19,8 +19,9 @@ params! {
         samples: u32,
         groups_in_row: u32,
         groups: u32,
-        inner: u32,
-        outer: u32,
+        chains: u32,
+        rounds: u32,
+        neighbours: u32,
         scores_shift: u32,
         targets_shift: u32,
         weights_shift: u32,
@@ -33,10 +34,12 @@ params! {
         penalty_scale: f32,
         divisor: f32,
     }
+    padding: [u32; 3]
 }
 
-/// Terms in one chain of additions at most, and chains that a lane adds up.
+/// `CHAIN` of shaders/patterns/elementwise.wgsl.
 const CHAIN: u32 = 4;
+/// Chains of a round at most, and rounds of a lane.
 const MOST_CHAINS: u32 = 16;
 
 /// The loss's part of a kernel that reads decoded targets by itself; `None` for pairs of scores.
@@ -131,17 +134,19 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
     ) -> Result<Vec<Dispatch<'a>>> {
         let terms = self.loss.terms();
         let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
+        let neighbours = gpu.description().subgroup_sizes.1.next_power_of_two().clamp(1, WORKGROUP);
         let most = max_samples(gpu, 1, WALKS)?;
         let mut dispatches = Vec::new();
         for start in (0..inputs.samples).step_by(most) {
             let samples = most.min(inputs.samples - start);
-            let each = match gpu.options().samples_per_lane {
-                Some(own) => own.clamp(1, CHAIN * MOST_CHAINS),
-                None => units_each(gpu, samples, WORKGROUP as usize, (CHAIN * MOST_CHAINS) as usize) as u32,
+            let most_chains = MOST_CHAINS * MOST_CHAINS;
+            let each = match gpu.options().chains_per_lane {
+                Some(own) => own.clamp(1, most_chains),
+                None => units_each(gpu, samples, (WORKGROUP * CHAIN) as usize, most_chains as usize) as u32,
             };
-            let inner = each.min(CHAIN);
-            let outer = each / inner;
-            let groups = samples.div_ceil((WORKGROUP * inner * outer) as usize) as u32;
+            let chains = each.min(MOST_CHAINS);
+            let rounds = each / chains;
+            let groups = samples.div_ceil((WORKGROUP * CHAIN * chains * rounds) as usize) as u32;
             let window = |tensor: &'a DeviceTensor| tensor.window(start, samples);
             let scores = window(&inputs.scores);
             let targets = window(&inputs.targets);
@@ -153,8 +158,9 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
                 samples: samples as u32,
                 groups_in_row: groups_in_row(gpu, groups),
                 groups,
-                inner,
-                outer,
+                chains,
+                rounds,
+                neighbours,
                 scores_shift: scores.shift,
                 targets_shift: targets.shift,
                 weights_shift: shift(weights),
@@ -166,6 +172,7 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
                 penalty_gamma,
                 penalty_scale,
                 divisor: pass.divisor,
+                padding: [0; 3],
             };
             dispatches.push(Dispatch {
                 params: bytemuck::bytes_of(&params).to_vec(),
