@@ -26,11 +26,26 @@ fn says_the_same(device: &str) {
     }
 }
 
+/// Labels and scores of every type have a place on the device.
+fn measures_every_type(index: usize) {
+    let json = Folder::new().json(&format!("bench --quick --filter labels, --device gpu:{index}"));
+    let cases = json["cases"].as_array().map(Vec::as_slice).unwrap_or_default();
+    assert!(cases.len() > 10, "{} cases", cases.len());
+    for case in cases {
+        assert!(case["seconds"].as_f64().is_some_and(|x| x.is_finite() && x > 0.0), "{case}");
+    }
+}
+
 fn main() {
     let arguments = Arguments::from_args();
     let (found, none_found) = harness::adapters_under_test();
     let mut trials: Vec<_> = none_found.into_iter().collect();
     for adapter in &found {
+        let index = adapter.index;
+        trials.push(Trial::test(format!("[{}] bench takes every type", harness::label(adapter)), move || {
+            measures_every_type(index);
+            Ok(())
+        }));
         // By index, and by the first word of its name in capitals.
         let word = adapter.name.split(' ').next().unwrap_or_default().to_uppercase();
         for device in [format!("gpu:{}", adapter.index), word] {
