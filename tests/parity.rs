@@ -27,7 +27,7 @@ fn run(case: &Case, device: &Device) -> Result<(), String> {
         )
     };
     match case.evaluate(device, &case.request()) {
-        Ok(evaluation) => check(case, &evaluation).map_err(|error| format!("{}: {error}", name())),
+        Ok(evaluation) => check(case, &evaluation, device).map_err(|error| format!("{}: {error}", name())),
         // A mean over nothing has its own tests.
         Err(Error::EmptyMean { .. } | Error::ZeroWeight { .. })
             if case.reduction == Reduction::Mean && case.expect().weight_sum == 0.0
@@ -351,7 +351,7 @@ fn narrow_types(device: &Device) -> Outcome {
                     batch,
                     &case.request(),
                 ) {
-                    Ok(evaluation) => check(case, &evaluation).map_err(|error| explain(what, error)),
+                    Ok(evaluation) => check(case, &evaluation, device).map_err(|error| explain(what, error)),
                     Err(error) => Err(explain(what, error.to_string())),
                 };
                 run("host", &case, &batch)?;
@@ -387,7 +387,7 @@ fn resident(device: &Device) -> Outcome {
         let second = gpu.upload_f32(&case.second)?;
         let batch = case.batch(&scores, &second, &targets, weights.as_ref());
         let got = case.evaluate_batch(device, &batch, &case.request())?;
-        check(&case, &got)?;
+        check(&case, &got, device)?;
         if !matches!(got.gradient, Some(maxmargin::Output::Device(_))) {
             return Err("the gradient left the device".into());
         }
@@ -477,11 +477,11 @@ fn negative_controls(device: &Device) -> Outcome {
     let case = Case::random(Kind::WestonWatkins, 300, 6, Values::Plain, 3);
     let case = Case { reduction: Reduction::Mean, ..case };
     let good = case.evaluate(device, &case.request())?;
-    check(&case, &good)?;
+    check(&case, &good, device)?;
     let perturbed = |change: &dyn Fn(&mut maxmargin::Evaluation)| {
         let mut bad = good.clone();
         change(&mut bad);
-        check(&case, &bad).is_err()
+        check(&case, &bad, device).is_err()
     };
     // Leaves outputs of another kind alone, so that the check below finds them unperturbed and fails.
     let nudge = |output: &mut Option<maxmargin::Output>| {

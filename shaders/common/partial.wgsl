@@ -71,8 +71,7 @@ fn partial_merge(a: Partial, b: Partial) -> Partial {
 var<workgroup> workgroup_partials: array<Partial, WORKGROUP>;
 
 // Merges one Partial a lane; the result is lane 0's. Called by every lane of the workgroup. A tree of four: half the
-// barriers of a tree of two. Nothing but workgroup memory is carried over a barrier, so that what a lane adds up before stays in
-// registers also where a lane is a coroutine (llvmpipe).
+// barriers of a tree of two.
 fn workgroup_merge(lane: u32, partial: Partial) -> Partial {
     workgroup_partials[lane] = partial;
     workgroupBarrier();

@@ -259,8 +259,8 @@ impl Case {
             case.margin_matrix = Some((0..columns * columns).map(|i| margin(i, r)).collect());
         }
         if kind == Kind::TopK {
-            // A power of two divides without rounding; a small one leaves a workgroup's sums of squares their 24 bits.
-            case.k = if dyadic { 1 + r.below(2) } else { 1 + r.below(columns.min(100)) };
+            // A power of two divides without rounding.
+            case.k = if dyadic { 1 << r.below(columns.ilog2() as usize + 1) } else { 1 + r.below(columns.min(100)) };
         }
         if case.margin_matrix.is_some() || kind == Kind::TopK {
             // Rivals whose violations overflow tie in f32 and not in f64.

@@ -147,9 +147,10 @@ impl ProductWalk {
     /// On a GPU a broadcast is no cheaper than a read of workgroup memory, so there it is tiles: large ones load half as
     /// often for each sum, where there are many of them. No GPU has been measured yet.
     pub(super) fn of(adapter: &AdapterDescription, (m, n): (usize, usize)) -> Self {
+        let large = Self::LargeTiles.tile() as usize;
         if adapter.is_software() {
             if Self::Subgroup.runs_on(adapter) { Self::Subgroup } else { Self::LargeTiles }
-        } else if m.div_ceil(64) * n.div_ceil(64) >= MANY_LARGE_TILES {
+        } else if m.div_ceil(large) * n.div_ceil(large) >= MANY_LARGE_TILES {
             Self::LargeTiles
         } else {
             Self::SmallTiles
