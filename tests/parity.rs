@@ -1,20 +1,21 @@
 //! The CPU and every GPU against the f64 reference, over the case table.
 
 mod cases;
+#[path = "parity/device.rs"]
+mod device;
 mod harness;
 #[path = "parity/vectors.rs"]
 mod vectors;
 
-use cases::{Case, KINDS, Kind, Random, Values, check, compare};
+use cases::{Case, KINDS, Kind, Values, check, compare};
 use half::{bf16, f16};
 use harness::{Outcome, adapters_under_test, label, open};
 use libtest_mimic::{Arguments, Trial};
-use maxmargin::gpu::{ElementType, Gpu, GpuOptions};
 use maxmargin::{
     Batch, BinaryHinge, BitLabels, Device, Error, Floats, Input, MulticlassHinge, Reduction, Request, Targets,
 };
 
-fn run(case: &Case, device: &Device) -> Result<(), String> {
+pub(crate) fn run(case: &Case, device: &Device) -> Result<(), String> {
     let name = || {
         format!(
             "{:?} {} x {} {:?} {:?} {:?}",
@@ -375,103 +376,6 @@ fn narrow_types(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// Tensors on the device, windows with shifts, validation on the device, and a caller's own device and buffer.
-fn resident(device: &Device) -> Outcome {
-    let Device::Gpu(gpu) = device else { return Err("not a GPU".into()) };
-    for (seed, &kind) in (50..).zip(KINDS) {
-        let case = Case::random(kind, 3001, 6, Values::Plain, seed);
-        let scores = gpu.upload_f32(&case.scores)?;
-        let integral: Vec<i32> = case.targets.iter().map(|&t| t as i32).collect();
-        let targets = if case.is_rows() { gpu.upload_i32(&integral)? } else { gpu.upload_f32(&case.targets)? };
-        let weights = case.sample_weights.as_ref().map(|w| gpu.upload_f32(w)).transpose()?;
-        let second = gpu.upload_f32(&case.second)?;
-        let batch = case.batch(&scores, &second, &targets, weights.as_ref());
-        let got = case.evaluate_batch(device, &batch, &case.request())?;
-        check(&case, &got, device)?;
-        if !matches!(got.gradient, Some(maxmargin::Output::Device(_))) {
-            return Err("the gradient left the device".into());
-        }
-    }
-    let bad = gpu.upload_i32(&[1, -1, 1, 5, 0])?;
-    let scores = gpu.upload_f32(&[0.0; 5])?;
-    match device.evaluate(&BinaryHinge::new(), &Batch::new(&scores, &bad), &Request::new()) {
-        Err(Error::Value { input: Input::Targets, index: 3, value, .. }) if value == "5" => {}
-        other => return Err(format!("{other:?}").into()),
-    }
-    let own = Gpu::from_wgpu(gpu.device().clone(), gpu.queue().clone(), GpuOptions::default())?;
-    let (buffer, _) = scores.buffer().ok_or("no buffer")?;
-    let part = own.wrap_buffer(buffer, 4, 3, ElementType::F32)?;
-    let value =
-        Device::from(own).evaluate(&BinaryHinge::new(), &Batch::new(&part, &[1i8, 1, 1]), &Request::new())?.value;
-    if value != Some(1.0) {
-        return Err(format!("{value:?}").into());
-    }
-    Ok(())
-}
-
-/// More workgroups than fit along one dimension of a dispatch, and over one binding's limit.
-fn beyond_limits(index: usize) -> Outcome {
-    let samples = 65_536 * 256 + 3;
-    let mut random = Random::new(9);
-    let scores: Vec<f32> = (0..samples).map(|_| Values::Dyadic.draw(&mut random)).collect();
-    let labels: Vec<i8> = (0..samples).map(|_| if random.below(2) == 0 { -1 } else { 1 }).collect();
-    let exact: f64 = scores.iter().zip(&labels).map(|(&s, &t)| (1.0 - f64::from(t) * f64::from(s)).max(0.0)).sum();
-    let request = Request::new().reduction(Reduction::Sum);
-    // 1024 samples a workgroup, and more workgroups than fit along one dimension.
-    let device = open(index, |o| (o.chains_per_lane, o.max_workgroups) = (Some(1), Some(16_383)))?;
-    let value = device.evaluate(&BinaryHinge::new(), &Batch::new(&scores, &labels), &request)?.value;
-    compare("16,385 workgroups", &[value.unwrap_or(0.0)], &[exact], |_| 0.0)?;
-    // The same data as rows of one large tensor on the device, which takes many bindings.
-    let device = open(index, |o| o.max_binding_bytes = Some(1 << 20))?;
-    let Device::Gpu(gpu) = &device else { return Err("not a GPU".into()) };
-    let tensor = gpu.upload_f32(&scores)?;
-    let got = device.evaluate(&BinaryHinge::new(), &Batch::new(&tensor, &labels[..]), &request);
-    // Labels on the host join the scores in one buffer.
-    compare("many bindings", &[got?.value.unwrap_or(0.0)], &[exact], |_| 0.0)?;
-    Ok(())
-}
-
-/// Over the binding limit that the device itself has, where that is small enough to reach.
-fn beyond_real_binding(index: usize) -> Outcome {
-    let device = open(index, |_| {})?;
-    let Device::Gpu(gpu) = &device else { return Err("not a GPU".into()) };
-    let samples = (gpu.description().limits.max_storage_buffer_binding_size / 4) as usize + 1001;
-    let scores: Vec<f32> = (0..samples).map(|i| (i % 33) as f32 / 8.0 - 2.0).collect();
-    let targets = vec![1i8; samples];
-    let exact: f64 = scores.iter().map(|&s| (1.0 - f64::from(s)).max(0.0)).sum();
-    let tensor = gpu.upload_f32(&scores)?;
-    let got = device.evaluate(
-        &BinaryHinge::new(),
-        &Batch::new(&tensor, &targets),
-        &Request::new().reduction(Reduction::Sum).gradient(),
-    )?;
-    compare("value", &[got.value.unwrap_or(0.0)], &[exact], |_| 0.0)?;
-    let gradient = got.gradient.ok_or("no gradient")?.to_f64()?;
-    let expected: Vec<f64> = scores.iter().map(|&s| if s < 1.0 { -1.0 } else { 0.0 }).collect();
-    compare("gradient", &gradient, &expected, |_| 0.0)?;
-    Ok(())
-}
-
-/// A device that is gone is an error from then on, never a panic.
-fn lost_device(device: &Device) -> Outcome {
-    let Device::Gpu(gpu) = device else { return Err("not a GPU".into()) };
-    let scores = gpu.upload_f32(&[0.5; 1000])?;
-    let labels = vec![1i8; 1000];
-    let evaluate = || device.evaluate(&BinaryHinge::new(), &Batch::new(&scores, &labels), &Request::new().gradient());
-    evaluate()?;
-    gpu.device().destroy();
-    for _ in 0..2 {
-        match evaluate() {
-            Err(Error::DeviceLost { .. }) => {}
-            other => return Err(format!("{other:?}").into()),
-        }
-    }
-    match gpu.upload_f32(&[1.0]) {
-        Err(Error::DeviceLost { .. }) => Ok(()),
-        other => Err(format!("{other:?}").into()),
-    }
-}
-
 /// Each kind of comparison must notice a perturbed result.
 fn negative_controls(device: &Device) -> Outcome {
     let case = Case::random(Kind::WestonWatkins, 300, 6, Values::Plain, 3);
@@ -531,21 +435,6 @@ fn finite_differences() -> Outcome {
     Ok(())
 }
 
-/// Rows that are shared by as many lanes as a GPU takes, where a software adapter would give each lane its own.
-fn shared_rows(index: usize) -> Outcome {
-    const ROWS: [Kind; 5] = [Kind::CrammerSinger, Kind::WestonWatkins, Kind::OneVsAll, Kind::LeeLinWahba, Kind::TopK];
-    for lanes in [4, 256] {
-        let device = open(index, |options| options.lanes_per_row = Some(lanes))?;
-        for (values, first_seed) in [(Values::Plain, 1000), (Values::Spicy, 2000), (Values::Large, 3000)] {
-            let sizes = ROWS.iter().flat_map(|&kind| [(300, 3), (257, 10), (70, 33)].map(|size| (kind, size)));
-            for (seed, (kind, (samples, columns))) in (first_seed..).zip(sizes) {
-                run(&Case::random(kind, samples, columns, values, seed), &device)?;
-            }
-        }
-    }
-    Ok(())
-}
-
 type Test = (&'static str, fn(&Device) -> Outcome);
 
 const TESTS: &[Test] = &[
@@ -568,8 +457,6 @@ const TESTS: &[Test] = &[
     ("negative controls", negative_controls),
 ];
 
-const GPU_TESTS: &[Test] = &[("resident tensors", resident), ("a lost device is an error", lost_device)];
-
 fn main() {
     let arguments = Arguments::from_args();
     let mut trials = vec![Trial::test("[reference] gradients agree with finite differences", finite_differences)];
@@ -589,20 +476,10 @@ fn main() {
     trials.extend(none_found);
     for adapter in found {
         let (index, label) = (adapter.index, label(&adapter));
-        for &(name, test) in TESTS.iter().chain(GPU_TESTS) {
+        for &(name, test) in TESTS {
             trials.push(Trial::test(format!("[{label}] {name}"), move || test(&open(index, |_| {})?)));
         }
-        trials.push(Trial::test(format!("[{label}] over a row of workgroups and small bindings"), move || {
-            beyond_limits(index)
-        }));
-        trials.push(Trial::test(format!("[{label}] rows shared by lanes"), move || shared_rows(index)));
-        // Elsewhere `max_binding_bytes` stands in for the device's own limit, in the test before this one.
-        let limit = adapter.limits.max_storage_buffer_binding_size;
-        let trial = match limit > 256 << 20 {
-            true => format!("[{label}] over the binding limit: {limit} bytes are too many to fill"),
-            false => format!("[{label}] over the binding limit"),
-        };
-        trials.push(Trial::test(trial, move || beyond_real_binding(index)).with_ignored_flag(limit > 256 << 20));
+        trials.extend(device::trials(&adapter));
     }
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -1,5 +1,8 @@
 // What the patterns of rows share: params.lanes lanes, a power of two, are a team that walks a row. The pattern says what
 // a Row is and how two of them merge.
+//
+// A lane loads a quad at a time: four words side by side, which begin at a multiple of four wherever the row begins. So the
+// quads at a row's ends may hold elements of its neighbours, and a walk leaves out what is none of its columns.
 
 // Terms added in f32 before a partial sum is carried on.
 const CHAIN: u32 = 16u;
@@ -7,7 +10,40 @@ const CHAIN: u32 = 16u;
 const STRIDE: u32 = 8u;
 const NO_INDEX: u32 = 0xffffffffu;
 
-fn score_bits(i: u32) -> u32 { return widen_score(scores[score_word(i)], i); }
+fn score_bits(i: u32) -> u32 {
+    let word = score_word(i);
+    return widen_score(cell_word(scores[cell_index(word)], word), i);
+}
+
+// Scores of a quad.
+fn quad_length() -> u32 { return select(8u, 4u, SCORE_TYPE == 0u); }
+
+// The quads from that of `first` to that of the element before `end`, and the first of them that is a member's.
+struct Quads {
+    next: u32,
+    end: u32,
+}
+
+fn quads_of(member: u32, first: u32, end: u32) -> Quads {
+    return Quads(first / quad_length() + member, (end - 1u) / quad_length() + 1u);
+}
+
+fn load_quad(quad: u32) -> vec4<u32> {
+    let word = 4u * quad;
+    return cells_quad(
+        scores[cell_index(word)],
+        scores[cell_index(word + 1u)],
+        scores[cell_index(word + 2u)],
+        scores[cell_index(word + 3u)],
+    );
+}
+
+// The f32 bits of score k of a quad.
+fn quad_score_bits(words: vec4<u32>, k: u32) -> u32 {
+    if SCORE_TYPE == 0u { return words[k]; }
+    return widen_half(words[k / 2u], k, SCORE_TYPE);
+}
+
 fn label_at(i: u32) -> i32 { return bitcast<i32>(widen_target(targets[target_word(i)], i)); }
 
 // What an undefined row is filled with. Only wild rows are, so the finite variant's result is thrown away.

@@ -6,16 +6,22 @@ fn top_violation(column: u32, score: Real, sample: Sample) -> Real {
     return rival_violation(column, score, sample);
 }
 
-fn top_violation_at(column: u32, sample: Sample) -> Real {
-    return top_violation(column, real_from_bits(score_bits(sample.first + column)), sample);
+fn top_key(column: u32, bits: u32, sample: Sample) -> u32 {
+    return order_key(real_to_bits(top_violation(column, real_from_bits(bits), sample)));
 }
 
 // How many of a row's violations are at least this key. Called by every lane of the workgroup.
 fn count_from(lane: u32, member: u32, sample: Sample, key: u32) -> u32 {
     var row = row_zero();
     if sample.kept {
-        for (var column = member; column < params.columns; column += params.lanes) {
-            row.ties += u32(order_key(real_to_bits(top_violation_at(column, sample))) >= key);
+        let quads = quads_of(member, sample.first, sample.first + params.columns);
+        for (var quad = quads.next; quad < quads.end; quad += params.lanes) {
+            let words = load_quad(quad);
+            for (var k = 0u; k < quad_length(); k++) {
+                let column = quad * quad_length() + k - sample.first;
+                if column >= params.columns { continue; }
+                row.ties += u32(top_key(column, quad_score_bits(words, k), sample) >= key);
+            }
         }
     }
     return team_merge(lane, row).ties;
@@ -25,8 +31,14 @@ fn count_from(lane: u32, member: u32, sample: Sample, key: u32) -> u32 {
 fn count_tied(lane: u32, member: u32, sample: Sample, key: u32, end: u32) -> u32 {
     var row = row_zero();
     if sample.kept {
-        for (var column = member; column < min(end, params.columns); column += params.lanes) {
-            row.ties += u32(order_key(real_to_bits(top_violation_at(column, sample))) == key);
+        let quads = quads_of(member, sample.first, sample.first + min(end, params.columns));
+        for (var quad = quads.next; quad < quads.end; quad += params.lanes) {
+            let words = load_quad(quad);
+            for (var k = 0u; k < quad_length(); k++) {
+                let column = quad * quad_length() + k - sample.first;
+                if column >= min(end, params.columns) { continue; }
+                row.ties += u32(top_key(column, quad_score_bits(words, k), sample) == key);
+            }
         }
     }
     return team_merge(lane, row).ties;
@@ -43,18 +55,24 @@ fn select_top(lane: u32, member: u32, sample: Sample, flags: u32) -> Row {
     if sample.kept {
         var chain = row_zero();
         var length = 0u;
-        for (var column = member; column < params.columns; column += params.lanes) {
-            let violation = top_violation_at(column, sample);
-            if order_key(real_to_bits(violation)) > key {
-                // Divided first, so that no sum of what has a finite mean overflows.
-                chain.value = sum_add(chain.value, real_divide(violation, f32(params.top)));
-                chain.ties += 1u;
-                length += 1u;
-            }
-            if length == CHAIN {
-                above = row_merge(above, chain);
-                chain = row_zero();
-                length = 0u;
+        let quads = quads_of(member, sample.first, sample.first + params.columns);
+        for (var quad = quads.next; quad < quads.end; quad += params.lanes) {
+            let words = load_quad(quad);
+            for (var k = 0u; k < quad_length(); k++) {
+                let column = quad * quad_length() + k - sample.first;
+                if column >= params.columns { continue; }
+                let violation = top_violation(column, real_from_bits(quad_score_bits(words, k)), sample);
+                if order_key(real_to_bits(violation)) > key {
+                    // Divided first, so that no sum of what has a finite mean overflows.
+                    chain.value = sum_add(chain.value, real_divide(violation, f32(params.top)));
+                    chain.ties += 1u;
+                    length += 1u;
+                }
+                if length == CHAIN {
+                    above = row_merge(above, chain);
+                    chain = row_zero();
+                    length = 0u;
+                }
             }
         }
         above = row_merge(above, chain);

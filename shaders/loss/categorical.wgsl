@@ -18,8 +18,7 @@ fn half_slot(score: Real, label: i32) -> Real {
     return score;
 }
 
-fn visit(sample: Sample, column: u32, row: ptr<function, Row>) {
-    let score = score_at(sample, column);
+fn visit(sample: Sample, column: u32, score: Real, row: ptr<function, Row>) {
     let label = target_at(sample, column);
     var sum = sum_zero();
     if label != 0 { sum = sum_add(sum, real_select_negated(score, label > 0)); }
@@ -39,11 +38,11 @@ fn combine(sample: Sample, row: Row) -> Combined {
     return Combined(penalised.value, penalised.slope, real_is_positive(violation), correct);
 }
 
-fn column_slope(sample: Sample, column: u32, row: Row, combined: Combined) -> Real {
+fn column_slope(sample: Sample, column: u32, score: Real, row: Row, combined: Combined) -> Real {
     let label = target_at(sample, column);
     var share = 0.0;
     if SPLIT_TIES {
-        if real_equal(half_slot(score_at(sample, column), label), row.best) { share = 1.0 / f32(row.ties); }
+        if real_equal(half_slot(score, label), row.best) { share = 1.0 / f32(row.ties); }
     } else if column == row.best_index {
         share = 1.0;
     }

@@ -90,8 +90,7 @@ fn add_label(chain: Chain, sample: Sample, score: Real, k: u32) -> Chain {
 }
 
 // The pairs of a class that is no label.
-fn rival_pairs(sample: Sample, column: u32) -> Pairs {
-    let score = score_at(sample, column);
+fn rival_pairs(sample: Sample, score: Real) -> Pairs {
     var pairs = pairs_zero();
     for (var k = 0u; k < sample.length; k += STRIDE) {
         var chain = Chain(sum_zero(), sum_zero(), false);
@@ -138,14 +137,15 @@ fn divide_up(a: u32, b: u32) -> u32 { return (a + b - 1u) / b; }
 // for labels that are given twice.
 fn steps_of_row(length: u32) -> u32 {
     let strides = divide_up(length, STRIDE);
-    let walk = divide_up(params.columns, params.lanes) * strides;
+    let quads = divide_up(params.columns / quad_length() + 2u, params.lanes);
+    let walk = quads * (1u + quad_length() * (1u + strides));
     if !WRITE_GRADIENT { return walk; }
     return 3u * walk + divide_up(length, params.lanes) * strides;
 }
 
-fn visit(sample: Sample, column: u32, row: ptr<function, Row>) {
+fn visit(sample: Sample, column: u32, score: Real, row: ptr<function, Row>) {
     if is_member(sample, column) { return; }
-    let pairs = rival_pairs(sample, column);
+    let pairs = rival_pairs(sample, score);
     (*row).value = sum_merge((*row).value, cascade_total(pairs.value));
     if pairs.violated { (*row).flags |= ROW_ACTIVE; }
 }
@@ -154,8 +154,8 @@ fn combine(sample: Sample, row: Row) -> Combined {
     return Combined(sum_to_real(row.value), real(1.0), (row.flags & ROW_ACTIVE) != 0u, false);
 }
 
-fn column_slope(sample: Sample, column: u32, row: Row, combined: Combined) -> Real {
-    return sum_to_real(cascade_total(rival_pairs(sample, column).slope));
+fn column_slope(sample: Sample, column: u32, score: Real, row: Row, combined: Combined) -> Real {
+    return sum_to_real(cascade_total(rival_pairs(sample, score).slope));
 }
 
 // How often a row's k-th label is in the row, or 0 where it has been before.

@@ -2,11 +2,14 @@
 // value_and_slope(score, sign).
 //
 // Each lane adds chains of four samples, params.chains of them make a round, and it takes params.rounds; then the workgroup's
-// tree takes over: at most 4 + 16 + 16 + 12 roundings on the way from a loss to its partial sum. The four samples of a chain are
-// loaded together before the first is looked at, so that their loads are under way at once.
+// tree takes over: at most 4 + 16 + 16 + 12 roundings on the way from a loss to its partial sum. The four samples of a chain
+// lie side by side, so that one load brings them, and their outputs leave in one.
 //
-// params.neighbours lanes side by side take samples side by side and go through a stretch of their own from its beginning to its
+// params.neighbours lanes side by side take chains side by side and go through a stretch of their own from its beginning to its
 // end, which is what memory likes best also where a vector of lanes runs to its end before the next one starts.
+//
+// Where four words are one cell (shaders/common/loads_in_quads.wgsl), every shift is a multiple of four and the outputs have
+// room for whole quads.
 
 struct Params {
     // Samples in this dispatch and workgroups in a row of the grid.
@@ -34,16 +37,16 @@ struct Params {
     divisor: f32,
 }
 
-// Samples of a chain. walk_chain visits them one by one.
+// Samples of a chain.
 const CHAIN: u32 = 4u;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> scores: array<u32>;
-@group(0) @binding(2) var<storage, read> targets: array<u32>;
-@group(0) @binding(3) var<storage, read> sample_weights: array<u32>;
-@group(0) @binding(4) var<storage, read> second_scores: array<u32>;
-@group(0) @binding(5) var<storage, read_write> losses: array<u32>;
-@group(0) @binding(6) var<storage, read_write> gradient: array<u32>;
+@group(0) @binding(1) var<storage, read> scores: array<Cell>;
+@group(0) @binding(2) var<storage, read> targets: array<Cell>;
+@group(0) @binding(3) var<storage, read> sample_weights: array<Cell>;
+@group(0) @binding(4) var<storage, read> second_scores: array<Cell>;
+@group(0) @binding(5) var<storage, read_write> losses: array<Cell>;
+@group(0) @binding(6) var<storage, read_write> gradient: array<Cell>;
 @group(0) @binding(7) var<storage, read_write> partials: array<Partial>;
 
 override HAS_WEIGHTS: bool = false;
@@ -54,23 +57,85 @@ override ONLY_WEIGHTS: bool = false;
 // A sample's score is scores[i] - second_scores[i].
 override PAIRS: bool = false;
 
-// The words that hold a sample.
+// What a chain's samples have, each as 32 bits.
 struct Stored {
-    score: u32,
-    second_score: u32,
-    label: u32,
-    weight: u32,
+    scores: vec4<u32>,
+    second_scores: vec4<u32>,
+    labels: vec4<u32>,
+    weights: vec4<u32>,
 }
 
-// Samples beyond the last are loaded as the last, and left out later.
-fn load(sample: u32) -> Stored {
-    let i = min(sample, params.samples - 1u);
-    var stored = Stored(0u, 0u, 0u, 0u);
-    if HAS_WEIGHTS { stored.weight = sample_weights[i + params.weights_shift]; }
+fn score_at(i: u32) -> u32 {
+    let word = score_word(i);
+    return widen_score(cell_word(scores[cell_index(word)], word), i);
+}
+
+fn second_score_at(i: u32) -> u32 {
+    let word = score_word(i);
+    return widen_score(cell_word(second_scores[cell_index(word)], word), i);
+}
+
+fn target_at(i: u32) -> u32 {
+    let word = target_word(i);
+    return widen_target(cell_word(targets[cell_index(word)], word), i);
+}
+
+// Four elements from i on.
+fn load_scores(i: u32) -> vec4<u32> {
+    if SCORE_TYPE != 0u { return vec4<u32>(score_at(i), score_at(i + 1u), score_at(i + 2u), score_at(i + 3u)); }
+    return cells_quad(
+        scores[cell_index(i)],
+        scores[cell_index(i + 1u)],
+        scores[cell_index(i + 2u)],
+        scores[cell_index(i + 3u)],
+    );
+}
+
+fn load_second_scores(i: u32) -> vec4<u32> {
+    if SCORE_TYPE != 0u {
+        return vec4<u32>(
+            second_score_at(i),
+            second_score_at(i + 1u),
+            second_score_at(i + 2u),
+            second_score_at(i + 3u),
+        );
+    }
+    return cells_quad(
+        second_scores[cell_index(i)],
+        second_scores[cell_index(i + 1u)],
+        second_scores[cell_index(i + 2u)],
+        second_scores[cell_index(i + 3u)],
+    );
+}
+
+fn load_targets(i: u32) -> vec4<u32> {
+    if TARGET_TYPE >= 2u { return vec4<u32>(target_at(i), target_at(i + 1u), target_at(i + 2u), target_at(i + 3u)); }
+    return cells_quad(
+        targets[cell_index(i)],
+        targets[cell_index(i + 1u)],
+        targets[cell_index(i + 2u)],
+        targets[cell_index(i + 3u)],
+    );
+}
+
+fn load_weights(i: u32) -> vec4<u32> {
+    return cells_quad(
+        sample_weights[cell_index(i)],
+        sample_weights[cell_index(i + 1u)],
+        sample_weights[cell_index(i + 2u)],
+        sample_weights[cell_index(i + 3u)],
+    );
+}
+
+// A chain beyond the last is loaded as the last, and left out later.
+fn load(chain: u32) -> Stored {
+    let i = min(chain, (params.samples - 1u) / CHAIN) * CHAIN;
+    var stored = Stored(vec4<u32>(), vec4<u32>(), vec4<u32>(), vec4<u32>());
+    if HAS_WEIGHTS { stored.weights = load_weights(i + params.weights_shift); }
     if ONLY_WEIGHTS { return stored; }
-    stored.label = targets[target_word(i + params.targets_shift)];
-    stored.score = scores[score_word(i + params.scores_shift)];
-    if PAIRS { stored.second_score = second_scores[score_word(i + params.second_shift)]; }
+    stored.labels = load_targets(i + params.targets_shift);
+    stored.scores = load_scores(i + params.scores_shift);
+    if PAIRS { stored.second_scores = load_second_scores(i + params.second_shift); }
     return stored;
 }
 
@@ -82,39 +147,44 @@ struct Sums {
 
 fn sums_zero() -> Sums { return Sums(sum_zero(), sum_zero()); }
 
-// One sample, added to the chain and to what else the lane knows; its outputs are written. Selects in the place of branches:
+// What a sample's outputs hold.
+struct Written {
+    loss: Real,
+    slope: Real,
+}
+
+// Sample i, which is the chain's k, added to the chain and to what else the lane knows. Selects in the place of branches:
 // nearly all lanes do the same.
-fn visit(i: u32, stored: Stored, sums: ptr<function, Sums>, partial: ptr<function, Partial>) {
+fn visit(i: u32, k: u32, stored: Stored, sums: ptr<function, Sums>, partial: ptr<function, Partial>) -> Written {
     let is_inside = i < params.samples;
     var weight = real(1.0);
     var is_counted = is_inside;
     var is_wild_sample = false;
     if HAS_WEIGHTS {
-        let is_bad = is_bad_weight(stored.weight);
+        let weight_bits = stored.weights[k];
+        let is_bad = is_bad_weight(weight_bits);
         is_counted = is_inside && !is_bad;
         (*partial).bad_weight =
-            bad_first((*partial).bad_weight, Bad(select(NONE_BAD, i, is_inside && is_bad), stored.weight));
-        is_wild_sample = is_wild(stored.weight);
-        weight = real_from_bits(stored.weight);
+            bad_first((*partial).bad_weight, Bad(select(NONE_BAD, i, is_inside && is_bad), weight_bits));
+        is_wild_sample = is_wild(weight_bits);
+        weight = real_from_bits(weight_bits);
         (*sums).weight = sum_add((*sums).weight, select(real(0.0), weight, is_counted));
     }
     (*partial).count += u32(is_counted);
     if ONLY_WEIGHTS {
         (*partial).flags |= select(0u, FLAG_WILD, is_counted && is_wild_sample);
-        return;
+        return Written(real(0.0), real(0.0));
     }
-    let target_bits = widen_target(stored.label, i + params.targets_shift);
+    let target_bits = stored.labels[k];
     let label = read_target(target_bits);
     (*partial).bad_target =
         bad_first((*partial).bad_target, Bad(select(NONE_BAD, i, is_counted && label.bad), target_bits));
     let is_kept = is_counted && !label.bad;
-    let score_bits = widen_score(stored.score, i + params.scores_shift);
-    is_wild_sample |= is_wild(score_bits);
-    var score = real_from_bits(score_bits);
+    is_wild_sample |= is_wild(stored.scores[k]);
+    var score = real_from_bits(stored.scores[k]);
     if PAIRS {
-        let second_bits = widen_score(stored.second_score, i + params.second_shift);
-        is_wild_sample |= is_wild(second_bits);
-        score = real_subtract(score, real_from_bits(second_bits));
+        is_wild_sample |= is_wild(stored.second_scores[k]);
+        score = real_subtract(score, real_from_bits(stored.second_scores[k]));
     }
     (*partial).flags |= select(0u, FLAG_WILD, is_counted && is_wild_sample);
     let point = value_and_slope(score, label.sign);
@@ -122,41 +192,42 @@ fn visit(i: u32, stored: Stored, sums: ptr<function, Sums>, partial: ptr<functio
     (*sums).loss = sum_add((*sums).loss, loss);
     (*partial).violating += u32(is_kept && point.violating);
     (*partial).correct += u32(is_kept && point.correct);
-    if WRITE_LOSSES && is_kept { losses[i + params.losses_shift] = real_to_bits(loss); }
-    if WRITE_GRADIENT && is_kept {
-        let slope = real_multiply(point.slope, gradient_coefficient(weight));
-        gradient[i + params.gradient_shift] = real_to_bits(slope);
-    }
+    var slope = real(0.0);
+    if WRITE_GRADIENT { slope = real_multiply(point.slope, gradient_coefficient(weight)); }
+    return Written(loss, slope);
 }
 
-fn walk_chain(first: u32, sums: ptr<function, Sums>, partial: ptr<function, Partial>) {
-    let second = first + params.neighbours;
-    let third = second + params.neighbours;
-    let fourth = third + params.neighbours;
-    let of_first = load(first);
-    let of_second = load(second);
-    let of_third = load(third);
-    let of_fourth = load(fourth);
+fn walk_chain(chain: u32, sums: ptr<function, Sums>, partial: ptr<function, Partial>) {
+    let stored = load(chain);
+    let first = chain * CHAIN;
     var own = sums_zero();
-    visit(first, of_first, &own, partial);
-    visit(second, of_second, &own, partial);
-    visit(third, of_third, &own, partial);
-    visit(fourth, of_fourth, &own, partial);
+    var loss_bits = vec4<u32>();
+    var slope_bits = vec4<u32>();
+    for (var k = 0u; k < CHAIN; k++) {
+        let written = visit(first + k, k, stored, &own, partial);
+        loss_bits[k] = real_to_bits(written.loss);
+        slope_bits[k] = real_to_bits(written.slope);
+    }
     *sums = Sums(sum_merge((*sums).loss, own.loss), sum_merge((*sums).weight, own.weight));
+    for (var k = 0u; k < CELLS_A_QUAD && first + k < params.samples; k++) {
+        if WRITE_LOSSES { losses[cell_index(first + k + params.losses_shift)] = quad_cell(loss_bits, k); }
+        if WRITE_GRADIENT { gradient[cell_index(first + k + params.gradient_shift)] = quad_cell(slope_bits, k); }
+    }
 }
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let group = workgroup.y * params.groups_in_row + workgroup.x;
     if group >= params.groups { return; }
-    let stretch = params.rounds * params.chains * CHAIN * params.neighbours;
+    let stretch = params.rounds * params.chains * params.neighbours;
+    // A chain: its first sample is CHAIN times as far.
     var next = (group * (WORKGROUP / params.neighbours) + lane / params.neighbours) * stretch + lane % params.neighbours;
     var partial = partial_zero();
     for (var round = 0u; round < params.rounds; round++) {
         var sums = sums_zero();
         for (var chain = 0u; chain < params.chains; chain++) {
             walk_chain(next, &sums, &partial);
-            next += CHAIN * params.neighbours;
+            next += params.neighbours;
         }
         partial.loss = sum_merge(partial.loss, sums.loss);
         partial.weight = sum_merge(partial.weight, sums.weight);

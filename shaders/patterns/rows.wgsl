@@ -36,7 +36,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> scores: array<u32>;
+@group(0) @binding(1) var<storage, read> scores: array<Cell>;
 @group(0) @binding(2) var<storage, read> targets: array<u32>;
 @group(0) @binding(3) var<storage, read> sample_weights: array<u32>;
 // C weights where HAS_CLASS_WEIGHTS, then C x C margins where HAS_MARGIN_MATRIX.
@@ -137,7 +137,7 @@ struct Sample {
 
 // Reads a row's label and weights, and notes what is bad. `counts` is true for one lane of the team.
 fn read_sample(row: u32, counts: bool, partial: ptr<function, Partial>) -> Sample {
-    var sample = Sample(false, 0u, 0u, real(0.0), real(1.0), real(1.0));
+    var sample = Sample(false, 0u, row * params.columns + params.scores_shift, real(0.0), real(1.0), real(1.0));
     if row >= params.rows { return sample; }
     let label = label_at(row + params.targets_shift);
     if params.has_ignore_index != 0u && label == params.ignore_index {
@@ -173,14 +173,12 @@ fn read_sample(row: u32, counts: bool, partial: ptr<function, Partial>) -> Sampl
         if HAS_WEIGHTS { (*partial).weight = sum_add((*partial).weight, sample.sample_weight); }
     }
     if ONLY_WEIGHTS { return sample; }
-    sample.first = row * params.columns + params.scores_shift;
     sample.true_score = real_from_bits(score_bits(sample.first + sample.class_index));
     return sample;
 }
 
 // One column, added to what is known of the row.
-fn visit(column: u32, sample: Sample, team: u32, row: ptr<function, Row>) {
-    let bits = score_bits(sample.first + column);
+fn visit(column: u32, bits: u32, sample: Sample, team: u32, row: ptr<function, Row>) {
     let score = real_from_bits(bits);
     let is_true = column == sample.class_index;
     if is_wild(bits) { (*row).flags |= ROW_WILD; }
@@ -213,15 +211,20 @@ fn visit(column: u32, sample: Sample, team: u32, row: ptr<function, Row>) {
 fn walk(member: u32, sample: Sample, team: u32) -> Row {
     var row = row_zero();
     if !sample.kept { return row; }
-    let stride = params.lanes;
-    var column = member;
-    while column < params.columns {
+    var quads = quads_of(member, sample.first, sample.first + params.columns);
+    while quads.next < quads.end {
         var long_chain = row_zero();
-        for (var i = 0u; i < CHAIN && column < params.columns; i++) {
+        for (var i = 0u; i < CHAIN && quads.next < quads.end; i++) {
             var chain = row_zero();
-            for (var j = 0u; j < CHAIN && column < params.columns; j++) {
-                visit(column, sample, team, &chain);
-                column += stride;
+            for (var j = 0u; j < CHAIN && quads.next < quads.end; j += quad_length()) {
+                let words = load_quad(quads.next);
+                for (var k = 0u; k < quad_length(); k++) {
+                    let column = quads.next * quad_length() + k - sample.first;
+                    if column < params.columns {
+                        visit(column, quad_score_bits(words, k), sample, team, &chain);
+                    }
+                }
+                quads.next += params.lanes;
             }
             long_chain = row_merge(long_chain, chain);
         }
@@ -230,37 +233,46 @@ fn walk(member: u32, sample: Sample, team: u32) -> Row {
     return row;
 }
 
-fn write_gradient(member: u32, row_index: u32, sample: Sample, row: Row, best: Penalised, undefined: bool) {
-    let first = row_index * params.columns;
-    let coefficient = real_divide(gradient_coefficient(sample.weight), params.class_divisor);
-    for (var column = member; column < params.columns; column += params.lanes) {
-        var slope = real(0.0);
-        let is_true = column == sample.class_index;
-        if sample.kept {
-            let score = real_from_bits(score_bits(sample.first + column));
-            if undefined {
-                slope = row_nan();
-            } else if COMBINATION == TOP {
-                slope = top_slope(column, score, sample, row, best);
-            } else if COMBINATION == MAX {
-                if is_true {
-                    slope = real_negate(best.slope);
-                } else if SPLIT_TIES {
-                    if real_equal(rank(column, score, sample), row.best) { slope = real_divide(best.slope, f32(row.ties)); }
-                } else if column == row.best_index {
-                    slope = best.slope;
-                }
-            } else if is_true {
-                if TRUE_COLUMN {
-                    slope = real_negate(penalise(violation(real(params.margin), score, sample.true_score, true)).slope);
-                }
-                if RIVALS_COMPARE_WITH_TRUE { slope = real_subtract(slope, sum_to_real(row.slope)); }
-            } else {
-                slope = penalise(rival_violation(column, score, sample)).slope;
-            }
-            slope = real_multiply(slope, coefficient);
+// The slope of one column's score in a row that is kept and defined; `best` is the penalty of what the columns combine to.
+fn column_slope(column: u32, score: Real, sample: Sample, row: Row, best: Penalised) -> Real {
+    let is_true = column == sample.class_index;
+    if COMBINATION == TOP { return top_slope(column, score, sample, row, best); }
+    if COMBINATION == MAX {
+        if is_true { return real_negate(best.slope); }
+        if SPLIT_TIES {
+            if real_equal(rank(column, score, sample), row.best) { return real_divide(best.slope, f32(row.ties)); }
+        } else if column == row.best_index {
+            return best.slope;
         }
-        gradient[first + column + params.gradient_shift] = real_to_bits(slope);
+        return real(0.0);
+    }
+    if !is_true { return penalise(rival_violation(column, score, sample)).slope; }
+    var slope = real(0.0);
+    if TRUE_COLUMN {
+        slope = real_negate(penalise(violation(real(params.margin), score, sample.true_score, true)).slope);
+    }
+    if RIVALS_COMPARE_WITH_TRUE { slope = real_subtract(slope, sum_to_real(row.slope)); }
+    return slope;
+}
+
+fn write_gradient(member: u32, row_index: u32, sample: Sample, row: Row, best: Penalised, undefined: bool) {
+    let first = row_index * params.columns + params.gradient_shift;
+    let coefficient = real_divide(gradient_coefficient(sample.weight), params.class_divisor);
+    let quads = quads_of(member, sample.first, sample.first + params.columns);
+    for (var quad = quads.next; quad < quads.end; quad += params.lanes) {
+        let words = load_quad(quad);
+        for (var k = 0u; k < quad_length(); k++) {
+            let column = quad * quad_length() + k - sample.first;
+            if column >= params.columns { continue; }
+            var slope = real(0.0);
+            if sample.kept && undefined {
+                slope = row_nan();
+            } else if sample.kept {
+                slope = column_slope(column, real_from_bits(quad_score_bits(words, k)), sample, row, best);
+                slope = real_multiply(slope, coefficient);
+            }
+            gradient[first + column] = real_to_bits(slope);
+        }
     }
 }
 

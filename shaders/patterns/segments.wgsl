@@ -33,7 +33,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> scores: array<u32>;
+@group(0) @binding(1) var<storage, read> scores: array<Cell>;
 @group(0) @binding(2) var<storage, read> targets: array<u32>;
 @group(0) @binding(3) var<storage, read> sample_weights: array<u32>;
 @group(0) @binding(4) var<storage, read_write> losses: array<u32>;

@@ -34,7 +34,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> scores: array<u32>;
+@group(0) @binding(1) var<storage, read> scores: array<Cell>;
 @group(0) @binding(2) var<storage, read> targets: array<u32>;
 @group(0) @binding(3) var<storage, read> sample_weights: array<u32>;
 @group(0) @binding(4) var<storage, read_write> losses: array<u32>;
@@ -167,21 +167,28 @@ fn scan_targets(member: u32, sample: Sample, partial: ptr<function, Partial>) ->
 fn walk(member: u32, sample: Sample, first: u32) -> Row {
     var row = row_zero();
     if !sample.kept { return row; }
-    let end = min(params.columns, first + WINDOW);
-    var column = first + member;
-    while column < end {
+    let columns = min(params.columns - first, WINDOW);
+    let first_score = sample.first_score + first;
+    var quads = quads_of(member, first_score, first_score + columns);
+    while quads.next < quads.end {
         var long_chain = row_zero();
-        for (var i = 0u; i < CHAIN && column < end; i++) {
+        for (var i = 0u; i < CHAIN && quads.next < quads.end; i++) {
             var chain = row_zero();
-            for (var j = 0u; j < CHAIN && column < end; j++) {
-                let bits = score_bits(sample.first_score + column);
-                if is_wild(bits) { chain.flags |= ROW_WILD; }
-                if real_is_nan(real_from_bits(bits)) {
-                    chain.flags |= ROW_NAN;
-                } else {
-                    visit(sample, column, &chain);
+            for (var j = 0u; j < CHAIN && quads.next < quads.end; j += quad_length()) {
+                let words = load_quad(quads.next);
+                for (var k = 0u; k < quad_length(); k++) {
+                    let element = quads.next * quad_length() + k;
+                    if element - first_score >= columns { continue; }
+                    let bits = quad_score_bits(words, k);
+                    let score = real_from_bits(bits);
+                    if is_wild(bits) { chain.flags |= ROW_WILD; }
+                    if real_is_nan(score) {
+                        chain.flags |= ROW_NAN;
+                    } else {
+                        visit(sample, element - sample.first_score, score, &chain);
+                    }
                 }
-                column += params.lanes;
+                quads.next += params.lanes;
             }
             long_chain = row_merge(long_chain, chain);
         }
@@ -199,17 +206,26 @@ fn row_coefficient(sample: Sample) -> Real {
 fn write_slopes(member: u32, sample: Sample, first: u32, row: Row, combined: Combined) {
     let undefined = real_is_nan(combined.value);
     let coefficient = row_coefficient(sample);
-    let end = min(params.columns, first + WINDOW);
-    for (var column = first + member; column < end; column += params.lanes) {
-        var slope = row_nan();
-        if !sample.kept {
-            slope = real(0.0);
-        } else if is_left_out(sample, column) {
-            continue;
-        } else if !undefined {
-            slope = real_multiply(column_slope(sample, column, row, combined), coefficient);
+    let columns = min(params.columns - first, WINDOW);
+    let first_score = sample.first_score + first;
+    let quads = quads_of(member, first_score, first_score + columns);
+    for (var quad = quads.next; quad < quads.end; quad += params.lanes) {
+        let words = load_quad(quad);
+        for (var k = 0u; k < quad_length(); k++) {
+            let element = quad * quad_length() + k;
+            if element - first_score >= columns { continue; }
+            let column = element - sample.first_score;
+            var slope = row_nan();
+            if !sample.kept {
+                slope = real(0.0);
+            } else if is_left_out(sample, column) {
+                continue;
+            } else if !undefined {
+                let score = real_from_bits(quad_score_bits(words, k));
+                slope = real_multiply(column_slope(sample, column, score, row, combined), coefficient);
+            }
+            gradient[sample.row * params.columns + column + params.gradient_shift] = real_to_bits(slope);
         }
-        gradient[sample.row * params.columns + column + params.gradient_shift] = real_to_bits(slope);
     }
 }
 

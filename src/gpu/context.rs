@@ -11,6 +11,7 @@ use super::clock::KernelClock;
 use super::network::{NetworkKernel, ProductWalk};
 use super::pool::{BufferPool, PooledBuffer};
 use super::shader::Variant;
+use super::tensor::QUAD_BYTES;
 use crate::error::{Error, Result};
 
 /// What is used where a device has it.
@@ -279,6 +280,8 @@ impl Gpu {
     /// A pooled buffer of at least `bytes`.
     pub(super) async fn allocate(&self, bytes: u64, usage: wgpu::BufferUsages) -> Result<PooledBuffer> {
         let limit = self.inner.description.limits.max_buffer_size;
+        // Whole quads, so that kernels can load and write four words at a time.
+        let bytes = bytes.next_multiple_of(QUAD_BYTES);
         if bytes > limit {
             return Err(Error::DeviceLimit { what: "bytes in one buffer", limit, got: bytes });
         }

@@ -2,10 +2,9 @@
 
 use super::context::Gpu;
 use super::launch::{
-    Launcher, Pass, Resident, ResidentOutputs, WALKS, WORKGROUP, has_tame_terms, max_samples, penalty_numbers,
-    units_each,
+    Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, has_tame_terms, max_samples, penalty_numbers, units_each,
 };
-use super::shader::{Constants, Variant, params, target_rule_number};
+use super::shader::{Constants, Loads, Variant, params, target_rule_number};
 use super::submit::{Dispatch, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::Result;
@@ -121,7 +120,11 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
             pairs: L::PAIRS,
             ..Constants::penalty(self.loss.terms().penalty)
         };
-        Variant { loss: L::SHADER, arithmetic: pass.arithmetic, constants }
+        let others = [&inputs.sample_weights, &inputs.second_scores].into_iter().flatten();
+        let mut all = [&inputs.scores, &inputs.targets].into_iter().chain(others);
+        let by_quads = all.all(|tensor| tensor.loads_by_four() == Loads::Quads);
+        let loads = if by_quads { Loads::Quads } else { Loads::Words };
+        Variant { loss: L::SHADER, arithmetic: pass.arithmetic, loads, constants }
     }
 
     fn dispatches<'a>(
@@ -135,7 +138,8 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
         let terms = self.loss.terms();
         let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
         let neighbours = gpu.description().subgroup_sizes.1.next_power_of_two().clamp(1, WORKGROUP);
-        let most = max_samples(gpu, 1, WALKS)?;
+        // A whole number of chains.
+        let most = max_samples(gpu, 1)? / CHAIN as usize * CHAIN as usize;
         let mut dispatches = Vec::new();
         for start in (0..inputs.samples).step_by(most) {
             let samples = most.min(inputs.samples - start);

@@ -197,7 +197,7 @@ pub(crate) async fn accumulate<L: Launcher>(
 
 /// Samples of host data that are uploaded at a time.
 fn host_chunk(gpu: &Gpu, width: usize) -> Result<usize> {
-    Ok(max_samples(gpu, width, WALKS)?.min((CHUNK_SCORES / width).max(1)))
+    Ok(max_samples(gpu, width)?.min((CHUNK_SCORES / width).max(1)))
 }
 
 /// At least one input is on the device: the others join it there.
@@ -409,20 +409,60 @@ pub(crate) fn penalty_numbers(penalty: Penalty) -> (f32, f32) {
     }
 }
 
-/// Walks over a row that most kernels take: one for the loss and one for the gradient.
-pub(crate) const WALKS: usize = 2;
+/// How often a kernel goes through a row, and by how many elements at a time: what its loops' steps are counted by.
+#[derive(Clone, Copy)]
+pub(crate) struct Walks {
+    count: usize,
+    elements_a_load: usize,
+}
 
-/// Samples of `width` scores that one binding can hold, wherever it starts, where a kernel walks a row so many times.
-pub(crate) fn max_samples(gpu: &Gpu, width: usize, walks: usize) -> Result<usize> {
-    let mut elements = (gpu.max_binding_bytes() / 4 - u64::from(WORKGROUP)) as usize;
-    if let Some(steps) = gpu.description().loop_limit() {
-        // The other loops of a workgroup are short.
-        elements = elements.min(steps as usize / walks * WORKGROUP as usize);
+impl Walks {
+    /// Four elements at a time and then each of them; a row that begins within four has one load more.
+    pub(crate) const fn by_quads(count: usize) -> Self {
+        Self { count, elements_a_load: 4 }
     }
+
+    /// Element by element.
+    pub(crate) const fn by_elements(count: usize) -> Self {
+        Self { count, elements_a_load: 1 }
+    }
+
+    /// Steps of loops that a lane takes for all walks over a row.
+    pub(crate) fn steps(self, elements: usize, lanes: usize) -> usize {
+        match self.elements_a_load {
+            1 => self.count * elements.div_ceil(lanes),
+            each => self.count * (elements.div_ceil(each) + 1).div_ceil(lanes) * (each + 1),
+        }
+    }
+
+    /// The longest row that a workgroup goes through in so many steps a lane.
+    fn longest_row(self, steps: usize) -> usize {
+        let each = self.elements_a_load;
+        let loads = WORKGROUP as usize;
+        match each {
+            1 => steps / self.count * loads,
+            _ => (steps / self.count / (each + 1) * loads).saturating_sub(1) * each,
+        }
+    }
+}
+
+/// Samples of `width` scores that one binding can hold, wherever it starts.
+pub(crate) fn max_samples(gpu: &Gpu, width: usize) -> Result<usize> {
+    let elements = (gpu.max_binding_bytes() / 4 - u64::from(WORKGROUP)) as usize;
     match elements / width {
-        0 => Err(Error::DeviceLimit { what: "scores in one row", limit: elements as u64, got: width as u64 }),
+        0 => Err(row_too_long(elements, width)),
         samples => Ok(samples),
     }
+}
+
+/// Refuses rows that a driver's own limit on loops would cut short.
+pub(crate) fn check_row(gpu: &Gpu, width: usize, walks: Walks) -> Result<()> {
+    let longest = gpu.description().loop_limit().map_or(usize::MAX, |steps| walks.longest_row(steps as usize));
+    if width > longest { Err(row_too_long(longest, width)) } else { Ok(()) }
+}
+
+fn row_too_long(limit: usize, width: usize) -> Error {
+    Error::DeviceLimit { what: "scores in one row", limit: limit as u64, got: width as u64 }
 }
 
 /// Lanes that share a row of so many elements, walked over so many times: each takes some four elements; a long row takes
@@ -431,11 +471,11 @@ pub(crate) fn max_samples(gpu: &Gpu, width: usize, walks: usize) -> Result<usize
 /// A software adapter runs the lanes of a workgroup one vector after the other and switches between them at every barrier,
 /// so there a lane takes a row of its own, where there are several vectors of them and the driver's loops are long enough.
 /// On a GPU neighbouring lanes should read neighbouring elements.
-pub(crate) fn team_lanes(gpu: &Gpu, rows: usize, elements: usize, walks: usize) -> usize {
+pub(crate) fn team_lanes(gpu: &Gpu, rows: usize, elements: usize, walks: Walks) -> usize {
     if let Some(own) = gpu.options().lanes_per_row {
         return own.next_power_of_two().clamp(1, WORKGROUP) as usize;
     }
-    let is_short = elements.saturating_mul(walks) <= MOST_STEPS_ALONE;
+    let is_short = walks.steps(elements, 1) <= MOST_STEPS_ALONE;
     if gpu.description().is_software() && rows >= FEW_ROWS && is_short { 1 } else { shared_lanes(elements) }
 }
 
@@ -448,7 +488,7 @@ pub(crate) fn shared_lanes(elements: usize) -> usize {
 const FEW_ROWS: usize = 64;
 
 /// Steps that a lane takes for a row of its own at most.
-const MOST_STEPS_ALONE: usize = 8192;
+const MOST_STEPS_ALONE: usize = 10_240;
 
 /// How many units of work a lane or team takes, so that small inputs still spread over the device.
 pub(crate) fn units_each(gpu: &Gpu, units: usize, units_per_group: usize, most: usize) -> usize {

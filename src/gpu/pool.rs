@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::tensor::QUAD_BYTES;
+
 /// Bytes of unused buffers kept at most; beyond it a returned buffer is freed.
 const KEPT_BYTES: u64 = 512 << 20;
 
@@ -51,7 +53,7 @@ impl BufferPool {
         limit: u64,
         usage: wgpu::BufferUsages,
     ) -> PooledBuffer {
-        let size = size_class(bytes).min(limit / 4 * 4).max(bytes);
+        let size = size_class(bytes).min(limit / QUAD_BYTES * QUAD_BYTES).max(bytes);
         let reused = {
             let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
             let buffer = free.buffers.get_mut(&(usage, size)).and_then(Vec::pop);

@@ -2,8 +2,8 @@
 
 use super::context::Gpu;
 use super::launch::{
-    Launcher, Pass, Resident, ResidentOutputs, WALKS, WORKGROUP, has_tame_terms, is_tame, max_samples, penalty_numbers,
-    shared_lanes, team_lanes, units_each,
+    Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, Walks, check_row, has_tame_terms, is_tame, max_samples,
+    penalty_numbers, shared_lanes, team_lanes, units_each,
 };
 use super::partial::Sum;
 use super::shader::{Constants, Variant, params};
@@ -46,9 +46,12 @@ params! {
 /// Rows a team takes at most: the length of its chain of row losses.
 const MOST_ROWS: usize = 16;
 
+/// Walks over a row: one for the loss and one for the gradient.
+const WALKS: Walks = Walks::by_quads(2);
+
 /// Walks over a row that find its largest violations: one a bit of the key and one for their sum; for the gradient one
 /// that counts ties, one a bit of the index, and one that writes.
-const TOP_WALKS: usize = 32 + 1 + 1 + 31 + 1;
+const TOP_WALKS: Walks = Walks::by_quads(32 + 1 + 1 + 31 + 1);
 
 /// The launcher of a loss over a batch of this shape.
 pub(crate) fn launcher<'a, M: RowsLoss>(loss: &'a MulticlassHinge<M>, shape: BatchShape) -> impl Launcher + 'a {
@@ -128,7 +131,7 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
             split_ties: self.loss.ties == Ties::Split,
             ..Constants::penalty(self.loss.terms.penalty)
         };
-        Variant { loss: M::SHADER, arithmetic: pass.arithmetic, constants }
+        Variant { loss: M::SHADER, arithmetic: pass.arithmetic, loads: inputs.scores.loads(), constants }
     }
 
     fn dispatches<'a>(
@@ -142,6 +145,7 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
         let columns = self.shape.columns;
         let (penalty_gamma, penalty_scale) = penalty_numbers(self.loss.terms.penalty);
         let walks = if M::COMBINATION == Combination::Top { TOP_WALKS } else { WALKS };
+        check_row(gpu, columns, walks)?;
         let lanes = match request.per_class {
             // Each team has a row of sums.
             true => shared_lanes(columns),
@@ -153,9 +157,9 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
             // An index beyond i32 is no element's.
             index => index.and_then(|index| i32::try_from(index).ok()),
         };
-        let most = max_samples(gpu, columns, walks)?;
+        let most = max_samples(gpu, columns)?;
         // Short enough turns for a driver that cuts long loops short.
-        let steps = walks * columns.div_ceil(lanes);
+        let steps = walks.steps(columns, lanes);
         let most_rows = gpu.description().loop_limit().map_or(MOST_ROWS, |limit| limit as usize / steps);
         let most_rows = most_rows.clamp(1, MOST_ROWS);
         // Per-class sums take C elements of 12 bytes a team: long turns keep them small beside the scores.

@@ -4,7 +4,7 @@ use super::context::Gpu;
 use super::launch::{
     self, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, has_tame_terms, is_tame, penalty_numbers, units_each,
 };
-use super::shader::{Constants, Variant, params};
+use super::shader::{Constants, Loads, Variant, params};
 use super::submit::{Dispatch, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::{Error, Result};
@@ -127,7 +127,7 @@ impl<L: TargetRowsLoss> Launcher for Segments<'_, L> {
             only_weights: pass.only_weights,
             ..Constants::penalty(self.loss.terms().penalty)
         };
-        Variant { loss: L::SHADER, arithmetic: pass.arithmetic, constants }
+        Variant { loss: L::SHADER, arithmetic: pass.arithmetic, loads: Loads::Words, constants }
     }
 
     fn groups_a_sample(&self) -> u32 {

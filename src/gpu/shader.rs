@@ -113,6 +113,15 @@ impl Constants {
     }
 }
 
+/// Which file of shaders/common reaches the words of the buffers. The results are the same, bit for bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Loads {
+    /// Four words at once.
+    Quads,
+    /// Word by word.
+    Words,
+}
+
 /// One compiled kernel: a loss, an arithmetic and the constants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Variant {
@@ -120,6 +129,8 @@ pub struct Variant {
     pub loss: LossShader,
     /// The real numbers it computes with.
     pub arithmetic: Arithmetic,
+    /// How it reaches scores; elementwise kernels all buffers.
+    pub loads: Loads,
     /// The pipeline constants.
     pub constants: Constants,
 }
@@ -155,13 +166,17 @@ impl Variant {
         };
         let (point, team) =
             (include_str!("../../shaders/common/point.wgsl"), include_str!("../../shaders/common/team.wgsl"));
+        let loads = match self.loads {
+            Loads::Quads => include_str!("../../shaders/common/loads_in_quads.wgsl"),
+            Loads::Words => include_str!("../../shaders/common/loads_in_words.wgsl"),
+        };
         let common = match self.loss.pattern {
             Pattern::Elementwise => vec![point],
             Pattern::Rows => vec![team, include_str!("../../shaders/common/top.wgsl")],
             Pattern::TargetRows => vec![team],
             Pattern::Segments | Pattern::Vectors => vec![point, team],
         };
-        let mut parts = vec![common_source(self.arithmetic, WORKGROUP)];
+        let mut parts = vec![common_source(self.arithmetic, WORKGROUP), loads.to_owned()];
         parts.extend(common.into_iter().chain([self.loss.source, pattern]).map(str::to_owned));
         parts.join("\n")
     }
@@ -273,8 +288,8 @@ pub(super) fn create_pipeline(
     })
 }
 
-/// The kernels that evaluations ask for: every combination of the options with f32 scores and i32 targets, and every pair
-/// of element types with all outputs and with none.
+/// The kernels that evaluations ask for: every combination of the options with f32 scores and i32 targets, and with all
+/// outputs and with none every pair of element types and every way to load scores.
 pub fn variants() -> Vec<Variant> {
     let mut found = HashSet::new();
     let mut all = Vec::new();
@@ -305,20 +320,24 @@ pub fn variants() -> Vec<Variant> {
                     penalty: (bits >> 8) as u8,
                     ..Constants::default()
                 };
-                let mut add = |constants| {
-                    let variant = Variant { loss, arithmetic, constants };
+                let by_default = if segments || vectors { Loads::Words } else { Loads::Quads };
+                let mut add = |loads, constants| {
+                    let variant = Variant { loss, arithmetic, loads, constants };
                     if found.insert(variant.clone()) {
                         all.push(variant);
                     }
                 };
-                add(constants);
+                add(by_default, constants);
                 // No bit but those of the two outputs, the pairs and the target rule.
                 if bits & !0b1110_0110 == 0 && bit(1) == bit(2) {
                     for (score_type, target_type) in (0..3).flat_map(|score| (0..5).map(move |target| (score, target)))
                     {
                         // Class indices are integers.
                         if elementwise || segments || vectors || target_type != ElementType::F32.target_number() {
-                            add(Constants { score_type, target_type, ..constants });
+                            add(by_default, Constants { score_type, target_type, ..constants });
+                        }
+                        if elementwise || target_type == ElementType::I32.target_number() {
+                            add(Loads::Words, Constants { score_type, target_type, ..constants });
                         }
                     }
                 }

@@ -2,8 +2,8 @@
 
 use super::context::Gpu;
 use super::launch::{
-    self, Launcher, Pass, Resident, ResidentOutputs, WALKS, WORKGROUP, has_tame_terms, is_tame, max_samples,
-    penalty_numbers, shared_lanes, units_each,
+    self, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, Walks, check_row, has_tame_terms, is_tame, max_samples,
+    penalty_numbers, shared_lanes, team_lanes, units_each,
 };
 use super::shader::{Constants, Variant, params};
 use super::submit::{Dispatch, groups_in_row};
@@ -39,6 +39,9 @@ params! {
     }
     padding: u32
 }
+
+/// Walks over a row: one for the loss and one for the gradient.
+const WALKS: Walks = Walks::by_quads(2);
 
 /// Rows a team takes at most: the length of its chain of row losses.
 const MOST_ROWS: usize = 16;
@@ -110,7 +113,7 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
             split_ties: self.loss.ties() == Ties::Split,
             ..Constants::penalty(self.loss.terms().penalty)
         };
-        Variant { loss: L::SHADER, arithmetic: pass.arithmetic, constants }
+        Variant { loss: L::SHADER, arithmetic: pass.arithmetic, loads: inputs.scores.loads(), constants }
     }
 
     fn dispatches<'a>(
@@ -124,11 +127,15 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
         let BatchShape { columns, target_width: width, .. } = self.shape;
         let terms = self.loss.terms();
         let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
-        // With four columns a lane the teams' rows take at most 1024 + 256 bits rounded up to words, which fit the shader's
-        // MEMBER_WORDS (shaders/loss/multilabel.wgsl).
-        let lanes = shared_lanes(columns);
+        // A loss with workgroup memory of its own keeps its rows' labels there: with four columns a lane they take at most
+        // 1024 + 256 bits rounded up to words, which fit MEMBER_WORDS (shaders/loss/multilabel.wgsl).
+        let lanes = match L::SHADER.workgroup_bytes {
+            0 => team_lanes(gpu, inputs.samples, columns, WALKS),
+            _ => shared_lanes(columns),
+        };
         let teams = WORKGROUP as usize / lanes;
-        let most = max_samples(gpu, columns, WALKS)?;
+        let most = max_samples(gpu, columns)?;
+        check_row(gpu, columns, WALKS)?;
         let mut dispatches = Vec::new();
         for start in (0..inputs.samples).step_by(most) {
             let rows = most.min(inputs.samples - start);

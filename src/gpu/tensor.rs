@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::context::Gpu;
 use super::pool::PooledBuffer;
+use super::shader::Loads;
 use crate::error::{Error, Input, Result};
 use crate::tensor::{Floats, Targets};
 
@@ -103,6 +104,9 @@ enum Storage {
     Empty,
 }
 
+/// Bytes of the `vec4<u32>` that shaders/common/loads_in_quads.wgsl loads.
+pub(super) const QUAD_BYTES: u64 = 16;
+
 /// Part of a tensor as a kernel binds it: bindings start at aligned offsets, so the first element may come later.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window<'a> {
@@ -180,13 +184,28 @@ impl DeviceTensor {
         let Some((buffer, offset)) = self.buffer() else {
             return Window { buffer: self.gpu.unused_input(), offset: 0, bytes: 256, shift: 0 };
         };
-        let alignment = u64::from(self.gpu.description().limits.min_storage_buffer_offset_alignment).max(4);
+        let alignment = u64::from(self.gpu.description().limits.min_storage_buffer_offset_alignment).max(QUAD_BYTES);
         let bits = self.element.bits();
         let first = 8 * offset + bits * start as u64;
         let aligned = first / (8 * alignment) * alignment;
         let shift = (first - 8 * aligned) / bits;
-        let bytes = (bits * (shift + len as u64)).div_ceil(32) * 4;
-        Window { buffer, offset: aligned, bytes, shift: shift as u32 }
+        // Whole quads, where the buffer has them; else whole words.
+        let bytes = (bits * (shift + len as u64)).div_ceil(8 * QUAD_BYTES) * QUAD_BYTES;
+        Window { buffer, offset: aligned, bytes: bytes.min((buffer.size() - aligned) / 4 * 4), shift: shift as u32 }
+    }
+
+    /// How a kernel can reach these elements that finds its way among the quads itself: whole quads would go beyond the end
+    /// of a caller's own buffer where its size is no multiple of theirs.
+    pub(super) fn loads(&self) -> Loads {
+        let Some((buffer, offset)) = self.buffer() else { return Loads::Quads };
+        let end = offset + (self.element.bits() * self.len as u64).div_ceil(8);
+        if end.next_multiple_of(QUAD_BYTES) <= buffer.size() { Loads::Quads } else { Loads::Words }
+    }
+
+    /// As [`DeviceTensor::loads`], for a kernel that takes four elements at a time from the first one on.
+    pub(super) fn loads_by_four(&self) -> Loads {
+        let first = self.buffer().map_or(0, |(_, offset)| 8 * offset / self.element.bits());
+        if first.is_multiple_of(4) { self.loads() } else { Loads::Words }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::context::Gpu;
 use super::launch::{
-    Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, has_tame_terms, is_tame, max_samples, penalty_numbers,
-    team_lanes, units_each,
+    Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, Walks, check_row, has_tame_terms, is_tame, max_samples,
+    penalty_numbers, team_lanes, units_each,
 };
-use super::shader::{Constants, Variant, params};
+use super::shader::{Constants, Loads, Variant, params};
 use super::submit::{Dispatch, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::{Error, Result};
@@ -46,7 +46,7 @@ params! {
 const MOST_SAMPLES: usize = 16;
 
 /// Walks over the vectors of a sample.
-const WALKS: usize = 3;
+const WALKS: Walks = Walks::by_elements(3);
 
 /// The launcher of a loss over a batch of this shape.
 pub(crate) fn launcher<'a, L: VectorsLoss>(loss: &'a L, shape: BatchShape) -> impl Launcher + 'a {
@@ -127,7 +127,7 @@ impl<L: VectorsLoss> Launcher for Vectors<'_, L> {
             third: self.loss.has_third_distance(),
             ..Constants::penalty(self.loss.terms().penalty)
         };
-        Variant { loss: L::SHADER, arithmetic: pass.arithmetic, constants }
+        Variant { loss: L::SHADER, arithmetic: pass.arithmetic, loads: Loads::Words, constants }
     }
 
     fn dispatches<'a>(
@@ -144,9 +144,10 @@ impl<L: VectorsLoss> Launcher for Vectors<'_, L> {
         let (_, exponent, epsilon) = distance_numbers(self.loss.distance());
         let lanes = team_lanes(gpu, inputs.samples, dimensions, WALKS);
         let teams = WORKGROUP as usize / lanes;
-        let steps = WALKS * dimensions.div_ceil(lanes);
+        let steps = WALKS.steps(dimensions, lanes);
         let most_turns = gpu.description().loop_limit().map_or(MOST_SAMPLES, |limit| limit as usize / steps);
-        let most = max_samples(gpu, dimensions, WALKS)?;
+        check_row(gpu, dimensions, WALKS)?;
+        let most = max_samples(gpu, dimensions)?;
         let total = inputs.samples;
         let mut dispatches = Vec::new();
         for start in (0..total).step_by(most) {

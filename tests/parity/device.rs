@@ -1,0 +1,211 @@
+//! What only a GPU has: tensors and buffers on the device, its limits, and its loss.
+
+use half::f16;
+use libtest_mimic::Trial;
+use maxmargin::gpu::{AdapterDescription, DeviceTensor, ElementType, Gpu, GpuOptions};
+use maxmargin::{Batch, BinaryHinge, Device, Error, Evaluation, Input, Output, Reduction, Request};
+
+use crate::cases::{Case, KINDS, Kind, Random, Values, check, compare};
+use crate::harness::{Outcome, label, open};
+use crate::run;
+
+/// The trials of one adapter.
+pub(crate) fn trials(adapter: &AdapterDescription) -> Vec<Trial> {
+    let (index, label) = (adapter.index, label(adapter));
+    let on_device = |name: &str, test: fn(&Device) -> Outcome| {
+        Trial::test(format!("[{label}] {name}"), move || test(&open(index, |_| {})?))
+    };
+    let opened = |name: &str, test: fn(usize) -> Outcome| Trial::test(format!("[{label}] {name}"), move || test(index));
+    // Elsewhere `max_binding_bytes` stands in for the device's own limit, in the trial of small bindings.
+    let limit = adapter.limits.max_storage_buffer_binding_size;
+    let is_small = limit <= 256 << 20;
+    let over_limit = if is_small { String::new() } else { format!(": {limit} bytes are too many to fill") };
+    vec![
+        on_device("resident tensors", resident),
+        on_device("a caller's own buffers", own_buffers),
+        on_device("a lost device is an error", lost_device),
+        opened("over a row of workgroups and small bindings", beyond_limits),
+        opened("rows shared by lanes", shared_rows),
+        opened(&format!("over the binding limit{over_limit}"), beyond_real_binding).with_ignored_flag(!is_small),
+    ]
+}
+
+/// Tensors on the device, windows with shifts, validation on the device, and a caller's own device and buffer.
+fn resident(device: &Device) -> Outcome {
+    let Device::Gpu(gpu) = device else { return Err("not a GPU".into()) };
+    for (seed, &kind) in (50..).zip(KINDS) {
+        let case = Case::random(kind, 3001, 6, Values::Plain, seed);
+        let got = evaluate_placed(&case, gpu, None)?;
+        check(&case, &got, device)?;
+        if !matches!(got.gradient, Some(Output::Device(_))) {
+            return Err("the gradient left the device".into());
+        }
+    }
+    let bad = gpu.upload_i32(&[1, -1, 1, 5, 0])?;
+    let scores = gpu.upload_f32(&[0.0; 5])?;
+    match device.evaluate(&BinaryHinge::new(), &Batch::new(&scores, &bad), &Request::new()) {
+        Err(Error::Value { input: Input::Targets, index: 3, value, .. }) if value == "5" => {}
+        other => return Err(format!("{other:?}").into()),
+    }
+    let own = Gpu::from_wgpu(gpu.device().clone(), gpu.queue().clone(), GpuOptions::default())?;
+    let (buffer, _) = scores.buffer().ok_or("no buffer")?;
+    let part = own.wrap_buffer(buffer, 4, 3, ElementType::F32)?;
+    let value =
+        Device::from(own).evaluate(&BinaryHinge::new(), &Batch::new(&part, &[1i8, 1, 1]), &Request::new())?.value;
+    if value != Some(1.0) {
+        return Err(format!("{value:?}").into());
+    }
+    Ok(())
+}
+
+/// A case from tensors that the device placed itself, or from a caller's own buffers, each so many words times its place
+/// among the inputs after the buffer's beginning.
+fn evaluate_placed(
+    case: &Case,
+    gpu: &Gpu,
+    words_before: Option<u64>,
+) -> Result<Evaluation, Box<dyn std::error::Error>> {
+    let place = |nth: u64, bytes: &[u8], len: usize, element: ElementType| match (words_before, element) {
+        (Some(words), _) => own_buffer(gpu, 4 * nth * words, bytes, len, element),
+        (None, ElementType::F16) => gpu.upload_floats(bytemuck::cast_slice::<u8, f16>(bytes)),
+        (None, ElementType::I32) => gpu.upload_i32(bytemuck::cast_slice(bytes)),
+        (None, _) => gpu.upload_f32(bytemuck::cast_slice(bytes)),
+    };
+    // Half precision where it holds all scores.
+    let halves = |x: &[f32]| x.iter().map(|&x| f16::from_f32(x)).collect::<Vec<_>>();
+    let is_half = case.scores.iter().all(|&x| f32::from(f16::from_f32(x)) == x);
+    let scores = |nth, x: &[f32]| match is_half {
+        true => place(nth, bytemuck::cast_slice(&halves(x)), x.len(), ElementType::F16),
+        false => place(nth, bytemuck::cast_slice(x), x.len(), ElementType::F32),
+    };
+    let integral: Vec<i32> = case.targets.iter().map(|&t| t as i32).collect();
+    let targets = match case.is_rows() {
+        true => place(3, bytemuck::cast_slice(&integral), integral.len(), ElementType::I32)?,
+        false => place(3, bytemuck::cast_slice(&case.targets), integral.len(), ElementType::F32)?,
+    };
+    let weights = case.sample_weights.as_ref();
+    let weights = weights.map(|w| place(4, bytemuck::cast_slice(w), w.len(), ElementType::F32)).transpose()?;
+    let (first, second) = (scores(1, &case.scores)?, scores(2, &case.second)?);
+    let batch = case.batch(&first, &second, &targets, weights.as_ref());
+    Ok(case.evaluate_batch(&Device::from(gpu.clone()), &batch, &case.request())?)
+}
+
+/// A buffer that ends with the last word.
+fn own_buffer(gpu: &Gpu, offset: u64, bytes: &[u8], len: usize, element: ElementType) -> Result<DeviceTensor, Error> {
+    let mut words = bytes.to_vec();
+    words.resize(bytes.len().next_multiple_of(4), 0xff);
+    let buffer = gpu.device().create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: offset + words.len().max(4) as u64,
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    gpu.queue().write_buffer(&buffer, offset, &words);
+    gpu.wrap_buffer(&buffer, offset, len, element)
+}
+
+/// A caller's own buffers that end within four words: the same bits as from whole quads. And buffers that begin within four
+/// words.
+fn own_buffers(device: &Device) -> Outcome {
+    let Device::Gpu(gpu) = device else { return Err("not a GPU".into()) };
+    for (seed, &kind) in (70..).zip(KINDS) {
+        let columns = if seed % 3 == 0 { 5 } else { 10 };
+        let samples = kind.samples(1001, columns);
+        let mut case = Case::random(kind, samples, columns, Values::Plain, seed);
+        if seed % 2 == 0 {
+            case.scores.iter_mut().chain(&mut case.second).for_each(|x| *x = f16::from_f32(*x).into());
+        }
+        let explain = |what: &str, error: String| format!("{kind:?}, {columns} columns, {what}: {error}");
+        let own = evaluate_placed(&case, gpu, Some(0))?;
+        check(&case, &own, device).map_err(|error| explain("ends within four words", error))?;
+        let begun = evaluate_placed(&case, gpu, Some(1))?;
+        check(&case, &begun, device).map_err(|error| explain("begins within four words", error))?;
+        let placed = evaluate_placed(&case, gpu, None)?;
+        if own.value != placed.value {
+            return Err(explain("value", format!("{:?} and {:?}", own.value, placed.value)).into());
+        }
+        let read = |output: Option<Output>| output.map_or(Ok(vec![]), |x| x.to_f64());
+        for (own, placed) in [(own.losses, placed.losses), (own.gradient, placed.gradient)] {
+            compare(&explain("outputs", String::new()), &read(own)?, &read(placed)?, |_| 0.0)?;
+        }
+    }
+    Ok(())
+}
+
+/// More workgroups than fit along one dimension of a dispatch, and over one binding's limit.
+fn beyond_limits(index: usize) -> Outcome {
+    let samples = 65_536 * 256 + 3;
+    let mut random = Random::new(9);
+    let scores: Vec<f32> = (0..samples).map(|_| Values::Dyadic.draw(&mut random)).collect();
+    let labels: Vec<i8> = (0..samples).map(|_| if random.below(2) == 0 { -1 } else { 1 }).collect();
+    let exact: f64 = scores.iter().zip(&labels).map(|(&s, &t)| (1.0 - f64::from(t) * f64::from(s)).max(0.0)).sum();
+    let request = Request::new().reduction(Reduction::Sum);
+    // 1024 samples a workgroup, and more workgroups than fit along one dimension.
+    let device = open(index, |o| (o.chains_per_lane, o.max_workgroups) = (Some(1), Some(16_383)))?;
+    let value = device.evaluate(&BinaryHinge::new(), &Batch::new(&scores, &labels), &request)?.value;
+    compare("16,385 workgroups", &[value.unwrap_or(0.0)], &[exact], |_| 0.0)?;
+    // The same data as rows of one large tensor on the device, which takes many bindings.
+    let device = open(index, |o| o.max_binding_bytes = Some(1 << 20))?;
+    let Device::Gpu(gpu) = &device else { return Err("not a GPU".into()) };
+    let tensor = gpu.upload_f32(&scores)?;
+    let got = device.evaluate(&BinaryHinge::new(), &Batch::new(&tensor, &labels[..]), &request);
+    // Labels on the host join the scores in one buffer.
+    compare("many bindings", &[got?.value.unwrap_or(0.0)], &[exact], |_| 0.0)?;
+    Ok(())
+}
+
+/// Over the binding limit that the device itself has, where that is small enough to reach.
+fn beyond_real_binding(index: usize) -> Outcome {
+    let device = open(index, |_| {})?;
+    let Device::Gpu(gpu) = &device else { return Err("not a GPU".into()) };
+    let samples = (gpu.description().limits.max_storage_buffer_binding_size / 4) as usize + 1001;
+    let scores: Vec<f32> = (0..samples).map(|i| (i % 33) as f32 / 8.0 - 2.0).collect();
+    let targets = vec![1i8; samples];
+    let exact: f64 = scores.iter().map(|&s| (1.0 - f64::from(s)).max(0.0)).sum();
+    let tensor = gpu.upload_f32(&scores)?;
+    let got = device.evaluate(
+        &BinaryHinge::new(),
+        &Batch::new(&tensor, &targets),
+        &Request::new().reduction(Reduction::Sum).gradient(),
+    )?;
+    compare("value", &[got.value.unwrap_or(0.0)], &[exact], |_| 0.0)?;
+    let gradient = got.gradient.ok_or("no gradient")?.to_f64()?;
+    let expected: Vec<f64> = scores.iter().map(|&s| if s < 1.0 { -1.0 } else { 0.0 }).collect();
+    compare("gradient", &gradient, &expected, |_| 0.0)?;
+    Ok(())
+}
+
+/// A device that is gone is an error from then on, never a panic.
+fn lost_device(device: &Device) -> Outcome {
+    let Device::Gpu(gpu) = device else { return Err("not a GPU".into()) };
+    let scores = gpu.upload_f32(&[0.5; 1000])?;
+    let labels = vec![1i8; 1000];
+    let evaluate = || device.evaluate(&BinaryHinge::new(), &Batch::new(&scores, &labels), &Request::new().gradient());
+    evaluate()?;
+    gpu.device().destroy();
+    for _ in 0..2 {
+        match evaluate() {
+            Err(Error::DeviceLost { .. }) => {}
+            other => return Err(format!("{other:?}").into()),
+        }
+    }
+    match gpu.upload_f32(&[1.0]) {
+        Err(Error::DeviceLost { .. }) => Ok(()),
+        other => Err(format!("{other:?}").into()),
+    }
+}
+
+/// Rows that are shared by as many lanes as a GPU takes, where a software adapter would give each lane its own.
+fn shared_rows(index: usize) -> Outcome {
+    const ROWS: [Kind; 5] = [Kind::CrammerSinger, Kind::WestonWatkins, Kind::OneVsAll, Kind::LeeLinWahba, Kind::TopK];
+    for lanes in [4, 256] {
+        let device = open(index, |options| options.lanes_per_row = Some(lanes))?;
+        for (values, first_seed) in [(Values::Plain, 1000), (Values::Spicy, 2000), (Values::Large, 3000)] {
+            let sizes = ROWS.iter().flat_map(|&kind| [(300, 3), (257, 10), (70, 33)].map(|size| (kind, size)));
+            for (seed, (kind, (samples, columns))) in (first_seed..).zip(sizes) {
+                run(&Case::random(kind, samples, columns, values, seed), &device)?;
+            }
+        }
+    }
+    Ok(())
+}
