@@ -6,6 +6,8 @@ fn real_select_negated(x: Real, condition: bool) -> Real {
     return x;
 }
 
+fn real_exchanged(x: Real, mask: u32) -> Real { return real_from_bits(exchanged(real_to_bits(x), mask)); }
+
 const SIGN_BIT: u32 = 0x80000000u;
 
 // Integers in the order of the numbers whose bits these are; both zeros alike. A NaN without sign comes last.

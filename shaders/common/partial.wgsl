@@ -9,6 +9,7 @@ const FLAG_PLUS_INFINITY: u32 = 2u;
 const FLAG_MINUS_INFINITY: u32 = 4u;
 const FLAG_WILD: u32 = 8u;
 const FLAG_TOO_LONG: u32 = 16u;
+const FLAG_SCATTERED: u32 = 32u;
 
 // Where no element is bad.
 const NONE_BAD: u32 = 0xffffffffu;
@@ -30,6 +31,7 @@ struct Partial {
     violating: u32,
     correct: u32,
     // FLAG_WILD: this variant cannot compute these samples.
+    // FLAG_SCATTERED: a subgroup's lanes do not lie side by side, so nothing here can be trusted.
     // FLAG_TOO_LONG: the driver would cut the loops over a row short; `longest` is what the row was too long in.
     flags: u32,
     longest: u32,
@@ -68,25 +70,57 @@ fn partial_merge(a: Partial, b: Partial) -> Partial {
     );
 }
 
-var<workgroup> workgroup_partials: array<Partial, WORKGROUP>;
+fn f32_exchanged(x: f32, mask: u32) -> f32 { return bitcast<f32>(exchanged(bitcast<u32>(x), mask)); }
 
-// Merges one Partial a lane; the result is lane 0's. Called by every lane of the workgroup. A tree of four: half the
-// barriers of a tree of two.
+fn sum_exchanged(sum: Sum, mask: u32) -> Sum {
+    let small = f32_exchanged(sum.small, mask);
+    if SUMS_ARE_SMALL { return Sum(small, 0.0, 0u); }
+    return Sum(small, f32_exchanged(sum.large, mask), exchanged(sum.flags, mask));
+}
+
+fn bad_exchanged(bad: Bad, mask: u32) -> Bad {
+    return Bad(exchanged(bad.index, mask), exchanged(bad.bits, mask));
+}
+
+fn partial_exchanged(partial: Partial, mask: u32) -> Partial {
+    return Partial(
+        sum_exchanged(partial.loss, mask),
+        sum_exchanged(partial.weight, mask),
+        exchanged(partial.count, mask),
+        exchanged(partial.violating, mask),
+        exchanged(partial.correct, mask),
+        exchanged(partial.flags, mask),
+        exchanged(partial.longest, mask),
+        bad_exchanged(partial.bad_target, mask),
+        bad_exchanged(partial.bad_weight, mask),
+    );
+}
+
+// One a subgroup.
+var<workgroup> workgroup_partials: array<Partial, MOST_SUBGROUPS>;
+
+// Merges one Partial a lane; the result is lane 0's. Called by every lane of the workgroup, which passes a barrier before it
+// is called again. Within a subgroup by a tree of two, between them by one of MERGED_AT_ONCE.
 fn workgroup_merge(lane: u32, partial: Partial) -> Partial {
-    workgroup_partials[lane] = partial;
+    var merged = partial;
+    for (var mask = 1u; mask < SUBGROUP_LANES; mask *= 2u) {
+        merged = partial_merge(merged, partial_exchanged(merged, mask));
+    }
+    if !is_in_order(lane) { merged.flags |= FLAG_SCATTERED; }
+    if lane % SUBGROUP_LANES == 0u { workgroup_partials[lane / SUBGROUP_LANES] = merged; }
     workgroupBarrier();
-    for (var width = WORKGROUP; width > 1u; width = max(width / 4u, 1u)) {
-        let stride = max(width / 4u, 1u);
+    // Lane i goes on with partial i, which is its own: a subgroup is a lane, or only lane 0 goes on.
+    for (var width = WORKGROUP / SUBGROUP_LANES; width > 1u; width = max(width / MERGED_AT_ONCE, 1u)) {
+        let stride = max(width / MERGED_AT_ONCE, 1u);
         if lane < stride {
-            var merged = workgroup_partials[lane];
             for (var other = lane + stride; other < width; other += stride) {
                 merged = partial_merge(merged, workgroup_partials[other]);
             }
             workgroup_partials[lane] = merged;
         }
-        workgroupBarrier();
+        if stride > 1u { workgroupBarrier(); }
     }
-    return workgroup_partials[lane];
+    return merged;
 }
 
 // A weight is finite and not negative.

@@ -5,6 +5,9 @@
 
 alias Real = u32;
 
+// Whether a Sum is all in `small`.
+const SUMS_ARE_SMALL: bool = false;
+
 const NAN_BITS: u32 = 0x7fc00000u;
 const INFINITY_BITS: u32 = 0x7f800000u;
 const MAGNITUDE: u32 = 0x7fffffffu;

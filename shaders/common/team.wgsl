@@ -83,17 +83,22 @@ var<workgroup> workgroup_rows: array<Row, WORKGROUP>;
 
 // Merges the Rows of each team; every lane of the team gets the result. Called by every lane of the workgroup.
 fn team_merge(lane: u32, row: Row) -> Row {
-    if params.lanes == 1u { return row; }
-    let member = lane % params.lanes;
-    workgroup_rows[lane] = row;
+    var own = row;
+    let near = min(params.lanes, SUBGROUP_LANES);
+    for (var mask = 1u; mask < near; mask *= 2u) { own = row_merge(own, row_exchanged(own, mask)); }
+    if params.lanes <= SUBGROUP_LANES { return own; }
+    // The rest of a larger team, which has one Row a subgroup now.
+    let member = lane % params.lanes / SUBGROUP_LANES;
+    let slot = lane / SUBGROUP_LANES;
+    if lane % SUBGROUP_LANES == 0u { workgroup_rows[slot] = own; }
     workgroupBarrier();
-    for (var stride = params.lanes / 2u; stride > 0u; stride /= 2u) {
-        if member < stride {
-            workgroup_rows[lane] = row_merge(workgroup_rows[lane], workgroup_rows[lane + stride]);
+    for (var stride = params.lanes / SUBGROUP_LANES / 2u; stride > 0u; stride /= 2u) {
+        if member < stride && lane % SUBGROUP_LANES == 0u {
+            workgroup_rows[slot] = row_merge(workgroup_rows[slot], workgroup_rows[slot + stride]);
         }
         workgroupBarrier();
     }
-    let merged = workgroup_rows[lane - member];
+    let merged = workgroup_rows[slot - member];
     workgroupBarrier();
     return merged;
 }

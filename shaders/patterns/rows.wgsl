@@ -103,6 +103,17 @@ fn row_merge(a: Row, b: Row) -> Row {
     return Row(sum_merge(a.value, b.value), sum_merge(a.slope, b.slope), best, best_index, ties, a.flags | b.flags);
 }
 
+fn row_exchanged(row: Row, mask: u32) -> Row {
+    return Row(
+        sum_exchanged(row.value, mask),
+        sum_exchanged(row.slope, mask),
+        real_exchanged(row.best, mask),
+        exchanged(row.best_index, mask),
+        exchanged(row.ties, mask),
+        exchanged(row.flags, mask),
+    );
+}
+
 fn column_margin(class_index: u32, column: u32) -> Real {
     if !HAS_MARGIN_MATRIX { return real(params.margin); }
     return real_from_bits(class_table[params.margins_shift + class_index * params.columns + column]);

@@ -85,6 +85,9 @@ struct Row {
 }
 
 fn row_merge(a: Row, b: Row) -> Row { return Row(sum_merge(a.value, b.value), a.flags | b.flags); }
+fn row_exchanged(row: Row, mask: u32) -> Row {
+    return Row(sum_exchanged(row.value, mask), exchanged(row.flags, mask));
+}
 
 struct Sample {
     kept: bool,

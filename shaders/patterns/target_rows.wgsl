@@ -116,6 +116,19 @@ fn row_merge(a: Row, b: Row) -> Row {
     return row;
 }
 
+fn row_exchanged(row: Row, mask: u32) -> Row {
+    return Row(
+        sum_exchanged(row.value, mask),
+        real_exchanged(row.best, mask),
+        exchanged(row.best_index, mask),
+        exchanged(row.ties, mask),
+        real_exchanged(row.top, mask),
+        exchanged(row.top_index, mask),
+        exchanged(row.length, mask),
+        exchanged(row.flags, mask),
+    );
+}
+
 fn score_at(sample: Sample, column: u32) -> Real { return real_from_bits(score_bits(sample.first_score + column)); }
 
 // The target of a class: what the row of targets says, or 1 at the class index and 0 elsewhere.

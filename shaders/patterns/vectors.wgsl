@@ -112,6 +112,19 @@ fn row_merge(x: Row, y: Row) -> Row {
     return Row(three_max(x.highest, y.highest), three_add(x.sums, y.sums), three_add(x.squares, y.squares), x.flags | y.flags);
 }
 
+fn three_exchanged(x: Three, mask: u32) -> Three {
+    return Three(f32_exchanged(x.a, mask), f32_exchanged(x.b, mask), f32_exchanged(x.c, mask));
+}
+
+fn row_exchanged(row: Row, mask: u32) -> Row {
+    return Row(
+        three_exchanged(row.highest, mask),
+        three_exchanged(row.sums, mask),
+        three_exchanged(row.squares, mask),
+        exchanged(row.flags, mask),
+    );
+}
+
 // The components of a column.
 struct Components {
     x: Real,

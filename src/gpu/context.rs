@@ -10,7 +10,7 @@ use super::adapter::{self, AdapterDescription};
 use super::clock::KernelClock;
 use super::network::{NetworkKernel, ProductWalk};
 use super::pool::{BufferPool, PooledBuffer};
-use super::shader::Variant;
+use super::shader::{Exchange, Variant};
 use super::tensor::QUAD_BYTES;
 use crate::error::{Error, Result};
 
@@ -29,6 +29,8 @@ pub struct GpuOptions {
     /// Lanes that share a row or a vector, a power of two up to 256; otherwise chosen by the adapter, the length of a row
     /// and how many there are. Few lanes for long rows need a driver whose loops are long enough.
     pub lanes_per_row: Option<u32>,
+    /// How lanes put together what they know; otherwise by the adapter.
+    pub exchange: Option<Exchange>,
     /// How products of matrices walk; otherwise chosen by the adapter and their size.
     pub product_walk: Option<ProductWalk>,
     /// Workgroups along one dimension of a dispatch at most.
@@ -300,6 +302,11 @@ impl Gpu {
             }
         }
         Ok(buffer)
+    }
+
+    /// How the lanes of a kernel put together what they know.
+    pub(super) fn exchange(&self) -> Exchange {
+        self.inner.options.exchange.unwrap_or_else(|| Exchange::of(&self.inner.description))
     }
 
     /// The pipeline of a variant, compiled on first use.

@@ -124,7 +124,13 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
         let mut all = [&inputs.scores, &inputs.targets].into_iter().chain(others);
         let by_quads = all.all(|tensor| tensor.loads_by_four() == Loads::Quads);
         let loads = if by_quads { Loads::Quads } else { Loads::Words };
-        Variant { loss: L::SHADER, arithmetic: pass.arithmetic, loads, constants }
+        Variant {
+            loss: L::SHADER,
+            arithmetic: pass.arithmetic,
+            loads,
+            exchange: inputs.scores.gpu().exchange(),
+            constants,
+        }
     }
 
     fn dispatches<'a>(

@@ -45,7 +45,7 @@ pub use partial::Partial;
 pub use probe::MemoryProbe;
 pub use rows::RowsParams;
 pub use segments::SegmentsParams;
-pub use shader::{Arithmetic, Constants, Variant, variants};
+pub use shader::{Arithmetic, Constants, Exchange, Variant, variants};
 pub use submit::{Pending, Prepared};
 pub use target_rows::TargetRowsParams;
 pub use tensor::{DeviceTensor, ElementType};

@@ -14,6 +14,7 @@ const FLAG_PLUS_INFINITY: u32 = 2;
 const FLAG_MINUS_INFINITY: u32 = 4;
 pub(super) const FLAG_WILD: u32 = 8;
 const FLAG_TOO_LONG: u32 = 16;
+const FLAG_SCATTERED: u32 = 32;
 
 /// `NONE_BAD` of shaders/common/partial.wgsl.
 const NONE_BAD: u32 = u32::MAX;
@@ -88,8 +89,16 @@ impl Partial {
         Sums { loss: self.loss.to_f64(), count: self.count.into(), correct: self.correct.into() }
     }
 
-    /// The error for a row whose loops the driver would have cut short.
-    pub(super) fn check_length(&self, gpu: &Gpu) -> Result<()> {
+    /// The error for a workgroup whose lanes are not where its exchange needs them, or a row whose loops the driver would
+    /// have cut short.
+    pub(super) fn check(&self, gpu: &Gpu) -> Result<()> {
+        if self.flags & FLAG_SCATTERED != 0 {
+            return Err(Error::Gpu {
+                device: gpu.name().into(),
+                operation: "merging subgroups".into(),
+                message: "their lanes do not lie side by side; set GpuOptions::exchange to Exchange::Workgroup".into(),
+            });
+        }
         if self.flags & FLAG_TOO_LONG == 0 {
             return Ok(());
         }

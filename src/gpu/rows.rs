@@ -131,7 +131,13 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
             split_ties: self.loss.ties == Ties::Split,
             ..Constants::penalty(self.loss.terms.penalty)
         };
-        Variant { loss: M::SHADER, arithmetic: pass.arithmetic, loads: inputs.scores.loads(), constants }
+        Variant {
+            loss: M::SHADER,
+            arithmetic: pass.arithmetic,
+            loads: inputs.scores.loads(),
+            exchange: inputs.scores.gpu().exchange(),
+            constants,
+        }
     }
 
     fn dispatches<'a>(

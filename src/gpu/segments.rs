@@ -127,7 +127,13 @@ impl<L: TargetRowsLoss> Launcher for Segments<'_, L> {
             only_weights: pass.only_weights,
             ..Constants::penalty(self.loss.terms().penalty)
         };
-        Variant { loss: L::SHADER, arithmetic: pass.arithmetic, loads: Loads::Words, constants }
+        Variant {
+            loss: L::SHADER,
+            arithmetic: pass.arithmetic,
+            loads: Loads::Words,
+            exchange: inputs.scores.gpu().exchange(),
+            constants,
+        }
     }
 
     fn groups_a_sample(&self) -> u32 {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::adapter::AdapterDescription;
 use super::launch::WORKGROUP;
 use super::partial::Partial;
 use super::tensor::ElementType;
@@ -122,6 +123,39 @@ pub enum Loads {
     Words,
 }
 
+/// How the lanes of a workgroup put together what they know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Exchange {
+    /// Through workgroup memory alone.
+    Workgroup,
+    /// Within subgroups of so many lanes first: a power of two, at least 4.
+    Subgroups(u32),
+}
+
+impl Exchange {
+    /// What the adapter is good for. Subgroups whose size the driver chooses for each kernel are not used.
+    pub(super) fn of(adapter: &AdapterDescription) -> Self {
+        let (least, most) = adapter.subgroup_sizes;
+        let is_fit = least == most && least.is_power_of_two() && (4..=128).contains(&least);
+        match adapter.features.contains(wgpu::Features::SUBGROUP) && is_fit {
+            true => Self::Subgroups(least),
+            false => Self::Workgroup,
+        }
+    }
+
+    fn source(self) -> &'static str {
+        match self {
+            Self::Workgroup => include_str!("../../shaders/common/lanes_alone.wgsl"),
+            Self::Subgroups(_) => include_str!("../../shaders/common/lanes_exchange.wgsl"),
+        }
+    }
+
+    /// `MOST_SUBGROUPS` of the shader.
+    fn most_subgroups(self) -> u32 {
+        if self == Self::Workgroup { WORKGROUP } else { WORKGROUP / 4 }
+    }
+}
+
 /// One compiled kernel: a loss, an arithmetic and the constants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Variant {
@@ -131,6 +165,8 @@ pub struct Variant {
     pub arithmetic: Arithmetic,
     /// How it reaches scores; elementwise kernels all buffers.
     pub loads: Loads,
+    /// How its lanes put together what they know.
+    pub exchange: Exchange,
     /// The pipeline constants.
     pub constants: Constants,
 }
@@ -176,17 +212,17 @@ impl Variant {
             Pattern::TargetRows => vec![team],
             Pattern::Segments | Pattern::Vectors => vec![point, team],
         };
-        let mut parts = vec![common_source(self.arithmetic, WORKGROUP), loads.to_owned()];
+        let mut parts = vec![common_source(self.arithmetic, self.exchange, WORKGROUP), loads.to_owned()];
         parts.extend(common.into_iter().chain([self.loss.source, pattern]).map(str::to_owned));
         parts.join("\n")
     }
 
-    /// Bytes of workgroup memory: a Partial a lane, for rows also a Row of 40 bytes and the loss's own, for segments a Row
+    /// Bytes of workgroup memory: a Partial a lane or a subgroup, for rows also a Row of 40 bytes and the loss's own, for segments a Row
     /// of 16 bytes and an item of 8.
     /// A device opened with wgpu's default limits has 16 KiB, too few for rows.
     pub fn workgroup_bytes(&self) -> u64 {
         let a_lane = |bytes: usize| bytes as u64 * u64::from(WORKGROUP);
-        let partials = a_lane(size_of::<Partial>());
+        let partials = size_of::<Partial>() as u64 * u64::from(self.exchange.most_subgroups());
         match self.loss.pattern {
             Pattern::Elementwise => partials,
             Pattern::Segments => partials + a_lane(16 + 8),
@@ -200,7 +236,10 @@ impl Variant {
     }
 
     pub(super) fn create_pipeline(&self, device: &wgpu::Device) -> wgpu::ComputePipeline {
-        let (pattern, constants) = (self.loss.pattern, self.constants.named(self.loss.pattern));
+        let (pattern, mut constants) = (self.loss.pattern, self.constants.named(self.loss.pattern));
+        if let Exchange::Subgroups(lanes) = self.exchange {
+            constants.push(("SUBGROUP_LANES", lanes.into()));
+        }
         create_pipeline(device, self.loss.name, self.source(), bindings(pattern), &constants)
     }
 }
@@ -209,7 +248,7 @@ impl Variant {
 pub(super) const HALF: &str = include_str!("../../shaders/common/half.wgsl");
 
 /// What every kernel with a loss begins with.
-fn common_source(arithmetic: Arithmetic, lanes: u32) -> String {
+fn common_source(arithmetic: Arithmetic, exchange: Exchange, lanes: u32) -> String {
     let real = match arithmetic {
         Arithmetic::Finite => include_str!("../../shaders/common/real_finite.wgsl"),
         Arithmetic::Extended => include_str!("../../shaders/common/real_extended.wgsl"),
@@ -217,6 +256,7 @@ fn common_source(arithmetic: Arithmetic, lanes: u32) -> String {
     let workgroup = format!("const WORKGROUP: u32 = {lanes}u;");
     [
         &workgroup,
+        exchange.source(),
         include_str!("../../shaders/common/partial.wgsl"),
         HALF,
         include_str!("../../shaders/common/load.wgsl"),
@@ -230,7 +270,7 @@ fn common_source(arithmetic: Arithmetic, lanes: u32) -> String {
 /// A loss of the elementwise pattern without the pattern: `value_and_slope` and all that it needs.
 pub(super) fn elementwise_source(loss: &LossShader, lanes: u32) -> String {
     let point = include_str!("../../shaders/common/point.wgsl");
-    [&common_source(Arithmetic::Extended, lanes), point, loss.source].join("\n")
+    [&common_source(Arithmetic::Extended, Exchange::Workgroup, lanes), point, loss.source].join("\n")
 }
 
 /// Compiles a kernel of this crate.
@@ -289,7 +329,7 @@ pub(super) fn create_pipeline(
 }
 
 /// The kernels that evaluations ask for: every combination of the options with f32 scores and i32 targets, and with all
-/// outputs and with none every pair of element types and every way to load scores.
+/// outputs and with none every pair of element types, way to load and way to exchange.
 pub fn variants() -> Vec<Variant> {
     let mut found = HashSet::new();
     let mut all = Vec::new();
@@ -321,23 +361,24 @@ pub fn variants() -> Vec<Variant> {
                     ..Constants::default()
                 };
                 let by_default = if segments || vectors { Loads::Words } else { Loads::Quads };
-                let mut add = |loads, constants| {
-                    let variant = Variant { loss, arithmetic, loads, constants };
+                let mut add = |loads, exchange, constants| {
+                    let variant = Variant { loss, arithmetic, loads, exchange, constants };
                     if found.insert(variant.clone()) {
                         all.push(variant);
                     }
                 };
-                add(by_default, constants);
+                add(by_default, Exchange::Workgroup, constants);
                 // No bit but those of the two outputs, the pairs and the target rule.
                 if bits & !0b1110_0110 == 0 && bit(1) == bit(2) {
+                    add(by_default, Exchange::Subgroups(32), constants);
                     for (score_type, target_type) in (0..3).flat_map(|score| (0..5).map(move |target| (score, target)))
                     {
                         // Class indices are integers.
                         if elementwise || segments || vectors || target_type != ElementType::F32.target_number() {
-                            add(by_default, Constants { score_type, target_type, ..constants });
+                            add(by_default, Exchange::Workgroup, Constants { score_type, target_type, ..constants });
                         }
                         if elementwise || target_type == ElementType::I32.target_number() {
-                            add(Loads::Words, Constants { score_type, target_type, ..constants });
+                            add(Loads::Words, Exchange::Workgroup, Constants { score_type, target_type, ..constants });
                         }
                     }
                 }

@@ -206,7 +206,7 @@ impl Pending {
                 Err(Error::Value { input, index, value, expected: expected.into() })
             }
         };
-        partial.check_length(&self.gpu)?;
+        partial.check(&self.gpu)?;
         check(Input::Targets, partial.bad_target, self.targets, self.target_width, &self.target_expected)?;
         check(Input::SampleWeights, partial.bad_weight, ElementType::F32, 1, weights::EXPECTED)
     }
@@ -296,7 +296,7 @@ impl Prepared {
         for (offset, length) in self.partial_parts(gpu) {
             let partials: Vec<Partial> = bytemuck::pod_collect_to_vec(&bytes[offset as usize..][..length as usize]);
             for partial in partials {
-                partial.check_length(gpu)?;
+                partial.check(gpu)?;
                 partial.add_to(&mut totals, false);
             }
         }

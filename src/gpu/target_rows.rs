@@ -113,7 +113,13 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
             split_ties: self.loss.ties() == Ties::Split,
             ..Constants::penalty(self.loss.terms().penalty)
         };
-        Variant { loss: L::SHADER, arithmetic: pass.arithmetic, loads: inputs.scores.loads(), constants }
+        Variant {
+            loss: L::SHADER,
+            arithmetic: pass.arithmetic,
+            loads: inputs.scores.loads(),
+            exchange: inputs.scores.gpu().exchange(),
+            constants,
+        }
     }
 
     fn dispatches<'a>(

@@ -127,7 +127,13 @@ impl<L: VectorsLoss> Launcher for Vectors<'_, L> {
             third: self.loss.has_third_distance(),
             ..Constants::penalty(self.loss.terms().penalty)
         };
-        Variant { loss: L::SHADER, arithmetic: pass.arithmetic, loads: Loads::Words, constants }
+        Variant {
+            loss: L::SHADER,
+            arithmetic: pass.arithmetic,
+            loads: Loads::Words,
+            exchange: inputs.scores.gpu().exchange(),
+            constants,
+        }
     }
 
     fn dispatches<'a>(

@@ -2,7 +2,7 @@
 
 use half::f16;
 use libtest_mimic::Trial;
-use maxmargin::gpu::{AdapterDescription, DeviceTensor, ElementType, Gpu, GpuOptions};
+use maxmargin::gpu::{AdapterDescription, DeviceTensor, ElementType, Exchange, Gpu, GpuOptions};
 use maxmargin::{Batch, BinaryHinge, Device, Error, Evaluation, Input, Output, Reduction, Request};
 
 use crate::cases::{Case, KINDS, Kind, Random, Values, check, compare};
@@ -20,12 +20,15 @@ pub(crate) fn trials(adapter: &AdapterDescription) -> Vec<Trial> {
     let limit = adapter.limits.max_storage_buffer_binding_size;
     let is_small = limit <= 256 << 20;
     let over_limit = if is_small { String::new() } else { format!(": {limit} bytes are too many to fill") };
+    let has_subgroups = adapter.features.contains(wgpu::Features::SUBGROUP);
     vec![
         on_device("resident tensors", resident),
         on_device("a caller's own buffers", own_buffers),
-        on_device("a lost device is an error", lost_device),
+        opened("a lost device is an error", lost_device),
         opened("over a row of workgroups and small bindings", beyond_limits),
         opened("rows shared by lanes", shared_rows),
+        opened("lanes that exchange through workgroup memory alone", without_subgroups),
+        opened("subgroups of another size are an error", other_subgroups).with_ignored_flag(!has_subgroups),
         opened(&format!("over the binding limit{over_limit}"), beyond_real_binding).with_ignored_flag(!is_small),
     ]
 }
@@ -176,8 +179,9 @@ fn beyond_real_binding(index: usize) -> Outcome {
 }
 
 /// A device that is gone is an error from then on, never a panic.
-fn lost_device(device: &Device) -> Outcome {
-    let Device::Gpu(gpu) = device else { return Err("not a GPU".into()) };
+fn lost_device(index: usize) -> Outcome {
+    let device = open(index, |_| {})?;
+    let Device::Gpu(gpu) = &device else { return Err("not a GPU".into()) };
     let scores = gpu.upload_f32(&[0.5; 1000])?;
     let labels = vec![1i8; 1000];
     let evaluate = || device.evaluate(&BinaryHinge::new(), &Batch::new(&scores, &labels), &Request::new().gradient());
@@ -208,4 +212,27 @@ fn shared_rows(index: usize) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// What lanes know goes through workgroup memory alone, as where there are no subgroups.
+fn without_subgroups(index: usize) -> Outcome {
+    let device = open(index, |options| options.exchange = Some(Exchange::Workgroup))?;
+    for (values, first_seed) in [(Values::Plain, 4000), (Values::Spicy, 5000)] {
+        for (seed, &kind) in (first_seed..).zip(KINDS) {
+            run(&Case::random(kind, kind.samples(1000, 10), 10, values, seed), &device)?;
+        }
+    }
+    Ok(())
+}
+
+/// A kernel that counts on other subgroups than there are says so.
+fn other_subgroups(index: usize) -> Outcome {
+    let device = open(index, |_| {})?;
+    let Device::Gpu(gpu) = &device else { return Err("not a GPU".into()) };
+    let twice = 2 * gpu.description().subgroup_sizes.1;
+    let device = open(index, |options| options.exchange = Some(Exchange::Subgroups(twice)))?;
+    match device.evaluate(&BinaryHinge::new(), &Batch::new(&[0.5f32; 1000], &[1i8; 1000]), &Request::new()) {
+        Err(Error::Gpu { message, .. }) if message.contains("Exchange::Workgroup") => Ok(()),
+        other => Err(format!("{other:?}").into()),
+    }
 }

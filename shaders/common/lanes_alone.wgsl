@@ -1,0 +1,9 @@
+// Without subgroups: every lane is one of its own, and nothing is exchanged but through workgroup memory.
+
+const SUBGROUP_LANES: u32 = 1u;
+const MOST_SUBGROUPS: u32 = WORKGROUP;
+// Partials that a lane merges between two barriers: half the barriers of a tree of two.
+const MERGED_AT_ONCE: u32 = 4u;
+
+fn exchanged(word: u32, mask: u32) -> u32 { return word; }
+fn is_in_order(lane: u32) -> bool { return true; }

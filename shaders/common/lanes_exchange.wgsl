@@ -1,0 +1,16 @@
+// Lanes of a subgroup exchange words without workgroup memory. Its lanes lie side by side in the workgroup, or a kernel's
+// partials say FLAG_SCATTERED.
+
+// Lanes of every subgroup: a power of two, at least 4; the host puts the device's in.
+override SUBGROUP_LANES: u32 = 32u;
+// Subgroups of a workgroup at most.
+const MOST_SUBGROUPS: u32 = WORKGROUP / 4u;
+// Partials that a lane merges between two barriers: those of all subgroups.
+const MERGED_AT_ONCE: u32 = MOST_SUBGROUPS;
+
+// What the lane has whose number in the subgroup differs in the bits of the mask.
+fn exchanged(word: u32, mask: u32) -> u32 { return subgroupShuffleXor(word, mask); }
+
+fn is_in_order(lane: u32) -> bool {
+    return subgroupAll(subgroupExclusiveAdd(1u) == lane % SUBGROUP_LANES) && subgroupAdd(1u) == SUBGROUP_LANES;
+}
