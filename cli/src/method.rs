@@ -12,7 +12,7 @@ pub(crate) trait WithMethod {
     type Output;
     fn call<M>(self, method: M) -> Self::Output
     where
-        M: RowsLoss + PartialEq + std::fmt::Debug + 'static;
+        M: RowsLoss + PartialEq + std::fmt::Debug + Send + 'static;
 }
 
 macro_rules! methods {

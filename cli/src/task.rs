@@ -1,5 +1,7 @@
 //! What the arguments of a family ask for: the loss as a value, and how the report words its options.
 
+use std::any::Any;
+
 use std::path::Path;
 
 use maxmargin::loss::{Loss, RowsLoss};
@@ -19,7 +21,7 @@ use crate::report::number;
 use crate::settings::Settings;
 
 /// Losses of different types behind one face.
-pub(crate) trait ErasedLoss {
+pub(crate) trait ErasedLoss: Sync {
     /// As [`Loss::check`].
     fn check(&self) -> Result<(), Error>;
     /// As [`Loss::weigh`].
@@ -30,7 +32,7 @@ pub(crate) trait ErasedLoss {
     fn metric(&self, reduction: Reduction, per_class: bool) -> Box<dyn ErasedMetric>;
 }
 
-impl<L: Loss + Clone + PartialEq + std::fmt::Debug + 'static> ErasedLoss for L {
+impl<L: Loss + Clone + PartialEq + std::fmt::Debug + Send + 'static> ErasedLoss for L {
     fn check(&self) -> Result<(), Error> {
         Loss::check(self)
     }
@@ -50,7 +52,7 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug + 'static> ErasedLoss for L {
 }
 
 /// Streaming metrics of different losses behind one face.
-pub(crate) trait ErasedMetric {
+pub(crate) trait ErasedMetric: Any + Send {
     fn check_batch(&self, batch: &Batch<'_>) -> Result<BatchShape, Error>;
     fn forward(&mut self, device: &Device, batch: &Batch<'_>) -> Result<Step, Error>;
     fn update_into(
@@ -60,10 +62,12 @@ pub(crate) trait ErasedMetric {
         divisor: f64,
         buffers: Buffers<'_>,
     ) -> Result<Evaluation, Error>;
+    /// As [`Metric::merge`], with another metric of the same loss.
+    fn merge(&mut self, other: &dyn ErasedMetric) -> Result<(), Error>;
     fn compute(&mut self) -> Result<Evaluation, Error>;
 }
 
-impl<L: Loss + Clone + PartialEq + std::fmt::Debug> ErasedMetric for Metric<L> {
+impl<L: Loss + Clone + PartialEq + std::fmt::Debug + Send + 'static> ErasedMetric for Metric<L> {
     fn check_batch(&self, batch: &Batch<'_>) -> Result<BatchShape, Error> {
         Metric::check_batch(self, batch)
     }
@@ -80,6 +84,13 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> ErasedMetric for Metric<L> {
         buffers: Buffers<'_>,
     ) -> Result<Evaluation, Error> {
         Metric::update_into(self, device, batch, divisor, buffers)
+    }
+
+    fn merge(&mut self, other: &dyn ErasedMetric) -> Result<(), Error> {
+        match (other as &dyn Any).downcast_ref::<Self>() {
+            Some(other) => Metric::merge(self, other),
+            None => Err(Error::Option { option: "loss", expected: "the same".into(), got: "another".into() }),
+        }
     }
 
     fn compute(&mut self) -> Result<Evaluation, Error> {
@@ -353,7 +364,7 @@ struct Rows<'a> {
 impl WithMethod for Rows<'_> {
     type Output = Box<dyn ErasedLoss>;
 
-    fn call<M: RowsLoss + PartialEq + std::fmt::Debug + 'static>(self, method: M) -> Self::Output {
+    fn call<M: RowsLoss + PartialEq + std::fmt::Debug + Send + 'static>(self, method: M) -> Self::Output {
         let mut loss = MulticlassHinge::with_method(method)
             .margin(self.settings.margin)
             .penalty(self.penalty)

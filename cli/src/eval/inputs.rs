@@ -137,6 +137,21 @@ impl Block {
 }
 
 impl Files {
+    /// Other readers of the same arrays, for a thread of its own; none where an array is read in one go.
+    pub(super) fn another(&self) -> Option<Self> {
+        let another = |source: &Option<Source>| match source {
+            Some(source) => source.another().map(Some),
+            None => Some(None),
+        };
+        Some(Self {
+            scores: self.scores.another()?,
+            other_scores: [another(&self.other_scores[0])?, another(&self.other_scores[1])?],
+            targets: another(&self.targets)?,
+            sample_weights: another(&self.sample_weights)?,
+            meeting: self.meeting,
+        })
+    }
+
     /// Bytes that are read for all samples.
     pub(super) fn bytes(&self) -> u64 {
         let others = self.other_scores.iter().chain([&self.targets, &self.sample_weights]);

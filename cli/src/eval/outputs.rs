@@ -41,17 +41,39 @@ impl Elements {
 
 /// The files of an evaluation that are written.
 pub(super) struct Outputs {
-    losses: Option<(PendingOutput, Elements)>,
-    gradient: Option<(PendingOutput, Elements)>,
+    losses: Option<PendingOutput>,
+    gradient: Option<PendingOutput>,
+    is_double: bool,
+}
+
+/// Memory for the losses and the gradient of a block.
+pub(super) struct Room {
+    losses: Option<Elements>,
+    gradient: Option<Elements>,
+}
+
+impl Room {
+    /// Room for so many samples.
+    pub(super) fn buffers(
+        &mut self,
+        inputs: &Inputs<'_>,
+        samples: usize,
+    ) -> (Option<FloatsMut<'_>>, Option<FloatsMut<'_>>) {
+        let scores = samples * inputs.shape.columns * inputs.vectors();
+        // An empty list is no sample.
+        let losses = self.losses.as_mut().map(|elements| elements.resized(samples));
+        (losses, self.gradient.as_mut().map(|elements| elements.resized(scores)))
+    }
 }
 
 impl Outputs {
     /// Makes the temporary files, so that an unwritable place shows before any work is done.
     pub(super) fn new(common: &Common) -> Outcome<Self> {
-        let open = |path: Option<&std::path::Path>| -> Outcome<_> {
-            Ok(path.map(PendingOutput::new).transpose()?.map(|output| (output, Elements::F32(Vec::new()))))
-        };
-        Ok(Self { losses: open(common.losses_out.as_deref())?, gradient: open(common.grad_out.as_deref())? })
+        Ok(Self {
+            losses: common.losses_out.as_deref().map(PendingOutput::new).transpose()?,
+            gradient: common.grad_out.as_deref().map(PendingOutput::new).transpose()?,
+            is_double: false,
+        })
     }
 
     /// Writes the headers, once shapes and precision are known.
@@ -66,10 +88,10 @@ impl Outputs {
             Layout::Vectors(vectors) => [&[vectors], &scores[..]].concat(),
             _ => scores.clone(),
         };
+        self.is_double = is_double;
         for (output, shape) in [(&mut self.losses, losses_shape), (&mut self.gradient, gradient_shape)] {
-            let Some((file, elements)) = output else { continue };
+            let Some(file) = output else { continue };
             if is_double {
-                *elements = Elements::F64(Vec::new());
                 file.begin::<f64>(&shape)?;
             } else {
                 file.begin::<f32>(&shape)?;
@@ -78,25 +100,19 @@ impl Outputs {
         Ok(())
     }
 
-    /// Room for losses and gradient of so many samples.
-    pub(super) fn buffers(
-        &mut self,
-        inputs: &Inputs<'_>,
-        samples: usize,
-    ) -> (Option<FloatsMut<'_>>, Option<FloatsMut<'_>>) {
-        let scores = samples * inputs.shape.columns * inputs.vectors();
-        // An empty list is no sample.
-        let losses = self.losses.as_mut().map(|(_, elements)| elements.resized(samples));
-        (losses, self.gradient.as_mut().map(|(_, elements)| elements.resized(scores)))
+    /// Memory for a block's part of the files.
+    pub(super) fn room(&self) -> Room {
+        let none = || if self.is_double { Elements::F64(Vec::new()) } else { Elements::F32(Vec::new()) };
+        Room { losses: self.losses.as_ref().map(|_| none()), gradient: self.gradient.as_ref().map(|_| none()) }
     }
 
-    /// Writes what the buffers hold of these samples to its place.
-    pub(super) fn write(&mut self, inputs: &Inputs<'_>, samples: Range<usize>) -> Outcome<()> {
+    /// Writes what was computed of these samples to its place.
+    pub(super) fn write(&mut self, inputs: &Inputs<'_>, samples: Range<usize>, room: &Room) -> Outcome<()> {
         let BatchShape { samples: total, columns, .. } = inputs.shape;
-        if let Some((file, losses)) = &mut self.losses {
+        if let (Some(file), Some(losses)) = (&mut self.losses, &room.losses) {
             losses.write(file, 0..samples.len(), samples.start as u64)?;
         }
-        let Some((file, gradient)) = &mut self.gradient else { return Ok(()) };
+        let (Some(file), Some(gradient)) = (&mut self.gradient, &room.gradient) else { return Ok(()) };
         let block = samples.len() * columns;
         for vector in 0..inputs.vectors() {
             let first = (vector as u64 * total as u64 + samples.start as u64) * columns as u64;
@@ -107,6 +123,6 @@ impl Outputs {
 
     /// The files, complete, to be given their names.
     pub(super) fn finish(self) -> impl Iterator<Item = PendingOutput> {
-        [self.gradient, self.losses].into_iter().flatten().map(|(file, _)| file)
+        [self.gradient, self.losses].into_iter().flatten()
     }
 }

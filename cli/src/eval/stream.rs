@@ -1,35 +1,40 @@
-//! Block after block through a device: while one is evaluated the next one is read, and memory stays the same however
-//! large the files are.
+//! Block after block through a device, and memory stays the same however large the files are.
+//!
+//! Threads take turns: each reads the next block and evaluates it, so that what was just read is in the cache of the core that
+//! evaluates it; what can only be read in one go (text, tables) they read one after the other. What comes of the blocks is put
+//! together in their order, so that it is the same on every run.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use maxmargin::{Buffers, Device, Evaluation, Reduction};
 
 use super::inputs::{Block, Files, Inputs};
-use super::outputs::Outputs;
-use crate::failure::Outcome;
+use super::outputs::{Outputs, Room};
+use crate::failure::{Failure, Outcome};
 use crate::file::bar;
 use crate::settings::Settings;
 use crate::task::{ErasedLoss, ErasedMetric};
 
-/// Bytes of a block: few enough to be evaluated out of the cache that they were just read into.
+/// Bytes of a block: few enough to be evaluated out of the cache that they were just read into, and so many that handing over
+/// what came of them takes no time beside it. Of 256 KiB to 8 MiB this was the fastest.
 const CPU_BLOCK: u64 = 4 << 20;
 
 /// On a GPU a block is one submission, which should be worth its while.
 const GPU_BLOCK: u64 = 64 << 20;
-
-/// Blocks in flight: one that is read, one that waits and one that is evaluated.
-const IN_FLIGHT: usize = 3;
 
 /// What came of all blocks.
 pub(super) struct Streamed {
     pub(super) evaluation: Evaluation,
     /// Each batch's values where batches were asked for: one, or one a class; none for the mean of nothing.
     pub(super) batches: Option<Vec<Vec<f64>>>,
-    /// Spent on waiting for files.
+    /// Spent on waiting for files, a thread.
     pub(super) read_seconds: f64,
+    /// Spent on evaluating, a thread.
     pub(super) compute_seconds: f64,
 }
 
@@ -42,6 +47,12 @@ pub(super) fn block_samples(inputs: &Inputs<'_>, files: &Files, device: &Device)
     let bytes = if matches!(device, Device::Cpu) { CPU_BLOCK } else { GPU_BLOCK };
     let of_sample = (files.bytes() / samples as u64).max(1);
     usize::try_from(bytes / of_sample).unwrap_or(usize::MAX).clamp(1, samples)
+}
+
+/// Threads that take turns. Two overlap even on one core, where a file comes from a disk or the device is a GPU.
+fn turns(device: &Device, blocks: usize) -> usize {
+    let wanted = if matches!(device, Device::Cpu) { rayon::current_num_threads().max(2) } else { 2 };
+    wanted.min(blocks)
 }
 
 /// Evaluates all blocks; losses and gradient go to their files as they come.
@@ -60,88 +71,179 @@ pub(super) fn run(
     let block = block_samples(inputs, &files, device);
     // Whole batches.
     let block = batch_size.map_or(block, |size| (block / size).max(1).saturating_mul(size));
+    // Nothing at all is a block too: its shape is checked.
+    let blocks = total.max(1).div_ceil(block);
     // Losses have no reduction of their own, but their sums can be added all the same.
     let sums_only = settings.reduction == Reduction::None;
     let reduction = if sums_only { Reduction::Sum } else { settings.reduction };
-    let mut evaluator = Evaluator {
-        inputs,
-        device,
-        metric: loss.metric(reduction, settings.per_class),
-        divisor,
-        batch_size,
-        batches: Vec::new(),
-        upload: Duration::ZERO,
-        compute: Duration::ZERO,
-    };
+    let metric = || loss.metric(reduction, settings.per_class);
+    let (mut running, mut batches) = (metric(), Vec::new());
     let bytes = files.bytes();
     let bar = bar(bytes, "evaluating");
-    let (to_reader, from_main) = channel();
-    let (to_main, from_reader) = channel();
-    for _ in 0..IN_FLIGHT {
+    let threads = turns(device, blocks);
+    let work = Work { inputs, device, metric: &metric, divisor, batch_size, block, blocks, threads };
+    let turn = Mutex::new(Turn { files, next: 0 });
+    let mut spent = Spent { read: started.elapsed() * threads as u32, ..Spent::default() };
+    let (to_workers, rooms) = channel();
+    // One that waits to be written for all that are computed.
+    for _ in 0..=threads {
         // The receiver is still here.
-        let _ = to_reader.send(files.empty());
+        let _ = to_workers.send(outputs.room());
     }
-    let mut waited = started.elapsed();
+    let rooms = Mutex::new(rooms);
     thread::scope(|scope| {
-        // Dropped at the end of this closure, so that the reader ends when the evaluation fails.
-        let (to_reader, from_reader): (Sender<Block>, Receiver<Outcome<Block>>) = (to_reader, from_reader);
-        let shape = inputs.shape;
-        scope.spawn(move || {
-            // Nothing at all is a block too: its shape is checked.
-            for start in (0..total.max(1)).step_by(block) {
-                let Ok(mut next) = from_main.recv() else { return };
-                let end = start.saturating_add(block).min(total);
-                let read = files.read(start..end, &shape, &mut next).map(|()| next);
-                let failed = read.is_err();
-                if to_main.send(read).is_err() || failed {
-                    return;
-                }
-            }
-        });
-        loop {
-            let waiting = Instant::now();
-            let Ok(block) = from_reader.recv() else { return Ok(()) };
-            waited += waiting.elapsed();
-            let block = block?;
-            evaluator.add(&block, outputs)?;
-            bar.set_position((bytes as u128 * block.samples.end as u128 / total.max(1) as u128) as u64);
-            // The reader may be through.
-            let _ = to_reader.send(block);
+        // Both are dropped at the end of this closure, so that the threads end when an evaluation fails.
+        let to_workers = to_workers;
+        let (to_main, from_workers) = channel();
+        for _ in 0..threads {
+            let (to_main, work, turn, rooms) = (to_main.clone(), &work, &turn, &rooms);
+            scope.spawn(move || work.take_turns(turn, rooms, &to_main));
         }
+        drop(to_main);
+        let mut early = BTreeMap::new();
+        for index in 0..blocks {
+            let done = loop {
+                if let Some(done) = early.remove(&index) {
+                    break done;
+                }
+                // A thread sends what came of every block that it took.
+                let ended = |_| Failure::data("a thread of the evaluation ended early");
+                let (index, done) = from_workers.recv().map_err(ended)?;
+                early.insert(index, done);
+            };
+            let done: Done = done?;
+            running.merge(&*done.metric).map_err(|error| inputs.explain_part(error, done.samples.start))?;
+            batches.extend(done.batches);
+            spent.add(&done.spent);
+            outputs.write(inputs, done.samples.clone(), &done.room)?;
+            bar.set_position((bytes as u128 * done.samples.end as u128 / total.max(1) as u128) as u64);
+            // The threads may be through.
+            let _ = to_workers.send(done.room);
+        }
+        Ok(())
     })?;
     bar.finish_and_clear();
-    let mut evaluation = evaluator.metric.compute().map_err(|error| inputs.explain_part(error, 0))?;
-    evaluation.upload_time = evaluator.upload;
+    let mut evaluation = running.compute().map_err(|error| inputs.explain_part(error, 0))?;
+    let a_thread = |time: Duration| time.as_secs_f64() / threads as f64;
+    evaluation.upload_time = spent.upload.div_f64(threads as f64);
     if sums_only {
         evaluation.value = None;
     }
     Ok(Streamed {
         evaluation,
-        batches: batch_size.map(|_| evaluator.batches),
-        read_seconds: waited.as_secs_f64(),
-        compute_seconds: evaluator.compute.saturating_sub(evaluator.upload).as_secs_f64(),
+        batches: batch_size.map(|_| batches),
+        read_seconds: a_thread(spent.read),
+        compute_seconds: a_thread(spent.compute.saturating_sub(spent.upload)),
     })
 }
 
-struct Evaluator<'a> {
-    inputs: &'a Inputs<'a>,
-    device: &'a Device,
-    metric: Box<dyn ErasedMetric>,
-    divisor: f64,
-    batch_size: Option<usize>,
-    batches: Vec<Vec<f64>>,
+/// The files, and the block that is read next.
+struct Turn {
+    files: Files,
+    next: usize,
+}
+
+#[derive(Default)]
+struct Spent {
+    read: Duration,
     upload: Duration,
     compute: Duration,
 }
 
-impl Evaluator<'_> {
-    fn add(&mut self, block: &Block, outputs: &mut Outputs) -> Outcome<()> {
-        let start = block.samples.start;
-        let batch = self.inputs.batch(block)?;
+impl Spent {
+    fn add(&mut self, other: &Self) {
+        self.read += other.read;
+        self.upload += other.upload;
+        self.compute += other.compute;
+    }
+}
+
+/// What came of a block.
+struct Done {
+    samples: Range<usize>,
+    metric: Box<dyn ErasedMetric>,
+    batches: Vec<Vec<f64>>,
+    room: Room,
+    spent: Spent,
+}
+
+/// What all threads know.
+struct Work<'a> {
+    inputs: &'a Inputs<'a>,
+    device: &'a Device,
+    metric: &'a (dyn Fn() -> Box<dyn ErasedMetric> + Sync),
+    divisor: f64,
+    batch_size: Option<usize>,
+    /// Samples of a block.
+    block: usize,
+    blocks: usize,
+    threads: usize,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Work<'_> {
+    /// Reads and evaluates blocks until there are no more, or one fails, or nobody wants them.
+    fn take_turns(&self, turn: &Mutex<Turn>, rooms: &Mutex<Receiver<Room>>, to_main: &Sender<(usize, Outcome<Done>)>) {
+        // The others have blocks of their own: an evaluation that asks for threads gets this one. Without such a pool it is
+        // only slower.
+        let alone = || rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
+        let _alone = (self.threads > 1).then(alone);
+        let (mut own, mut block) = {
+            let files = &lock(turn).files;
+            (files.another(), files.empty())
+        };
+        loop {
+            let Ok(room) = lock(rooms).recv() else { return };
+            let reading = Instant::now();
+            let mut turn = lock(turn);
+            let index = turn.next;
+            if index >= self.blocks {
+                return;
+            }
+            turn.next += 1;
+            let start = index * self.block;
+            let end = start.saturating_add(self.block).min(self.inputs.shape.samples);
+            let read = match &mut own {
+                Some(files) => {
+                    drop(turn);
+                    files.read(start..end, &self.inputs.shape, &mut block)
+                }
+                None => {
+                    let read = turn.files.read(start..end, &self.inputs.shape, &mut block);
+                    drop(turn);
+                    read
+                }
+            };
+            let read_time = reading.elapsed();
+            let done = read.and_then(|()| self.evaluate(&block, room, read_time));
+            let failed = done.is_err();
+            if to_main.send((index, done)).is_err() || failed {
+                return;
+            }
+        }
+    }
+
+    fn evaluate(&self, block: &Block, mut room: Room, read: Duration) -> Outcome<Done> {
+        let (inputs, samples) = (self.inputs, block.samples.clone());
+        let batch = inputs.batch(block)?;
         let computing = Instant::now();
-        let explain = |error| self.inputs.explain_part(error, start);
-        let Some(size) = self.batch_size else {
-            let (losses, gradient) = outputs.buffers(self.inputs, block.samples.len());
+        let explain = |error| inputs.explain_part(error, samples.start);
+        let (mut metric, mut batches, mut upload) = ((self.metric)(), Vec::new(), Duration::ZERO);
+        if let Some(size) = self.batch_size {
+            let found = metric.check_batch(&batch).map_err(explain)?.samples;
+            for first in (0..found).step_by(size) {
+                let last = first.saturating_add(size).min(found);
+                // A batch that was checked and came from files has slices.
+                let part = batch.slice(first..last).unwrap_or(batch);
+                let step = metric.forward(self.device, &part);
+                let step = step.map_err(|error| inputs.explain_part(error, samples.start + first))?;
+                batches.push(step.batch.per_class.unwrap_or_else(|| step.batch.value.into_iter().collect()));
+            }
+        } else {
+            let (losses, gradient) = room.buffers(inputs, samples.len());
             let mut buffers = Buffers::new();
             if let Some(losses) = losses {
                 buffers = buffers.losses(losses);
@@ -149,22 +251,10 @@ impl Evaluator<'_> {
             if let Some(gradient) = gradient {
                 buffers = buffers.gradient(gradient);
             }
-            let sums = self.metric.update_into(self.device, &batch, self.divisor, buffers).map_err(explain)?;
-            self.upload += sums.upload_time;
-            self.compute += computing.elapsed();
-            return outputs.write(self.inputs, block.samples.clone());
-        };
-        let samples = self.metric.check_batch(&batch).map_err(explain)?.samples;
-        for first in (0..samples).step_by(size) {
-            let last = first.saturating_add(size).min(samples);
-            // A batch that was checked and came from files has slices.
-            let part = batch.slice(first..last).unwrap_or(batch);
-            let step = self.metric.forward(self.device, &part);
-            let step = step.map_err(|error| self.inputs.explain_part(error, start + first))?;
-            self.batches.push(step.batch.per_class.unwrap_or_else(|| step.batch.value.into_iter().collect()));
+            upload = metric.update_into(self.device, &batch, self.divisor, buffers).map_err(explain)?.upload_time;
         }
-        self.compute += computing.elapsed();
-        Ok(())
+        let spent = Spent { read, upload, compute: computing.elapsed() };
+        Ok(Done { samples, metric, batches, room, spent })
     }
 }
 

@@ -13,6 +13,13 @@ pub(crate) struct Array {
     pub(crate) data: Data,
 }
 
+/// What becomes of the elements that are there when more are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    All,
+    Nothing,
+}
+
 /// Elements in a file's own type, but for 16-bit integers, which become i32, and u32, which becomes i64.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Data {
@@ -136,11 +143,14 @@ impl Data {
         with_data!(self, x => x.try_reserve_exact(count))
     }
 
-    /// Forgets the elements, and says whether they have the type of these.
-    pub(super) fn clear_as(&mut self, others: &Data) -> bool {
-        let is_same = discriminant(self) == discriminant(others);
+    /// Whether the elements have the type of these.
+    pub(super) fn has_type_of(&self, others: &Data) -> bool {
+        discriminant(self) == discriminant(others)
+    }
+
+    /// Forgets the elements.
+    pub(super) fn clear(&mut self) {
         with_data!(self, x => x.clear());
-        is_same
     }
 
     /// The number of elements.
@@ -180,8 +190,9 @@ impl Data {
         append!(Bool, I8, U8, I32, I64, U64, F16, BF16, F32, F64);
     }
 
-    /// The bytes of so many new elements, to be read as they are in the file; `None` where they have to be decoded.
-    pub(super) fn grow_in_place(&mut self, kind: Kind, big_endian: bool, count: usize) -> Option<&mut [u8]> {
+    /// The bytes of so many elements after those that are kept, to be read as they are in the file; `None` where they have to
+    /// be decoded.
+    pub(super) fn room_for(&mut self, count: usize, kind: Kind, big_endian: bool, keep: Keep) -> Option<&mut [u8]> {
         if big_endian != cfg!(target_endian = "big") && kind.bytes() > 1 {
             return None;
         }
@@ -189,7 +200,8 @@ impl Data {
             ($($variant:ident),+) => {
                 match (kind, self) {
                     $((Kind::$variant, Data::$variant(x)) => {
-                        let before = x.len();
+                        let before = if keep == Keep::All { x.len() } else { 0 };
+                        // What is there already is not filled with zeros once more.
                         x.resize(before + count, Default::default());
                         Some(bytemuck::cast_slice_mut(&mut x[before..]))
                     })+

@@ -1,11 +1,12 @@
 //! An array in a file that is read part by part, so that it need not fit in memory.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::elements::{Array, Data, Kind, elements};
+use super::elements::{Array, Data, Keep, Kind, elements};
 #[cfg(feature = "arrow")]
 use super::table::Table;
 use super::{bar, csv, npy, safetensors};
@@ -15,7 +16,7 @@ use crate::failure::{Failure, Outcome};
 const PIECE: usize = 8 << 20;
 
 /// Where the elements of an array lie in its file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) kind: Kind,
     pub(super) big_endian: bool,
@@ -44,7 +45,8 @@ enum Stored {
     /// What cannot be read part by part: text, and matrices in column-major order.
     Memory(Data),
     File {
-        file: File,
+        /// Read at offsets, so that its readers do not share a position.
+        file: Arc<File>,
         place: Place,
         scratch: Vec<u8>,
     },
@@ -114,7 +116,18 @@ impl Source {
     }
 
     fn in_file(path: PathBuf, file: File, place: Place) -> Self {
-        Self { path, shape: place.shape.clone(), stored: Stored::File { file, place, scratch: Vec::new() } }
+        Self {
+            path,
+            shape: place.shape.clone(),
+            stored: Stored::File { file: Arc::new(file), place, scratch: Vec::new() },
+        }
+    }
+
+    /// Another reader of the same array, for a thread of its own; none of what is read in one go.
+    pub(crate) fn another(&self) -> Option<Self> {
+        let Stored::File { file, place, .. } = &self.stored else { return None };
+        let stored = Stored::File { file: file.clone(), place: place.clone(), scratch: Vec::new() };
+        Some(Self { path: self.path.clone(), shape: self.shape.clone(), stored })
     }
 
     /// The array's dimensions.
@@ -160,10 +173,10 @@ impl Source {
             return Ok(());
         }
         let empty = self.empty();
-        if !data.clear_as(&empty) {
+        if !data.has_type_of(&empty) {
             *data = empty;
         }
-        self.append(range, data)
+        self.read_file(range, data, Keep::Nothing)
     }
 
     /// The whole array, with a bar on a terminal where it is long.
@@ -179,19 +192,24 @@ impl Source {
         let piece = PIECE / data.element_bytes();
         for start in (0..count).step_by(piece) {
             let end = (start + piece).min(count);
-            self.append(start..end, &mut data)?;
+            self.read_file(start..end, &mut data, Keep::All)?;
             bar.set_position((u128::from(bytes) * end as u128 / count as u128) as u64);
         }
         bar.finish_and_clear();
         Ok(Array { shape: self.shape, data })
     }
 
-    /// Appends a range of elements of a file.
-    fn append(&mut self, range: Range<usize>, data: &mut Data) -> Outcome<()> {
+    /// Reads a range of elements of a file after those that are kept, or over them.
+    fn read_file(&mut self, range: Range<usize>, data: &mut Data, keep: Keep) -> Outcome<()> {
         let (file, place, scratch) = match &mut self.stored {
             Stored::File { file, place, scratch } => (file, place, scratch),
             #[cfg(feature = "arrow")]
-            Stored::Table(table) => return table.append(range, data),
+            Stored::Table(table) => {
+                if keep == Keep::Nothing {
+                    data.clear();
+                }
+                return table.append(range, data);
+            }
             Stored::Memory(_) => return Ok(()),
         };
         let size = place.kind.bytes();
@@ -202,15 +220,36 @@ impl Source {
             }
             _ => Failure::file(&self.path, error),
         };
-        file.seek(SeekFrom::Start(place.start + (range.start * size) as u64)).map_err(fail)?;
-        if let Some(own) = data.grow_in_place(place.kind, place.big_endian, range.len()) {
-            return file.read_exact(own).map_err(fail);
+        let first = place.start + (range.start * size) as u64;
+        if let Some(own) = data.room_for(range.len(), place.kind, place.big_endian, keep) {
+            return read_exact_at(file, own, first).map_err(fail);
         }
         scratch.resize(range.len() * size, 0);
-        file.read_exact(scratch).map_err(fail)?;
+        read_exact_at(file, scratch, first).map_err(fail)?;
+        if keep == Keep::Nothing {
+            data.clear();
+        }
         data.append(place.kind.decode(scratch, place.big_endian));
         Ok(())
     }
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, bytes, offset) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(count) => (bytes, offset) = (&mut bytes[count..], offset + count as u64),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ struct Session<'a> {
 impl WithMethod for Session<'_> {
     type Output = Outcome<bool>;
 
-    fn call<M: RowsLoss + PartialEq + std::fmt::Debug + 'static>(self, method: M) -> Outcome<bool> {
+    fn call<M: RowsLoss + PartialEq + std::fmt::Debug + Send + 'static>(self, method: M) -> Outcome<bool> {
         let loss = MulticlassHinge::with_method(method).margin(self.arguments.margin);
         let loss = loss.kink(self.peer.kink()).ties(self.peer.ties());
         self.run(loss)
