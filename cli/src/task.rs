@@ -1,7 +1,6 @@
 //! What the arguments of a family ask for: the loss as a value, and how the report words its options.
 
 use std::any::Any;
-
 use std::path::Path;
 
 use maxmargin::loss::{Loss, RowsLoss};

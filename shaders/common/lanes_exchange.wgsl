@@ -12,5 +12,7 @@ const MERGED_AT_ONCE: u32 = MOST_SUBGROUPS;
 fn exchanged(word: u32, mask: u32) -> u32 { return subgroupShuffleXor(word, mask); }
 
 fn is_in_order(lane: u32) -> bool {
-    return subgroupAll(subgroupExclusiveAdd(1u) == lane % SUBGROUP_LANES) && subgroupAdd(1u) == SUBGROUP_LANES;
+    let own = lane % SUBGROUP_LANES;
+    let is_own_place = subgroupBroadcastFirst(lane) == lane - own && subgroupExclusiveAdd(1u) == own;
+    return subgroupAll(is_own_place) && subgroupAdd(1u) == SUBGROUP_LANES;
 }

@@ -133,14 +133,32 @@ fn label_slope(sample: Sample, label: u32, first: u32, step: u32, end: u32, befo
 
 fn divide_up(a: u32, b: u32) -> u32 { return (a + b - 1u) / b; }
 
-// The walks over a row's pairs, one for the loss and two for the gradient, take so many steps a lane at most; and looking
-// for labels that are given twice.
+// How many lanes share one of so many labels: as many as there are to spare, a power of two.
+fn sharing_lanes(labels: u32) -> u32 {
+    var sharing = params.lanes;
+    while sharing > 1u && sharing * labels > params.lanes { sharing /= 2u; }
+    return sharing;
+}
+
+// Steps of loops that a lane takes for a row at most, the pass that ends a loop among them. In f32, where nothing wraps.
 fn steps_of_row(length: u32) -> u32 {
-    let strides = divide_up(length, STRIDE);
-    let quads = divide_up(params.columns / quad_length() + 2u, params.lanes);
-    let walk = quads * (1u + quad_length() * (1u + strides));
-    if !WRITE_GRADIENT { return walk; }
-    return 3u * walk + divide_up(length, params.lanes) * strides;
+    let strides = f32(divide_up(length, STRIDE));
+    let windows = divide_up(params.columns, WINDOW);
+    let quads = f32(divide_up(params.columns / quad_length() + 2u * windows, params.lanes));
+    let marking = f32(MEMBER_WORDS / WORKGROUP + divide_up(length, params.lanes) + 4u);
+    let around = f32(windows) * (16.0 + marking);
+    let walk = around + quads * (4.0 + f32(quad_length()) * (3.0 + strides));
+    var steps = f32(divide_up(params.target_width, params.lanes) + 1u) + walk;
+    if WRITE_GRADIENT {
+        let labels = select(params.columns, length, params.lanes == WORKGROUP);
+        let sharing = sharing_lanes(max(labels, 1u));
+        let rounds = f32(divide_up(labels, params.lanes / sharing));
+        let rivals = f32(divide_up(min(params.columns, WINDOW), STRIDE * sharing) + 2u);
+        steps += walk + rounds * (16.0 + f32(windows) * (rivals + select(0.0, marking, windows > 1u)));
+        // Looking for labels that are given twice.
+        steps += f32(divide_up(length, params.lanes)) * (strides + 2.0);
+    }
+    return u32(min(steps, 1e6));
 }
 
 fn visit(sample: Sample, column: u32, score: Real, row: ptr<function, Row>) {
@@ -197,9 +215,7 @@ fn write_label_slopes(lane: u32, sample: Sample, combined: Combined) {
         most = workgroupUniformLoad(&row_length);
     }
     let member = lane % params.lanes;
-    // Lanes that share a label: as many as there are to spare, a power of two.
-    var sharing = params.lanes;
-    while sharing > 1u && sharing * most > params.lanes { sharing /= 2u; }
+    let sharing = sharing_lanes(most);
     let part = member % sharing;
     for (var first_label = 0u; first_label < most; first_label += params.lanes / sharing) {
         let k = first_label + member / sharing;

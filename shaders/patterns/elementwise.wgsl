@@ -2,8 +2,9 @@
 // value_and_slope(score, sign).
 //
 // Each lane adds chains of four samples, params.chains of them make a round, and it takes params.rounds; then the workgroup's
-// tree takes over: at most 4 + 16 + 16 + 12 roundings on the way from a loss to its partial sum. The four samples of a chain
-// lie side by side, so that one load brings them, and their outputs leave in one.
+// tree takes over: at most 4 + 16 + 16 + 12 roundings on the way from a loss to its partial sum (with subgroups of 8 lanes 34 in
+// the place of 12, with larger ones fewer). The four samples of a chain lie side by side, so that one load brings them, and
+// their outputs leave in one.
 //
 // params.neighbours lanes side by side take chains side by side and go through a stretch of their own from its beginning to its
 // end, which is what memory likes best also where a vector of lanes runs to its end before the next one starts.

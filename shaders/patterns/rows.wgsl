@@ -212,7 +212,7 @@ fn visit(column: u32, bits: u32, sample: Sample, team: u32, row: ptr<function, R
     if WRITE_GRADIENT && RIVALS_COMPARE_WITH_TRUE { (*row).slope = sum_add((*row).slope, penalised.slope); }
     if real_is_positive(column_violation) { (*row).flags |= ROW_ACTIVE; }
     if WRITE_PER_CLASS {
-        // No other lane of the dispatch touches this element.
+        // No other lane touches this element before the next barrier.
         let cell = team * params.columns + column;
         per_class[cell] = sum_add(per_class[cell], real_multiply(penalised.value, sample.weight));
     }
@@ -328,6 +328,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
     }
     for (var turn = 0u; turn < params.rows_per_team; turn++) {
+        // Which lane a column falls to depends on where its row begins.
+        if WRITE_PER_CLASS { storageBarrier(); }
         // Neighbouring teams take neighbouring rows.
         let row_index = (group * params.rows_per_team + turn) * teams + lane / params.lanes;
         let sample = read_sample(row_index, member == 0u, &partial);

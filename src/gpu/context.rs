@@ -311,6 +311,7 @@ impl Gpu {
 
     /// The pipeline of a variant, compiled on first use.
     pub(super) async fn pipeline(&self, variant: &Variant) -> Result<wgpu::ComputePipeline> {
+        variant.exchange.check()?;
         let limit = self.inner.description.limits.max_compute_workgroup_storage_size.into();
         let need = variant.workgroup_bytes();
         if need > limit {

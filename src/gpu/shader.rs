@@ -6,6 +6,7 @@ use super::adapter::AdapterDescription;
 use super::launch::WORKGROUP;
 use super::partial::Partial;
 use super::tensor::ElementType;
+use crate::error::{Error, Result};
 use crate::loss::{LossShader, Pattern, Penalty, SHADERS};
 
 /// A parameter struct of a WGSL template: `MEMBERS` is (name, byte offset) of each, to be held against the WGSL struct's.
@@ -132,14 +133,30 @@ pub enum Exchange {
     Subgroups(u32),
 }
 
+fn is_subgroup(lanes: u32) -> bool {
+    lanes.is_power_of_two() && (4..=128).contains(&lanes)
+}
+
 impl Exchange {
     /// What the adapter is good for. Subgroups whose size the driver chooses for each kernel are not used.
     pub(super) fn of(adapter: &AdapterDescription) -> Self {
         let (least, most) = adapter.subgroup_sizes;
-        let is_fit = least == most && least.is_power_of_two() && (4..=128).contains(&least);
+        let is_fit = least == most && is_subgroup(least);
         match adapter.features.contains(wgpu::Features::SUBGROUP) && is_fit {
             true => Self::Subgroups(least),
             false => Self::Workgroup,
+        }
+    }
+
+    /// Refuses subgroups that no kernel can be made for.
+    pub(super) fn check(self) -> Result<()> {
+        match self {
+            Self::Subgroups(lanes) if !is_subgroup(lanes) => Err(Error::Option {
+                option: "exchange",
+                expected: "subgroups of a power of two lanes, 4 to 128".into(),
+                got: lanes.to_string(),
+            }),
+            _ => Ok(()),
         }
     }
 

@@ -216,8 +216,10 @@ fn shared_rows(index: usize) -> Outcome {
 
 /// What lanes know goes through workgroup memory alone, as where there are no subgroups.
 fn without_subgroups(index: usize) -> Outcome {
-    let device = open(index, |options| options.exchange = Some(Exchange::Workgroup))?;
-    for (values, first_seed) in [(Values::Plain, 4000), (Values::Spicy, 5000)] {
+    for (values, first_seed, lanes) in [(Values::Plain, 4000, 4), (Values::Spicy, 5000, 256)] {
+        let device = open(index, |options| {
+            (options.exchange, options.lanes_per_row) = (Some(Exchange::Workgroup), Some(lanes));
+        })?;
         for (seed, &kind) in (first_seed..).zip(KINDS) {
             run(&Case::random(kind, kind.samples(1000, 10), 10, values, seed), &device)?;
         }

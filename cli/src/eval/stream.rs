@@ -49,10 +49,14 @@ pub(super) fn block_samples(inputs: &Inputs<'_>, files: &Files, device: &Device)
     usize::try_from(bytes / of_sample).unwrap_or(usize::MAX).clamp(1, samples)
 }
 
+/// Bytes of all threads' blocks together, where that leaves two of them.
+const IN_FLIGHT: u64 = 128 << 20;
+
 /// Threads that take turns. Two overlap even on one core, where a file comes from a disk or the device is a GPU.
-fn turns(device: &Device, blocks: usize) -> usize {
-    let wanted = if matches!(device, Device::Cpu) { rayon::current_num_threads().max(2) } else { 2 };
-    wanted.min(blocks)
+fn turns(device: &Device, blocks: usize, block_bytes: u64) -> usize {
+    let cores = if matches!(device, Device::Cpu) { rayon::current_num_threads() } else { 2 };
+    let room = usize::try_from(IN_FLIGHT / block_bytes.max(1)).unwrap_or(usize::MAX);
+    cores.min(room).max(2).min(blocks)
 }
 
 /// Evaluates all blocks; losses and gradient go to their files as they come.
@@ -80,7 +84,8 @@ pub(super) fn run(
     let (mut running, mut batches) = (metric(), Vec::new());
     let bytes = files.bytes();
     let bar = bar(bytes, "evaluating");
-    let threads = turns(device, blocks);
+    let block_bytes = (u128::from(bytes) * block as u128 / total.max(1) as u128).try_into().unwrap_or(u64::MAX);
+    let threads = turns(device, blocks, block_bytes);
     let work = Work { inputs, device, metric: &metric, divisor, batch_size, block, blocks, threads };
     let turn = Mutex::new(Turn { files, next: 0 });
     let mut spent = Spent { read: started.elapsed() * threads as u32, ..Spent::default() };
@@ -167,6 +172,20 @@ struct Done {
     spent: Spent,
 }
 
+/// A block that a thread took. Should the thread panic, the block's failure is still sent: the main thread waits for it.
+struct Taken<'a> {
+    index: usize,
+    to_main: Option<&'a Sender<(usize, Outcome<Done>)>>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(to_main) = self.to_main {
+            let _ = to_main.send((self.index, Err(Failure::data("a thread of the evaluation panicked"))));
+        }
+    }
+}
+
 /// What all threads know.
 struct Work<'a> {
     inputs: &'a Inputs<'a>,
@@ -187,10 +206,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Work<'_> {
     /// Reads and evaluates blocks until there are no more, or one fails, or nobody wants them.
     fn take_turns(&self, turn: &Mutex<Turn>, rooms: &Mutex<Receiver<Room>>, to_main: &Sender<(usize, Outcome<Done>)>) {
-        // The others have blocks of their own: an evaluation that asks for threads gets this one. Without such a pool it is
-        // only slower.
+        // The others have blocks of their own: where they keep all cores busy, an evaluation that asks for threads gets this
+        // one. Without such a pool it is only slower.
         let alone = || rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
-        let _alone = (self.threads > 1).then(alone);
+        let _alone = (self.threads > 1 && self.threads >= rayon::current_num_threads()).then(alone);
         let (mut own, mut block) = {
             let files = &lock(turn).files;
             (files.another(), files.empty())
@@ -204,6 +223,7 @@ impl Work<'_> {
                 return;
             }
             turn.next += 1;
+            let mut taken = Taken { index, to_main: Some(to_main) };
             let start = index * self.block;
             let end = start.saturating_add(self.block).min(self.inputs.shape.samples);
             let read = match &mut own {
@@ -220,6 +240,7 @@ impl Work<'_> {
             let read_time = reading.elapsed();
             let done = read.and_then(|()| self.evaluate(&block, room, read_time));
             let failed = done.is_err();
+            taken.to_main = None;
             if to_main.send((index, done)).is_err() || failed {
                 return;
             }
