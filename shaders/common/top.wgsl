@@ -1,43 +1,26 @@
 // The params.top largest violations of a row (TOP of shaders/patterns/rows.wgsl), without sorting: the violation at rank
 // k is found bit by bit, each bit by counting.
 
+const HIGHEST_KEY: u32 = 0xffffffffu;
+
 fn top_violation(column: u32, score: Real, sample: Sample) -> Real {
     if column == sample.class_index { return real(0.0); }
     return rival_violation(column, score, sample);
 }
 
-fn top_key(column: u32, bits: u32, sample: Sample) -> u32 {
-    return order_key(real_to_bits(top_violation(column, real_from_bits(bits), sample)));
-}
-
-// How many of a row's violations are at least this key. Called by every lane of the workgroup.
-fn count_from(lane: u32, member: u32, sample: Sample, key: u32) -> u32 {
+// How many of a row's violations before the end have a key from `least` to `most`. Called by every lane of the workgroup.
+fn count_keys(lane: u32, member: u32, sample: Sample, least: u32, most: u32, end: u32) -> u32 {
     var row = row_zero();
     if sample.kept {
-        let quads = quads_of(member, sample.first, sample.first + params.columns);
+        let columns = min(end, params.columns);
+        let quads = quads_of(member, sample.first, sample.first + columns);
         for (var quad = quads.next; quad < quads.end; quad += params.lanes) {
             let words = load_quad(quad);
             for (var k = 0u; k < quad_length(); k++) {
                 let column = quad * quad_length() + k - sample.first;
-                if column >= params.columns { continue; }
-                row.ties += u32(top_key(column, quad_score_bits(words, k), sample) >= key);
-            }
-        }
-    }
-    return team_merge(lane, row).ties;
-}
-
-// How many violations with this key lie before the end. Called by every lane of the workgroup.
-fn count_tied(lane: u32, member: u32, sample: Sample, key: u32, end: u32) -> u32 {
-    var row = row_zero();
-    if sample.kept {
-        let quads = quads_of(member, sample.first, sample.first + min(end, params.columns));
-        for (var quad = quads.next; quad < quads.end; quad += params.lanes) {
-            let words = load_quad(quad);
-            for (var k = 0u; k < quad_length(); k++) {
-                let column = quad * quad_length() + k - sample.first;
-                if column >= min(end, params.columns) { continue; }
-                row.ties += u32(top_key(column, quad_score_bits(words, k), sample) == key);
+                if column >= columns { continue; }
+                let key = order_key(real_to_bits(top_violation(column, real_from_bits(quad_score_bits(words, k)), sample)));
+                row.ties += u32(least <= key && key <= most);
             }
         }
     }
@@ -49,7 +32,7 @@ fn select_top(lane: u32, member: u32, sample: Sample, flags: u32) -> Row {
     // The largest key that at least k violations reach.
     var key = 0u;
     for (var bit = 0x80000000u; bit > 0u; bit >>= 1u) {
-        if count_from(lane, member, sample, key | bit) >= params.top { key |= bit; }
+        if count_keys(lane, member, sample, key | bit, HIGHEST_KEY, params.columns) >= params.top { key |= bit; }
     }
     var above = row_zero();
     if sample.kept {
@@ -85,13 +68,13 @@ fn select_top(lane: u32, member: u32, sample: Sample, flags: u32) -> Row {
     row.best_index = left;
     row.flags = flags;
     if WRITE_GRADIENT {
-        row.ties = count_tied(lane, member, sample, key, params.columns);
+        row.ties = count_keys(lane, member, sample, key, key, params.columns);
         if !SPLIT_TIES {
             // The shortest run of columns that holds as many as are left: the largest end with fewer, plus one.
             var end = 0u;
             for (var bit = 0x40000000u; bit > 0u; bit >>= 1u) {
                 // Uniform: the same for all rows.
-                if bit <= params.columns && count_tied(lane, member, sample, key, end | bit) < left { end |= bit; }
+                if bit <= params.columns && count_keys(lane, member, sample, key, key, end | bit) < left { end |= bit; }
             }
             row.best_index = end;
         }

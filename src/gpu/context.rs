@@ -137,7 +137,8 @@ impl Gpu {
     ///
     /// # Errors
     /// [`Error::DeviceLimit`] where the device was opened with fewer storage buffers than the kernels bind. A device with
-    /// less workgroup memory than a kernel needs (wgpu's default limits are too low for rows) fails when it is asked to.
+    /// less workgroup memory than a kernel needs (without subgroups wgpu's default limits are too low for rows) fails when it
+    /// is asked to.
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue, options: GpuOptions) -> Result<Self> {
         let (limit, need) = (device.limits().max_storage_buffers_per_shader_stage, 8);
         if limit < need {

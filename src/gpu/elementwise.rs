@@ -109,13 +109,7 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
             TargetRule::Labels(_) if inputs.decoded => TargetRule::Labels(LabelEncoding::PlusMinusOne),
             rule => rule,
         };
-        let constants = Constants {
-            has_weights: inputs.sample_weights.is_some(),
-            write_losses: request.losses,
-            write_gradient: request.gradient,
-            only_weights: pass.only_weights,
-            score_type: inputs.scores.element_type().score_number(),
-            target_type: inputs.targets.element_type().target_number(),
+        let own = Constants {
             target_rule: target_rule_number(rule),
             pairs: L::PAIRS,
             ..Constants::penalty(self.loss.terms().penalty)
@@ -124,13 +118,7 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
         let mut all = [&inputs.scores, &inputs.targets].into_iter().chain(others);
         let by_quads = all.all(|tensor| tensor.loads_by_four() == Loads::Quads);
         let loads = if by_quads { Loads::Quads } else { Loads::Words };
-        Variant {
-            loss: L::SHADER,
-            arithmetic: pass.arithmetic,
-            loads,
-            exchange: inputs.scores.gpu().exchange(),
-            constants,
-        }
+        inputs.variant(L::SHADER, loads, pass, request, own)
     }
 
     fn dispatches<'a>(

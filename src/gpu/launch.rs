@@ -10,13 +10,13 @@
 use std::time::{Duration, Instant};
 
 use super::context::Gpu;
-use super::shader::{Arithmetic, Variant};
+use super::shader::{Arithmetic, Constants, Loads, Variant};
 use super::submit::{Dispatch, Pending, Prepared, submit};
 use super::tensor::{DeviceTensor, ElementType};
 use crate::cpu::weights;
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Evaluation, Output, Outputs, Precision, Request, Totals};
-use crate::loss::{Penalty, Terms};
+use crate::loss::{LossShader, Penalty, Terms};
 use crate::tensor::{Batch, BatchShape, Floats, Targets};
 
 /// Lanes of a workgroup: `WORKGROUP` of shaders/common/partial.wgsl.
@@ -47,6 +47,29 @@ pub(crate) struct Resident {
     pub(crate) sample_weights: Option<DeviceTensor>,
     pub(crate) class_table: Option<DeviceTensor>,
     pub(crate) samples: usize,
+}
+
+impl Resident {
+    /// The kernel of a pass over these inputs: `own` is what the pattern has beside what all have.
+    pub(crate) fn variant(
+        &self,
+        loss: LossShader,
+        loads: Loads,
+        pass: Pass,
+        request: &Request,
+        own: Constants,
+    ) -> Variant {
+        let constants = Constants {
+            has_weights: self.sample_weights.is_some(),
+            write_losses: request.losses,
+            write_gradient: request.gradient,
+            only_weights: pass.only_weights,
+            score_type: self.scores.element_type().score_number(),
+            target_type: self.targets.element_type().target_number(),
+            ..own
+        };
+        Variant { loss, arithmetic: pass.arithmetic, loads, exchange: self.scores.gpu().exchange(), constants }
+    }
 }
 
 /// The outputs of an evaluation on the device.

@@ -118,26 +118,14 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
     }
 
     fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant {
-        let constants = Constants {
-            score_type: inputs.scores.element_type().score_number(),
-            target_type: inputs.targets.element_type().target_number(),
-            has_weights: inputs.sample_weights.is_some(),
+        let own = Constants {
             has_class_weights: self.loss.class_weights.is_some(),
             has_margin_matrix: self.loss.margin_matrix.is_some(),
-            write_losses: request.losses,
-            write_gradient: request.gradient,
             write_per_class: request.per_class,
-            only_weights: pass.only_weights,
             split_ties: self.loss.ties == Ties::Split,
             ..Constants::penalty(self.loss.terms.penalty)
         };
-        Variant {
-            loss: M::SHADER,
-            arithmetic: pass.arithmetic,
-            loads: inputs.scores.loads(),
-            exchange: inputs.scores.gpu().exchange(),
-            constants,
-        }
+        inputs.variant(M::SHADER, inputs.scores.loads(), pass, request, own)
     }
 
     fn dispatches<'a>(

@@ -117,23 +117,8 @@ impl<L: TargetRowsLoss> Launcher for Segments<'_, L> {
             TargetRowRule::Binary(LabelEncoding::ZeroOne) | TargetRowRule::Relevances => !inputs.decoded,
             _ => false,
         };
-        let constants = Constants {
-            score_type: inputs.scores.element_type().score_number(),
-            target_type: inputs.targets.element_type().target_number(),
-            target_rule: u8::from(has_own_rule),
-            has_weights: inputs.sample_weights.is_some(),
-            write_losses: request.losses,
-            write_gradient: request.gradient,
-            only_weights: pass.only_weights,
-            ..Constants::penalty(self.loss.terms().penalty)
-        };
-        Variant {
-            loss: L::SHADER,
-            arithmetic: pass.arithmetic,
-            loads: Loads::Words,
-            exchange: inputs.scores.gpu().exchange(),
-            constants,
-        }
+        let own = Constants { target_rule: u8::from(has_own_rule), ..Constants::penalty(self.loss.terms().penalty) };
+        inputs.variant(L::SHADER, Loads::Words, pass, request, own)
     }
 
     fn groups_a_sample(&self) -> u32 {

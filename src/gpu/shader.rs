@@ -234,9 +234,9 @@ impl Variant {
         parts.join("\n")
     }
 
-    /// Bytes of workgroup memory: a Partial a lane or a subgroup, for rows also a Row of 40 bytes and the loss's own, for segments a Row
-    /// of 16 bytes and an item of 8.
-    /// A device opened with wgpu's default limits has 16 KiB, too few for rows.
+    /// Bytes of workgroup memory: a Partial a lane or a subgroup, for rows also a Row of 40 bytes and the loss's own, for
+    /// segments a Row of 16 bytes and an item of 8.
+    /// A device opened with wgpu's default limits has 16 KiB, too few for rows without subgroups.
     pub fn workgroup_bytes(&self) -> u64 {
         let a_lane = |bytes: usize| bytes as u64 * u64::from(WORKGROUP);
         let partials = size_of::<Partial>() as u64 * u64::from(self.exchange.most_subgroups());

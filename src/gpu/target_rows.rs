@@ -103,23 +103,9 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
     }
 
     fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant {
-        let constants = Constants {
-            score_type: inputs.scores.element_type().score_number(),
-            target_type: inputs.targets.element_type().target_number(),
-            has_weights: inputs.sample_weights.is_some(),
-            write_losses: request.losses,
-            write_gradient: request.gradient,
-            only_weights: pass.only_weights,
-            split_ties: self.loss.ties() == Ties::Split,
-            ..Constants::penalty(self.loss.terms().penalty)
-        };
-        Variant {
-            loss: L::SHADER,
-            arithmetic: pass.arithmetic,
-            loads: inputs.scores.loads(),
-            exchange: inputs.scores.gpu().exchange(),
-            constants,
-        }
+        let own =
+            Constants { split_ties: self.loss.ties() == Ties::Split, ..Constants::penalty(self.loss.terms().penalty) };
+        inputs.variant(L::SHADER, inputs.scores.loads(), pass, request, own)
     }
 
     fn dispatches<'a>(

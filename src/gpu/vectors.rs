@@ -116,24 +116,12 @@ impl<L: VectorsLoss> Launcher for Vectors<'_, L> {
     }
 
     fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant {
-        let constants = Constants {
-            score_type: inputs.scores.element_type().score_number(),
-            target_type: inputs.targets.element_type().target_number(),
-            has_weights: inputs.sample_weights.is_some(),
-            write_losses: request.losses,
-            write_gradient: request.gradient,
-            only_weights: pass.only_weights,
+        let own = Constants {
             distance: distance_numbers(self.loss.distance()).0,
             third: self.loss.has_third_distance(),
             ..Constants::penalty(self.loss.terms().penalty)
         };
-        Variant {
-            loss: L::SHADER,
-            arithmetic: pass.arithmetic,
-            loads: Loads::Words,
-            exchange: inputs.scores.gpu().exchange(),
-            constants,
-        }
+        inputs.variant(L::SHADER, Loads::Words, pass, request, own)
     }
 
     fn dispatches<'a>(
