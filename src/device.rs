@@ -119,6 +119,9 @@ impl Device {
         request.gradient |= buffers.gradient.is_some();
         loss.check()?;
         request.check()?;
+        if matches!(self, Device::Cpu) && !Prepared::is_needed(batch) {
+            return loss.evaluate_on_cpu(batch, &request, buffers);
+        }
         let prepared = Prepared::new(loss, batch)?;
         if matches!(self, Device::Cpu) && prepared.has_own_scores() {
             return loss.evaluate_on_cpu(&prepared.batch(batch), &request, buffers);

@@ -39,6 +39,7 @@ pub struct Request {
 
 impl Request {
     /// Whether a divisor must be known before the gradient is written.
+    #[inline]
     pub(crate) fn needs_divisor(&self) -> bool {
         let is_mean = matches!(self.reduction, Reduction::Mean | Reduction::MeanOverCount);
         self.gradient && self.gradient_divisor.is_none() && is_mean
@@ -46,6 +47,7 @@ impl Request {
 
     /// What the gradient of the sum is divided by. `totals` has count and weight sum of the whole batch, which only a mean
     /// must know beforehand; `samples` only words the error.
+    #[inline]
     pub(crate) fn divisor_of_gradient(&self, samples: usize, totals: impl FnOnce() -> Result<Totals>) -> Result<f64> {
         match self.needs_divisor() {
             true => totals()?.divisor(self.reduction, samples),
@@ -94,6 +96,7 @@ impl Request {
     }
 
     /// Checks the numbers in the request.
+    #[inline]
     pub(crate) fn check(&self) -> Result<()> {
         match self.gradient_divisor {
             Some(x) if !(x > 0.0 && x.is_finite()) => Err(Error::Option {
@@ -314,6 +317,7 @@ impl Totals {
     /// The divisor of the reduction: 1 unless the mean is asked for.
     ///
     /// `samples` counts ignored samples too and only words the error.
+    #[inline]
     pub(crate) fn divisor(&self, reduction: Reduction, samples: usize) -> Result<f64> {
         match reduction {
             Reduction::Sum | Reduction::None => Ok(1.0),

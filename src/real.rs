@@ -31,6 +31,8 @@ pub trait Number:
     fn equals(self, other: Self) -> Self::Mask;
     /// `yes` where the mask is true, or else `no`.
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+    /// The number where it is above 0 or NaN, or else 0.
+    fn positive_part(self) -> Self;
     /// e to this power.
     fn exp(self) -> Self;
     /// ln(1 + self), exact also near 0.
@@ -80,6 +82,10 @@ macro_rules! real {
             #[inline(always)]
             fn select(mask: bool, yes: Self, no: Self) -> Self {
                 if mask { yes } else { no }
+            }
+            #[inline(always)]
+            fn positive_part(self) -> Self {
+                if self < 0.0 { 0.0 } else { self }
             }
             #[inline(always)]
             fn exp(self) -> Self {

@@ -58,6 +58,13 @@ struct Squashed<T> {
 }
 
 impl Prepared {
+    /// Whether a batch may differ from what its drivers take; a small one is done before this could be built.
+    #[inline]
+    pub(crate) fn is_needed(batch: &Batch<'_>) -> bool {
+        let is_half = matches!(batch.sample_weights, Some(Floats::F16(_) | Floats::BF16(_)));
+        batch.score_kind != ScoreKind::Raw || is_half
+    }
+
     /// Looks at the scores as their kind says. Samples that the loss ignores may hold anything.
     #[inline]
     pub(crate) fn new<L: Loss>(loss: &L, batch: &Batch<'_>) -> Result<Self> {

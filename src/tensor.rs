@@ -71,6 +71,7 @@ impl<'a> Floats<'a> {
     }
 
     /// Number of elements.
+    #[inline]
     pub fn len(&self) -> usize {
         match self {
             Floats::F32(x) => x.len(),
@@ -235,6 +236,7 @@ impl<'a> Targets<'a> {
     }
 
     /// Number of elements.
+    #[inline]
     pub fn len(&self) -> usize {
         match self {
             Targets::Bool(x) => x.len(),
@@ -434,6 +436,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Checks that targets and weights have one element for each of `samples` samples.
+    #[inline]
     fn check_lengths(&self, samples: usize, unit: &'static str) -> Result<()> {
         let check = |input, got| {
             if got == samples { Ok(()) } else { Err(Error::Length { input, expected: samples, got, unit }) }
@@ -443,6 +446,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Checks an elementwise batch, of pairs or of single scores.
+    #[inline]
     pub(crate) fn check_elementwise(&self, pairs: bool) -> Result<BatchShape> {
         let samples = self.scores.len();
         match self.second_scores {

@@ -3,7 +3,7 @@
 
 use pulp::{NullaryFnOnce, WithSimd};
 
-pub(super) use machine::{dispatch, dispatch_wide, vectorize_wide};
+pub(super) use machine::{dispatch, vectorize_wide};
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod machine {
@@ -30,18 +30,7 @@ mod machine {
         }
     }
 
-    /// As [`dispatch`], also with 512-bit vectors. For the loops that gain from them: each costs its compilation once more,
-    /// for every loss, penalty and precision.
-    #[inline(always)]
-    pub(crate) fn dispatch_wide<F: NullaryFnOnce>(job: F) -> F::Output {
-        match widths() {
-            (_, Some(simd)) => simd.vectorize(job),
-            (Some(simd), None) => simd.vectorize(job),
-            (None, None) => job.call(),
-        }
-    }
-
-    /// As [`dispatch_wide`], for a job that is written in vectors.
+    /// As [`dispatch`], also with 512-bit vectors, for a job that is written in vectors.
     #[inline(always)]
     pub(crate) fn vectorize_wide<F: WithSimd>(job: F) -> F::Output {
         match widths() {
@@ -61,12 +50,6 @@ mod machine {
     /// Runs a job with the target's vectors (NEON), or else its baseline.
     #[inline(always)]
     pub(crate) fn dispatch<F: NullaryFnOnce>(job: F) -> F::Output {
-        Arch::new().dispatch(job)
-    }
-
-    /// As [`dispatch`]: there are no wider ones.
-    #[inline(always)]
-    pub(crate) fn dispatch_wide<F: NullaryFnOnce>(job: F) -> F::Output {
         Arch::new().dispatch(job)
     }
 

@@ -2,21 +2,23 @@
 
 use std::ops::Range;
 
-use crate::cpu::dispatch::dispatch_wide;
+use pulp::{Simd, WithSimd};
+
+use crate::cpu::dispatch::vectorize_wide;
 use crate::cpu::outputs::Destinations;
+use crate::cpu::vector_samples::Samples;
 use crate::cpu::{HostReal, Job, Stored, run_jobs, sum, weights, with_stored, wrong_device};
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::penalty::with_penalty;
 use crate::loss::{ElementwiseLoss, LabelEncoding, PenaltyShape, Rule, TargetRule};
-use crate::tensor::{Batch, BatchShape, Floats, Targets, with_targets};
+use crate::tensor::{Batch, BatchShape, Floats, with_targets};
 
 /// Samples a job: large enough to hide the scheduling, small enough to balance.
 const JOB: usize = 16 << 10;
 
-/// Samples a pass through the first-level cache: few, so that the streams of scores and labels advance together, which is
-/// what hardware prefetches.
-const CHUNK: usize = 512;
+/// Samples a pass through the first-level cache, where they must be decoded.
+const CHUNK: usize = 1024;
 
 /// Samples of a small batch.
 const FEW: usize = 32;
@@ -81,7 +83,7 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> Driver<'_, L, P, T> {
         let mut outputs = Destinations::new(batch_shape, 1, self.request, buffers)?;
         let (losses, gradient) = outputs.slices();
         let totals = run_jobs(batch_shape, JOB, losses, gradient, |job| {
-            dispatch_wide(DriverJob { driver: self, job, divisor })
+            vectorize_wide(DriverJob { driver: self, job, divisor })
         })?;
         totals.finish(self.request, samples, L::HAS_CORRECT, outputs.finish(precision))
     }
@@ -94,35 +96,26 @@ struct DriverJob<'a, 'j, L, P, T> {
     divisor: T,
 }
 
-impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for DriverJob<'_, '_, L, P, T> {
+impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> WithSimd for DriverJob<'_, '_, L, P, T> {
     type Output = Result<Totals>;
 
     #[inline(always)]
-    fn call(mut self) -> Result<Totals> {
-        let terms = self.driver.loss.terms();
-        let rule = Rule::new(terms.margin, terms.kink, self.driver.shape);
+    fn with_simd<S: Simd>(mut self, simd: S) -> Result<Totals> {
         let mut totals = Totals::default();
         let mut scratch = Scratch::default();
-        // A small batch neither allocates nor clears the room of a large one.
-        let (mut few, mut many) = ([T::ZERO; FEW], Vec::new());
-        let values = if self.job.samples <= FEW {
-            &mut few[..]
-        } else {
-            many.resize(CHUNK, T::ZERO);
-            &mut many[..]
-        };
-        for start in (0..self.job.samples).step_by(CHUNK) {
-            let end = (start + CHUNK).min(self.job.samples);
-            let values = &mut values[..end - start];
-            self.chunk(&rule, start, values, &mut scratch, &mut totals).map_err(|error| error.shifted(start as u64))?;
+        let chunk = if self.needs_scratch() { CHUNK } else { self.job.samples.max(1) };
+        for start in (0..self.job.samples).step_by(chunk) {
+            let range = start..(start + chunk).min(self.job.samples);
+            self.chunk(simd, range, &mut scratch, &mut totals).map_err(|error| error.shifted(start as u64))?;
         }
         Ok(totals)
     }
 }
 
 /// What a chunk of the general kind needs, kept in the first-level cache. Allocated where it is used.
-#[derive(Default)]
 struct Scratch<T> {
+    /// The signs of a small batch.
+    few: [T; FEW],
     signs: Vec<T>,
     differences: Vec<T>,
     weights: Vec<T>,
@@ -131,18 +124,37 @@ struct Scratch<T> {
     second: Vec<T>,
 }
 
-impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, L, P, T> {
+impl<T: HostReal> Default for Scratch<T> {
     #[inline(always)]
-    fn chunk(
+    fn default() -> Self {
+        let [signs, differences, weights, scores, second] = [(); 5].map(|()| Vec::new());
+        Self { few: [T::ZERO; FEW], signs, differences, weights, scores, second }
+    }
+}
+
+impl<'d, L: ElementwiseLoss, P: PenaltyShape, T: HostReal> DriverJob<'d, '_, L, P, T> {
+    /// Targets that need no decoding: they are read, and checked, where they are.
+    fn own_targets(&self) -> Option<&'d [T]> {
+        let needs_decoding = self.driver.loss.target_rule() == TargetRule::Labels(LabelEncoding::ZeroOne);
+        T::own_targets(self.driver.batch.targets).filter(|_| !needs_decoding)
+    }
+
+    /// Whether anything must be decoded before it is walked over.
+    fn needs_scratch(&self) -> bool {
+        let is_own = matches!(self.driver.scores, Stored::Own(_)) && self.own_targets().is_some();
+        !is_own || L::PAIRS || self.driver.batch.sample_weights.is_some()
+    }
+
+    /// Adds a range of the job's samples.
+    #[inline(always)]
+    fn chunk<S: Simd>(
         &mut self,
-        rule: &Rule<T, P>,
-        start: usize,
-        values: &mut [T],
+        simd: S,
+        of_job: Range<usize>,
         scratch: &mut Scratch<T>,
         totals: &mut Totals,
     ) -> Result<()> {
-        let end = start + values.len();
-        let range = self.job.start + start..self.job.start + end;
+        let range = self.job.start + of_job.start..self.job.start + of_job.end;
         let mut scores = self.driver.scores.read(range.clone(), &mut scratch.scores);
         if let (true, Some(second)) = (L::PAIRS, self.driver.second) {
             let second = second.read(range.clone(), &mut scratch.second);
@@ -152,94 +164,51 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, L, P, T
         }
         let batch = self.driver.batch;
         let target_rule = self.driver.loss.target_rule();
-        let own = T::own_targets(batch.targets).map(|x| &x[range.clone()]);
-        let signs = target_rule.signs();
-        // The two usual kinds of labels are read where they are, each in a loop of its own.
-        let (active, correct) = match (own, batch.targets) {
-            (Some(labels), _) if target_rule == TargetRule::Labels(LabelEncoding::PlusMinusOne) => {
-                let sign = |label: T| (label, (label != T::ONE) & (label != -T::ONE));
-                match self.walk(rule, start..end, scores, labels, sign, values) {
-                    Some(counts) => counts,
-                    None => return target_rule.find_bad(labels),
-                }
-            }
-            (_, Targets::I8(x)) => {
-                let labels = &x[range.clone()];
-                match self.walk(rule, start..end, scores, labels, |label| signs.sign(label), values) {
-                    Some(counts) => counts,
-                    None => return target_rule.find_bad(labels),
-                }
-            }
-            (_, targets) => {
-                scratch.signs.resize(scores.len(), T::ZERO);
-                let signs = &mut scratch.signs[..];
-                with_targets!(targets.part(range.clone()), x => target_rule.decode(x, signs)?, _tensor => return Err(wrong_device(batch)));
-                self.walk(rule, start..end, scores, signs, |sign| (sign, false), values).unwrap_or_default()
-            }
-        };
-        if batch.sample_weights.is_some() {
-            scratch.weights.resize(scores.len(), T::ZERO);
-            weights::read(batch, range, &mut scratch.weights)?;
-            let weights = &scratch.weights[..];
-            if let Some(gradient) = self.job.gradient.as_deref_mut() {
-                for (slope, &weight) in gradient[start..end].iter_mut().zip(weights) {
-                    *slope = *slope * (weight / self.divisor);
-                }
-            }
-            values.iter_mut().zip(weights).for_each(|(value, &weight)| *value = *value * weight);
-            totals.weight_sum += sum(weights);
-        } else {
-            totals.weight_sum += scores.len() as f64;
-        }
-        totals.sum += sum(values);
-        totals.count += scores.len() as u64;
-        totals.active += u64::from(active);
-        totals.correct += u64::from(correct);
-        if let Some(losses) = self.job.losses.as_deref_mut() {
-            losses[start..end].copy_from_slice(values);
-        }
-        Ok(())
-    }
-
-    /// Losses and, where it is wanted, the gradient of a chunk, before sample weights; how many samples are active and how
-    /// many correct. `sign_of` gives a label's sign and whether it is bad; nothing comes back where one is.
-    #[inline(always)]
-    fn walk<X: Copy>(
-        &mut self,
-        rule: &Rule<T, P>,
-        range: Range<usize>,
-        scores: &[T],
-        labels: &[X],
-        sign_of: impl Fn(X) -> (T, bool),
-        values: &mut [T],
-    ) -> Option<(u32, u32)> {
-        let (mut active, mut correct, mut bad_seen) = (0u32, 0u32, false);
-        let mut point = |score: T, label: X| {
-            let (sign, is_bad) = sign_of(label);
-            let point = L::value_and_slope(rule, score, sign);
-            active += u32::from(point.active);
-            correct += u32::from(point.correct);
-            bad_seen |= is_bad;
-            point
-        };
-        match self.job.gradient.as_deref_mut() {
+        let own = self.own_targets().map(|x| &x[range.clone()]);
+        let targets = match own {
+            Some(own) => own,
             None => {
-                for ((value, &score), &label) in values.iter_mut().zip(scores).zip(labels) {
-                    *value = point(score, label).value;
-                }
+                let signs = if scores.len() <= FEW {
+                    &mut scratch.few[..scores.len()]
+                } else {
+                    scratch.signs.resize(scores.len(), T::ZERO);
+                    &mut scratch.signs[..]
+                };
+                with_targets!(batch.targets.part(range.clone()), x => target_rule.decode(x, signs)?,
+                    _tensor => return Err(wrong_device(batch)));
+                signs
             }
-            Some(gradient) => {
-                // Weights are applied afterwards.
-                let is_weighted = self.driver.batch.sample_weights.is_some();
-                let coefficient = if is_weighted { T::ONE } else { T::ONE / self.divisor };
-                let samples = values.iter_mut().zip(&mut gradient[range]).zip(scores).zip(labels);
-                for (((value, slope), &score), &label) in samples {
-                    let point = point(score, label);
-                    *value = point.value;
-                    *slope = point.slope * coefficient;
-                }
+        };
+        let weights = match batch.sample_weights {
+            None => None,
+            Some(_) => {
+                scratch.weights.resize(scores.len(), T::ZERO);
+                weights::read(batch, range, &mut scratch.weights)?;
+                Some(&scratch.weights[..])
             }
+        };
+        let losses = self.job.losses.as_deref_mut().map(|x| &mut x[of_job.clone()]);
+        let gradient = self.job.gradient.as_deref_mut().map(|x| &mut x[of_job]);
+        let terms = self.driver.loss.terms();
+        let samples = Samples::<L, P, T> {
+            loss: self.driver.loss,
+            rule: Rule::new(terms.margin, terms.kink, self.driver.shape),
+            scores,
+            targets,
+            weights,
+            losses,
+            gradient,
+            divisor: self.divisor,
+        };
+        let sums = samples.sums(simd);
+        if let (Some(own), true) = (own, sums.has_bad_target) {
+            target_rule.find_bad(own)?;
         }
-        (!bad_seen).then_some((active, correct))
+        totals.sum += sums.loss;
+        totals.active += sums.active;
+        totals.correct += sums.correct;
+        totals.count += scores.len() as u64;
+        totals.weight_sum += weights.map_or(scores.len() as f64, sum);
+        Ok(())
     }
 }

@@ -1,154 +1,353 @@
-//! Vectors of single-precision numbers as [`Number`]s: the widest that the machine has, through the crate pulp.
+//! Vectors of numbers as [`Number`]s, in both precisions: the widest that the machine has, through the crate pulp.
 
 use std::fmt;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
 use pulp::{Simd, bytemuck};
 
-use crate::real::{Number, sealed};
+use crate::real::{Number, Real, sealed};
 
-/// A vector of f32.
-#[derive(Clone, Copy)]
-pub(super) struct Lanes<S: Simd> {
-    simd: S,
-    pub(super) values: S::f32s,
+/// A vector of one precision.
+pub(crate) trait Vector<S: Simd>: Number {
+    /// What a lane holds.
+    type Element: Real;
+    /// The vector as it lies in memory.
+    type Raw: Copy;
+    /// So many lanes.
+    const COUNT: usize;
+
+    fn new(simd: S, raw: Self::Raw) -> Self;
+    fn raw(self) -> Self::Raw;
+    /// The same number in every lane.
+    fn all(simd: S, x: Self::Element) -> Self;
+    /// A slice as whole vectors, and what is left.
+    fn vectors(slice: &[Self::Element]) -> (&[Self::Raw], &[Self::Element]);
+    /// As [`Vector::vectors`], to be written.
+    fn vectors_mut(slice: &mut [Self::Element]) -> (&mut [Self::Raw], &mut [Self::Element]);
+    /// Fewer numbers than lanes, zeros after them.
+    fn load_part(simd: S, slice: &[Self::Element]) -> Self;
+    /// Stores the first lanes, fewer than there are.
+    fn store_part(self, slice: &mut [Self::Element]);
+    /// Counts the true lanes of two masks.
+    fn count(masks: [Self::Mask; 2], into: &mut Counts<S>);
+    /// Adds all lanes in f64.
+    fn add_to(self, sum: &mut Sum<S>);
+    /// Nothing but zero bits where a lane is -1 or +1.
+    fn other_than_sign(self) -> Self;
+    /// The bits that are set in either.
+    fn either_bits(self, other: Self) -> Self;
+    /// Whether any bit is set.
+    fn has_bits(self) -> bool;
+    /// True in no lane.
+    fn none(simd: S) -> Self::Mask;
+    /// Whether a mask is true in any lane.
+    fn any(mask: Self::Mask) -> bool;
 }
 
-/// A truth value for each lane.
-#[derive(Clone, Copy)]
-pub(super) struct Mask<S: Simd> {
+/// How often two masks were true.
+pub(crate) struct Counts<S: Simd> {
+    /// Of masks that are bits. Not of one type, or else the compiler counts both in one vector, which it fills by way of memory.
+    bits: (u64, u32),
+    /// Of masks that are vectors, a lane each.
+    singles: [S::u32s; 2],
+    doubles: [S::u64s; 2],
+}
+
+impl<S: Simd> Counts<S> {
+    #[inline(always)]
+    pub(super) fn new(simd: S) -> Self {
+        Self { bits: (0, 0), singles: [simd.splat_u32s(0); 2], doubles: [simd.splat_u64s(0); 2] }
+    }
+
+    /// For up to 2^32 samples.
+    #[inline(always)]
+    pub(super) fn totals(mut self) -> [u64; 2] {
+        let mut totals = [self.bits.0, self.bits.1.into()];
+        for (total, (singles, doubles)) in totals.iter_mut().zip(self.singles.iter_mut().zip(&mut self.doubles)) {
+            *total += lanes_of::<_, u32>(singles).iter().map(|&x| u64::from(x)).sum::<u64>();
+            *total += lanes_of::<_, u64>(doubles).iter().sum::<u64>();
+        }
+        totals
+    }
+}
+
+/// A sum in f64 of vectors of either precision, in as many lanes as a vector of f32 has. Not an array, which the compiler would
+/// keep in memory.
+pub(crate) struct Sum<S: Simd> {
     simd: S,
-    values: S::m32s,
+    low: S::f64s,
+    high: S::f64s,
+}
+
+impl<S: Simd> Sum<S> {
+    #[inline(always)]
+    pub(super) fn new(simd: S) -> Self {
+        let zero = simd.splat_f64s(0.0);
+        Self { simd, low: zero, high: zero }
+    }
+
+    #[inline(always)]
+    pub(super) fn total(self) -> f64 {
+        self.simd.reduce_sum_f64s(self.simd.add_f64s(self.low, self.high))
+    }
+}
+
+/// Numbers in f64, zeros after them.
+#[inline(always)]
+fn wide<S: Simd, T: Copy + Into<f64>>(simd: S, lanes: &[T]) -> S::f64s {
+    let mut wide = simd.splat_f64s(0.0);
+    lanes_of::<_, f64>(&mut wide).iter_mut().zip(lanes).for_each(|(to, &from)| *to = from.into());
+    wide
+}
+
+/// The lanes of a vector.
+#[inline(always)]
+fn lanes_of<V: bytemuck::Pod, T: bytemuck::Pod>(vector: &mut V) -> &mut [T] {
+    bytemuck::cast_slice_mut(std::slice::from_mut(vector))
+}
+
+/// The vectors of one precision, by pulp's names for them.
+macro_rules! lanes {
+    (
+        $lanes:ident, $mask_lanes:ident, $element:ident, $raw:ident, $mask:ident, $counts:ident, $count:ident;
+        $splat:ident $as_simd:ident $as_mut_simd:ident $partial_load:ident $partial_store:ident
+        $add:ident $sub:ident $mul:ident $div:ident $neg:ident $less_than:ident $equal:ident $select:ident
+        $and:ident $or:ident $not:ident $max:ident $abs:ident $or_bits:ident $xor_bits:ident $select_counts:ident $add_counts:ident $splat_counts:ident
+    ) => {
+        /// A vector of numbers.
+        #[derive(Clone, Copy)]
+        pub(crate) struct $lanes<S: Simd> {
+            simd: S,
+            raw: S::$raw,
+        }
+
+        /// A truth value for each lane.
+        #[derive(Clone, Copy)]
+        pub(crate) struct $mask_lanes<S: Simd> {
+            pub(super) simd: S,
+            pub(super) raw: S::$mask,
+        }
+
+        impl<S: Simd> fmt::Debug for $lanes<S> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.raw.fmt(f)
+            }
+        }
+
+        impl<S: Simd> sealed::Sealed for $lanes<S> {}
+
+        lanes!(operator $lanes Add add $add);
+        lanes!(operator $lanes Sub sub $sub);
+        lanes!(operator $lanes Mul mul $mul);
+        lanes!(operator $lanes Div div $div);
+        lanes!(operator $mask_lanes BitAnd bitand $and);
+        lanes!(operator $mask_lanes BitOr bitor $or);
+
+        impl<S: Simd> Neg for $lanes<S> {
+            type Output = Self;
+            #[inline(always)]
+            fn neg(self) -> Self {
+                Self { simd: self.simd, raw: self.simd.$neg(self.raw) }
+            }
+        }
+
+        impl<S: Simd> Not for $mask_lanes<S> {
+            type Output = Self;
+            #[inline(always)]
+            fn not(self) -> Self {
+                Self { simd: self.simd, raw: self.simd.$not(self.raw) }
+            }
+        }
+
+        impl<S: Simd> Number for $lanes<S> {
+            type Mask = $mask_lanes<S>;
+
+            #[inline(always)]
+            fn splat(self, x: f64) -> Self {
+                Self::all(self.simd, x as $element)
+            }
+
+            #[inline(always)]
+            fn below(self, other: Self) -> Self::Mask {
+                $mask_lanes { simd: self.simd, raw: self.simd.$less_than(self.raw, other.raw) }
+            }
+
+            #[inline(always)]
+            fn equals(self, other: Self) -> Self::Mask {
+                $mask_lanes { simd: self.simd, raw: self.simd.$equal(self.raw, other.raw) }
+            }
+
+            #[inline(always)]
+            fn select(mask: Self::Mask, yes: Self, no: Self) -> Self {
+                Self { simd: yes.simd, raw: yes.simd.$select(mask.raw, yes.raw, no.raw) }
+            }
+
+            #[inline(always)]
+            fn positive_part(self) -> Self {
+                let zero = self.splat(0.0);
+                // pulp's maximum returns a NaN in the second place, or any NaN, as the machine does. Its scalar one does not.
+                if S::IS_SCALAR {
+                    return Self::select(self.below(zero), zero, self);
+                }
+                Self { simd: self.simd, raw: self.simd.$max(zero.raw, self.raw) }
+            }
+
+            #[inline(always)]
+            fn exp(mut self) -> Self {
+                lanes_of::<_, $element>(&mut self.raw).iter_mut().for_each(|x| *x = x.exp());
+                self
+            }
+
+            #[inline(always)]
+            fn ln_1p(mut self) -> Self {
+                lanes_of::<_, $element>(&mut self.raw).iter_mut().for_each(|x| *x = x.ln_1p());
+                self
+            }
+        }
+
+        impl<S: Simd> Vector<S> for $lanes<S> {
+            type Element = $element;
+            type Raw = S::$raw;
+            const COUNT: usize = size_of::<S::$raw>() / size_of::<$element>();
+
+            #[inline(always)]
+            fn new(simd: S, raw: S::$raw) -> Self {
+                Self { simd, raw }
+            }
+
+            #[inline(always)]
+            fn raw(self) -> S::$raw {
+                self.raw
+            }
+
+            #[inline(always)]
+            fn all(simd: S, x: $element) -> Self {
+                Self { simd, raw: simd.$splat(x) }
+            }
+
+            #[inline(always)]
+            fn vectors(slice: &[$element]) -> (&[S::$raw], &[$element]) {
+                S::$as_simd(slice)
+            }
+
+            #[inline(always)]
+            fn vectors_mut(slice: &mut [$element]) -> (&mut [S::$raw], &mut [$element]) {
+                S::$as_mut_simd(slice)
+            }
+
+            #[inline(always)]
+            fn load_part(simd: S, slice: &[$element]) -> Self {
+                Self { simd, raw: simd.$partial_load(slice) }
+            }
+
+            #[inline(always)]
+            fn store_part(self, slice: &mut [$element]) {
+                self.simd.$partial_store(slice, self.raw);
+            }
+
+            #[inline(always)]
+            fn count(masks: [Self::Mask; 2], into: &mut Counts<S>) {
+                if size_of::<S::$mask>() < Self::COUNT {
+                    let [first, second] = masks.map(|mask| {
+                        let bytes = bytemuck::bytes_of(&mask.raw).iter();
+                        bytes.rev().fold(0u32, |bits, &byte| (bits << 8) | u32::from(byte))
+                    });
+                    into.bits.0 += u64::from(first).count_ones() as u64;
+                    into.bits.1 += second.count_ones();
+                } else {
+                    for (count, mask) in into.$count.iter_mut().zip(masks) {
+                        let simd = mask.simd;
+                        let ones = simd.$select_counts(mask.raw, simd.$splat_counts(1), simd.$splat_counts(0));
+                        *count = simd.$add_counts(*count, ones);
+                    }
+                }
+            }
+
+            #[inline(always)]
+            fn add_to(mut self, sum: &mut Sum<S>) {
+                let simd = self.simd;
+                let (low, high) = lanes_of::<_, $element>(&mut self.raw).split_at(S::F64_LANES);
+                sum.low = simd.add_f64s(sum.low, wide(simd, low));
+                sum.high = simd.add_f64s(sum.high, wide(simd, high));
+            }
+
+            #[inline(always)]
+            fn other_than_sign(self) -> Self {
+                let one = self.splat(1.0);
+                Self { simd: self.simd, raw: self.simd.$xor_bits(self.simd.$abs(self.raw), one.raw) }
+            }
+
+            #[inline(always)]
+            fn either_bits(self, other: Self) -> Self {
+                Self { simd: self.simd, raw: self.simd.$or_bits(self.raw, other.raw) }
+            }
+
+            #[inline(always)]
+            fn has_bits(self) -> bool {
+                bytemuck::bytes_of(&self.raw).iter().any(|&byte| byte != 0)
+            }
+
+            #[inline(always)]
+            fn none(simd: S) -> Self::Mask {
+                let zero = Self::all(simd, 0.0);
+                zero.below(zero)
+            }
+
+            #[inline(always)]
+            fn any(mask: Self::Mask) -> bool {
+                bytemuck::bytes_of(&mask.raw) != bytemuck::bytes_of(&Self::none(mask.simd).raw)
+            }
+        }
+    };
+    (operator $type:ident $trait:ident $function:ident $vector:ident) => {
+        impl<S: Simd> $trait for $type<S> {
+            type Output = Self;
+            #[inline(always)]
+            fn $function(self, other: Self) -> Self {
+                Self { simd: self.simd, raw: self.simd.$vector(self.raw, other.raw) }
+            }
+        }
+    };
+}
+lanes! {
+    Lanes, Mask, f32, f32s, m32s, u32s, singles;
+    splat_f32s as_simd_f32s as_mut_simd_f32s partial_load_f32s partial_store_f32s
+    add_f32s sub_f32s mul_f32s div_f32s neg_f32s less_than_f32s equal_f32s select_f32s
+    and_m32s or_m32s not_m32s max_f32s abs_f32s or_f32s xor_f32s select_u32s add_u32s splat_u32s
+}
+lanes! {
+    DoubleLanes, DoubleMask, f64, f64s, m64s, u64s, doubles;
+    splat_f64s as_simd_f64s as_mut_simd_f64s partial_load_f64s partial_store_f64s
+    add_f64s sub_f64s mul_f64s div_f64s neg_f64s less_than_f64s equal_f64s select_f64s
+    and_m64s or_m64s not_m64s max_f64s abs_f64s or_f64s xor_f64s select_u64s add_u64s splat_u64s
 }
 
 impl<S: Simd> Lanes<S> {
-    /// So many lanes.
-    pub(super) const COUNT: usize = S::F32_LANES;
-
-    #[inline(always)]
-    pub(super) fn new(simd: S, values: S::f32s) -> Self {
-        Self { simd, values }
-    }
-
-    #[inline(always)]
-    pub(super) fn all(simd: S, x: f32) -> Self {
-        Self::new(simd, simd.splat_f32s(x))
-    }
-
     /// The larger of the two in each lane; not for NaN.
     #[inline(always)]
     pub(super) fn max(self, other: Self) -> Self {
-        Self::new(self.simd, self.simd.max_f32s(self.values, other.values))
+        Self { simd: self.simd, raw: self.simd.max_f32s(self.raw, other.raw) }
     }
 
     #[inline(always)]
     pub(super) fn sum(self) -> f32 {
-        self.simd.reduce_sum_f32s(self.values)
+        self.simd.reduce_sum_f32s(self.raw)
     }
 
     #[inline(always)]
     pub(super) fn lowest(self) -> f32 {
-        self.simd.reduce_min_f32s(self.values)
+        self.simd.reduce_min_f32s(self.raw)
     }
 
     #[inline(always)]
     pub(super) fn highest(self) -> f32 {
-        self.simd.reduce_max_f32s(self.values)
+        self.simd.reduce_max_f32s(self.raw)
     }
 }
 
 impl<S: Simd> Mask<S> {
     #[inline(always)]
-    pub(super) fn new(simd: S, values: S::m32s) -> Self {
-        Self { simd, values }
+    pub(super) fn new(simd: S, raw: S::m32s) -> Self {
+        Self { simd, raw }
     }
-
-    #[inline(always)]
-    pub(super) fn none(simd: S) -> Self {
-        Self::new(simd, simd.less_than_f32s(simd.splat_f32s(0.0), simd.splat_f32s(0.0)))
-    }
-
-    /// True in any lane.
-    #[inline(always)]
-    pub(super) fn any(self) -> bool {
-        bytemuck::bytes_of(&self.values) != bytemuck::bytes_of(&Self::none(self.simd).values)
-    }
-}
-
-impl<S: Simd> fmt::Debug for Lanes<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.values.fmt(f)
-    }
-}
-
-impl<S: Simd> sealed::Sealed for Lanes<S> {}
-
-macro_rules! operators {
-    ($($type:ident $trait:ident $function:ident $vector:ident),+) => {$(
-        impl<S: Simd> $trait for $type<S> {
-            type Output = Self;
-            #[inline(always)]
-            fn $function(self, other: Self) -> Self {
-                Self::new(self.simd, self.simd.$vector(self.values, other.values))
-            }
-        }
-    )+};
-}
-operators!(Lanes Add add add_f32s, Lanes Sub sub sub_f32s, Lanes Mul mul mul_f32s, Lanes Div div div_f32s);
-operators!(Mask BitAnd bitand and_m32s, Mask BitOr bitor or_m32s);
-
-impl<S: Simd> Neg for Lanes<S> {
-    type Output = Self;
-    #[inline(always)]
-    fn neg(self) -> Self {
-        Self::new(self.simd, self.simd.neg_f32s(self.values))
-    }
-}
-
-impl<S: Simd> Not for Mask<S> {
-    type Output = Self;
-    #[inline(always)]
-    fn not(self) -> Self {
-        Self::new(self.simd, self.simd.not_m32s(self.values))
-    }
-}
-
-impl<S: Simd> Number for Lanes<S> {
-    type Mask = Mask<S>;
-
-    #[inline(always)]
-    fn splat(self, x: f64) -> Self {
-        Self::all(self.simd, x as f32)
-    }
-
-    #[inline(always)]
-    fn below(self, other: Self) -> Mask<S> {
-        Mask::new(self.simd, self.simd.less_than_f32s(self.values, other.values))
-    }
-
-    #[inline(always)]
-    fn equals(self, other: Self) -> Mask<S> {
-        Mask::new(self.simd, self.simd.equal_f32s(self.values, other.values))
-    }
-
-    #[inline(always)]
-    fn select(mask: Mask<S>, yes: Self, no: Self) -> Self {
-        Self::new(yes.simd, yes.simd.select_f32s(mask.values, yes.values, no.values))
-    }
-
-    #[inline(always)]
-    fn exp(mut self) -> Self {
-        lanes_of(&mut self.values).iter_mut().for_each(|x| *x = x.exp());
-        self
-    }
-
-    #[inline(always)]
-    fn ln_1p(mut self) -> Self {
-        lanes_of(&mut self.values).iter_mut().for_each(|x| *x = x.ln_1p());
-        self
-    }
-}
-
-fn lanes_of<V: bytemuck::Pod>(vector: &mut V) -> &mut [f32] {
-    bytemuck::cast_slice_mut(std::slice::from_mut(vector))
 }

@@ -8,12 +8,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use half::prelude::*;
+use pulp::Simd;
 
 use crate::error::{Error, Result};
 use crate::evaluation::{FloatsMut, Output, Totals};
 use crate::loss::Label;
 use crate::real::Real;
 use crate::tensor::{Batch, BatchShape, Floats, Targets};
+
+use lanes::{DoubleLanes, Lanes, Vector};
 
 mod dispatch;
 pub(crate) mod elementwise;
@@ -24,6 +27,7 @@ pub(crate) mod rows;
 pub(crate) mod target_rows;
 mod tile;
 mod vector_rows;
+mod vector_samples;
 pub(crate) mod vectors;
 pub(crate) mod weights;
 
@@ -35,6 +39,8 @@ const LANES: usize = 16;
 
 /// A precision that host outputs exist in.
 pub(crate) trait HostReal: Real + Label {
+    /// Vectors of this type.
+    type Lanes<S: Simd>: Vector<S, Element = Self>;
     /// Wraps a vector of this type.
     fn output(values: Vec<Self>) -> Output;
     /// Host elements of this type, where they are.
@@ -48,6 +54,7 @@ pub(crate) trait HostReal: Real + Label {
 }
 
 impl HostReal for f32 {
+    type Lanes<S: Simd> = Lanes<S>;
     fn output(values: Vec<Self>) -> Output {
         Output::F32(values)
     }
@@ -66,6 +73,7 @@ impl HostReal for f32 {
 }
 
 impl HostReal for f64 {
+    type Lanes<S: Simd> = DoubleLanes<S>;
     fn output(values: Vec<Self>) -> Output {
         Output::F64(values)
     }

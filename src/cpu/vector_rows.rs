@@ -5,7 +5,7 @@
 
 use pulp::Simd;
 
-use super::lanes::{Lanes, Mask};
+use super::lanes::{Lanes, Mask, Vector};
 use super::rows::Found;
 use crate::loss::{Combination, PenaltyShape, RowsLoss, Rule};
 use crate::real::Number;
@@ -95,14 +95,14 @@ impl<S: Simd, P: PenaltyShape> VectorRows<S, P> {
         for &values in vectors {
             let result = visit(first, self.columns(values, first, class, scores.len()));
             if let Some(out) = out_vectors.next() {
-                *out = result.values;
+                *out = result.raw();
             }
             first += Lanes::<S>::COUNT;
         }
         if !rest.is_empty() {
             let result = visit(first, self.columns(self.simd.partial_load_f32s(rest), first, class, scores.len()));
             if !out_rest.is_empty() {
-                self.simd.partial_store_f32s(out_rest, result.values);
+                self.simd.partial_store_f32s(out_rest, result.raw());
             }
         }
     }
@@ -120,7 +120,7 @@ impl<S: Simd, P: PenaltyShape> VectorRows<S, P> {
         let true_score = scores[class];
         let true_scores = Lanes::all(simd, true_score);
         let factor = Lanes::all(simd, coefficient);
-        let none = Mask::none(simd);
+        let none = Lanes::none(simd);
         let (mut active, mut above, mut equal) = (none, none, none);
         let (mut total, mut total_slope) = (0f64, 0f64);
         let chain = CHAIN * Lanes::<S>::COUNT;
@@ -153,8 +153,8 @@ impl<S: Simd, P: PenaltyShape> VectorRows<S, P> {
                 total_slope += f64::from(slopes.sum());
             }
         }
-        let mut found = self.found(scores, class, total as f32, above.any(), equal.any());
-        found.active &= active.any();
+        let mut found = self.found(scores, class, total as f32, Lanes::any(above), Lanes::any(equal));
+        found.active &= Lanes::any(active);
         if GRADIENT && !found.loss.is_nan() {
             // The true class: its own column where it has one, and what the rivals' violations owe to its score.
             let mut slope = (M::RIVAL_SLOPE_ON_TRUE * total_slope) as f32;
@@ -179,7 +179,7 @@ impl<S: Simd, P: PenaltyShape> VectorRows<S, P> {
         let simd = self.simd;
         let true_score = scores[class];
         let lowest = Lanes::all(simd, f32::NEG_INFINITY);
-        let mut ordered = !Mask::none(simd);
+        let mut ordered = !Lanes::none(simd);
         let mut best = lowest;
         // Of the vector that a lane's best score was found in: its number.
         let (mut number, mut best_number) = (Lanes::all(simd, 0.0), Lanes::all(simd, 0.0));
@@ -206,7 +206,7 @@ impl<S: Simd, P: PenaltyShape> VectorRows<S, P> {
         let worst_rival = best.highest();
         let v = M::violation(self.rule.margin, worst_rival, true_score, false);
         let (value, slope) = self.rule.penalise(v);
-        let loss = if (!ordered).any() { f32::NAN } else { value };
+        let loss = if Lanes::any(!ordered) { f32::NAN } else { value };
         let mut found = self.found(scores, class, loss, worst_rival > true_score, worst_rival == true_score);
         found.active &= v > 0.0;
         if GRADIENT && !found.loss.is_nan() {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::penalty::{Kink, Penalty, PenaltyShape, Rule};
 use super::{ElementwiseLoss, LossShader, Pattern, Point, TargetRule, Terms, evaluate_elementwise};
-use crate::real::Real;
+use crate::real::Number;
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "embedding",
@@ -74,24 +74,20 @@ impl ElementwiseLoss for EmbeddingHinge {
     }
 
     #[inline(always)]
-    fn value_and_slope<T: Real, P: PenaltyShape>(rule: &Rule<T, P>, score: T, target: T) -> Point<T> {
+    fn value_and_slope<T: Number, P: PenaltyShape>(rule: &Rule<T, P>, score: T, target: T) -> Point<T> {
+        let (zero, one) = (score.splat(0.0), score.splat(1.0));
         let violation = rule.margin - score;
         let (hinge, slope) = rule.penalise(violation);
-        let one = target == T::ONE;
+        let (is_similar, is_dissimilar) = (target.equals(one), target.equals(-one));
+        let is_violated = zero.below(violation);
         // Both terms as max(margin, x): the sum of the two would lose the margin next to a large x, and all of it at
         // minus infinity.
-        let both = if violation > T::ZERO { rule.margin } else { score };
-        let value = if one {
-            score
-        } else if target == -T::ONE {
-            hinge
-        } else {
-            both
-        };
-        let hinge_slope = if one { T::ZERO } else { -slope };
-        let distance_slope = if target == -T::ONE { T::ZERO } else { T::ONE };
-        let slope = if score.is_nan() { score } else { hinge_slope + distance_slope };
-        Point { value, slope, active: (violation > T::ZERO) & !one, correct: false }
+        let both = T::select(is_violated, rule.margin, score);
+        let value = T::select(is_similar, score, T::select(is_dissimilar, hinge, both));
+        let hinge_slope = T::select(is_similar, zero, -slope);
+        let distance_slope = T::select(is_dissimilar, zero, one);
+        let slope = T::select(score.equals(score), hinge_slope + distance_slope, score);
+        Point { value, slope, active: is_violated & !is_similar, correct: zero.below(zero) }
     }
 }
 

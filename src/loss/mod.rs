@@ -80,7 +80,7 @@ use crate::error::{Error, Result};
 use crate::evaluation::{Buffers, Evaluation, Request};
 use crate::exact;
 use crate::gpu::{DeviceTensor, Gpu, Pending, Prepared};
-use crate::real::Real;
+use crate::real::Number;
 use crate::tensor::{Batch, BatchShape};
 
 /// Every loss's WGSL: one list for the pipeline cache, the shader tests and the documentation.
@@ -261,6 +261,7 @@ impl Terms {
     }
 
     /// The margin must be finite also where the computation is in f32.
+    #[inline]
     pub(crate) fn check(&self) -> Result<()> {
         self.penalty.check()?;
         if (self.margin as f32).is_finite() {
@@ -299,15 +300,17 @@ macro_rules! terms_builder {
 }
 use terms_builder;
 
-/// phi(margin - t*s) for label t in {-1, +1} and a score s that predicts its sign.
+/// phi(margin - t*s) for label t in {-1, +1} and a score s that predicts its sign, 0 the sign -1.
 #[inline(always)]
-fn signed_hinge<T: Real, P: PenaltyShape>(rule: &Rule<T, P>, score: T, target: T) -> Point<T> {
-    let violation = rule.margin - target * score;
+fn signed_hinge<T: Number, P: PenaltyShape>(rule: &Rule<T, P>, score: T, target: T) -> Point<T> {
+    let zero = score.splat(0.0);
+    let agreement = target * score;
+    let violation = rule.margin - agreement;
     let (value, slope) = rule.penalise(violation);
     Point {
         value,
         slope: -target * slope,
-        active: violation > T::ZERO,
-        correct: ((score > T::ZERO) == (target > T::ZERO)) & !score.is_nan(),
+        active: zero.below(violation),
+        correct: zero.below(agreement) | (score.equals(zero) & target.below(zero)),
     }
 }

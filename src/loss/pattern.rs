@@ -6,17 +6,17 @@ use crate::evaluation::Request;
 use crate::real::{Number, Real};
 use crate::tensor::{Batch, BatchShape};
 
-/// One sample of an elementwise loss.
+/// One sample of an elementwise loss, or a vector of samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Point<T> {
+pub struct Point<T: Number> {
     /// The loss.
     pub value: T,
     /// Its derivative with respect to the score.
     pub slope: T,
     /// True where the margin is violated, v > 0.
-    pub active: bool,
+    pub active: T::Mask,
     /// True where the sign of the score is the target's.
-    pub correct: bool,
+    pub correct: T::Mask,
 }
 
 /// A loss of one score and one target a sample.
@@ -46,8 +46,8 @@ pub trait ElementwiseLoss: Sync {
         refuse_per_class(request, Self::SHADER.name)?;
         batch.check_elementwise(Self::PAIRS)
     }
-    /// The loss and its slope at one score. `target` is -1, 0 or +1 as [`TargetRule`] says.
-    fn value_and_slope<T: Real, P: PenaltyShape>(rule: &Rule<T, P>, score: T, target: T) -> Point<T>;
+    /// The loss and its slope at one score, or at each of a vector of scores. `target` is what [`TargetRule`] allows.
+    fn value_and_slope<T: Number, P: PenaltyShape>(rule: &Rule<T, P>, score: T, target: T) -> Point<T>;
 }
 
 /// How the penalties of a row's columns make the row's loss.
@@ -208,6 +208,7 @@ pub trait VectorsLoss: Sync {
 }
 
 /// Per-class values exist only where there are classes.
+#[inline]
 fn refuse_per_class(request: &Request, loss: &'static str) -> Result<()> {
     if request.per_class {
         let (option, expected) = ("per-class values", "a multiclass loss".into());

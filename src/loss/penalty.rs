@@ -44,6 +44,7 @@ impl Penalty {
     }
 
     /// Checks the numbers of [`Penalty::Smooth`], also after rounding to f32.
+    #[inline]
     pub(crate) fn check(self) -> Result<()> {
         let Self::Smooth { gamma, scale } = self else { return Ok(()) };
         let check = |option, x: f64| {
@@ -126,17 +127,15 @@ pub trait PenaltyShape: Copy + Send + Sync {
     fn penalise<T: Number>(self, v: T, kink_slope: T) -> (T, T);
 }
 
-/// A penalty that charges nothing for v <= 0 and these above. Selections one after the other, not branches, so that loops
-/// over many violations vectorise.
+/// The slope of a penalty that charges nothing for v <= 0, given its slope above. Selections one after the other, not branches,
+/// so that loops over many violations vectorise.
 #[inline(always)]
-fn one_sided<T: Number>(v: T, kink_slope: T, (value, slope): (T, T)) -> (T, T) {
+fn one_sided<T: Number>(v: T, kink_slope: T, slope: T) -> T {
     let zero = v.splat(0.0);
-    let (below, at_kink) = (v.below(zero), v.equals(zero));
-    // Not `v > 0`: a NaN must reach the result. At 0 the penalty is 0 by itself.
-    let value = T::select(below, zero, value);
+    // A NaN must reach the result.
     let slope = T::select(v.equals(v), slope, v);
-    let slope = T::select(at_kink, kink_slope, slope);
-    (value, T::select(below, zero, slope))
+    let slope = T::select(v.equals(zero), kink_slope, slope);
+    T::select(v.below(zero), zero, slope)
 }
 
 /// [`Penalty::Linear`] as a type.
@@ -150,7 +149,7 @@ impl PenaltyShape for LinearPenalty {
     }
     #[inline(always)]
     fn penalise<T: Number>(self, v: T, kink_slope: T) -> (T, T) {
-        one_sided(v, kink_slope, (v, v.splat(1.0)))
+        (v.positive_part(), one_sided(v, kink_slope, v.splat(1.0)))
     }
 }
 
@@ -165,7 +164,8 @@ impl PenaltyShape for SquaredPenalty {
     }
     #[inline(always)]
     fn penalise<T: Number>(self, v: T, kink_slope: T) -> (T, T) {
-        one_sided(v, kink_slope, (v * v, v + v))
+        let charged = v.positive_part();
+        (charged * charged, one_sided(v, kink_slope, v + v))
     }
 }
 
@@ -189,13 +189,14 @@ impl PenaltyShape for SmoothPenalty {
     fn penalise<T: Number>(self, v: T, kink_slope: T) -> (T, T) {
         let (gamma, scale) = (v.splat(self.gamma), v.splat(self.scale));
         let half = v.splat(0.5);
+        let charged = v.positive_part();
         // In this order the square of a large v below a large gamma does not overflow; the line is written so that a NaN goes
         // through.
-        let square = (scale * (v * (v * (half / gamma))), scale * (v / gamma));
-        let line = (scale * (v - half * gamma), scale);
+        let square = scale * (charged * (charged * (half / gamma)));
+        let line = scale * (charged - half * gamma);
         let is_square = v.below(gamma);
-        let charged = (T::select(is_square, square.0, line.0), T::select(is_square, square.1, line.1));
-        one_sided(v, kink_slope, charged)
+        let slope = T::select(is_square, scale * (v / gamma), scale);
+        (T::select(is_square, square, line), one_sided(v, kink_slope, slope))
     }
 }
 

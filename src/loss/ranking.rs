@@ -7,7 +7,7 @@ use super::{
     ElementwiseLoss, LabelEncoding, LossShader, Pattern, Point, TargetRule, Terms, evaluate_elementwise, signed_hinge,
     terms_builder,
 };
-use crate::real::Real;
+use crate::real::Number;
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "ranking",
@@ -65,7 +65,7 @@ impl ElementwiseLoss for MarginRanking {
     }
 
     #[inline(always)]
-    fn value_and_slope<T: Real, P: PenaltyShape>(rule: &Rule<T, P>, difference: T, target: T) -> Point<T> {
+    fn value_and_slope<T: Number, P: PenaltyShape>(rule: &Rule<T, P>, difference: T, target: T) -> Point<T> {
         signed_hinge(rule, difference, target)
     }
 }

@@ -1,0 +1,314 @@
+//! Samples of one score and one target each, a vector at a time: loss, gradient, sums and counters in one pass.
+
+use pulp::{Simd, WithSimd};
+
+use super::HostReal;
+use super::lanes::{Counts, Sum, Vector};
+use crate::loss::{ElementwiseLoss, PenaltyShape, Point, Rule, TargetRule};
+use crate::real::Number;
+
+/// More than any machine's lanes.
+const MOST_LANES: usize = 64;
+
+/// A run of samples; the slices are equally long.
+pub(super) struct Samples<'a, L, P, T> {
+    pub(super) loss: &'a L,
+    pub(super) rule: Rule<T, P>,
+    pub(super) scores: &'a [T],
+    pub(super) targets: &'a [T],
+    pub(super) weights: Option<&'a [T]>,
+    pub(super) losses: Option<&'a mut [T]>,
+    pub(super) gradient: Option<&'a mut [T]>,
+    /// What the gradient is divided by.
+    pub(super) divisor: T,
+}
+
+/// Samples of which is known what they have, so that each kind has a loop without branches.
+struct Known<'a, L, P, T, const WEIGHTS: bool, const LOSSES: bool, const GRADIENT: bool>(Samples<'a, L, P, T>);
+
+/// What samples come to.
+pub(super) struct Sums {
+    pub(super) loss: f64,
+    pub(super) active: u64,
+    pub(super) correct: u64,
+    pub(super) has_bad_target: bool,
+}
+
+impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> Samples<'_, L, P, T> {
+    /// Goes over the samples.
+    #[inline(always)]
+    pub(super) fn sums<S: Simd>(self, simd: S) -> Sums {
+        if self.weights.is_some() { self.with_weights::<S, true>(simd) } else { self.with_weights::<S, false>(simd) }
+    }
+
+    #[inline(always)]
+    fn with_weights<S: Simd, const W: bool>(self, simd: S) -> Sums {
+        match (self.losses.is_some(), self.gradient.is_some()) {
+            (false, false) => Known::<_, _, _, W, false, false>(self).sums(simd),
+            (false, true) => Known::<_, _, _, W, false, true>(self).sums(simd),
+            (true, false) => Known::<_, _, _, W, true, false>(self).sums(simd),
+            (true, true) => Known::<_, _, _, W, true, true>(self).sums(simd),
+        }
+    }
+}
+
+impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal, const W: bool, const O: bool, const G: bool>
+    Known<'_, L, P, T, W, O, G>
+{
+    /// Not inlined: within a larger function the compiler keeps the sums in memory.
+    #[inline(never)]
+    fn sums<S: Simd>(self, simd: S) -> Sums {
+        simd.vectorize(self)
+    }
+}
+
+impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal, const W: bool, const O: bool, const G: bool> WithSimd
+    for Known<'_, L, P, T, W, O, G>
+{
+    type Output = Sums;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Sums {
+        let samples = self.0;
+        let mut walk = Walk::<S, T::Lanes<S>, P>::new(simd, &samples.rule, samples.divisor);
+        let (scores, rest_of_scores) = T::Lanes::vectors(samples.scores);
+        let (targets, rest_of_targets) = T::Lanes::vectors(samples.targets);
+        let (weights, rest_of_weights) = T::Lanes::vectors(samples.weights.unwrap_or_default());
+        let (losses, rest_of_losses) = T::Lanes::vectors_mut(samples.losses.unwrap_or_default());
+        let (gradient, rest_of_gradient) = T::Lanes::vectors_mut(samples.gradient.unwrap_or_default());
+        // Slices as long as the loop, which then needs no checks.
+        let count = scores.len();
+        let targets = &targets[..count];
+        let weights = &weights[..if W { count } else { 0 }];
+        let losses = &mut losses[..if O { count } else { 0 }];
+        let gradient = &mut gradient[..if G { count } else { 0 }];
+        for i in 0..count {
+            let vector = |raw| T::Lanes::new(simd, raw);
+            let weight = W.then(|| vector(weights[i]));
+            let (value, slope) = walk.visit(samples.loss, vector(scores[i]), vector(targets[i]), weight, None);
+            if O {
+                losses[i] = value.raw();
+            }
+            if G {
+                gradient[i] = slope.raw();
+            }
+        }
+        let rest = rest_of_scores.len();
+        if rest > 0 {
+            let part = |slice: &[T]| T::Lanes::load_part(simd, slice);
+            let is_sample = part(&[T::ONE; MOST_LANES][..rest]).equals(T::Lanes::all(simd, T::ONE));
+            let weight = W.then(|| part(rest_of_weights));
+            let (score, target) = (part(rest_of_scores), part(rest_of_targets));
+            let (value, slope) = walk.visit(samples.loss, score, target, weight, Some(is_sample));
+            if O {
+                value.store_part(rest_of_losses);
+            }
+            if G {
+                slope.store_part(rest_of_gradient);
+            }
+        }
+        walk.sums()
+    }
+}
+
+/// What a sum over samples is made with, and what it has come to.
+struct Walk<S: Simd, V: Vector<S>, P> {
+    rule: Rule<V, P>,
+    divisor: V,
+    reciprocal: V,
+    /// Bits where a target was none.
+    bad: V,
+    sum: Sum<S>,
+    /// Active and correct samples.
+    counts: Counts<S>,
+}
+
+impl<S: Simd, V: Vector<S>, P: PenaltyShape> Walk<S, V, P> {
+    #[inline(always)]
+    fn new(simd: S, rule: &Rule<V::Element, P>, divisor: V::Element) -> Self {
+        let divisor = V::all(simd, divisor);
+        Self {
+            rule: rule.splat(divisor),
+            divisor,
+            reciprocal: divisor.splat(1.0) / divisor,
+            bad: divisor.splat(0.0),
+            sum: Sum::new(simd),
+            counts: Counts::new(simd),
+        }
+    }
+
+    /// Losses and gradient of one vector of samples, of which those of `is_sample` count, or all.
+    #[inline(always)]
+    fn visit<L: ElementwiseLoss>(
+        &mut self,
+        loss: &L,
+        score: V,
+        target: V,
+        weight: Option<V>,
+        is_sample: Option<V::Mask>,
+    ) -> (V, V) {
+        let Point { mut value, slope, mut active, mut correct } = L::value_and_slope(&self.rule, score, target);
+        let zero = score.splat(0.0);
+        // -1 and +1, or any finite number. The compiler knows which, as it knows the loss.
+        let mut bad = match loss.target_rule() {
+            TargetRule::Labels(_) => target.other_than_sign(),
+            // 0, or NaN where the target is not finite.
+            TargetRule::Signs => target + -target,
+        };
+        if let Some(is_sample) = is_sample {
+            value = V::select(is_sample, value, zero);
+            (active, correct, bad) = (active & is_sample, correct & is_sample, V::select(is_sample, bad, zero));
+        }
+        self.bad = self.bad.either_bits(bad);
+        V::count([active, correct], &mut self.counts);
+        let (value, factor) = match weight {
+            // Not by the reciprocal of the divisor, which a sum of tiny weights takes to infinity.
+            Some(weight) => (value * weight, weight / self.divisor),
+            None => (value, self.reciprocal),
+        };
+        value.add_to(&mut self.sum);
+        (value, slope * factor)
+    }
+    #[inline(always)]
+    fn sums(self) -> Sums {
+        let [active, correct] = self.counts.totals();
+        Sums { loss: self.sum.total(), active, correct, has_bad_target: self.bad.has_bits() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pulp::Scalar;
+
+    use super::*;
+    use crate::loss::{BinaryHinge, EmbeddingHinge, Kink, SmoothPenalty};
+
+    /// Samples that are evaluated with one instruction set, or one number at a time.
+    struct Case<'a, L, T> {
+        loss: &'a L,
+        scores: &'a [T],
+        targets: &'a [T],
+        weights: Option<&'a [T]>,
+    }
+
+    type Found<T> = (Sums, Vec<T>, Vec<T>);
+
+    impl<L: ElementwiseLoss, T: HostReal> Case<'_, L, T> {
+        fn rule() -> Rule<T, SmoothPenalty> {
+            Rule::new(0.75, Kink::Half, SmoothPenalty { gamma: 0.5, scale: 2.0 })
+        }
+
+        fn one_at_a_time(&self) -> Found<T> {
+            let mut sums = Sums { loss: 0.0, active: 0, correct: 0, has_bad_target: false };
+            let (mut losses, mut gradient) = (Vec::new(), Vec::new());
+            for (i, (&score, &target)) in self.scores.iter().zip(self.targets).enumerate() {
+                let point = L::value_and_slope(&Self::rule(), score, target);
+                let weight = self.weights.map_or(T::ONE, |weights| weights[i]);
+                losses.push(point.value * weight);
+                gradient.push(point.slope * (weight / T::from_f64(3.0)));
+                sums.loss += (point.value * weight).to_f64();
+                sums.active += u64::from(point.active);
+                sums.correct += u64::from(point.correct);
+                sums.has_bad_target |= !(target == T::ONE || target == -T::ONE);
+            }
+            (sums, losses, gradient)
+        }
+
+        fn check(&self, case: &str) {
+            let expected = self.one_at_a_time();
+            compare(&expected, &self.with_simd(Scalar::new()), case);
+            compare(&expected, &pulp::Arch::new().dispatch(self), case);
+            #[cfg(target_arch = "x86_64")]
+            {
+                if let Some(simd) = pulp::x86::V3::try_new() {
+                    compare(&expected, &Simd::vectorize(simd, self), case);
+                }
+                if let Some(simd) = pulp::x86::V4::try_new() {
+                    compare(&expected, &Simd::vectorize(simd, self), case);
+                }
+            }
+        }
+    }
+
+    impl<L: ElementwiseLoss, T: HostReal> WithSimd for &Case<'_, L, T> {
+        type Output = Found<T>;
+        fn with_simd<S: Simd>(self, simd: S) -> Found<T> {
+            let count = self.scores.len();
+            let run = |losses: Option<&mut [T]>, gradient: Option<&mut [T]>| {
+                let &Case { loss, scores, targets, weights } = self;
+                let (rule, divisor) = (Case::<L, T>::rule(), T::from_f64(3.0));
+                Samples { loss, rule, scores, targets, weights, losses, gradient, divisor }.sums(simd)
+            };
+            let (mut losses, mut gradient) = (vec![T::NAN; count], vec![T::NAN; count]);
+            let sums = run(Some(&mut losses), Some(&mut gradient));
+            // The other kinds of loops find the same.
+            let (mut alone, mut alone_gradient) = (vec![T::ZERO; count], vec![T::ZERO; count]);
+            for other in [run(None, None), run(Some(&mut alone), None), run(None, Some(&mut alone_gradient))] {
+                assert_eq!(other.loss.to_bits(), sums.loss.to_bits());
+                assert_eq!((other.active, other.correct), (sums.active, sums.correct));
+                assert_eq!(other.has_bad_target, sums.has_bad_target);
+            }
+            assert_eq!(format!("{alone:?} {alone_gradient:?}"), format!("{losses:?} {gradient:?}"));
+            (sums, losses, gradient)
+        }
+    }
+
+    fn compare<T: HostReal>(expected: &Found<T>, got: &Found<T>, case: &str) {
+        let same = |x: f64, y: f64| x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= 1e-6 * x.abs().max(1.0);
+        assert!(same(expected.0.loss, got.0.loss), "{case}: sum {} and {}", expected.0.loss, got.0.loss);
+        assert_eq!(expected.0.active, got.0.active, "{case}: active");
+        assert_eq!(expected.0.correct, got.0.correct, "{case}: correct");
+        assert_eq!(expected.0.has_bad_target, got.0.has_bad_target, "{case}: bad targets");
+        for (what, expected, got) in [("loss", &expected.1, &got.1), ("gradient", &expected.2, &got.2)] {
+            assert_eq!(expected.len(), got.len());
+            for (i, (x, y)) in expected.iter().zip(got).enumerate() {
+                assert!(same(x.to_f64(), y.to_f64()), "{case}: {what}[{i}] {x:?} and {y:?}");
+            }
+        }
+    }
+
+    fn every_width_of<T: HostReal>() {
+        let mut state = 1u64;
+        let mut next = || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            state >> 33
+        };
+        let special = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 0.75, -0.75, 1e-45];
+        for count in (0..70).chain([255, 256, 257, 1000]) {
+            // Few values, so that kinks and zeros are common; a special one in half of the cases.
+            let mut scores: Vec<T> = (0..count).map(|_| T::from_f64((next() % 17) as f64 / 8.0 - 1.0)).collect();
+            let mut targets: Vec<T> = scores.iter().map(|_| T::from_f64((next() % 2) as f64 * 2.0 - 1.0)).collect();
+            if count > 0 && next() % 2 == 0 {
+                scores[next() as usize % count] = T::from_f64(special[next() as usize % special.len()]);
+            }
+            let weights: Vec<T> = scores.iter().map(|_| T::from_f64((next() % 4) as f64)).collect();
+            for weights in [None, Some(&weights[..])] {
+                let (scores, targets) = (&scores[..], &targets[..]);
+                Case { loss: &BinaryHinge::new(), scores, targets, weights }.check(&format!("binary, {count}"));
+                Case { loss: &EmbeddingHinge::new(), scores, targets, weights }.check(&format!("embedding, {count}"));
+            }
+            if count > 0 {
+                let bad = [0.0, 2.0, f64::NAN, f64::INFINITY, 1.0 + 1.2e-7, 1.0 - 6e-8][next() as usize % 6];
+                targets[next() as usize % count] = T::from_f64(bad);
+                let weights = None;
+                let case = Case { loss: &BinaryHinge::new(), scores: &scores, targets: &targets, weights };
+                assert!(case.with_simd(Scalar::new()).0.has_bad_target);
+                assert!(pulp::Arch::new().dispatch(&case).0.has_bad_target, "{bad} of {count}");
+            }
+        }
+    }
+
+    /// Every instruction set that the machine has gives what one number at a time gives.
+    #[test]
+    fn every_width_agrees_with_single_numbers() {
+        every_width_of::<f32>();
+        every_width_of::<f64>();
+    }
+
+    #[test]
+    #[should_panic(expected = "gradient[1]")]
+    fn another_gradient_is_seen() {
+        let sums = || Sums { loss: 1.0, active: 1, correct: 1, has_bad_target: false };
+        compare(&(sums(), vec![1.0], vec![0.5, 0.25]), &(sums(), vec![1.0], vec![0.5, -0.25]), "a case");
+    }
+}
