@@ -11,6 +11,7 @@ use super::clock::KernelClock;
 use super::network::{NetworkKernel, ProductWalk};
 use super::pool::{BufferPool, PooledBuffer};
 use super::shader::{Exchange, Variant};
+use super::staging::StagingRing;
 use super::tensor::QUAD_BYTES;
 use crate::error::{Error, Result};
 
@@ -62,6 +63,7 @@ struct Inner {
     description: AdapterDescription,
     options: GpuOptions,
     pool: Arc<BufferPool>,
+    staging: StagingRing,
     pipelines: Mutex<HashMap<Variant, wgpu::ComputePipeline>>,
     network_pipelines: Mutex<HashMap<NetworkKernel, wgpu::ComputePipeline>>,
     /// The first error that reached no scope of ours, and the reason of a lost device.
@@ -180,6 +182,7 @@ impl Gpu {
                 description,
                 options,
                 pool,
+                staging: StagingRing::default(),
                 pipelines,
                 network_pipelines,
                 failure,
@@ -208,6 +211,10 @@ impl Gpu {
     /// The wgpu queue.
     pub fn queue(&self) -> &wgpu::Queue {
         &self.inner.queue
+    }
+
+    pub(super) fn staging(&self) -> &StagingRing {
+        &self.inner.staging
     }
 
     pub(super) fn options(&self) -> &GpuOptions {
@@ -348,59 +355,87 @@ impl Gpu {
 
     /// Copies `bytes` (a multiple of 4) of `buffer` from `offset` to the host, after all work submitted before.
     pub(super) async fn read(&self, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
+        self.read_with(buffer, offset, bytes, <[u8]>::to_vec).await
+    }
+
+    /// As [`Gpu::read`], for `take` to copy them where they go.
+    pub(super) async fn read_with<R>(
+        &self,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+        bytes: u64,
+        take: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R> {
         use wgpu::BufferUsages as Usage;
         if bytes == 0 {
-            return Ok(Vec::new());
+            return Ok(take(&[]));
         }
         let operation = "reading back results";
         let staging = self.allocate(bytes, Usage::MAP_READ | Usage::COPY_DST).await?;
         let (sender, receiver) = oneshot_channel();
-        self.attempt(operation, || {
+        let submitted = self.attempt(operation, || {
             let mut encoder = self.inner.device.create_command_encoder(&Default::default());
             encoder.copy_buffer_to_buffer(buffer, offset, &staging.buffer, 0, bytes);
-            self.inner.queue.submit([encoder.finish()]);
+            let submission = self.inner.queue.submit([encoder.finish()]);
             staging.buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
                 // The receiver only goes away with its future; then nobody waits for the answer.
                 let _ = sender.send(result);
             });
-        })
-        .await?;
-        self.wait(operation)?;
-        let failed = |message: &str| Error::Gpu {
-            device: self.name().into(),
-            operation: operation.into(),
-            message: message.into(),
-        };
-        match receiver.receive().await {
-            Some(Ok(())) => {}
-            Some(Err(error)) => {
-                self.check_alive(operation)?;
-                return Err(failed(&error.to_string()));
-            }
-            None => return Err(failed("the mapping was dropped")),
-        }
+            submission
+        });
+        self.wait_for(submitted.await?, operation)?;
+        self.mapping(receiver.receive().await, operation)?;
         let data = {
-            let view = staging.buffer.get_mapped_range(0..bytes).map_err(|error| failed(&error.to_string()))?;
-            view.to_vec()
+            let view = staging.buffer.get_mapped_range(0..bytes);
+            take(&view.map_err(|error| self.failed(operation, &error.to_string()))?)
         };
         staging.buffer.unmap();
         Ok(data)
     }
 
+    /// What became of a mapping that was waited for.
+    pub(super) fn mapping(
+        &self,
+        result: Option<std::result::Result<(), wgpu::BufferAsyncError>>,
+        operation: &str,
+    ) -> Result<()> {
+        match result {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => {
+                self.check_alive(operation)?;
+                Err(self.failed(operation, &error.to_string()))
+            }
+            None => Err(self.failed(operation, "the mapping was dropped")),
+        }
+    }
+
+    /// The error of an operation that wgpu refused.
+    pub(super) fn failed(&self, operation: &str, message: &str) -> Error {
+        Error::Gpu { device: self.name().into(), operation: operation.into(), message: message.into() }
+    }
+
     /// Drives the device until the work submitted so far is done. Does nothing in a browser, which drives itself.
     pub(super) fn wait(&self, operation: &str) -> Result<()> {
+        self.drive(None, operation)
+    }
+
+    /// As [`Gpu::wait`], until this submission is done.
+    pub(super) fn wait_for(&self, submission: wgpu::SubmissionIndex, operation: &str) -> Result<()> {
+        self.drive(Some(submission), operation)
+    }
+
+    fn drive(&self, submission_index: Option<wgpu::SubmissionIndex>, operation: &str) -> Result<()> {
         loop {
-            match self.inner.device.poll(wgpu::PollType::wait_indefinitely()) {
+            let until = wgpu::PollType::Wait { submission_index: submission_index.clone(), timeout: None };
+            match self.inner.device.poll(until) {
                 Ok(_) => return self.check_alive(operation),
                 // GL waits are cut short after some two seconds.
                 Err(wgpu::PollError::Timeout) => self.check_alive(operation)?,
                 Err(error) => {
+                    // A submission to a lost device cannot be waited for; driving it without one tells of the loss.
+                    let _ = self.inner.device.poll(wgpu::PollType::wait_indefinitely());
                     self.check_alive(operation)?;
-                    return Err(Error::Gpu {
-                        device: self.name().into(),
-                        operation: operation.into(),
-                        message: error.to_string(),
-                    });
+                    return Err(self.failed(operation, &error.to_string()));
                 }
             }
         }

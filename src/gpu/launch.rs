@@ -3,7 +3,8 @@
 //! 1. Host data is uploaded in chunks that fit one binding; device tensors are bound as they are, window by window.
 //! 2. Where the gradient's divisor is not known (a weighted mean, ignored rows), a pass over labels and weights alone
 //!    comes first.
-//! 3. All dispatches go in one submission; what the workgroups found comes back in one read.
+//! 3. All dispatches of a chunk go in one submission; what the workgroups found comes back in one read, for which the host
+//!    waits only once it has uploaded the next chunk.
 //! 4. Where a kernel met a value that plain f32 arithmetic cannot be trusted with, the same dispatches run once more
 //!    with the extended arithmetic.
 
@@ -25,8 +26,9 @@ pub(crate) const WORKGROUP: u32 = 256;
 /// `TAME_LIMIT` of shaders/common/real_finite.wgsl: 2^20.
 pub(crate) const TAME: f64 = 1_048_576.0;
 
-/// Scores uploaded at a time where a binding could hold more.
-const CHUNK_SCORES: usize = 32 << 20;
+/// Scores uploaded at a time where a binding could hold more: enough that what a submission costs is nothing beside them, and
+/// few enough that a large batch is several chunks, of which one is uploaded while the one before is evaluated.
+const CHUNK_SCORES: usize = 4 << 20;
 
 /// Workgroups that keep a device busy; below it each lane takes fewer samples. A software adapter has few cores, and what a
 /// workgroup does once takes it long.
@@ -243,7 +245,8 @@ async fn evaluate_device<L: Launcher>(
         known
     };
     let divisor = request.divisor_of_gradient(samples, || Ok(totals))?;
-    let (totals, outputs) = evaluate_resident(gpu, launcher, &inputs, request, divisor).await?;
+    let running = Running::begin(gpu, launcher, inputs, request, divisor).await?;
+    let (totals, outputs) = running.finish(gpu, launcher, request).await?;
     let stay = matches!(batch.scores, Floats::Device(_));
     let hand_over = async |tensor: Option<DeviceTensor>| -> Result<Option<Output>> {
         Ok(match tensor {
@@ -272,37 +275,50 @@ async fn evaluate_host<L: Launcher>(
     let divisor = request.divisor_of_gradient(samples, || launcher.host_totals(batch))?;
     let chunk = host_chunk(gpu, launcher.shape().columns)?;
     let mut losses = request.losses.then(|| Vec::with_capacity(samples));
-    let block = || Vec::with_capacity(samples * launcher.shape().columns);
-    let mut gradients: Vec<Vec<f32>> = (0..launcher.gradient_blocks()).map(|_| block()).collect();
+    let room = if request.gradient { samples * launcher.shape().columns } else { 0 };
+    let mut gradients: Vec<Vec<f32>> = (0..launcher.gradient_blocks()).map(|_| Vec::with_capacity(room)).collect();
     let mut upload_time = Duration::ZERO;
     let mut totals = Totals::default();
     if request.per_class {
         totals.per_class = vec![0.0; launcher.shape().columns];
     }
-    for start in (0..samples).step_by(chunk) {
-        let end = (start + chunk).min(samples);
-        let shift = |error| launcher.shape().whole_index(error, start);
-        let started = Instant::now();
-        let inputs = upload(gpu, launcher, batch, start, end).await.map_err(shift)?;
-        upload_time += started.elapsed();
-        let (part, outputs) = evaluate_resident(gpu, launcher, &inputs, request, divisor).await.map_err(shift)?;
+    let mut finish = async |running: Option<(usize, Running)>| -> Result<()> {
+        let Some((start, running)) = running else { return Ok(()) };
+        let found = running.finish(gpu, launcher, request).await;
+        let (part, outputs) = found.map_err(|error| launcher.shape().whole_index(error, start))?;
         totals.merge(&part);
         if let (Some(host), Some(tensor)) = (&mut losses, outputs.losses) {
-            host.append(&mut tensor.read_f32_async().await?);
+            tensor.append_to(&mut [host]).await?;
         }
         if let Some(tensor) = outputs.gradient {
-            let part = tensor.read_f32_async().await?;
-            let length = (part.len() / gradients.len()).max(1);
-            gradients.iter_mut().zip(part.chunks(length)).for_each(|(block, part)| block.extend_from_slice(part));
+            tensor.append_to(&mut gradients.iter_mut().collect::<Vec<_>>()).await?;
         }
+        Ok(())
+    };
+    let mut running = None;
+    for start in (0..samples).step_by(chunk) {
+        let started = Instant::now();
+        let inputs = upload(gpu, launcher, batch, start, (start + chunk).min(samples)).await;
+        upload_time += started.elapsed();
+        // An error of the chunk before comes first.
+        finish(running.take()).await?;
+        let shift = |error| launcher.shape().whole_index(error, start);
+        let begun = Running::begin(gpu, launcher, inputs.map_err(shift)?, request, divisor).await;
+        running = Some((start, begun.map_err(shift)?));
     }
+    finish(running).await?;
     let outputs = Outputs {
         losses: losses.map(Output::F32),
-        gradient: request.gradient.then(|| Output::F32(gradients.concat())),
+        gradient: request.gradient.then(|| Output::F32(joined(gradients))),
         precision: Precision::F32,
         upload_time,
     };
     Ok((totals, outputs))
+}
+
+/// Vectors one after the other; a single one as it is.
+fn joined(mut vectors: Vec<Vec<f32>>) -> Vec<f32> {
+    if vectors.len() == 1 { vectors.swap_remove(0) } else { vectors.concat() }
 }
 
 /// The samples `start..end` on the device: host data is decoded, checked and uploaded; tensors are taken as they are.
@@ -381,33 +397,55 @@ fn on_device(gpu: &Gpu, input: Input, tensor: &DeviceTensor) -> Result<DeviceTen
     })
 }
 
-/// The kernels over inputs on the device, with the arithmetic that they need.
-async fn evaluate_resident<L: Launcher>(
-    gpu: &Gpu,
-    launcher: &L,
-    inputs: &Resident,
-    request: &Request,
-    divisor: f64,
-) -> Result<(Totals, ResidentOutputs)> {
-    let mut outputs = ResidentOutputs::default();
-    if request.losses {
-        outputs.losses = Some(gpu.output_tensor(inputs.samples).await?);
+/// Kernels that were submitted over inputs on the device.
+struct Running {
+    inputs: Resident,
+    outputs: ResidentOutputs,
+    pass: Pass,
+    pending: Pending,
+}
+
+impl Running {
+    /// Submits the kernels, with the arithmetic that the options allow.
+    async fn begin<L: Launcher>(
+        gpu: &Gpu,
+        launcher: &L,
+        inputs: Resident,
+        request: &Request,
+        divisor: f64,
+    ) -> Result<Self> {
+        let mut outputs = ResidentOutputs::default();
+        if request.losses {
+            outputs.losses = Some(gpu.output_tensor(inputs.samples).await?);
+        }
+        if request.gradient {
+            outputs.gradient = Some(gpu.output_tensor(inputs.scores.len() * launcher.gradient_blocks()).await?);
+        }
+        let tame = launcher.has_tame_options() && divisor >= 1.0 / TAME;
+        let arithmetic = if tame { Arithmetic::Finite } else { Arithmetic::Extended };
+        let pass = Pass { arithmetic, only_weights: false, divisor: divisor as f32 };
+        let pending = submit(gpu, launcher, &inputs, &outputs, request, pass).await?;
+        Ok(Self { inputs, outputs, pass, pending })
     }
-    if request.gradient {
-        outputs.gradient = Some(gpu.output_tensor(inputs.scores.len() * launcher.gradient_blocks()).await?);
+
+    /// Waits for what they found; with the arithmetic that the values need.
+    async fn finish<L: Launcher>(
+        self,
+        gpu: &Gpu,
+        launcher: &L,
+        request: &Request,
+    ) -> Result<(Totals, ResidentOutputs)> {
+        let Self { inputs, mut outputs, pass, pending } = self;
+        let mut found = pending.fold().await?;
+        if found.wild {
+            let pass = Pass { arithmetic: Arithmetic::Extended, ..pass };
+            found = submit(gpu, launcher, &inputs, &outputs, request, pass).await?.fold().await?;
+        }
+        if let (Some(losses), true) = (&mut outputs.losses, launcher.groups_a_sample() > 1) {
+            *losses = gpu.upload_f32_async(&found.losses).await?;
+        }
+        Ok((found.totals, outputs))
     }
-    let tame = launcher.has_tame_options() && divisor >= 1.0 / TAME;
-    let arithmetic = if tame { Arithmetic::Finite } else { Arithmetic::Extended };
-    let pass = Pass { arithmetic, only_weights: false, divisor: divisor as f32 };
-    let mut found = submit(gpu, launcher, inputs, &outputs, request, pass).await?.fold().await?;
-    if found.wild {
-        let pass = Pass { arithmetic: Arithmetic::Extended, ..pass };
-        found = submit(gpu, launcher, inputs, &outputs, request, pass).await?.fold().await?;
-    }
-    if let (Some(losses), true) = (&mut outputs.losses, launcher.groups_a_sample() > 1) {
-        *losses = gpu.upload_f32_async(&found.losses).await?;
-    }
-    Ok((found.totals, outputs))
 }
 
 /// True where options of this size keep the finite arithmetic sound.

@@ -6,6 +6,7 @@
 //! | `context.rs` | one opened device: pipelines, errors, readback |
 //! | `clock.rs` | how long kernels take by the device's own clock |
 //! | `pool.rs` | buffers, reused |
+//! | `staging.rs` | host data on its way to the device |
 //! | `tensor.rs` | tensors that stay on the device |
 //! | `shader.rs` | assembling WGSL, and the list of all variants |
 //! | `partial.rs` | what a workgroup returns, finished in f64 |
@@ -29,6 +30,7 @@ mod probe;
 pub(crate) mod rows;
 pub(crate) mod segments;
 mod shader;
+mod staging;
 mod submit;
 pub(crate) mod target_rows;
 mod tensor;

@@ -161,10 +161,26 @@ impl DeviceTensor {
     /// # Errors
     /// As [`DeviceTensor::read_f32`].
     pub async fn read_f32_async(&self) -> Result<Vec<f32>> {
+        let mut elements = Vec::with_capacity(self.len);
+        self.append_to(&mut [&mut elements]).await?;
+        Ok(elements)
+    }
+
+    /// Appends the elements to vectors: as many to each, one after the other.
+    pub(super) async fn append_to(&self, vectors: &mut [&mut Vec<f32>]) -> Result<()> {
         self.expect_type(Input::Scores, &[ElementType::F32], "f32")?;
-        let Some((buffer, offset)) = self.buffer() else { return Ok(Vec::new()) };
-        let bytes = self.gpu.read(buffer, offset, 4 * self.len as u64).await?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
+        let Some((buffer, offset)) = self.buffer() else { return Ok(()) };
+        let part = (self.len / vectors.len().max(1)).max(1);
+        let append = |bytes: &[u8]| {
+            for (vector, part) in vectors.iter_mut().zip(bytes.chunks(4 * part)) {
+                match bytemuck::try_cast_slice(part) {
+                    Ok(elements) => vector.extend_from_slice(elements),
+                    // Mapped where no f32 may lie.
+                    Err(_) => vector.append(&mut bytemuck::pod_collect_to_vec(part)),
+                }
+            }
+        };
+        self.gpu.read_with(buffer, offset, 4 * self.len as u64, append).await
     }
 
     pub(super) fn expect_type(&self, input: Input, types: &[ElementType], names: &'static str) -> Result<()> {
@@ -307,15 +323,11 @@ impl Gpu {
         let mut last = [0u8; 4];
         last[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
         let pooled = self.allocate(bytes.len().next_multiple_of(4) as u64, usage).await?;
-        let write = || {
-            if whole > 0 {
-                self.queue().write_buffer(&pooled.buffer, 0, &bytes[..whole]);
-            }
-            if whole < bytes.len() {
-                self.queue().write_buffer(&pooled.buffer, whole as u64, &last);
-            }
-        };
-        self.attempt("uploading", write).await?;
+        self.write(&pooled.buffer, &bytes[..whole]).await?;
+        if whole < bytes.len() {
+            let write = || self.queue().write_buffer(&pooled.buffer, whole as u64, &last);
+            self.attempt("uploading", write).await?;
+        }
         Ok(self.tensor(Storage::Pooled(pooled), 0, len, element))
     }
 

@@ -24,6 +24,8 @@ pub(crate) fn trials(adapter: &AdapterDescription) -> Vec<Trial> {
     vec![
         on_device("resident tensors", resident),
         on_device("a caller's own buffers", own_buffers),
+        on_device("uploads of many pieces, from many threads", uploads),
+        on_device("host data of several chunks", chunks),
         opened("a lost device is an error", lost_device),
         opened("over a row of workgroups and small bindings", beyond_limits),
         opened("rows shared by lanes", shared_rows),
@@ -59,6 +61,78 @@ fn resident(device: &Device) -> Outcome {
         return Err(format!("{value:?}").into());
     }
     Ok(())
+}
+
+/// Data that goes round the ring of staging buffers arrives as it was: sizes about those of a buffer and of the ring, of no
+/// whole words, and several threads at once.
+fn uploads(device: &Device) -> Outcome {
+    let Device::Gpu(gpu) = device else { return Err("not a GPU".into()) };
+    let elements: Vec<f32> = (0..(6 << 20) + 17).map(|i| (i % 9_999_991) as f32).collect();
+    let same = |part: &[f32]| match gpu.upload_f32(part).and_then(|tensor| tensor.read_f32()) {
+        Ok(read) if read == part => Ok(()),
+        Ok(read) => {
+            let at = read.iter().zip(part).position(|(read, own)| read != own);
+            Err(format!("{} of {} elements, other than they were from {at:?}", read.len(), part.len()))
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    for words in [(1 << 18) - 1, 1 << 18, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, elements.len()] {
+        same(&elements[elements.len() - words..])?;
+    }
+    std::thread::scope(|scope| {
+        let parts = (0..4).map(|i| &elements[i << 20..(i + 3) << 20]);
+        let threads: Vec<_> = parts.map(|part| scope.spawn(|| same(part))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked".to_owned())?)
+    })?;
+    // Bytes that end within a word: the last label is one of the few that are wrong.
+    let mut labels = vec![1i8; (5 << 20) + 3];
+    labels[5 << 20] = -1;
+    labels[(5 << 20) + 2] = -1;
+    let (scores, labels) = (gpu.upload_f32(&vec![0.25; labels.len()])?, gpu.upload_labels(&labels)?);
+    let found = device.evaluate(&BinaryHinge::new(), &Batch::new(&scores, &labels), &Request::new())?;
+    match (found.correct, found.count) {
+        (Some(correct), count) if count - correct == 2 => Ok(()),
+        other => Err(format!("{other:?}").into()),
+    }
+}
+
+/// A batch that is uploaded in several chunks gives what one on the device gives, and an index counts from its beginning.
+fn chunks(device: &Device) -> Outcome {
+    let Device::Gpu(gpu) = device else { return Err("not a GPU".into()) };
+    let samples = (9 << 20) + 5;
+    let scores: Vec<f32> = (0..samples).map(|i| (i % 4093) as f32 / 1024.0 - 2.0).collect();
+    let mut labels: Vec<i8> = (0..samples).map(|i| if i % 3 == 0 { 1 } else { -1 }).collect();
+    let request = Request::new().gradient().losses();
+    let loss = BinaryHinge::new();
+    let (on_host, on_device) = {
+        let tensors = (gpu.upload_f32(&scores)?, gpu.upload_labels(&labels)?);
+        let resident = Batch::new(&tensors.0, &tensors.1);
+        (device.evaluate(&loss, &Batch::new(&scores, &labels), &request)?, device.evaluate(&loss, &resident, &request)?)
+    };
+    let counts = |e: &Evaluation| (e.count, e.active, e.correct);
+    let (value, expected) = (on_host.value.unwrap_or(f64::NAN), on_device.value.unwrap_or(f64::NAN));
+    // Lanes add chains of f32, which other chunks cut elsewhere.
+    if counts(&on_host) != counts(&on_device) || (value - expected).abs() > 1e-7 * expected {
+        return Err(format!("{:?} {value}, not {:?} {expected}", counts(&on_host), counts(&on_device)).into());
+    }
+    for (what, own, other) in
+        [("losses", on_host.losses, on_device.losses), ("gradient", on_host.gradient, on_device.gradient)]
+    {
+        let (Some(Output::F32(own)), Some(Output::Device(other))) = (own, other) else {
+            return Err(format!("{what} are not where the scores were").into());
+        };
+        if own != other.read_f32()? {
+            return Err(format!("other {what}").into());
+        }
+    }
+    labels[(5 << 20) + 1] = 7;
+    labels[9 << 20] = 9;
+    match device.evaluate(&loss, &Batch::new(&scores, &labels), &request) {
+        Err(Error::Value { input: Input::Targets, index, value, .. }) if index == (5 << 20) + 1 && value == "7" => {
+            Ok(())
+        }
+        other => Err(format!("{other:?}").into()),
+    }
 }
 
 /// A case from tensors that the device placed itself, or from a caller's own buffers, each so many words times its place
@@ -186,6 +260,9 @@ fn lost_device(index: usize) -> Outcome {
     let labels = vec![1i8; 1000];
     let evaluate = || device.evaluate(&BinaryHinge::new(), &Batch::new(&scores, &labels), &Request::new().gradient());
     evaluate()?;
+    // More than the ring of staging buffers holds.
+    let large = vec![1.0; 6 << 20];
+    gpu.upload_f32(&large)?;
     gpu.device().destroy();
     for _ in 0..2 {
         match evaluate() {
@@ -193,10 +270,13 @@ fn lost_device(index: usize) -> Outcome {
             other => return Err(format!("{other:?}").into()),
         }
     }
-    match gpu.upload_f32(&[1.0]) {
-        Err(Error::DeviceLost { .. }) => Ok(()),
-        other => Err(format!("{other:?}").into()),
+    for elements in [&large[..1], &large] {
+        match gpu.upload_f32(elements) {
+            Err(Error::DeviceLost { .. }) => {}
+            other => return Err(format!("{other:?}").into()),
+        }
     }
+    Ok(())
 }
 
 /// Rows that are shared by as many lanes as a GPU takes, where a software adapter would give each lane its own.

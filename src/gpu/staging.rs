@@ -1,0 +1,97 @@
+//! Host data on its way to the device: a ring of buffers that are mapped again as soon as the device has copied them. While
+//! the host fills one, the device copies others or runs a kernel, and none is allocated anew.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
+
+use super::context::Gpu;
+use crate::error::Result;
+
+/// Bytes of one buffer, a multiple of 4.
+const PIECE: usize = 4 << 20;
+
+/// Buffers in the ring, beside those that are being filled.
+const BUFFERS: usize = 4;
+
+/// Fewer bytes go by wgpu's own way, which takes them along with the next submission.
+const LEAST: usize = 1 << 20;
+
+const OPERATION: &str = "uploading";
+
+/// The buffers of one device, those first that are mapped first.
+#[derive(Debug, Default)]
+pub(super) struct StagingRing {
+    waiting: Mutex<VecDeque<Staging>>,
+}
+
+/// A buffer that is being copied, or mapped again.
+#[derive(Debug)]
+struct Staging {
+    buffer: wgpu::Buffer,
+    /// The copy out of it.
+    submission: wgpu::SubmissionIndex,
+    mapped: OneshotReceiver<std::result::Result<(), wgpu::BufferAsyncError>>,
+}
+
+impl Gpu {
+    /// Copies whole words to the beginning of a buffer, which has room for them.
+    pub(super) async fn write(&self, target: &wgpu::Buffer, words: &[u8]) -> Result<()> {
+        if words.len() < LEAST {
+            let write = || self.queue().write_buffer(target, 0, words);
+            return self.attempt(OPERATION, write).await;
+        }
+        let mut offset = 0;
+        for piece in words.chunks(PIECE) {
+            let buffer = self.mapped_staging().await?;
+            let staging = self.attempt(OPERATION, || self.stage(buffer, piece, target, offset)).await?;
+            let staging = staging.map_err(|error| self.failed(OPERATION, &error.to_string()))?;
+            self.staging().waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back(staging);
+            offset += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Fills a mapped buffer, and submits the copy out of it and its next mapping.
+    fn stage(
+        &self,
+        buffer: wgpu::Buffer,
+        piece: &[u8],
+        target: &wgpu::Buffer,
+        offset: u64,
+    ) -> std::result::Result<Staging, wgpu::MapRangeError> {
+        let bytes = piece.len() as u64;
+        buffer.get_mapped_range_mut(0..bytes)?.copy_from_slice(piece);
+        buffer.unmap();
+        let mut encoder = self.device().create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(&buffer, 0, target, offset, bytes);
+        let submission = self.queue().submit([encoder.finish()]);
+        let (sender, mapped) = oneshot_channel();
+        buffer.map_async(wgpu::MapMode::Write, .., move |result| {
+            // The receiver only goes away with the ring.
+            let _ = sender.send(result);
+        });
+        Ok(Staging { buffer, submission, mapped })
+    }
+
+    /// A buffer that the host can write: a new one until the ring is full, then the one that has waited longest.
+    async fn mapped_staging(&self) -> Result<wgpu::Buffer> {
+        let oldest = {
+            let mut waiting = self.staging().waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if waiting.len() < BUFFERS { None } else { waiting.pop_front() }
+        };
+        let Some(Staging { buffer, submission, mapped }) = oldest else {
+            let descriptor = wgpu::BufferDescriptor {
+                label: Some("staging"),
+                size: PIECE as u64,
+                usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
+                mapped_at_creation: true,
+            };
+            return self.attempt(OPERATION, || self.device().create_buffer(&descriptor)).await;
+        };
+        self.wait_for(submission, OPERATION)?;
+        self.mapping(mapped.receive().await, OPERATION)?;
+        Ok(buffer)
+    }
+}
