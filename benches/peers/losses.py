@@ -29,16 +29,29 @@ random = np.random.default_rng(1)
 
 
 # Pools of threads go on spinning for a while after their work (OpenMP's: 200 ms), on the next one's cores. After the pause
-# everyone is called twice and timed the second time, when cores and threads are awake.
+# everyone is called for a while before the call that counts: a virtual machine's core that slept takes some 100 ms until it
+# works at its pace again.
 PAUSE = 0.3
+WARM_UP = 0.15
+
+
+def awake(call):
+    """What the first call returns that begins after the warm-up."""
+    time.sleep(PAUSE)
+    started = time.perf_counter()
+    call()
+    while time.perf_counter() - started < WARM_UP:
+        call()
+    return call()
 
 
 def seconds(call):
-    time.sleep(PAUSE)
-    call()
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
+    def timed():
+        started = time.perf_counter()
+        call()
+        return time.perf_counter() - started
+
+    return awake(timed)
 
 
 def ours(folder, loss, scores, targets, modes):
@@ -52,14 +65,11 @@ def ours(folder, loss, scores, targets, modes):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1, "env": environment}
         side = subprocess.Popen([SIDE, loss, folder / scores, folder / targets, mode, DEVICE], **pipes)
 
-        def run():
-            time.sleep(PAUSE)
-            for _ in range(2):
-                side.stdin.write("\n")
-                answer = float(side.stdout.readline())
-            return answer
+        def ask():
+            side.stdin.write("\n")
+            return float(side.stdout.readline())
 
-        return run
+        return lambda: awake(ask)
 
     return {names[mode]: start(mode) for mode in modes}
 
