@@ -259,7 +259,8 @@ pub struct Evaluation {
     pub gradient: Option<Output>,
     /// The precision of the per-sample arithmetic.
     pub precision: Precision,
-    /// Time spent on bringing host data to the device: decoding, checking and staging it. 0 on the CPU.
+    /// Time spent on bringing host data to the device: decoding, checking and staging it. Of a large batch the device evaluates
+    /// one part meanwhile. 0 on the CPU.
     pub upload_time: std::time::Duration,
 }
 

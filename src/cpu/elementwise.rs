@@ -183,7 +183,11 @@ impl<'d, L: ElementwiseLoss, P: PenaltyShape, T: HostReal> DriverJob<'d, '_, L, 
             None => None,
             Some(_) => {
                 scratch.weights.resize(scores.len(), T::ZERO);
-                weights::read(batch, range, &mut scratch.weights)?;
+                if let Err(error) = weights::read(batch, range, &mut scratch.weights) {
+                    // Bad targets come first, of whatever type.
+                    own.map_or(Ok(()), |own| target_rule.find_bad(own))?;
+                    return Err(error);
+                }
                 Some(&scratch.weights[..])
             }
         };

@@ -71,8 +71,8 @@ impl<S: Simd> Counts<S> {
     }
 }
 
-/// A sum in f64 of vectors of either precision, in as many lanes as a vector of f32 has. Not an array, which the compiler would
-/// keep in memory.
+/// A sum in f64 of vectors of either precision: of single precision in as many lanes as its vectors have, of double precision in
+/// `low` alone. Not an array, which the compiler would keep in memory.
 pub(crate) struct Sum<S: Simd> {
     simd: S,
     low: S::f64s,

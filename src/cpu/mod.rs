@@ -1,4 +1,4 @@
-//! The native backend: one driver a pattern, threaded, written so that the compiler vectorises the inner loops.
+//! The native backend: one driver a pattern, threaded, with inner loops in vectors or such that the compiler vectorises them.
 //!
 //! Samples are cut into jobs of a fixed size, whatever the number of threads, and the jobs' sums are merged in order:
 //! the same input gives the same bits on every run. Every f32 loss is added in f64.

@@ -414,6 +414,15 @@ impl Gpu {
         Error::Gpu { device: self.name().into(), operation: operation.into(), message: message.into() }
     }
 
+    /// As [`Gpu::failed`]; a lost device refuses what it is told to before anyone hears of the loss, so it is driven once more.
+    pub(super) fn refused(&self, operation: &str, message: &str) -> Error {
+        let lost = self.check_alive(operation).and_then(|()| {
+            let _ = self.inner.device.poll(wgpu::PollType::wait_indefinitely());
+            self.check_alive(operation)
+        });
+        lost.err().unwrap_or_else(|| self.failed(operation, message))
+    }
+
     /// Drives the device until the work submitted so far is done. Does nothing in a browser, which drives itself.
     pub(super) fn wait(&self, operation: &str) -> Result<()> {
         self.drive(None, operation)
@@ -432,10 +441,7 @@ impl Gpu {
                 // GL waits are cut short after some two seconds.
                 Err(wgpu::PollError::Timeout) => self.check_alive(operation)?,
                 Err(error) => {
-                    // A submission to a lost device cannot be waited for; driving it without one tells of the loss.
-                    let _ = self.inner.device.poll(wgpu::PollType::wait_indefinitely());
-                    self.check_alive(operation)?;
-                    return Err(self.failed(operation, &error.to_string()));
+                    return Err(self.refused(operation, &error.to_string()));
                 }
             }
         }

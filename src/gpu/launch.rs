@@ -28,7 +28,7 @@ pub(crate) const TAME: f64 = 1_048_576.0;
 
 /// Scores uploaded at a time where a binding could hold more: enough that what a submission costs is nothing beside them, and
 /// few enough that a large batch is several chunks, of which one is uploaded while the one before is evaluated.
-const CHUNK_SCORES: usize = 4 << 20;
+const CHUNK_SCORES: usize = 2 << 20;
 
 /// Workgroups that keep a device busy; below it each lane takes fewer samples. A software adapter has few cores, and what a
 /// workgroup does once takes it long.

@@ -12,8 +12,9 @@ use crate::error::Result;
 /// Bytes of one buffer, a multiple of 4.
 const PIECE: usize = 4 << 20;
 
-/// Buffers in the ring, beside those that are being filled.
-const BUFFERS: usize = 4;
+/// Buffers in the ring: as many as a chunk of host data fills (`CHUNK_SCORES` of `launch.rs`, with second scores, targets and
+/// weights), so that the next chunk finds buffers that were copied before this one's kernels began.
+const BUFFERS: usize = 8;
 
 /// Fewer bytes go by wgpu's own way, which takes them along with the next submission.
 const LEAST: usize = 1 << 20;
@@ -38,19 +39,32 @@ struct Staging {
 impl Gpu {
     /// Copies whole words to the beginning of a buffer, which has room for them.
     pub(super) async fn write(&self, target: &wgpu::Buffer, words: &[u8]) -> Result<()> {
+        if words.is_empty() {
+            return Ok(());
+        }
         if words.len() < LEAST {
             let write = || self.queue().write_buffer(target, 0, words);
             return self.attempt(OPERATION, write).await;
         }
         let mut offset = 0;
-        for piece in words.chunks(PIECE) {
+        for piece in words.chunks(self.piece()) {
             let buffer = self.mapped_staging().await?;
             let staging = self.attempt(OPERATION, || self.stage(buffer, piece, target, offset)).await?;
-            let staging = staging.map_err(|error| self.failed(OPERATION, &error.to_string()))?;
-            self.staging().waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back(staging);
+            let staging = staging.map_err(|error| self.refused(OPERATION, &error.to_string()))?;
+            let mut waiting = self.staging().waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            // Threads that upload at once make more; those are freed again.
+            if waiting.len() < BUFFERS {
+                waiting.push_back(staging);
+            }
             offset += piece.len() as u64;
         }
         Ok(())
+    }
+
+    /// Bytes of one buffer here.
+    fn piece(&self) -> usize {
+        // At most PIECE, so it fits.
+        (self.description().limits.max_buffer_size / 4 * 4).clamp(4, PIECE as u64) as usize
     }
 
     /// Fills a mapped buffer, and submits the copy out of it and its next mapping.
@@ -69,7 +83,7 @@ impl Gpu {
         let submission = self.queue().submit([encoder.finish()]);
         let (sender, mapped) = oneshot_channel();
         buffer.map_async(wgpu::MapMode::Write, .., move |result| {
-            // The receiver only goes away with the ring.
+            // Where the receiver has gone, the buffer has too.
             let _ = sender.send(result);
         });
         Ok(Staging { buffer, submission, mapped })
@@ -84,7 +98,7 @@ impl Gpu {
         let Some(Staging { buffer, submission, mapped }) = oldest else {
             let descriptor = wgpu::BufferDescriptor {
                 label: Some("staging"),
-                size: PIECE as u64,
+                size: self.piece() as u64,
                 usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
                 mapped_at_creation: true,
             };

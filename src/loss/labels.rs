@@ -44,7 +44,7 @@ impl LabelEncoding {
 pub enum TargetRule {
     /// Labels in this encoding; the kernels see -1 and +1.
     Labels(LabelEncoding),
-    /// Any finite number, of which only equality with -1 and +1 matters; the kernels see -1, +1, or 0 for all others.
+    /// Any finite number, of which only equality with -1 and +1 matters; for all others kernels see 0, or the number itself.
     Signs,
 }
 
@@ -58,7 +58,7 @@ impl TargetRule {
     }
 
     /// The rule as loops over labels want it.
-    pub(crate) fn signs(self) -> SignRule {
+    fn signs(self) -> SignRule {
         match self {
             TargetRule::Labels(LabelEncoding::PlusMinusOne) => SignRule { other: -1, only_labels: true },
             TargetRule::Labels(LabelEncoding::ZeroOne) => SignRule { other: 0, only_labels: true },
@@ -108,7 +108,7 @@ impl TargetRule {
 
 /// A [`TargetRule`] as numbers, so that one loop serves every rule.
 #[derive(Clone, Copy)]
-pub(crate) struct SignRule {
+struct SignRule {
     /// The label that means -1.
     other: i8,
     /// Nothing but 1 and that label is allowed.
@@ -118,7 +118,7 @@ pub(crate) struct SignRule {
 impl SignRule {
     /// The kernels' view of a target, -1, 0 or +1, and whether the rule forbids it.
     #[inline(always)]
-    pub(crate) fn sign<L: Label, T: Real>(self, label: L) -> (T, bool) {
+    fn sign<L: Label, T: Real>(self, label: L) -> (T, bool) {
         let (one, other) = (label.is(1), label.is(self.other));
         let negative = if other { -T::ONE } else { T::ZERO };
         let forbidden = if self.only_labels { !(one | other) } else { !label.is_finite() };

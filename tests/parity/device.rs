@@ -3,11 +3,13 @@
 use half::f16;
 use libtest_mimic::Trial;
 use maxmargin::gpu::{AdapterDescription, DeviceTensor, ElementType, Exchange, Gpu, GpuOptions};
-use maxmargin::{Batch, BinaryHinge, Device, Error, Evaluation, Input, Output, Reduction, Request};
+use maxmargin::{Batch, BinaryHinge, Device, Error, Evaluation, Input, MulticlassHinge, Output, Reduction, Request};
 
+use crate::cases::vectors::{VECTORS_KINDS, VectorsCase};
 use crate::cases::{Case, KINDS, Kind, Random, Values, check, compare};
 use crate::harness::{Outcome, label, open};
 use crate::run;
+use crate::vectors::run_vectors;
 
 /// The trials of one adapter.
 pub(crate) fn trials(adapter: &AdapterDescription) -> Vec<Trial> {
@@ -26,6 +28,7 @@ pub(crate) fn trials(adapter: &AdapterDescription) -> Vec<Trial> {
         on_device("a caller's own buffers", own_buffers),
         on_device("uploads of many pieces, from many threads", uploads),
         on_device("host data of several chunks", chunks),
+        opened("host data of several chunks, of every loss", small_chunks),
         opened("a lost device is an error", lost_device),
         opened("over a row of workgroups and small bindings", beyond_limits),
         opened("rows shared by lanes", shared_rows),
@@ -67,7 +70,7 @@ fn resident(device: &Device) -> Outcome {
 /// whole words, and several threads at once.
 fn uploads(device: &Device) -> Outcome {
     let Device::Gpu(gpu) = device else { return Err("not a GPU".into()) };
-    let elements: Vec<f32> = (0..(6 << 20) + 17).map(|i| (i % 9_999_991) as f32).collect();
+    let elements: Vec<f32> = (0..(10 << 20) + 17).map(|i| (i % 9_999_991) as f32).collect();
     let same = |part: &[f32]| match gpu.upload_f32(part).and_then(|tensor| tensor.read_f32()) {
         Ok(read) if read == part => Ok(()),
         Ok(read) => {
@@ -131,6 +134,26 @@ fn chunks(device: &Device) -> Outcome {
         Err(Error::Value { input: Input::Targets, index, value, .. }) if index == (5 << 20) + 1 && value == "7" => {
             Ok(())
         }
+        other => Err(format!("{other:?}").into()),
+    }
+}
+
+/// Every loss over host data that is uploaded in chunks of some hundred samples; wild values are met in one and not in others.
+fn small_chunks(index: usize) -> Outcome {
+    let device = open(index, |o| o.max_binding_bytes = Some(4096))?;
+    for (seed, &kind) in (70..).zip(KINDS) {
+        run(&Case::random(kind, 901, 6, Values::Spicy, seed), &device)?;
+    }
+    for (seed, &kind) in (70..).zip(VECTORS_KINDS) {
+        run_vectors(&VectorsCase::random(kind, 501, 6, Values::Spicy, seed), &device)?;
+    }
+    // The second of these rows is in another chunk than the first, and bad in itself.
+    let (scores, weights) = (vec![0.5f32; 6 * 900], vec![1.0f32; 900]);
+    let mut classes = vec![0i64; 900];
+    (classes[600], classes[800]) = (6, -1);
+    let batch = Batch::rows(&scores, 6, &classes).sample_weights(&weights);
+    match device.evaluate(&MulticlassHinge::weston_watkins(), &batch, &Request::new().reduction(Reduction::Sum)) {
+        Err(Error::Value { input: Input::Targets, index: 600, value, .. }) if value == "6" => Ok(()),
         other => Err(format!("{other:?}").into()),
     }
 }
@@ -261,7 +284,7 @@ fn lost_device(index: usize) -> Outcome {
     let evaluate = || device.evaluate(&BinaryHinge::new(), &Batch::new(&scores, &labels), &Request::new().gradient());
     evaluate()?;
     // More than the ring of staging buffers holds.
-    let large = vec![1.0; 6 << 20];
+    let large = vec![1.0; 10 << 20];
     gpu.upload_f32(&large)?;
     gpu.device().destroy();
     for _ in 0..2 {
@@ -276,7 +299,13 @@ fn lost_device(index: usize) -> Outcome {
             other => return Err(format!("{other:?}").into()),
         }
     }
-    Ok(())
+    // Where nothing was driven since.
+    let Device::Gpu(other) = open(index, |_| {})? else { return Err("not a GPU".into()) };
+    other.device().destroy();
+    match other.upload_f32(&large) {
+        Err(Error::DeviceLost { .. }) => Ok(()),
+        other => Err(format!("{other:?}").into()),
+    }
 }
 
 /// Rows that are shared by as many lanes as a GPU takes, where a software adapter would give each lane its own.

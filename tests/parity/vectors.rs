@@ -7,7 +7,7 @@ use crate::cases::Values;
 use crate::cases::vectors::{VECTORS_KINDS, VectorsCase, VectorsKind, check_vectors};
 use crate::harness::Outcome;
 
-fn run_vectors(case: &VectorsCase, device: &Device) -> Result<(), String> {
+pub(crate) fn run_vectors(case: &VectorsCase, device: &Device) -> Result<(), String> {
     let explain = |error: String| {
         format!(
             "{:?} {} x {} {:?} {:?}: {error}",
