@@ -7,7 +7,7 @@ mod cases;
 mod ceiling;
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use maxmargin::Device;
 use maxmargin::nn::ProductProbe;
@@ -24,6 +24,10 @@ const ROUNDS: usize = 21;
 
 /// Rounds with --quick.
 const QUICK_ROUNDS: usize = 5;
+
+/// For so long a case and its ceiling run before they are measured (not with --quick): while data is made all cores but one
+/// sleep, and a virtual machine's takes some 100 ms until it works at its pace again.
+const WARM_UP: Duration = Duration::from_millis(150);
 
 /// Rows and columns of the matrices that are multiplied.
 const PRODUCTS: [usize; 4] = [1, 256, 1024, 2048];
@@ -163,8 +167,14 @@ fn smallest_call(device: &Device, rounds: usize) -> Outcome<Quartiles> {
 
 fn measure(case: Case, device: &Device, rounds: usize) -> Outcome<Measured> {
     let mut ceiling = ceiling::Ceiling::new(&case, device)?;
-    ceiling.run()?;
-    (case.run)(device)?;
+    let started = Instant::now();
+    loop {
+        ceiling.run()?;
+        (case.run)(device)?;
+        if rounds < ROUNDS || started.elapsed() >= WARM_UP {
+            break;
+        }
+    }
     let clock = match device {
         Device::Gpu(gpu) if gpu.start_kernel_clock() => Some(gpu),
         _ => None,
