@@ -7,6 +7,9 @@ use pulp::{Simd, bytemuck};
 
 use crate::real::{Number, Real, sealed};
 
+/// More than any machine's lanes.
+pub(super) const MOST_LANES: usize = 64;
+
 /// A vector of one precision.
 pub(crate) trait Vector<S: Simd>: Number {
     /// What a lane holds.

@@ -5,7 +5,7 @@
 
 use pulp::Simd;
 
-use super::lanes::{Lanes, Mask, Vector};
+use super::lanes::{Lanes, MOST_LANES, Mask, Vector};
 use super::rows::Found;
 use crate::loss::{Combination, PenaltyShape, RowsLoss, Rule};
 use crate::real::Number;
@@ -38,8 +38,7 @@ struct Columns<S: Simd> {
 impl<S: Simd, P: PenaltyShape> VectorRows<S, P> {
     #[inline(always)]
     pub(super) fn new(simd: S, rule: Rule<f32, P>) -> Self {
-        // More than any machine's lanes.
-        let mut first = [0u32; 64];
+        let mut first = [0u32; MOST_LANES];
         (0..).zip(&mut first).for_each(|(column, first)| *first = column);
         let first_columns = simd.partial_load_u32s(&first[..S::U32_LANES]);
         let first_numbers = Lanes::new(simd, simd.partial_load_f32s(&first.map(|x| x as f32)[..S::F32_LANES]));

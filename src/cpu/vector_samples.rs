@@ -3,12 +3,9 @@
 use pulp::{Simd, WithSimd};
 
 use super::HostReal;
-use super::lanes::{Counts, Sum, Vector};
+use super::lanes::{Counts, MOST_LANES, Sum, Vector};
 use crate::loss::{ElementwiseLoss, PenaltyShape, Point, Rule, TargetRule};
 use crate::real::Number;
-
-/// More than any machine's lanes.
-const MOST_LANES: usize = 64;
 
 /// A run of samples; the slices are equally long.
 pub(super) struct Samples<'a, L, P, T> {

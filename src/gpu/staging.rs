@@ -37,17 +37,15 @@ struct Staging {
 }
 
 impl Gpu {
-    /// Copies whole words to the beginning of a buffer, which has room for them.
-    pub(super) async fn write(&self, target: &wgpu::Buffer, words: &[u8]) -> Result<()> {
-        if words.is_empty() {
-            return Ok(());
-        }
-        if words.len() < LEAST {
-            let write = || self.queue().write_buffer(target, 0, words);
-            return self.attempt(OPERATION, write).await;
-        }
+    /// Copies bytes to the beginning of a buffer, which has room for them and for zeros up to a whole word.
+    pub(super) async fn write(&self, target: &wgpu::Buffer, bytes: &[u8]) -> Result<()> {
+        // Copies come in whole words.
+        let (words, rest) = bytes.split_at(bytes.len() / 4 * 4);
+        let (large, small) = if words.len() < LEAST { (&[][..], words) } else { (words, &[][..]) };
+        let mut last = [0u8; 4];
+        last[..rest.len()].copy_from_slice(rest);
         let mut offset = 0;
-        for piece in words.chunks(self.piece()) {
+        for piece in large.chunks(self.piece()) {
             let buffer = self.mapped_staging().await?;
             let staging = self.attempt(OPERATION, || self.stage(buffer, piece, target, offset)).await?;
             let staging = staging.map_err(|error| self.refused(OPERATION, &error.to_string()))?;
@@ -58,7 +56,15 @@ impl Gpu {
             }
             offset += piece.len() as u64;
         }
-        Ok(())
+        let write = || {
+            if !small.is_empty() {
+                self.queue().write_buffer(target, 0, small);
+            }
+            if !rest.is_empty() {
+                self.queue().write_buffer(target, words.len() as u64, &last);
+            }
+        };
+        self.attempt(OPERATION, write).await
     }
 
     /// Bytes of one buffer here.

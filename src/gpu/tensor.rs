@@ -318,16 +318,9 @@ impl Gpu {
             return Ok(self.tensor(Storage::Empty, 0, 0, element));
         }
         let usage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
-        // Kernels read whole words, and copies come in them.
-        let whole = bytes.len() / 4 * 4;
-        let mut last = [0u8; 4];
-        last[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
+        // Kernels read whole words.
         let pooled = self.allocate(bytes.len().next_multiple_of(4) as u64, usage).await?;
-        self.write(&pooled.buffer, &bytes[..whole]).await?;
-        if whole < bytes.len() {
-            let write = || self.queue().write_buffer(&pooled.buffer, whole as u64, &last);
-            self.attempt("uploading", write).await?;
-        }
+        self.write(&pooled.buffer, bytes).await?;
         Ok(self.tensor(Storage::Pooled(pooled), 0, len, element))
     }
 
