@@ -30,9 +30,14 @@ impl Failure {
         Self::data(format!("{}: {message}", path.display()))
     }
 
+    /// What happened, in one line.
+    pub(crate) fn line(&self) -> String {
+        self.message.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     /// Writes the one line and gives the exit code.
     pub(crate) fn report(self) -> ExitCode {
-        let line = self.message.split_whitespace().collect::<Vec<_>>().join(" ");
+        let line = self.line();
         // With stderr closed there is nobody left to tell.
         let _ = writeln!(std::io::stderr(), "error: {line}");
         ExitCode::from(self.code)

@@ -1,26 +1,49 @@
 //! Where to run: `--device`, or the environment, or what the command prefers.
 
-use maxmargin::{DEVICE_VARIABLE, Device, Error};
+use maxmargin::gpu::Gpu;
+use maxmargin::{DEVICE_VARIABLE, Device};
 
 use crate::arguments::Where;
 use crate::failure::{Failure, Outcome};
 
-/// The device; true where nobody named it and `auto` decided.
-pub(crate) fn choose(place: &Where, auto: impl FnOnce() -> Result<Device, Error>) -> Outcome<(Device, bool)> {
+/// What was asked for.
+pub(crate) enum Place {
+    Named(Device),
+    /// Nothing, or `auto`: what the command prefers, where it may choose this GPU beside the CPU.
+    Auto(Option<Gpu>),
+}
+
+/// The place that was asked for, opened where it was named.
+pub(crate) fn of(place: &Where) -> Outcome<Place> {
     let selection = match &place.device {
         Some(selection) => selection.clone(),
         None => std::env::var(DEVICE_VARIABLE).unwrap_or_default(),
     };
-    if selection.is_empty() || selection.eq_ignore_ascii_case("auto") {
-        return auto().map(|device| (device, true)).map_err(Failure::data);
-    }
-    let device = Device::select(&selection).map_err(Failure::data)?;
-    if let (Device::Gpu(gpu), "gpu", false) = (&device, selection.to_lowercase().as_str(), place.quiet)
+    let selection = selection.to_lowercase();
+    let (is_auto, name) = match selection.as_str() {
+        "" | "auto" => return Ok(Place::Auto(None)),
+        other => other.strip_prefix("auto:").map_or((false, other), |name| (true, name)),
+    };
+    let device = if is_auto { Gpu::open(name).map(Device::from) } else { Device::select(name) };
+    let device = device.map_err(Failure::data)?;
+    if let (Device::Gpu(gpu), "gpu", false) = (&device, name, place.quiet)
         && gpu.description().is_software()
     {
         use std::io::Write;
         // The note is a courtesy; without a stderr there is nobody to be courteous to.
         let _ = writeln!(std::io::stderr(), "note: {} is a software adapter", gpu.name());
     }
-    Ok((device, false))
+    Ok(match device {
+        Device::Gpu(gpu) if is_auto => Place::Auto(Some(gpu)),
+        device => Place::Named(device),
+    })
+}
+
+/// A device for a command that runs for long: the one that was named, or a real GPU where there is one.
+pub(crate) fn choose(place: &Where) -> Outcome<Device> {
+    match of(place)? {
+        Place::Named(device) => Ok(device),
+        Place::Auto(Some(gpu)) => Ok(gpu.into()),
+        Place::Auto(None) => Device::select("auto").map_err(Failure::data),
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
+use maxmargin::Precision;
 use maxmargin::nn::{Sequential, predict};
-use maxmargin::{Device, Precision};
 use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &PredictArguments) -> Outcome<()> {
     let mut network = Sequential::new(columns, &arguments.layers, 0).map_err(Failure::usage)?;
     let bytes = file::read_bytes(&arguments.weights_in)?;
     network.load_safetensors(&bytes).map_err(|error| Failure::file(&arguments.weights_in, error))?;
-    let device = place::choose(&arguments.place, Device::auto)?.0;
+    let device = place::choose(&arguments.place)?;
     let outputs = predict(&device, &network, &features, Precision::F32).map_err(Failure::data)?;
     let shape = [outputs.len() / network.outputs(), network.outputs()];
     pending.begin::<f32>(&shape)?;

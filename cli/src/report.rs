@@ -17,7 +17,7 @@ pub(crate) struct Report {
     pub(crate) batches: Option<Vec<Vec<f64>>>,
     pub(crate) device: Device,
     /// Why this device, where it was not asked for by name.
-    pub(crate) device_note: Option<&'static str>,
+    pub(crate) device_note: Option<String>,
     pub(crate) read_seconds: f64,
     pub(crate) compute_seconds: f64,
     pub(crate) total_seconds: f64,
@@ -105,8 +105,8 @@ impl Report {
             };
             object.insert("batch_values".into(), batches.iter().map(value).collect());
         }
-        if let (Some(note), Some(device)) = (self.device_note, object.get_mut("device")) {
-            device["note"] = note.into();
+        if let (Some(note), Some(device)) = (&self.device_note, object.get_mut("device")) {
+            device["note"] = note.as_str().into();
         }
         object.to_string()
     }
@@ -148,7 +148,7 @@ impl Report {
         if let Some(batches) = &self.batches {
             text += &format!("{:<10}{}\n", "batches", batches.len());
         }
-        let note = self.device_note.map(|note| format!(" ({note})")).unwrap_or_default();
+        let note = self.device_note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
         text += &format!("{:<10}{}{note}, {}\n", "device", self.device.name(), self.precision());
         text + &format!(
             "{:<10}read {:.4}, upload {:.4}, compute {:.4}, total {:.4}",

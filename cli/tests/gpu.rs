@@ -26,6 +26,39 @@ fn says_the_same(device: &str) {
     }
 }
 
+/// `auto` with an adapter measures both and takes the faster one, whichever that is.
+fn measures_for_auto(index: usize) {
+    let folder = Folder::new();
+    let scores: Vec<f32> = (0..3000 * 40).map(|i| (i % 977) as f32 / 256.0 - 2.0).collect();
+    folder.f32("s.npy", "(3000, 40)", &scores);
+    folder.i64("t.npy", &(0..3000).map(|i| i % 40).collect::<Vec<_>>());
+    for options in ["", "--method top-k --k 5 --grad-out g.npy --losses-out l.npy", "--batch-size 1000"] {
+        let loss = format!("eval multiclass --scores s.npy --targets t.npy {options}");
+        let cpu = folder.json(&format!("{loss} --device cpu"));
+        let auto = folder.json(&format!("{loss} --device auto:gpu:{index}"));
+        close(&auto["value"], cpu["value"].as_f64().unwrap_or(f64::NAN), 1e-6);
+        let note = auto["device"]["note"].as_str().unwrap_or_default();
+        // "auto: the CPU takes 1.25 GB/s, NAME 0.75 GB/s with uploads"
+        let words: Vec<_> = note.split(' ').collect();
+        let rates: Vec<f64> = words
+            .windows(2)
+            .filter(|pair| pair[1].starts_with("GB/s"))
+            .filter_map(|pair| pair[0].parse().ok())
+            .collect();
+        let &[of_cpu, of_gpu] = &rates[..] else { panic!("{note}") };
+        let name = auto["device"]["name"].as_str().unwrap_or_default();
+        let is_gpu = auto["device"]["kind"] == "gpu";
+        assert!(if is_gpu { of_gpu >= of_cpu && note.contains(name) } else { of_cpu >= of_gpu }, "{name}: {note}");
+    }
+    // Nothing is measured where only one of them will do.
+    folder.npy("d.npy", "<f8", "(2, 2)", &[0; 32]);
+    folder.i64("two.npy", &[0, 1]);
+    let auto = folder.json(&format!("eval multiclass --scores d.npy --targets two.npy --device auto:gpu:{index}"));
+    assert_eq!((&auto["device"]["kind"], &auto["precision"]), (&json!("cpu"), &json!("f64")));
+    let bad = "eval multiclass --scores s.npy --targets two.npy";
+    folder.fails(&format!("{bad} --device auto:gpu:{index}"), 1, &["two.npy", "3000"]);
+}
+
 /// Labels and scores of every type have a place on the device.
 fn measures_every_type(index: usize) {
     let json = Folder::new().json(&format!("bench --quick --filter labels, --device gpu:{index}"));
@@ -44,6 +77,10 @@ fn main() {
         let index = adapter.index;
         trials.push(Trial::test(format!("[{}] bench takes every type", harness::label(adapter)), move || {
             measures_every_type(index);
+            Ok(())
+        }));
+        trials.push(Trial::test(format!("[{}] auto measures", harness::label(adapter)), move || {
+            measures_for_auto(index);
             Ok(())
         }));
         // By index, and by the first word of its name in capitals.

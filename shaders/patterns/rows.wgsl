@@ -4,6 +4,9 @@
 // params.lanes lanes, a power of two, share a row; a workgroup holds WORKGROUP / lanes teams of them, and each team
 // takes params.rows_per_team rows one after the other. A row's columns are added in chains of at most CHAIN terms, then
 // a tree over the lanes. The gradient is written in a second walk over the row, which by then is cached.
+//
+// Where a few long rows would leave most of a device idle, params.groups_per_row workgroups share one, in two steps of a
+// dispatch each: each looks at its part of the columns, and then all know the whole row and write their parts.
 
 struct Params {
     rows: u32,
@@ -12,6 +15,10 @@ struct Params {
     groups: u32,
     lanes: u32,
     rows_per_team: u32,
+    // Workgroups that share a row, up to WORKGROUP; more than one only with a single team of one row.
+    groups_per_row: u32,
+    // WHOLE, LOOK or FINISH.
+    step: u32,
     scores_shift: u32,
     targets_shift: u32,
     weights_shift: u32,
@@ -44,8 +51,8 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> losses: array<u32>;
 @group(0) @binding(6) var<storage, read_write> gradient: array<u32>;
 @group(0) @binding(7) var<storage, read_write> partials: array<Partial>;
-// One row of sums a team: per_class[team * C + class].
-@group(0) @binding(8) var<storage, read_write> per_class: array<Sum>;
+// WRITE_PER_CLASS: one row of sums a team, sums[team * C + class]. Where workgroups share a row, the Row of each.
+@group(0) @binding(8) var<storage, read_write> sums: array<Sum>;
 
 override HAS_WEIGHTS: bool = false;
 override HAS_CLASS_WEIGHTS: bool = false;
@@ -61,6 +68,11 @@ override SPLIT_TIES: bool = false;
 const SUM: u32 = 0u;
 const MAX: u32 = 1u;
 const TOP: u32 = 2u;
+
+// Steps of a row: all at once, or what a workgroup knows of its part is left for the dispatch that finishes the row.
+const WHOLE: u32 = 0u;
+const LOOK: u32 = 1u;
+const FINISH: u32 = 2u;
 
 // Bits of Row.flags.
 const ROW_ACTIVE: u32 = 1u;
@@ -111,6 +123,32 @@ fn row_exchanged(row: Row, mask: u32) -> Row {
         exchanged(row.best_index, mask),
         exchanged(row.ties, mask),
         exchanged(row.flags, mask),
+    );
+}
+
+// Elements of `sums` that hold a Row; PART_SUMS of src/gpu/rows.rs.
+const PART_SUMS: u32 = 6u;
+
+fn leave_part(group: u32, row: Row) {
+    let first = group * PART_SUMS;
+    sums[first] = row.value;
+    sums[first + 1u] = row.slope;
+    // As integers, since a float need not keep its bits.
+    sums[first + 2u] = Sum(0.0, 0.0, real_to_bits(row.best));
+    sums[first + 3u] = Sum(0.0, 0.0, row.best_index);
+    sums[first + 4u] = Sum(0.0, 0.0, row.ties);
+    sums[first + 5u] = Sum(0.0, 0.0, row.flags);
+}
+
+fn part_of(group: u32) -> Row {
+    let first = group * PART_SUMS;
+    return Row(
+        sums[first],
+        sums[first + 1u],
+        real_from_bits(sums[first + 2u].flags),
+        sums[first + 3u].flags,
+        sums[first + 4u].flags,
+        sums[first + 5u].flags,
     );
 }
 
@@ -214,7 +252,7 @@ fn visit(column: u32, bits: u32, sample: Sample, team: u32, row: ptr<function, R
     if WRITE_PER_CLASS {
         // No other lane touches this element before the next barrier.
         let cell = team * params.columns + column;
-        per_class[cell] = sum_add(per_class[cell], real_multiply(penalised.value, sample.weight));
+        sums[cell] = sum_add(sums[cell], real_multiply(penalised.value, sample.weight));
     }
 }
 
@@ -235,7 +273,7 @@ fn walk(member: u32, sample: Sample, team: u32) -> Row {
                         visit(column, quad_score_bits(words, k), sample, team, &chain);
                     }
                 }
-                quads.next += params.lanes;
+                quads.next += params.lanes * params.groups_per_row;
             }
             long_chain = row_merge(long_chain, chain);
         }
@@ -270,7 +308,7 @@ fn write_gradient(member: u32, row_index: u32, sample: Sample, row: Row, best: P
     let first = row_index * params.columns + params.gradient_shift;
     let coefficient = real_divide(gradient_coefficient(sample.weight), params.class_divisor);
     let quads = quads_of(member, sample.first, sample.first + params.columns);
-    for (var quad = quads.next; quad < quads.end; quad += params.lanes) {
+    for (var quad = quads.next; quad < quads.end; quad += params.lanes * params.groups_per_row) {
         let words = load_quad(quad);
         for (var k = 0u; k < quad_length(); k++) {
             let column = quad * quad_length() + k - sample.first;
@@ -319,25 +357,38 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let group = workgroup.y * params.groups_in_row + workgroup.x;
     if group >= params.groups { return; }
     let teams = WORKGROUP / params.lanes;
-    let member = lane % params.lanes;
+    // The first workgroup that takes these rows, and the lane among all that share its row.
+    let first_group = group / params.groups_per_row * params.groups_per_row;
+    let member = (group - first_group) * params.lanes + lane % params.lanes;
     let team = group * teams + lane / params.lanes;
     var partial = partial_zero();
     if WRITE_PER_CLASS {
         for (var column = member; column < params.columns; column += params.lanes) {
-            per_class[team * params.columns + column] = sum_zero();
+            sums[team * params.columns + column] = sum_zero();
         }
     }
     for (var turn = 0u; turn < params.rows_per_team; turn++) {
         // Which lane a column falls to depends on where its row begins.
         if WRITE_PER_CLASS { storageBarrier(); }
         // Neighbouring teams take neighbouring rows.
-        let row_index = (group * params.rows_per_team + turn) * teams + lane / params.lanes;
+        let rows_before = group / params.groups_per_row * params.rows_per_team + turn;
+        let row_index = rows_before * teams + lane / params.lanes;
         let sample = read_sample(row_index, member == 0u, &partial);
         if ONLY_WEIGHTS { continue; }
-        var row = team_merge(lane, walk(member, sample, team));
+        var row = row_zero();
+        if params.step != FINISH {
+            row = walk(member, sample, team);
+        } else if lane < params.groups_per_row {
+            row = part_of(first_group + lane);
+        }
+        row = team_merge(lane, row);
         if COMBINATION == TOP { row = select_top(lane, member, sample, row.flags); }
-        if row_index < params.rows { finish(row_index, member, sample, row, &partial); }
+        if params.step == LOOK {
+            if lane == 0u { leave_part(group, row); }
+        } else if row_index < params.rows {
+            finish(row_index, member, sample, row, &partial);
+        }
     }
     let merged = workgroup_merge(lane, partial);
-    if lane == 0u { partials[group] = merged; }
+    if lane == 0u && params.step != LOOK { partials[group] = merged; }
 }

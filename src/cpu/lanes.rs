@@ -75,29 +75,44 @@ impl<S: Simd> Counts<S> {
 }
 
 /// A sum in f64 of vectors of either precision: of single precision in as many lanes as its vectors have, of double precision in
-/// `low` alone. Not an array, which the compiler would keep in memory.
+/// `low` alone, with what its additions rounded off. Not an array, which the compiler would keep in memory.
 pub(crate) struct Sum<S: Simd> {
     simd: S,
     low: S::f64s,
     high: S::f64s,
+    rounded_off: S::f64s,
 }
 
 impl<S: Simd> Sum<S> {
     #[inline(always)]
     pub(super) fn new(simd: S) -> Self {
         let zero = simd.splat_f64s(0.0);
-        Self { simd, low: zero, high: zero }
+        Self { simd, low: zero, high: zero, rounded_off: zero }
+    }
+
+    /// Adds numbers that are as exact as the sum (Knuth's two-sum): else a machine of few lanes, whose chains are long, would
+    /// round a thousand times.
+    #[inline(always)]
+    fn add_doubles(&mut self, x: S::f64s) {
+        let simd = self.simd;
+        let sum = simd.add_f64s(self.low, x);
+        let of_x = simd.sub_f64s(sum, self.low);
+        let of_low = simd.sub_f64s(sum, of_x);
+        let rounded_off = simd.add_f64s(simd.sub_f64s(self.low, of_low), simd.sub_f64s(x, of_x));
+        (self.low, self.rounded_off) = (sum, simd.add_f64s(self.rounded_off, rounded_off));
     }
 
     #[inline(always)]
     pub(super) fn total(self) -> f64 {
-        self.simd.reduce_sum_f64s(self.simd.add_f64s(self.low, self.high))
+        let total = self.simd.reduce_sum_f64s(self.simd.add_f64s(self.low, self.high));
+        // What is rounded off beside an infinity is NaN.
+        if total.is_finite() { total + self.simd.reduce_sum_f64s(self.rounded_off) } else { total }
     }
 }
 
 /// Numbers in f64, zeros after them.
 #[inline(always)]
-fn wide<S: Simd, T: Copy + Into<f64>>(simd: S, lanes: &[T]) -> S::f64s {
+pub(super) fn wide<S: Simd, T: Copy + Into<f64>>(simd: S, lanes: &[T]) -> S::f64s {
     let mut wide = simd.splat_f64s(0.0);
     lanes_of::<_, f64>(&mut wide).iter_mut().zip(lanes).for_each(|(to, &from)| *to = from.into());
     wide
@@ -270,6 +285,9 @@ macro_rules! lanes {
             fn add_to(mut self, sum: &mut Sum<S>) {
                 let simd = self.simd;
                 let (low, high) = lanes_of::<_, $element>(&mut self.raw).split_at(S::F64_LANES);
+                if high.is_empty() {
+                    return sum.add_doubles(wide(simd, low));
+                }
                 sum.low = simd.add_f64s(sum.low, wide(simd, low));
                 sum.high = simd.add_f64s(sum.high, wide(simd, high));
             }
@@ -352,5 +370,49 @@ impl<S: Simd> Mask<S> {
     #[inline(always)]
     pub(super) fn new(simd: S, raw: S::m32s) -> Self {
         Self { simd, raw }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pulp::{Scalar, WithSimd};
+
+    use super::*;
+
+    /// The same numbers in every lane.
+    struct Total<'a>(&'a [f64]);
+
+    impl WithSimd for Total<'_> {
+        type Output = f64;
+        fn with_simd<S: Simd>(self, simd: S) -> f64 {
+            let mut sum = Sum::new(simd);
+            self.0.iter().for_each(|&x| DoubleLanes::all(simd, x).add_to(&mut sum));
+            sum.total() / S::F64_LANES as f64
+        }
+    }
+
+    #[test]
+    fn doubles_are_added_without_rounding() {
+        let one = 1e16 + 1.0 - 1e16;
+        assert_eq!(one, 0.0);
+        for (numbers, expected) in [
+            (vec![1e16, 1.0, -1e16], 1.0),
+            (vec![0.1; 1000], 100.0),
+            (vec![1.0, f64::INFINITY, 1.0], f64::INFINITY),
+            (vec![1e308, 1e308, -1e308], f64::INFINITY),
+        ] {
+            assert_eq!(Total(&numbers).with_simd(Scalar::new()), expected);
+            assert_eq!(pulp::Arch::new().dispatch(Total(&numbers)), expected);
+            #[cfg(target_arch = "x86_64")]
+            {
+                if let Some(simd) = pulp::x86::V3::try_new() {
+                    assert_eq!(Simd::vectorize(simd, Total(&numbers)), expected);
+                }
+                if let Some(simd) = pulp::x86::V4::try_new() {
+                    assert_eq!(Simd::vectorize(simd, Total(&numbers)), expected);
+                }
+            }
+        }
+        assert!(Total(&[f64::INFINITY, f64::NEG_INFINITY]).with_simd(Scalar::new()).is_nan());
     }
 }

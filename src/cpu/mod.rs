@@ -19,6 +19,7 @@ use crate::tensor::{Batch, BatchShape, Floats, Targets};
 use lanes::{DoubleLanes, Lanes, Vector};
 
 mod dispatch;
+mod distance;
 pub(crate) mod elementwise;
 mod lanes;
 mod outputs;
@@ -38,7 +39,7 @@ const SCRATCH: usize = 1024;
 const LANES: usize = 16;
 
 /// A precision that host outputs exist in.
-pub(crate) trait HostReal: Real + Label {
+pub(crate) trait HostReal: Real + Label + Into<f64> {
     /// Vectors of this type.
     type Lanes<S: Simd>: Vector<S, Element = Self>;
     /// Wraps a vector of this type.

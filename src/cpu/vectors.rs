@@ -1,22 +1,20 @@
 //! The driver of the vectors pattern: two or three vectors a sample, of which the loss sees the distances.
-//!
-//! Distances and gradients are computed in f64, whatever the vectors are stored in.
 
-use crate::cpu::dispatch::dispatch;
+use pulp::{Simd, WithSimd};
+
+use crate::cpu::dispatch::vectorize_wide;
+use crate::cpu::distance::{Measure, Measured};
 use crate::cpu::elementwise::{other_scores, weight_totals};
 use crate::cpu::outputs::Destinations;
 use crate::cpu::{HostReal, Job, Stored, run_jobs, sum, weights, with_stored, wrong_device};
 use crate::error::{Input, Result};
 use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::penalty::with_penalty;
-use crate::loss::{Distance, PenaltyShape, Rule, VectorsLoss};
+use crate::loss::{PenaltyShape, Rule, VectorsLoss};
 use crate::tensor::{Batch, BatchShape, with_targets};
 
 /// Components a job: large enough to hide the scheduling, small enough to balance.
 const JOB: usize = 16 << 10;
-
-/// Independent partial sums of a reduction.
-const LANES: usize = 8;
 
 /// The vectors of each distance: first and second, first and third, second and third.
 const ENDS: [[usize; 2]; 3] = [[0, 1], [0, 2], [1, 2]];
@@ -55,7 +53,7 @@ impl<L: VectorsLoss, P: PenaltyShape, T: HostReal> Driver<'_, L, P, T> {
         let (losses, gradient) = outputs.slices();
         let job_samples = (JOB / (L::INPUTS * columns)).max(1);
         let totals = run_jobs(self.shape, job_samples, losses, gradient, |job| {
-            dispatch(DriverJob { driver: self, job, divisor: T::from_f64(divisor) })
+            vectorize_wide(DriverJob { driver: self, job, divisor: T::from_f64(divisor) })
         })?;
         totals.finish(self.request, samples, false, outputs.finish(precision))
     }
@@ -68,11 +66,11 @@ struct DriverJob<'a, 'j, L, P, T> {
     divisor: T,
 }
 
-impl<L: VectorsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for DriverJob<'_, '_, L, P, T> {
+impl<L: VectorsLoss, P: PenaltyShape, T: HostReal> WithSimd for DriverJob<'_, '_, L, P, T> {
     type Output = Result<Totals>;
 
     #[inline(always)]
-    fn call(mut self) -> Result<Totals> {
+    fn with_simd<S: Simd>(mut self, simd: S) -> Result<Totals> {
         let driver = self.driver;
         let dimensions = driver.shape.columns;
         let range = self.job.start..self.job.start + self.job.samples;
@@ -84,7 +82,8 @@ impl<L: VectorsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for Drive
             with_targets!(targets, x => rule.decode(x, &mut signs)?,
                 _tensor => return Err(wrong_device(driver.batch)));
         }
-        let (distance, has_third) = (driver.loss.distance(), driver.loss.has_third_distance());
+        let measure = Measure { simd, distance: driver.loss.distance() };
+        let has_third = driver.loss.has_third_distance();
         let mut widened = [const { Vec::new() }; 3];
         let mut slopes = [const { Vec::new() }; 3];
         let mut totals = Totals { count: range.len() as u64, weight_sum: sum(&sample_weights), ..Totals::default() };
@@ -97,14 +96,14 @@ impl<L: VectorsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for Drive
                 }
             }
             let wanted = |pair: usize| pair == 0 || (pair == 1 && L::INPUTS == 3) || (pair == 2 && has_third);
-            let measure = |pair: usize| match wanted(pair) {
-                true => Measured::new(distance, ENDS[pair].map(|end| vectors[end])),
-                false => Measured::default(),
-            };
-            let measured = [measure(0), measure(1), measure(2)];
+            let mut measured = [Measured::default(); 3];
+            for (pair, measured) in measured.iter_mut().enumerate().filter(|&(pair, _)| wanted(pair)) {
+                *measured = measure.of(ENDS[pair].map(|end| vectors[end]));
+            }
             let distances = measured.each_ref().map(|m| T::from_f64(m.distance));
             let combined = L::combine(&driver.rule, distances, has_third, sign);
-            let is_nan = vectors.iter().any(|vector| vector.iter().any(|x| x.is_nan()));
+            // The distance to a vector that holds a NaN is NaN.
+            let is_nan = distances.iter().any(|d| d.is_nan()) && vectors.iter().any(|x| x.iter().any(|x| x.is_nan()));
             let value = if is_nan { T::NAN } else { combined.value };
             let loss = value * weight;
             totals.sum += loss.to_f64();
@@ -125,7 +124,10 @@ impl<L: VectorsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for Drive
                 let slope = combined.slopes[pair].to_f64();
                 if slope != 0.0 {
                     let [from, to] = ENDS[pair];
-                    measured.add_slopes(distance, [vectors[from], vectors[to]], slope, &mut slopes, ENDS[pair]);
+                    // `from` comes before `to`.
+                    let (before, after) = slopes.split_at_mut(to);
+                    let slopes = [&mut before[from][..], &mut after[0][..]];
+                    measure.add_slopes(measured, [vectors[from], vectors[to]], slope, slopes);
                 }
             }
             let coefficient = weight / self.divisor;
@@ -139,110 +141,5 @@ impl<L: VectorsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for Drive
             }
         }
         Ok(totals)
-    }
-}
-
-/// Sum over the components in fixed lanes.
-#[inline(always)]
-fn sum_by<T: Copy>([x, y]: [&[T]; 2], term: impl Fn(T, T) -> f64) -> f64 {
-    let mut lanes = [0f64; LANES];
-    for (x, y) in x.chunks(LANES).zip(y.chunks(LANES)) {
-        for ((lane, &x), &y) in lanes.iter_mut().zip(x).zip(y) {
-            *lane += term(x, y);
-        }
-    }
-    lanes.iter().sum()
-}
-
-/// The distance of two vectors, and what its slope needs.
-#[derive(Clone, Copy, Debug, Default)]
-struct Measured {
-    distance: f64,
-    /// The largest component of the difference (norms), 0 where it was not needed.
-    highest: f64,
-    /// How many components are the largest (infinite norm).
-    ties: f64,
-    /// The vectors' lengths (cosine).
-    lengths: [f64; 2],
-}
-
-impl Measured {
-    #[inline(always)]
-    fn new<T: HostReal>(distance: Distance, ends: [&[T]; 2]) -> Self {
-        let Distance::Norm { p, epsilon } = distance else { return Self::cosine(ends) };
-        let difference = |x: T, y: T| (x.to_f64() - y.to_f64() + epsilon).abs();
-        if p == 1.0 {
-            return Self { distance: sum_by(ends, difference), ..Self::default() };
-        }
-        if p == 2.0 {
-            let squares = sum_by(ends, |x, y| difference(x, y).powi(2));
-            // Beyond f32's squares there may be overflow, and some of what vanishes does not vanish.
-            if squares.is_nan() || (1e-200..1e200).contains(&squares) {
-                return Self { distance: squares.sqrt(), ..Self::default() };
-            }
-        }
-        let components = || ends[0].iter().zip(ends[1]).map(|(&x, &y)| difference(x, y));
-        let highest = components().fold(0.0, f64::max);
-        if highest == 0.0 || components().any(|d| !d.is_finite()) {
-            let is_nan = components().any(f64::is_nan);
-            return Self { distance: if is_nan { f64::NAN } else { highest }, ..Self::default() };
-        }
-        if p == f64::INFINITY {
-            let ties = components().filter(|&d| d == highest).count() as f64;
-            return Self { distance: highest, highest, ties, ..Self::default() };
-        }
-        // Divided by the largest, powers neither overflow nor vanish.
-        let sum = sum_by(ends, |x, y| (difference(x, y) / highest).powf(p));
-        Self { distance: highest * sum.powf(1.0 / p), highest, ..Self::default() }
-    }
-
-    #[inline(always)]
-    fn cosine<T: HostReal>(ends: [&[T]; 2]) -> Self {
-        let [x, y] = ends;
-        // Divided by the largest, squares neither overflow nor vanish.
-        let highest = |x: &[T]| x.iter().fold(1e-150, |highest: f64, x| highest.max(x.to_f64().abs()));
-        let (highest_x, highest_y) = (highest(x), highest(y));
-        let length = |ends: [&[T]; 2], highest: f64| {
-            let squares = sum_by(ends, |x, _| (x.to_f64() / highest).powi(2));
-            highest * (squares + Distance::COSINE_EPSILON / highest / highest).sqrt()
-        };
-        let lengths = [length([x, x], highest_x), length([y, y], highest_y)];
-        let cosine = sum_by(ends, |x, y| (x.to_f64() / lengths[0]) * (y.to_f64() / lengths[1]));
-        Self { distance: 1.0 - cosine, lengths, ..Self::default() }
-    }
-
-    /// Adds the slope of the distance with respect to its two vectors, times `weight`, to theirs among `slopes`.
-    #[inline(always)]
-    fn add_slopes<T: HostReal>(
-        &self,
-        distance: Distance,
-        [x, y]: [&[T]; 2],
-        weight: f64,
-        slopes: &mut [Vec<f64>; 3],
-        [from, to]: [usize; 2],
-    ) {
-        let components = || x.iter().zip(y).map(|(x, y)| (x.to_f64(), y.to_f64())).enumerate();
-        let Distance::Norm { p, epsilon } = distance else {
-            let ([length_x, length_y], cosine) = (self.lengths, 1.0 - self.distance);
-            for (i, (x, y)) in components() {
-                let (along_x, along_y) = (x / length_x, y / length_y);
-                slopes[from][i] += weight * ((cosine * along_x - along_y) / length_x);
-                slopes[to][i] += weight * ((cosine * along_y - along_x) / length_y);
-            }
-            return;
-        };
-        for (i, (x, y)) in components() {
-            let d = x - y + epsilon;
-            let slope = match p {
-                _ if d == 0.0 || self.distance == 0.0 => 0.0,
-                1.0 => d.signum(),
-                2.0 => d / self.distance,
-                f64::INFINITY if d.abs() == self.highest => d.signum() / self.ties,
-                f64::INFINITY => 0.0,
-                _ => d.signum() * (d.abs() / self.distance).powf(p - 1.0),
-            };
-            slopes[from][i] += weight * slope;
-            slopes[to][i] -= weight * slope;
-        }
     }
 }

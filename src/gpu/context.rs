@@ -30,6 +30,9 @@ pub struct GpuOptions {
     /// Lanes that share a row or a vector, a power of two up to 256; otherwise chosen by the adapter, the length of a row
     /// and how many there are. Few lanes for long rows need a driver whose loops are long enough.
     pub lanes_per_row: Option<u32>,
+    /// Workgroups that share a row where a row takes all lanes of one, up to 256; otherwise chosen by the adapter, the length
+    /// of a row and how many there are.
+    pub workgroups_per_row: Option<u32>,
     /// How lanes put together what they know; otherwise by the adapter.
     pub exchange: Option<Exchange>,
     /// How products of matrices walk; otherwise chosen by the adapter and their size.

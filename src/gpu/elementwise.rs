@@ -178,7 +178,7 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
                 outputs: vec![losses, gradient],
                 groups,
                 first_sample: start,
-                per_class: 0,
+                ..Dispatch::default()
             });
         }
         Ok(dispatches)

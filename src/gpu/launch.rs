@@ -32,7 +32,7 @@ const CHUNK_SCORES: usize = 2 << 20;
 
 /// Workgroups that keep a device busy; below it each lane takes fewer samples. A software adapter has few cores, and what a
 /// workgroup does once takes it long.
-fn busy_groups(gpu: &Gpu) -> usize {
+pub(crate) fn busy_groups(gpu: &Gpu) -> usize {
     if gpu.description().is_software() { 16 } else { 1024 }
 }
 

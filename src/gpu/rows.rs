@@ -2,8 +2,8 @@
 
 use super::context::Gpu;
 use super::launch::{
-    Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, Walks, check_row, has_tame_terms, is_tame, max_samples,
-    penalty_numbers, shared_lanes, team_lanes, units_each,
+    Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, Walks, busy_groups, check_row, has_tame_terms, is_tame,
+    max_samples, penalty_numbers, shared_lanes, team_lanes, units_each,
 };
 use super::partial::Sum;
 use super::shader::{Constants, Variant, params};
@@ -24,6 +24,8 @@ params! {
         groups: u32,
         lanes: u32,
         rows_per_team: u32,
+        groups_per_row: u32,
+        step: u32,
         scores_shift: u32,
         targets_shift: u32,
         weights_shift: u32,
@@ -40,11 +42,29 @@ params! {
         margins_shift: u32,
         top: u32,
     }
-    padding: [u32; 3]
+    padding: [u32; 1]
 }
 
 /// Rows a team takes at most: the length of its chain of row losses.
 const MOST_ROWS: usize = 16;
+
+/// `WHOLE`, `LOOK` and `FINISH` of shaders/patterns/rows.wgsl.
+#[derive(Clone, Copy, PartialEq)]
+enum Step {
+    Whole = 0,
+    Look = 1,
+    Finish = 2,
+}
+
+/// `PART_SUMS` of shaders/patterns/rows.wgsl: what a workgroup knows of its part of a row, in elements of a Sum's size.
+const PART_SUMS: u64 = 6;
+
+/// Scores of a row for which a workgroup more pays: several loads a lane. What a workgroup does once takes a software adapter
+/// as long as thousands of scores (llvmpipe: one row of 2^20 by 16 workgroups 30 ms with gradient, by one 47; a row of 100,000
+/// 7.8 and 5.4).
+fn fewest_shared_scores(gpu: &Gpu) -> usize {
+    if gpu.description().is_software() { 256 << 10 } else { 4096 }
+}
 
 /// Walks over a row: one for the loss and one for the gradient.
 const WALKS: Walks = Walks::by_quads(2);
@@ -61,6 +81,15 @@ pub(crate) fn launcher<'a, M: RowsLoss>(loss: &'a MulticlassHinge<M>, shape: Bat
 struct Rows<'a, M> {
     loss: &'a MulticlassHinge<M>,
     shape: BatchShape,
+}
+
+/// Workgroups that share a row where a workgroup a row would leave most of a device idle.
+fn groups_per_row(gpu: &Gpu, rows: usize, columns: usize) -> usize {
+    let most = WORKGROUP as usize;
+    match gpu.options().workgroups_per_row {
+        Some(own) => (own as usize).clamp(1, most),
+        None => (busy_groups(gpu) / rows.max(1)).min(columns / fewest_shared_scores(gpu)).clamp(1, most),
+    }
 }
 
 impl<M: RowsLoss> Launcher for Rows<'_, M> {
@@ -139,13 +168,16 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
         let columns = self.shape.columns;
         let (penalty_gamma, penalty_scale) = penalty_numbers(self.loss.terms.penalty);
         let walks = if M::COMBINATION == Combination::Top { TOP_WALKS } else { WALKS };
-        check_row(gpu, columns, walks)?;
         let lanes = match request.per_class {
             // Each team has a row of sums.
             true => shared_lanes(columns),
             false => team_lanes(gpu, inputs.samples, columns, walks),
         };
         let teams = WORKGROUP as usize / lanes;
+        // Ranks are counted within a workgroup, and sums a class belong to a team.
+        let may_share = M::COMBINATION != Combination::Top && !request.per_class && !pass.only_weights && teams == 1;
+        let groups_per_row = if may_share { groups_per_row(gpu, inputs.samples, columns) } else { 1 };
+        check_row(gpu, columns.div_ceil(groups_per_row), walks)?;
         let ignore_index = match self.loss.ignore_index {
             Some(_) if inputs.decoded => Some(IGNORED),
             // An index beyond i32 is no element's.
@@ -153,11 +185,14 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
         };
         let most = max_samples(gpu, columns)?;
         // Short enough turns for a driver that cuts long loops short.
-        let steps = walks.steps(columns, lanes);
+        let steps = walks.steps(columns, lanes * groups_per_row);
         let most_rows = gpu.description().loop_limit().map_or(MOST_ROWS, |limit| limit as usize / steps);
         let most_rows = most_rows.clamp(1, MOST_ROWS);
         // Per-class sums take C elements of 12 bytes a team: long turns keep them small beside the scores.
-        let (most, rows_per_team) = if request.per_class {
+        let (most, rows_per_team) = if groups_per_row > 1 {
+            let row_bytes = PART_SUMS * (groups_per_row * size_of::<Sum>()) as u64;
+            (most.min((gpu.max_binding_bytes() / row_bytes).max(1) as usize), Some(1))
+        } else if request.per_class {
             let group_bytes = (teams * columns * size_of::<Sum>()) as u64;
             let groups = (gpu.max_binding_bytes() / group_bytes) as usize;
             (most.min((groups * teams * MOST_ROWS).max(1)), Some(MOST_ROWS))
@@ -168,7 +203,7 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
         for start in (0..inputs.samples).step_by(most) {
             let rows = most.min(inputs.samples - start);
             let rows_per_team = rows_per_team.unwrap_or_else(|| units_each(gpu, rows, teams, most_rows));
-            let groups = rows.div_ceil(teams * rows_per_team) as u32;
+            let groups = (rows.div_ceil(teams * rows_per_team) * groups_per_row) as u32;
             let of_rows = |tensor: &'a DeviceTensor| tensor.window(start, rows);
             let of_scores = |tensor: &'a DeviceTensor| tensor.window(start * columns, rows * columns);
             let scores = of_scores(&inputs.scores);
@@ -184,6 +219,8 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
                 groups,
                 lanes: lanes as u32,
                 rows_per_team: rows_per_team as u32,
+                groups_per_row: groups_per_row as u32,
+                step: Step::Whole as u32,
                 scores_shift: scores.shift,
                 targets_shift: targets.shift,
                 weights_shift: shift(weights),
@@ -199,16 +236,19 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
                 class_divisor: self.loss.class_divisor(columns) as f32,
                 margins_shift: self.loss.class_weights.as_ref().map_or(0, Vec::len) as u32,
                 top: self.loss.method.top() as u32,
-                padding: [0; 3],
+                padding: [0; 1],
             };
-            dispatches.push(Dispatch {
-                params: bytemuck::bytes_of(&params).to_vec(),
+            let steps: &[_] = if groups_per_row > 1 { &[Step::Look, Step::Finish] } else { &[Step::Whole] };
+            dispatches.extend(steps.iter().map(|&step| Dispatch {
+                params: bytemuck::bytes_of(&RowsParams { step: step as u32, ..params }).to_vec(),
                 inputs: vec![Some(scores), Some(targets), weights, class_table],
                 outputs: vec![losses, gradient],
                 groups,
                 first_sample: start,
                 per_class: if request.per_class { u64::from(groups) * (teams * columns) as u64 } else { 0 },
-            });
+                parts: if groups_per_row > 1 { u64::from(groups) * PART_SUMS } else { 0 },
+                leaves_parts: step == Step::Look,
+            }));
         }
         Ok(dispatches)
     }

@@ -12,6 +12,7 @@ use crate::evaluation::{Request, Totals};
 use crate::loss::Pattern;
 
 /// One call of a kernel.
+#[derive(Default)]
 pub(crate) struct Dispatch<'a> {
     /// The bytes of the pattern's parameter struct.
     pub(super) params: Vec<u8>,
@@ -24,6 +25,22 @@ pub(crate) struct Dispatch<'a> {
     pub(super) first_sample: usize,
     /// Elements of the per-class binding (rows).
     pub(super) per_class: u64,
+    /// Elements of the same binding where workgroups leave what they know of their parts of rows.
+    pub(super) parts: u64,
+    /// It leaves only these: the dispatch after it finishes the rows.
+    pub(super) leaves_parts: bool,
+}
+
+impl Dispatch<'_> {
+    /// Workgroups that leave a Partial.
+    fn partials(&self) -> u64 {
+        if self.leaves_parts { 0 } else { self.groups.into() }
+    }
+}
+
+/// Bytes for the parts of rows: each dispatch is done with them before the next begins.
+fn part_bytes(dispatches: &[Dispatch<'_>]) -> u64 {
+    dispatches.iter().map(|d| d.parts * size_of::<Sum>() as u64).max().unwrap_or(0)
 }
 
 /// What a pass left on the device: its workgroups' partials, and what it takes to finish them on the host.
@@ -72,7 +89,7 @@ pub(super) async fn submit<L: Launcher>(
     };
     let limits = &gpu.description().limits;
     let storage_alignment = u64::from(limits.min_storage_buffer_offset_alignment);
-    let partials = Layout::new(&dispatches, storage_alignment, size_of::<Partial>(), |d| d.groups.into());
+    let partials = Layout::new(&dispatches, storage_alignment, size_of::<Partial>(), |d| d.partials());
     let per_class = Layout::new(&dispatches, storage_alignment, size_of::<Sum>(), |d| d.per_class);
     // One buffer for partials and per-class sums, so that one read brings both.
     let per_class_start = partials.total.next_multiple_of(storage_alignment.max(4));
@@ -105,7 +122,9 @@ impl Pending {
 
     async fn run(&mut self, variant: &Variant, dispatches: &[Dispatch<'_>]) -> Result<()> {
         let gpu = &self.gpu;
-        let uniform_alignment = u64::from(gpu.description().limits.min_uniform_buffer_offset_alignment);
+        let limits = &gpu.description().limits;
+        let uniform_alignment = u64::from(limits.min_uniform_buffer_offset_alignment);
+        let storage_alignment = u64::from(limits.min_storage_buffer_offset_alignment).max(4);
         let params = Layout::new(dispatches, uniform_alignment, 1, |d| d.params.len() as u64);
         let mut params_bytes = vec![0u8; params.total as usize];
         for (dispatch, &(offset, bytes)) in dispatches.iter().zip(&params.parts) {
@@ -113,7 +132,9 @@ impl Pending {
         }
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let params_buffer = gpu.allocate(params.total, usage).await?;
-        let results = gpu.allocate_output(self.bytes).await?;
+        // Parts of rows come after what is read.
+        let parts = (self.bytes.next_multiple_of(storage_alignment), part_bytes(dispatches));
+        let results = gpu.allocate_output(parts.0 + parts.1).await?;
         let pipeline = gpu.pipeline(variant).await?;
         gpu.attempt("running a kernel", || {
             gpu.queue().write_buffer(&params_buffer.buffer, 0, &params_bytes);
@@ -128,13 +149,15 @@ impl Pending {
                     let mut windows = vec![part(&params_buffer.buffer, params.parts[index])];
                     windows.extend(dispatch.inputs.iter().map(|x| x.unwrap_or(whole(gpu.unused_input()))));
                     windows.extend(dispatch.outputs.iter().map(|x| x.unwrap_or(whole(gpu.unused_output()))));
-                    windows.push(part(&results.buffer, self.partials.parts[index]));
+                    let result = |(offset, bytes)| match bytes {
+                        0 => whole(gpu.unused_output()),
+                        _ => part(&results.buffer, (offset, bytes)),
+                    };
+                    windows.push(result(self.partials.parts[index]));
                     if variant.loss.pattern == Pattern::Rows {
                         let (offset, bytes) = self.per_class.parts[index];
-                        windows.push(match bytes {
-                            0 => whole(gpu.unused_output()),
-                            _ => part(&results.buffer, (self.per_class_start + offset, bytes)),
-                        });
+                        let sums = (self.per_class_start + offset, bytes);
+                        windows.push(result(if dispatch.parts > 0 { parts } else { sums }));
                     }
                     let entries: Vec<_> = (0..)
                         .zip(&windows)
@@ -219,12 +242,21 @@ pub(super) type OwnedWindow = (wgpu::Buffer, u64, u64);
 pub struct Prepared {
     pipeline: wgpu::ComputePipeline,
     _params: PooledBuffer,
-    /// The bindings before the partials, and the workgroups.
-    dispatches: Vec<(Vec<OwnedWindow>, u32)>,
+    dispatches: Vec<PreparedDispatch>,
     /// The bindings after the partials.
     last: Option<OwnedWindow>,
+    /// What `last` refers to, where it is more than a stand-in.
+    _parts: Option<PooledBuffer>,
     /// Buffers that the bindings refer to and that nobody else keeps.
     _class_table: Option<DeviceTensor>,
+}
+
+#[derive(Debug)]
+struct PreparedDispatch {
+    /// The bindings before the partials.
+    windows: Vec<OwnedWindow>,
+    groups: u32,
+    partials: u64,
 }
 
 impl Prepared {
@@ -250,11 +282,19 @@ impl Prepared {
             let mut windows: Vec<OwnedWindow> = vec![(params.buffer.clone(), offset, bytes)];
             windows.extend(dispatch.inputs.iter().map(|w| owned(w, gpu.unused_input())));
             windows.extend(dispatch.outputs.iter().map(|w| owned(w, gpu.unused_output())));
-            all.push((windows, dispatch.groups));
+            all.push(PreparedDispatch { windows, groups: dispatch.groups, partials: dispatch.partials() });
         }
+        let parts = match part_bytes(dispatches) {
+            0 => None,
+            bytes => Some((gpu.allocate_output(bytes).await?, bytes)),
+        };
         // Where per-class sums would go.
-        let last = (variant.loss.pattern == Pattern::Rows).then(|| (gpu.unused_output().clone(), 0, 256));
-        Ok(Self { pipeline, _params: params, dispatches: all, last, _class_table: class_table })
+        let last = (variant.loss.pattern == Pattern::Rows).then(|| match &parts {
+            Some((parts, bytes)) => (parts.buffer.clone(), 0, *bytes),
+            None => (gpu.unused_output().clone(), 0, 256),
+        });
+        let parts = parts.map(|(parts, _)| parts);
+        Ok(Self { pipeline, _params: params, dispatches: all, last, _parts: parts, _class_table: class_table })
     }
 
     /// Bytes of partials of one run, each dispatch's part aligned as bindings must be.
@@ -265,9 +305,9 @@ impl Prepared {
     fn partial_parts(&self, gpu: &Gpu) -> Vec<(u64, u64)> {
         let alignment = u64::from(gpu.description().limits.min_storage_buffer_offset_alignment).max(4);
         let mut end = 0u64;
-        let part = |(_, groups): &(_, u32)| {
+        let part = |dispatch: &PreparedDispatch| {
             let offset = end.next_multiple_of(alignment);
-            let bytes = u64::from(*groups) * size_of::<Partial>() as u64;
+            let bytes = dispatch.partials * size_of::<Partial>() as u64;
             end = offset + bytes;
             (offset, bytes)
         };
@@ -277,12 +317,15 @@ impl Prepared {
     /// The commands of one run that leaves its partials in `results` from `start` on, which is aligned.
     pub(super) fn commands(&self, gpu: &Gpu, results: &wgpu::Buffer, start: u64) -> Vec<Command> {
         let parts = self.partial_parts(gpu);
-        let command = |((windows, groups), (offset, bytes)): (&(Vec<OwnedWindow>, u32), (u64, u64))| {
-            let mut windows = windows.clone();
-            windows.push((results.clone(), start + offset, bytes));
+        let command = |(dispatch, (offset, bytes)): (&PreparedDispatch, (u64, u64))| {
+            let mut windows = dispatch.windows.clone();
+            windows.push(match bytes {
+                0 => (gpu.unused_output().clone(), 0, 256),
+                _ => (results.clone(), start + offset, bytes),
+            });
             windows.extend(self.last.clone());
-            let row = groups_in_row(gpu, *groups);
-            Command::new(gpu, &self.pipeline, &windows, [row, groups.div_ceil(row)])
+            let row = groups_in_row(gpu, dispatch.groups);
+            Command::new(gpu, &self.pipeline, &windows, [row, dispatch.groups.div_ceil(row)])
         };
         self.dispatches.iter().zip(parts).map(command).collect()
     }

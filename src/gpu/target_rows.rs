@@ -168,7 +168,7 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
                 outputs: vec![losses, gradient],
                 groups,
                 first_sample: start,
-                per_class: 0,
+                ..Dispatch::default()
             });
         }
         Ok(dispatches)

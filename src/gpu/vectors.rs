@@ -192,7 +192,7 @@ impl<L: VectorsLoss> Launcher for Vectors<'_, L> {
                 outputs: [losses].into_iter().chain(gradients).collect(),
                 groups,
                 first_sample: start,
-                per_class: 0,
+                ..Dispatch::default()
             });
         }
         Ok(dispatches)

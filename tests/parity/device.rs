@@ -32,6 +32,7 @@ pub(crate) fn trials(adapter: &AdapterDescription) -> Vec<Trial> {
         opened("a lost device is an error", lost_device),
         opened("over a row of workgroups and small bindings", beyond_limits),
         opened("rows shared by lanes", shared_rows),
+        opened("long rows shared by workgroups", rows_of_workgroups),
         opened("lanes that exchange through workgroup memory alone", without_subgroups),
         opened("subgroups of another size are an error", other_subgroups).with_ignored_flag(!has_subgroups),
         opened(&format!("over the binding limit{over_limit}"), beyond_real_binding).with_ignored_flag(!is_small),
@@ -308,9 +309,11 @@ fn lost_device(index: usize) -> Outcome {
     }
 }
 
+/// The kinds whose rows lanes may share as they like.
+const ROWS: [Kind; 5] = [Kind::CrammerSinger, Kind::WestonWatkins, Kind::OneVsAll, Kind::LeeLinWahba, Kind::TopK];
+
 /// Rows that are shared by as many lanes as a GPU takes, where a software adapter would give each lane its own.
 fn shared_rows(index: usize) -> Outcome {
-    const ROWS: [Kind; 5] = [Kind::CrammerSinger, Kind::WestonWatkins, Kind::OneVsAll, Kind::LeeLinWahba, Kind::TopK];
     for lanes in [4, 256] {
         let device = open(index, |options| options.lanes_per_row = Some(lanes))?;
         for (values, first_seed) in [(Values::Plain, 1000), (Values::Spicy, 2000), (Values::Large, 3000)] {
@@ -321,6 +324,39 @@ fn shared_rows(index: usize) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Long rows that several workgroups share: as many as are asked for, more than have a part of the row, and as many as the
+/// device chooses. A batch takes several dispatches where bindings are small.
+fn rows_of_workgroups(index: usize) -> Outcome {
+    for (workgroups, binding) in [(Some(3), None), (Some(256), Some(64 << 10)), (None, None)] {
+        let device = open(index, |options| {
+            (options.workgroups_per_row, options.max_binding_bytes) = (workgroups, binding);
+            options.lanes_per_row = workgroups.map(|_| 256);
+        })?;
+        let sizes = match workgroups {
+            Some(3) => [(70, 33), (5, 4099)],
+            // Workgroups without a column, and rows for several dispatches.
+            Some(_) => [(4, 33), (5, 1031)],
+            None => [(2, 20_000), (1, 600_001)],
+        };
+        for (values, first_seed) in [(Values::Plain, 6000), (Values::Spicy, 7000), (Values::Large, 8000)] {
+            let cases = ROWS.iter().flat_map(|&kind| sizes.map(|size| (kind, size)));
+            // Top-k walks over a row too often for some drivers' loops.
+            let cases = cases.filter(|&(kind, (_, columns))| kind != Kind::TopK || columns < 100_000);
+            for (seed, (kind, (samples, columns))) in (first_seed..).zip(cases) {
+                run(&Case::random(kind, samples, columns, values, seed), &device)?;
+            }
+        }
+    }
+    // A bad label is found once, with its place in the whole batch.
+    let device = open(index, |options| options.workgroups_per_row = Some(4))?;
+    let Device::Gpu(gpu) = &device else { return Err("not a GPU".into()) };
+    let (scores, labels) = (gpu.upload_f32(&[0.0; 3 * 5000])?, gpu.upload_i32(&[4999, 5000, -1])?);
+    match device.evaluate(&MulticlassHinge::one_vs_all(), &Batch::rows(&scores, 5000, &labels), &Request::new()) {
+        Err(Error::Value { input: Input::Targets, index: 1, value, .. }) if value == "5000" => Ok(()),
+        other => Err(format!("{other:?}").into()),
+    }
 }
 
 /// What lanes know goes through workgroup memory alone, as where there are no subgroups.

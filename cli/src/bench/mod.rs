@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::BenchArguments;
 use crate::failure::{Failure, Outcome};
-use crate::place;
+use crate::place::{self, Place};
 use crate::report::{device_json, print};
 use cases::{Case, Size};
 
@@ -58,7 +58,10 @@ struct Measured {
 }
 
 pub(crate) fn run(arguments: &BenchArguments) -> Outcome<()> {
-    let (device, _) = place::choose(&arguments.place, || Ok(Device::cpu()))?;
+    let device = match place::of(&arguments.place)? {
+        Place::Named(device) => device,
+        Place::Auto(gpu) => gpu.map_or(Device::Cpu, Device::from),
+    };
     let rounds = if arguments.quick { QUICK_ROUNDS } else { ROUNDS };
     let wanted = |name: &str| arguments.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
     let sizes = if arguments.quick { Size::QUICK } else { Size::ALL };

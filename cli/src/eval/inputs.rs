@@ -225,6 +225,11 @@ impl Inputs<'_> {
         self.family.layout() == Layout::Whole || self.score_kind == ScoreKind::Guessed
     }
 
+    /// Samples of a batch, where the metric is updated batch by batch.
+    pub(super) fn batch_size(&self) -> Option<usize> {
+        self.family.common().batch_size.map(usize::from)
+    }
+
     /// Vectors of a sample.
     pub(super) fn vectors(&self) -> usize {
         if let Layout::Vectors(vectors) = self.family.layout() { vectors } else { 1 }

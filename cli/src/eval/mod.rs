@@ -1,5 +1,6 @@
 //! `maxmargin eval`: read, evaluate, write, report.
 
+mod auto;
 mod inputs;
 mod outputs;
 mod stream;
@@ -10,10 +11,10 @@ use maxmargin::plot::{Chart, Format};
 use maxmargin::{Device, Reduction, Targets};
 
 use self::outputs::Outputs;
-use crate::arguments::{Common, EvalArguments, Family, Labels};
+use crate::arguments::{EvalArguments, Family, Labels};
 use crate::failure::{Failure, Outcome};
 use crate::file::PendingOutput;
-use crate::place;
+use crate::place::{self, Place};
 use crate::report::{Report, print};
 use crate::task::Setup;
 
@@ -24,11 +25,11 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let settings = family.settings()?;
     let mut outputs = Outputs::new(common)?;
     let mut plot_out = common.plot_out.as_deref().map(PendingOutput::new).transpose()?;
-    let (device, device_note) = choose_device(common)?;
+    let place = place::of(&common.place)?;
     let opening = Instant::now();
     let (mut files, inputs) = inputs::open(family, settings.score_kind)?;
     let Setup { loss, options } = if settings.labels == Labels::Auto && family.has_encoded_labels() {
-        let block = stream::deciding_block(&inputs, &mut files, &device)?;
+        let block = stream::deciding_block(&inputs, &mut files)?;
         let setup = family.loss(&settings, inputs.targets(&block)?, inputs.class_numbers());
         setup.map_err(|error| inputs.explain_part(error, block.samples.start))?
     } else {
@@ -40,6 +41,13 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let nothing = inputs.batch(&nothing)?;
     let checked = loss.check().and_then(|()| loss.metric(Reduction::Sum, settings.per_class).check_batch(&nothing));
     checked.and_then(|_| inputs.check_lengths(&files)).map_err(|error| inputs.explain_part(error, 0))?;
+    let (device, device_note) = match place {
+        Place::Named(device) => (device, None),
+        Place::Auto(gpu) => {
+            let (device, note) = auto::choose(&inputs, &files, &*loss, &settings, &outputs, gpu)?;
+            (device, Some(note))
+        }
+    };
     let opened_seconds = opening.elapsed().as_secs_f64();
     outputs.begin(&inputs, inputs.is_double && matches!(device, Device::Cpu))?;
     let streamed = stream::run(&inputs, files, &*loss, &device, &settings, &mut outputs)?;
@@ -77,11 +85,4 @@ fn chart(family: &Family, batches: &[Vec<f64>]) -> Chart {
     let lines = batches.iter().map(Vec::len).max().unwrap_or(0);
     let line = |n: usize| batches.iter().map(|batch| batch.get(n).copied().unwrap_or(f64::NAN)).collect::<Vec<_>>();
     (0..lines).fold(chart, |chart, n| chart.line(format!("class {n}"), &line(n)))
-}
-
-/// Files start on the host, where one pass over them is bound by memory and an upload would cost more than the
-/// evaluation.
-fn choose_device(common: &Common) -> Outcome<(Device, Option<&'static str>)> {
-    let (device, is_auto) = place::choose(&common.place, || Ok(Device::cpu()))?;
-    Ok((device, is_auto.then_some("auto: data from files is read once, an upload would cost more")))
 }

@@ -39,14 +39,16 @@ pub(super) struct Streamed {
 }
 
 /// The samples of a block.
-pub(super) fn block_samples(inputs: &Inputs<'_>, files: &Files, device: &Device) -> usize {
+fn block_samples(inputs: &Inputs<'_>, files: &Files, device: &Device) -> usize {
     let samples = inputs.shape.samples.max(1);
     if inputs.is_whole() {
         return samples;
     }
     let bytes = if matches!(device, Device::Cpu) { CPU_BLOCK } else { GPU_BLOCK };
     let of_sample = (files.bytes() / samples as u64).max(1);
-    usize::try_from(bytes / of_sample).unwrap_or(usize::MAX).clamp(1, samples)
+    let block = usize::try_from(bytes / of_sample).unwrap_or(usize::MAX).clamp(1, samples);
+    // Whole batches.
+    inputs.batch_size().map_or(block, |size| (block / size).max(1).saturating_mul(size))
 }
 
 /// Bytes of all threads' blocks together, where that leaves two of them.
@@ -57,6 +59,35 @@ fn turns(device: &Device, blocks: usize, block_bytes: u64) -> usize {
     let cores = if matches!(device, Device::Cpu) { rayon::current_num_threads() } else { 2 };
     let room = usize::try_from(IN_FLIGHT / block_bytes.max(1)).unwrap_or(usize::MAX);
     cores.min(room).max(2).min(blocks)
+}
+
+fn metric(loss: &dyn ErasedLoss, settings: &Settings) -> Box<dyn ErasedMetric> {
+    // Losses have no reduction of their own, but their sums can be added all the same.
+    let sums_only = settings.reduction == Reduction::None;
+    loss.metric(if sums_only { Reduction::Sum } else { settings.reduction }, settings.per_class)
+}
+
+/// How many bytes of the files a device gets through in a second: with their upload and with what comes back, without
+/// reading them. The first block is evaluated twice, since threads and kernels are not ready the first time.
+pub(super) fn bytes_per_second(
+    inputs: &Inputs<'_>,
+    files: &mut Files,
+    loss: &dyn ErasedLoss,
+    device: &Device,
+    settings: &Settings,
+    outputs: &Outputs,
+) -> Outcome<f64> {
+    let samples = block_samples(inputs, files, device).min(inputs.shape.samples);
+    let mut block = files.empty();
+    files.read(0..samples, &inputs.shape, &mut block)?;
+    let metric = || metric(loss, settings);
+    let batch_size = inputs.batch_size();
+    let work =
+        Work { inputs, device, metric: &metric, divisor: 1.0, batch_size, block: samples, blocks: 1, threads: 1 };
+    let first = work.evaluate(&block, outputs.room(), Duration::ZERO)?;
+    let second = work.evaluate(&block, first.room, Duration::ZERO)?;
+    let share = samples as f64 / inputs.shape.samples as f64;
+    Ok(files.bytes() as f64 * share / second.spent.compute.as_secs_f64())
 }
 
 /// Evaluates all blocks; losses and gradient go to their files as they come.
@@ -70,17 +101,13 @@ pub(super) fn run(
 ) -> Outcome<Streamed> {
     let started = Instant::now();
     let total = inputs.shape.samples;
-    let divisor = divisor(inputs, &mut files, loss, settings, device)?;
-    let batch_size = inputs.family.common().batch_size.map(usize::from);
+    let divisor = divisor(inputs, &mut files, loss, settings)?;
+    let batch_size = inputs.batch_size();
     let block = block_samples(inputs, &files, device);
-    // Whole batches.
-    let block = batch_size.map_or(block, |size| (block / size).max(1).saturating_mul(size));
     // Nothing at all is a block too: its shape is checked.
     let blocks = total.max(1).div_ceil(block);
-    // Losses have no reduction of their own, but their sums can be added all the same.
     let sums_only = settings.reduction == Reduction::None;
-    let reduction = if sums_only { Reduction::Sum } else { settings.reduction };
-    let metric = || loss.metric(reduction, settings.per_class);
+    let metric = || metric(loss, settings);
     let (mut running, mut batches) = (metric(), Vec::new());
     let bytes = files.bytes();
     let bar = bar(bytes, "evaluating");
@@ -280,13 +307,7 @@ impl Work<'_> {
 }
 
 /// What the gradient of the sum is divided by; weights and ignored samples are looked through beforehand.
-fn divisor(
-    inputs: &Inputs<'_>,
-    files: &mut Files,
-    loss: &dyn ErasedLoss,
-    settings: &Settings,
-    device: &Device,
-) -> Outcome<f64> {
+fn divisor(inputs: &Inputs<'_>, files: &mut Files, loss: &dyn ErasedLoss, settings: &Settings) -> Outcome<f64> {
     let is_mean = matches!(settings.reduction, Reduction::Mean | Reduction::MeanOverCount);
     if inputs.family.common().grad_out.is_none() || !is_mean {
         return Ok(1.0);
@@ -295,7 +316,7 @@ fn divisor(
     let (mut count, mut weight) = (samples as u64, samples as f64);
     if inputs.has_weights || loss.may_ignore() {
         (count, weight) = (0, 0.0);
-        let step = block_samples(inputs, files, device);
+        let step = block_samples(inputs, files, &Device::Cpu);
         let mut block = files.empty();
         for start in (0..samples).step_by(step) {
             files.read_labels(start..start.saturating_add(step).min(samples), &inputs.shape, &mut block)?;
@@ -310,9 +331,9 @@ fn divisor(
 }
 
 /// The block of targets that tells an encoding from another one: the first with a label other than 1, or else the last.
-pub(super) fn deciding_block(inputs: &Inputs<'_>, files: &mut Files, device: &Device) -> Outcome<Block> {
+pub(super) fn deciding_block(inputs: &Inputs<'_>, files: &mut Files) -> Outcome<Block> {
     let samples = inputs.shape.samples;
-    let step = block_samples(inputs, files, device);
+    let step = block_samples(inputs, files, &Device::Cpu);
     let mut block = files.empty();
     for start in (0..samples).step_by(step) {
         files.read_labels(start..start.saturating_add(step).min(samples), &inputs.shape, &mut block)?;

@@ -15,7 +15,7 @@ use maxmargin::loss::{Loss, RowsLoss};
 use maxmargin::nn::{
     Accuracy, Conventions, Dataset, Dense, End, Epoch, Fit, History, Initializer, Optimizer, Sequential, Trainer,
 };
-use maxmargin::{BinaryHinge, Device, EmbeddingHinge, Error, Input, LabelEncoding, MulticlassHinge, Penalty};
+use maxmargin::{BinaryHinge, EmbeddingHinge, Error, Input, LabelEncoding, MulticlassHinge, Penalty};
 
 use crate::arguments::Labels;
 use crate::failure::{Failure, Outcome};
@@ -84,7 +84,7 @@ impl Session<'_> {
         let started = Instant::now();
         let optimizer = optimizer(arguments, self.peer)?;
         let network = self.network()?;
-        let device = place::choose(&arguments.place, Device::auto)?.0;
+        let device = place::choose(&arguments.place)?;
         let trainer = Trainer::new(device.clone(), network, loss, optimizer).map_err(Failure::usage)?;
         let mut trainer = trainer.accuracy(match arguments.accuracy {
             AccuracyName::Sign => Accuracy::Sign,

@@ -1,0 +1,64 @@
+//! `--device auto`: the CPU or a GPU, whichever gets through the first block faster, with its upload.
+//!
+//! What memory bounds is faster on the CPU than its upload, what arithmetic bounds may not be. Which it is depends on the loss,
+//! on its options, and on both devices, so it is measured, wherever that is worth the time.
+
+use maxmargin::Device;
+use maxmargin::gpu::Gpu;
+
+use super::inputs::{Files, Inputs};
+use super::outputs::Outputs;
+use super::stream::bytes_per_second;
+use crate::failure::{Failure, Outcome};
+use crate::settings::Settings;
+use crate::task::ErasedLoss;
+
+/// An evaluation that the CPU is through with in so many seconds is not worth opening a GPU and compiling its kernels.
+const WORTH_OPENING: f64 = 1.0;
+
+/// The device, and why it was chosen. With `gpu`, which is open, both are measured however little there is to do.
+pub(super) fn choose(
+    inputs: &Inputs<'_>,
+    files: &Files,
+    loss: &dyn ErasedLoss,
+    settings: &Settings,
+    outputs: &Outputs,
+    gpu: Option<Gpu>,
+) -> Outcome<(Device, String)> {
+    let cpu = |why: &str| Ok((Device::Cpu, format!("auto: {why}")));
+    if inputs.is_double {
+        return cpu("only the CPU computes in f64");
+    }
+    if inputs.shape.samples == 0 || inputs.is_whole() {
+        return cpu("the data is no sequence of blocks, of which one could be measured");
+    }
+    let Some(mut files) = files.another() else {
+        return cpu("text and tables take longer to read than to evaluate");
+    };
+    let bytes = files.bytes() as f64;
+    let mut rate = |device: &Device| bytes_per_second(inputs, &mut files, loss, device, settings, outputs);
+    // What is wrong with the first block shows again when all are evaluated.
+    let Ok(cpu_rate) = rate(&Device::Cpu) else { return cpu("the first block could not be measured") };
+    let gpu = match gpu {
+        Some(gpu) => gpu,
+        None if bytes / cpu_rate < WORTH_OPENING => return cpu("done before a GPU would be open"),
+        None => match Device::select("auto") {
+            Ok(Device::Gpu(gpu)) => gpu,
+            Ok(_) => return cpu("there is no GPU"),
+            Err(error) => return cpu(&format!("the GPU cannot be used: {}", Failure::data(error).line())),
+        },
+    };
+    let device = Device::from(gpu);
+    match rate(&device) {
+        Ok(gpu_rate) => {
+            let rates = format!(
+                "auto: the CPU takes {:.2} GB/s, {} {:.2} GB/s with uploads",
+                cpu_rate / 1e9,
+                device.name(),
+                gpu_rate / 1e9
+            );
+            Ok((if gpu_rate > cpu_rate { device } else { Device::Cpu }, rates))
+        }
+        Err(failure) => cpu(&format!("{} cannot be used: {}", device.name(), failure.line())),
+    }
+}
