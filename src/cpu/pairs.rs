@@ -25,8 +25,8 @@ pub(crate) struct PairRule {
 pub(crate) type Item = (i32, f64, usize);
 
 /// The sum over all pairs with a higher and a lower relevance of phi(margin + s_lower - s_higher), and whether any is
-/// violated. The derivatives with respect to the scores are added to `slopes`.
-pub(crate) fn sum(mut items: Vec<Item>, rule: &PairRule, slopes: &mut [f64]) -> (f64, bool) {
+/// violated. The derivatives with respect to the scores are added to `slopes`, where they are wanted.
+pub(crate) fn sum(mut items: Vec<Item>, rule: &PairRule, mut slopes: Option<&mut [f64]>) -> (f64, bool) {
     let by_score = |a: &Item, b: &Item| a.1.total_cmp(&b.1);
     items.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(by_score(a, b)));
     let mut groups: Vec<Range<usize>> = Vec::new();
@@ -46,7 +46,8 @@ pub(crate) fn sum(mut items: Vec<Item>, rule: &PairRule, slopes: &mut [f64]) -> 
                 joined.extend_from_slice(pair);
                 continue;
             };
-            let (of_pairs, any) = join(&items[low.clone()], &items[high.clone()], rule, &mut sums, slopes);
+            let (of_pairs, any) =
+                join(&items[low.clone()], &items[high.clone()], rule, &mut sums, slopes.as_deref_mut());
             value += of_pairs;
             active |= any;
             if !is_last {
@@ -108,10 +109,10 @@ fn penalise(piece: &Piece, constant: f64, [count, sum, squares]: [f64; 3], sign:
 }
 
 /// All pairs of an item of low relevance with one of high relevance, both sorted by score.
-fn join(low: &[Item], high: &[Item], rule: &PairRule, sums: &mut Sums, slopes: &mut [f64]) -> (f64, bool) {
+fn join(low: &[Item], high: &[Item], rule: &PairRule, sums: &mut Sums, slopes: Option<&mut [f64]>) -> (f64, bool) {
     // In this order two large scores cancel before the margin is added.
     let violation = |low: f64, high: f64| rule.margin + (low - high);
-    let (mut value, mut active) = (0.0, false);
+    let (mut value, mut active, mut slopes) = (0.0, false, slopes);
     // For each higher item, from the lowest score on: its violations are the lower items from a rising start on.
     // The runs reach the last of them, so sums begin there. Taken from one score, equal large ones cancel exactly.
     let center = high.first().map_or(0.0, |item| item.1);
@@ -139,8 +140,12 @@ fn join(low: &[Item], high: &[Item], rule: &PairRule, sums: &mut Sums, slopes: &
                 slope += slope_of_run;
             }
         }
-        slopes[index] -= slope;
+        if let Some(slopes) = &mut slopes {
+            slopes[index] -= slope;
+        }
     }
+    // The values are summed; what the lower items owe is their slopes.
+    let Some(slopes) = slopes else { return (value, active) };
     // For each lower item: its violations are the higher items up to a rising end.
     sums.fill(high.iter().map(|item| item.1 - center));
     let (mut ends, mut met) = ([0; 2], 0);

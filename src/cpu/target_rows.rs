@@ -93,8 +93,11 @@ impl<L: TargetRowsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for Dr
                     .map_err(|error| error.shifted((offset * target_width) as u64))?,
                 _tensor => return Err(wrong_device(driver.batch)));
             let scores = driver.scores.read(row * columns..(row + 1) * columns, &mut widened);
-            slopes.fill(0.0);
-            let scratch = RowScratch { slopes: &mut slopes, members: &mut members };
+            let wanted = self.job.gradient.is_some().then(|| {
+                slopes.fill(0.0);
+                &mut slopes[..]
+            });
+            let scratch = RowScratch { slopes: wanted, members: &mut members };
             let point = L::row(&driver.rule, driver.loss.ties(), scores, &targets, scratch);
             let is_nan = scores.iter().zip(&targets).any(|(s, &t)| s.is_nan() && !L::is_padding(t));
             let value = if is_nan { T::NAN } else { T::from_f64(point.value) };

@@ -61,11 +61,39 @@ impl CategoricalHinge {
 
 /// (1 - y)*s. A factor of 0 is left out, so that an infinite score is no NaN.
 #[inline(always)]
-fn slot<T: Real>(score: T, target: i32) -> f64 {
-    match target {
-        1 => 0.0,
-        target => f64::from(1 - target) * score.to_f64(),
+fn slot(score: f64, target: i32) -> f64 {
+    if target == 1 { 0.0 } else { f64::from(1 - target) * score }
+}
+
+/// Terms that are combined side by side, so that a row is walked in vectors.
+const LANES: usize = 8;
+
+/// Combines a term of each class, in any order.
+#[inline(always)]
+fn combine<T: Real>(
+    scores: &[T],
+    targets: &[i32],
+    start: f64,
+    term: impl Fn(f64, i32) -> f64,
+    combine: impl Fn(f64, f64) -> f64,
+) -> f64 {
+    let mut lanes = [start; LANES];
+    let ((scores, rest), (targets, rest_of_targets)) = (scores.as_chunks::<LANES>(), targets.as_chunks::<LANES>());
+    for (scores, targets) in scores.iter().zip(targets) {
+        for ((lane, score), &target) in lanes.iter_mut().zip(scores).zip(targets) {
+            *lane = combine(*lane, term(score.to_f64(), target));
+        }
     }
+    for ((lane, score), &target) in lanes.iter_mut().zip(rest).zip(rest_of_targets) {
+        *lane = combine(*lane, term(score.to_f64(), target));
+    }
+    lanes.into_iter().fold(start, combine)
+}
+
+/// The larger; not for NaN.
+#[inline(always)]
+fn larger(a: f64, b: f64) -> f64 {
+    if b > a { b } else { a }
 }
 
 impl TargetRowsLoss for CategoricalHinge {
@@ -96,36 +124,30 @@ impl TargetRowsLoss for CategoricalHinge {
         targets: &[i32],
         scratch: RowScratch<'_>,
     ) -> RowPoint {
-        // In f64, where large scores cancel before they overflow.
-        let (mut best, mut best_index, mut tied) = (f64::NEG_INFINITY, 0, 0);
-        let (mut top, mut top_index) = (T::NEG_INFINITY, 0);
-        let mut positive = 0.0;
-        for (i, (&score, &target)) in scores.iter().zip(targets).enumerate() {
-            let slot = slot(score, target);
-            if i == 0 || slot > best {
-                (best, best_index, tied) = (slot, i, 1);
-            } else if slot == best {
-                tied += 1;
-            }
-            if i == 0 || score > top {
-                (top, top_index) = (score, i);
-            }
-            if target != 0 {
-                positive += f64::from(target) * score.to_f64();
-            }
-        }
+        // In f64, where large scores cancel before they overflow. The driver knows of NaN.
+        let best = combine(scores, targets, f64::NEG_INFINITY, slot, larger);
+        let top = combine(scores, targets, f64::NEG_INFINITY, |score, _| score, larger);
+        let of_positive = |score, target| if target == 0 { 0.0 } else { f64::from(target) * score };
+        let positive = combine(scores, targets, 0.0, of_positive, |a, b| a + b);
+        let is_best = |(score, &target): (&T, &i32)| slot(score.to_f64(), target) == best;
+        let top_index = scores.iter().position(|score| score.to_f64() == top).unwrap_or(0);
         let violation = T::from_f64(rule.margin.to_f64() + (best - positive));
         let (value, slope) = rule.penalise(violation);
-        let slope = slope.to_f64();
-        for (i, (&score, &target)) in scores.iter().zip(targets).enumerate() {
-            let share = match ties {
-                Ties::First => f64::from(u8::from(i == best_index)),
-                Ties::Split if self::slot(score, target) == best => 1.0 / f64::from(tied),
-                Ties::Split => 0.0,
-            };
-            let factor = share * f64::from(1 - target) - f64::from(target);
+        if let Some(slopes) = scratch.slopes {
+            let slope = slope.to_f64();
             // Zero times an infinite slope is nothing owed, not NaN.
-            scratch.slopes[i] = if factor == 0.0 { 0.0 } else { slope * factor };
+            let times = |factor: f64| if factor == 0.0 { 0.0 } else { slope * factor };
+            for (owed, &target) in slopes.iter_mut().zip(targets) {
+                *owed = times(-f64::from(target));
+            }
+            let best_of = || scores.iter().zip(targets).enumerate().filter(|&(_, pair)| is_best(pair));
+            let (receivers, share) = match ties {
+                Ties::First => (1, 1.0),
+                Ties::Split => (usize::MAX, 1.0 / best_of().count() as f64),
+            };
+            for (i, (_, &target)) in best_of().take(receivers) {
+                slopes[i] = times(share * f64::from(1 - target) - f64::from(target));
+            }
         }
         RowPoint { value: value.to_f64(), active: violation > T::ZERO, correct: targets[top_index] == 1 }
     }

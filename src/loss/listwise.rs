@@ -115,7 +115,7 @@ impl TargetRowsLoss for ListwiseHinge {
         _: Ties,
         scores: &[T],
         targets: &[i32],
-        scratch: RowScratch<'_>,
+        mut scratch: RowScratch<'_>,
     ) -> RowPoint {
         let items = || (0..scores.len()).filter(|&i| targets[i] >= 0);
         if scores.len() > SHORT
@@ -136,11 +136,15 @@ impl TargetRowsLoss for ListwiseHinge {
                 let (value, slope) = rule.penalise(violation);
                 of_item += value.to_f64();
                 slope_of_item += slope.to_f64();
-                scratch.slopes[j] += slope.to_f64();
+                if let Some(slopes) = &mut scratch.slopes {
+                    slopes[j] += slope.to_f64();
+                }
                 point.active |= violation > T::ZERO;
             }
             point.value += of_item;
-            scratch.slopes[i] -= slope_of_item;
+            if let Some(slopes) = &mut scratch.slopes {
+                slopes[i] -= slope_of_item;
+            }
         }
         point
     }

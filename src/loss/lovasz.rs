@@ -101,7 +101,7 @@ impl TargetRowsLoss for LovaszHinge {
         _: Ties,
         scores: &[T],
         targets: &[i32],
-        scratch: RowScratch<'_>,
+        mut scratch: RowScratch<'_>,
     ) -> RowPoint {
         // Ascending t*s is descending error; a sum with 0 makes both zeros one. The index keeps equals in order.
         let agreement = |i: usize| f64::from(targets[i]) * scores[i].to_f64() + 0.0;
@@ -121,7 +121,9 @@ impl TargetRowsLoss for LovaszHinge {
             if step != 0.0 {
                 let (value, slope) = rule.penalise(violation);
                 point.value += value.to_f64() * step;
-                scratch.slopes[i] = -sign.to_f64() * slope.to_f64() * step;
+                if let Some(slopes) = &mut scratch.slopes {
+                    slopes[i] = -sign.to_f64() * slope.to_f64() * step;
+                }
             }
         }
         point

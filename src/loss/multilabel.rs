@@ -85,7 +85,7 @@ impl TargetRowsLoss for MultilabelMargin {
         _: Ties,
         scores: &[T],
         targets: &[i32],
-        scratch: RowScratch<'_>,
+        mut scratch: RowScratch<'_>,
     ) -> RowPoint {
         let length = targets.iter().position(|&t| t < 0).unwrap_or(targets.len());
         let labels = &targets[..length];
@@ -103,8 +103,10 @@ impl TargetRowsLoss for MultilabelMargin {
                 let (value, slope) = rule.penalise(violation);
                 of_class += value.to_f64();
                 point.active |= violation > T::ZERO;
-                scratch.slopes[i] += slope.to_f64();
-                scratch.slopes[label as usize] -= slope.to_f64();
+                if let Some(slopes) = &mut scratch.slopes {
+                    slopes[i] += slope.to_f64();
+                    slopes[label as usize] -= slope.to_f64();
+                }
             }
             point.value += of_class;
         }

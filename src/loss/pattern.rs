@@ -105,8 +105,8 @@ pub struct RowPoint {
 /// What a row's loss writes beside its value, one element a class.
 #[derive(Debug)]
 pub struct RowScratch<'a> {
-    /// The derivative with respect to each score; zeros before.
-    pub slopes: &'a mut [f64],
+    /// The derivative with respect to each score, zeros before; none where nobody asks for it.
+    pub slopes: Option<&'a mut [f64]>,
     /// Room for the loss's own use.
     pub members: &'a mut [bool],
 }
