@@ -41,6 +41,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let nothing = inputs.batch(&nothing)?;
     let checked = loss.check().and_then(|()| loss.metric(Reduction::Sum, settings.per_class).check_batch(&nothing));
     checked.and_then(|_| inputs.check_lengths(&files)).map_err(|error| inputs.explain_part(error, 0))?;
+    let opened_seconds = opening.elapsed().as_secs_f64();
     let (device, device_note) = match place {
         Place::Named(device) => (device, None),
         Place::Auto(gpu) => {
@@ -48,7 +49,6 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
             (device, Some(note))
         }
     };
-    let opened_seconds = opening.elapsed().as_secs_f64();
     outputs.begin(&inputs, inputs.is_double && matches!(device, Device::Cpu))?;
     let streamed = stream::run(&inputs, files, &*loss, &device, &settings, &mut outputs)?;
 
