@@ -499,6 +499,11 @@ fn main() {
             trials.push(Trial::test(format!("[{label}] {name}"), move || test(&open(index, |_| {})?)));
         }
         trials.push(Trial::test(format!("[{label}] beyond a binding"), move || beyond_a_binding(index)));
+        trials.push(Trial::test(format!("[{label}] rows of several workgroups: every loss and size"), move || {
+            every_loss_and_size(&open(index, |options| {
+                (options.lanes_per_row, options.workgroups_per_row) = (Some(256), Some(3));
+            })?)
+        }));
         for walk in ProductWalk::ALL.into_iter().filter(|walk| walk.runs_on(&adapter)) {
             let test =
                 move |run: fn(&Device) -> Outcome| run(&open(index, |options| options.product_walk = Some(walk))?);

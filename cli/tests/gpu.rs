@@ -45,7 +45,8 @@ fn measures_for_auto(index: usize) {
             .filter(|pair| pair[1].starts_with("GB/s"))
             .filter_map(|pair| pair[0].parse().ok())
             .collect();
-        let &[of_cpu, of_gpu] = &rates[..] else { panic!("{note}") };
+        assert_eq!(rates.len(), 2, "{note}");
+        let (of_cpu, of_gpu) = (rates[0], rates[1]);
         let name = auto["device"]["name"].as_str().unwrap_or_default();
         let is_gpu = auto["device"]["kind"] == "gpu";
         assert!(if is_gpu { of_gpu >= of_cpu && note.contains(name) } else { of_cpu >= of_gpu }, "{name}: {note}");
