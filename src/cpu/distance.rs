@@ -12,6 +12,12 @@ use crate::real::Number;
 /// Sums of squares that neither overflowed nor lost what vanishes.
 const SAFE_SQUARES: Range<f64> = 1e-200..1e200;
 
+/// x - y + epsilon.
+#[inline(always)]
+fn difference<N: Number>(x: N, y: N, epsilon: f64) -> N {
+    x - y + x.splat(epsilon)
+}
+
 /// What two components add to a sum.
 trait Term: Copy {
     fn of<N: Number>(self, x: N, y: N) -> N;
@@ -26,7 +32,7 @@ struct Difference {
 impl Term for Difference {
     #[inline(always)]
     fn of<N: Number>(self, x: N, y: N) -> N {
-        let d = x - y + x.splat(self.epsilon);
+        let d = difference(x, y, self.epsilon);
         N::select(d.below(x.splat(0.0)), -d, d)
     }
 }
@@ -40,7 +46,7 @@ struct SquaredDifference {
 impl Term for SquaredDifference {
     #[inline(always)]
     fn of<N: Number>(self, x: N, y: N) -> N {
-        let d = x - y + x.splat(self.epsilon);
+        let d = difference(x, y, self.epsilon);
         d * d
     }
 }
@@ -61,7 +67,7 @@ trait Slopes: Copy {
     fn of<N: Number>(self, x: N, y: N) -> [N; 2];
 }
 
-/// Of the sum of differences.
+/// Of the sum of differences, times `weight`.
 #[derive(Clone, Copy)]
 struct Signs {
     epsilon: f64,
@@ -71,13 +77,13 @@ struct Signs {
 impl Slopes for Signs {
     #[inline(always)]
     fn of<N: Number>(self, x: N, y: N) -> [N; 2] {
-        let (d, zero, weight) = (x - y + x.splat(self.epsilon), x.splat(0.0), x.splat(self.weight));
+        let (d, zero, weight) = (difference(x, y, self.epsilon), x.splat(0.0), x.splat(self.weight));
         let slope = N::select(d.below(zero), -weight, N::select(d.equals(zero), zero, weight));
         [slope, -slope]
     }
 }
 
-/// Of the Euclidean distance: `factor` is 1 over it.
+/// Of the Euclidean distance, which the weight is divided by in `factor`.
 #[derive(Clone, Copy)]
 struct Differences {
     epsilon: f64,
@@ -87,7 +93,7 @@ struct Differences {
 impl Slopes for Differences {
     #[inline(always)]
     fn of<N: Number>(self, x: N, y: N) -> [N; 2] {
-        let slope = (x - y + x.splat(self.epsilon)) * x.splat(self.factor);
+        let slope = difference(x, y, self.epsilon) * x.splat(self.factor);
         [slope, -slope]
     }
 }
@@ -269,7 +275,7 @@ fn add_norm_slopes<T: HostReal>(
     [x_slopes, y_slopes]: [&mut [f64]; 2],
 ) {
     for ((x, y), (x_slope, y_slope)) in x.iter().zip(y).zip(x_slopes.iter_mut().zip(y_slopes)) {
-        let d = x.to_f64() - y.to_f64() + epsilon;
+        let d = difference(x.to_f64(), y.to_f64(), epsilon);
         let slope = match p {
             _ if d == 0.0 => 0.0,
             f64::INFINITY if d.abs() == measured.highest => d.signum() / measured.ties,

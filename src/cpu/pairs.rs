@@ -109,10 +109,10 @@ fn penalise(piece: &Piece, constant: f64, [count, sum, squares]: [f64; 3], sign:
 }
 
 /// All pairs of an item of low relevance with one of high relevance, both sorted by score.
-fn join(low: &[Item], high: &[Item], rule: &PairRule, sums: &mut Sums, slopes: Option<&mut [f64]>) -> (f64, bool) {
+fn join(low: &[Item], high: &[Item], rule: &PairRule, sums: &mut Sums, mut slopes: Option<&mut [f64]>) -> (f64, bool) {
     // In this order two large scores cancel before the margin is added.
     let violation = |low: f64, high: f64| rule.margin + (low - high);
-    let (mut value, mut active, mut slopes) = (0.0, false, slopes);
+    let (mut value, mut active) = (0.0, false);
     // For each higher item, from the lowest score on: its violations are the lower items from a rising start on.
     // The runs reach the last of them, so sums begin there. Taken from one score, equal large ones cancel exactly.
     let center = high.first().map_or(0.0, |item| item.1);

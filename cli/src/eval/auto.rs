@@ -9,7 +9,7 @@ use maxmargin::gpu::Gpu;
 use super::inputs::{Files, Inputs};
 use super::outputs::Outputs;
 use super::stream::bytes_per_second;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::task::ErasedLoss;
 
@@ -24,8 +24,8 @@ pub(super) fn choose(
     settings: &Settings,
     outputs: &Outputs,
     gpu: Option<Gpu>,
-) -> Outcome<(Device, String)> {
-    let cpu = |why: &str| Ok((Device::Cpu, format!("auto: {why}")));
+) -> (Device, String) {
+    let cpu = |why: &str| (Device::Cpu, format!("auto: {why}"));
     if inputs.is_double {
         return cpu("only the CPU computes in f64");
     }
@@ -57,7 +57,7 @@ pub(super) fn choose(
                 device.name(),
                 gpu_rate / 1e9
             );
-            Ok((if gpu_rate > cpu_rate { device } else { Device::Cpu }, rates))
+            (if gpu_rate > cpu_rate { device } else { Device::Cpu }, rates)
         }
         Err(failure) => cpu(&format!("{} cannot be used: {}", device.name(), failure.line())),
     }

@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let (device, device_note) = match place {
         Place::Named(device) => (device, None),
         Place::Auto(gpu) => {
-            let (device, note) = auto::choose(&inputs, &files, &*loss, &settings, &outputs, gpu)?;
+            let (device, note) = auto::choose(&inputs, &files, &*loss, &settings, &outputs, gpu);
             (device, Some(note))
         }
     };
