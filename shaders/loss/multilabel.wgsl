@@ -12,12 +12,30 @@ var<workgroup> members: array<atomic<u32>, MEMBER_WORDS>;
 var<workgroup> has_repeated_label: atomic<u32>;
 // Of the row, where the workgroup has only one.
 var<workgroup> row_length: u32;
+// The same bits for a row that one lane has to itself; it waits for nobody.
+var<private> own_members: vec4<u32>;
+var<private> has_own_repeated_label: bool;
 
 fn words_a_row() -> u32 { return min((params.columns + 31u) / 32u, MEMBER_WORDS); }
 
-// Fills `members` for the rows of all teams and the window of columns that starts at `first`. Called by every lane of the
-// workgroup.
+fn mark_own_labels(sample: Sample) {
+    own_members = vec4<u32>(0u);
+    has_own_repeated_label = false;
+    if !sample.kept { return; }
+    for (var k = 0u; k < sample.length; k++) {
+        let column = label_class(sample, k);
+        has_own_repeated_label |= is_member(sample, column);
+        own_members[column / 32u] |= 1u << (column % 32u);
+    }
+}
+
+// Fills `members` for the rows of all teams and the window of columns that starts at `first`, or `own_members` where each
+// lane has a row to itself, of no more columns than these have bits. Called by every lane of the workgroup.
 fn mark_labels(lane: u32, sample: Sample, first: u32) {
+    if params.lanes == 1u {
+        mark_own_labels(sample);
+        return;
+    }
     workgroupBarrier();
     if first == 0u && lane == 0u { atomicStore(&has_repeated_label, 0u); }
     for (var word = lane; word < MEMBER_WORDS; word += WORKGROUP) { atomicStore(&members[word], 0u); }
@@ -37,6 +55,7 @@ fn mark_labels(lane: u32, sample: Sample, first: u32) {
 }
 
 fn is_member(sample: Sample, column: u32) -> bool {
+    if params.lanes == 1u { return ((own_members[column / 32u] >> (column % 32u)) & 1u) != 0u; }
     let word = atomicLoad(&members[sample.team * words_a_row() + (column % WINDOW) / 32u]);
     return ((word >> (column % 32u)) & 1u) != 0u;
 }
@@ -150,7 +169,7 @@ fn steps_of_row(length: u32) -> u32 {
     let walk = around + quads * (4.0 + f32(quad_length()) * (3.0 + strides));
     var steps = f32(divide_up(params.target_width, params.lanes) + 1u) + walk;
     if WRITE_GRADIENT {
-        let labels = select(params.columns, length, params.lanes == WORKGROUP);
+        let labels = select(params.columns, length, params.lanes == WORKGROUP || params.lanes == 1u);
         let sharing = sharing_lanes(max(labels, 1u));
         let rounds = f32(divide_up(labels, params.lanes / sharing));
         let rivals = f32(divide_up(min(params.columns, WINDOW), STRIDE * sharing) + 2u);
@@ -176,9 +195,14 @@ fn column_slope(sample: Sample, column: u32, score: Real, row: Row, combined: Co
     return sum_to_real(cascade_total(rival_pairs(sample, score).slope));
 }
 
+fn is_any_label_repeated() -> bool {
+    if params.lanes == 1u { return has_own_repeated_label; }
+    return atomicLoad(&has_repeated_label) != 0u;
+}
+
 // How often a row's k-th label is in the row, or 0 where it has been before.
 fn label_times(sample: Sample, k: u32) -> u32 {
-    if atomicLoad(&has_repeated_label) == 0u { return 1u; }
+    if !is_any_label_repeated() { return 1u; }
     var equals = Equals(0u, NO_INDEX);
     for (var other = 0u; other < sample.length; other += STRIDE) {
         equals = add_equal(equals, sample, k, other);
@@ -206,8 +230,35 @@ fn add_equal(equals: Equals, sample: Sample, k: u32, other: u32) -> Equals {
     return Equals(equals.times + 1u, min(equals.first, other));
 }
 
+// The gradient of a row's k-th label, of the sum of its pairs' slopes.
+fn write_label_slope(sample: Sample, k: u32, slope: Sum, undefined: bool) {
+    let times = label_times(sample, k);
+    if times == 0u { return; }
+    var element = row_nan();
+    if !undefined {
+        // A label given twice counts twice.
+        let slope_of_label = real_multiply(sum_to_real(slope), real(f32(times)));
+        element = real_negate(real_multiply(slope_of_label, row_coefficient(sample)));
+    }
+    let index = sample.row * params.columns + label_class(sample, k);
+    gradient[index + params.gradient_shift] = real_to_bits(element);
+}
+
+fn write_own_label_slopes(sample: Sample, undefined: bool) {
+    for (var k = 0u; k < sample.length; k++) {
+        var slope = cascade_zero();
+        if !undefined { slope = label_slope(sample, label_class(sample, k), 0u, 1u, params.columns, slope); }
+        write_label_slope(sample, k, cascade_total(slope), undefined);
+    }
+}
+
 // The gradient of a row's labels. Called by every lane of the workgroup.
 fn write_label_slopes(lane: u32, sample: Sample, combined: Combined) {
+    let undefined = real_is_nan(combined.value);
+    if params.lanes == 1u {
+        if sample.kept { write_own_label_slopes(sample, undefined); }
+        return;
+    }
     // A number of labels that the whole workgroup agrees on: the row's, or as many as there could be.
     var most = params.columns;
     if params.lanes == WORKGROUP {
@@ -219,11 +270,11 @@ fn write_label_slopes(lane: u32, sample: Sample, combined: Combined) {
     let part = member % sharing;
     for (var first_label = 0u; first_label < most; first_label += params.lanes / sharing) {
         let k = first_label + member / sharing;
-        let works = sample.kept && k < sample.length && !real_is_nan(combined.value);
+        let has_label = sample.kept && k < sample.length;
         var slope = cascade_zero();
         for (var first = 0u; first < params.columns; first += WINDOW) {
             if params.columns > WINDOW { mark_labels(lane, sample, first); }
-            if works {
+            if has_label && !undefined {
                 let end = min(params.columns, first + WINDOW);
                 slope = label_slope(sample, label_class(sample, k), first + part, sharing, end, slope);
             }
@@ -239,18 +290,6 @@ fn write_label_slopes(lane: u32, sample: Sample, combined: Combined) {
         }
         let total = workgroup_rows[lane].value;
         workgroupBarrier();
-        if part == 0u && sample.kept && k < sample.length {
-            let times = label_times(sample, k);
-            var element = row_nan();
-            if works {
-                // A label given twice counts twice.
-                let slope_of_label = real_multiply(sum_to_real(total), real(f32(times)));
-                element = real_negate(real_multiply(slope_of_label, row_coefficient(sample)));
-            }
-            if times > 0u {
-                let index = sample.row * params.columns + label_class(sample, k);
-                gradient[index + params.gradient_shift] = real_to_bits(element);
-            }
-        }
+        if part == 0u && has_label { write_label_slope(sample, k, total, undefined); }
     }
 }

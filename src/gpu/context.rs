@@ -12,7 +12,7 @@ use super::network::{NetworkKernel, ProductWalk};
 use super::pool::{BufferPool, PooledBuffer};
 use super::shader::{Exchange, Variant};
 use super::staging::StagingRing;
-use super::tensor::QUAD_BYTES;
+use super::tensor::{QUAD_BYTES, Window};
 use crate::error::{Error, Result};
 
 /// What is used where a device has it.
@@ -28,7 +28,8 @@ pub struct GpuOptions {
     /// Chains of four samples that a lane of an elementwise kernel takes, 1 to 256; otherwise chosen by the number of samples.
     pub chains_per_lane: Option<u32>,
     /// Lanes that share a row or a vector, a power of two up to 256; otherwise chosen by the adapter, the length of a row
-    /// and how many there are. Few lanes for long rows need a driver whose loops are long enough.
+    /// and how many there are. Few lanes for long rows need a driver whose loops are long enough. Rows of labels heed 1 alone,
+    /// up to 128 columns.
     pub lanes_per_row: Option<u32>,
     /// Workgroups that share a row where a row takes all lanes of one, up to 256; otherwise chosen by the adapter, the length
     /// of a row and how many there are.
@@ -228,12 +229,24 @@ impl Gpu {
         self.inner.clock.as_ref()
     }
 
-    pub(super) fn unused_input(&self) -> &wgpu::Buffer {
-        &self.inner.unused_input
+    /// What is bound in the place of an input that was not given.
+    pub(super) fn unused_input(&self) -> Window<'_> {
+        Window::whole(&self.inner.unused_input)
     }
 
-    pub(super) fn unused_output(&self) -> &wgpu::Buffer {
-        &self.inner.unused_output
+    /// What is bound in the place of an output that nobody asked for.
+    pub(super) fn unused_output(&self) -> Window<'_> {
+        Window::whole(&self.inner.unused_output)
+    }
+
+    /// What offsets of storage bindings are multiples of.
+    pub(super) fn storage_alignment(&self) -> u64 {
+        u64::from(self.inner.description.limits.min_storage_buffer_offset_alignment).max(4)
+    }
+
+    /// What offsets of uniform bindings are multiples of.
+    pub(super) fn uniform_alignment(&self) -> u64 {
+        u64::from(self.inner.description.limits.min_uniform_buffer_offset_alignment).max(4)
     }
 
     /// The largest number of bytes that one binding may have, a multiple of 256.

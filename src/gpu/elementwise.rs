@@ -1,11 +1,11 @@
 //! The launcher of the elementwise pattern.
 
+use super::command::{Dispatch, groups_in_row};
 use super::context::Gpu;
 use super::launch::{
     Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, has_tame_terms, max_samples, penalty_numbers, units_each,
 };
 use super::shader::{Constants, Loads, Variant, params, target_rule_number};
-use super::submit::{Dispatch, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::Result;
 use crate::evaluation::Request;

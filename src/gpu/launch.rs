@@ -10,9 +10,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::command::Dispatch;
 use super::context::Gpu;
+use super::prepared::Prepared;
 use super::shader::{Arithmetic, Constants, Loads, Variant};
-use super::submit::{Dispatch, Pending, Prepared, submit};
+use super::submit::{Pending, submit};
 use super::tensor::{DeviceTensor, ElementType};
 use crate::cpu::weights;
 use crate::error::{Error, Input, Result};
@@ -540,13 +542,13 @@ pub(crate) fn team_lanes(gpu: &Gpu, rows: usize, elements: usize, walks: Walks) 
     if gpu.description().is_software() && rows >= FEW_ROWS && is_short { 1 } else { shared_lanes(elements) }
 }
 
-/// As [`team_lanes`], where a lane never takes a row of its own.
+/// As [`team_lanes`], with some four elements a lane, so that a lane takes a row of its own only where it is that short.
 pub(crate) fn shared_lanes(elements: usize) -> usize {
     elements.div_ceil(4).next_power_of_two().min(WORKGROUP as usize)
 }
 
 /// With fewer rows the lanes of some vectors stay without one.
-const FEW_ROWS: usize = 64;
+pub(crate) const FEW_ROWS: usize = 64;
 
 /// Steps that a lane takes for a row of its own at most.
 const MOST_STEPS_ALONE: usize = 10_240;

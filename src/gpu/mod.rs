@@ -11,7 +11,9 @@
 //! | `shader.rs` | assembling WGSL, and the list of all variants |
 //! | `partial.rs` | what a workgroup returns, finished in f64 |
 //! | `launch.rs` | from a batch to passes: uploads, chunks, the choice of arithmetic |
-//! | `submit.rs` | one pass: dispatches, submission, and the partials read back |
+//! | `command.rs` | one call of a kernel and its bindings |
+//! | `submit.rs` | one pass: its calls, their submission, and the partials read back |
+//! | `prepared.rs` | a pass that is bound once and run often |
 //! | `probe.rs` | how fast the device's own memory is |
 //! | `network/` | training: its kernels beside the losses', and the plan of an epoch |
 //! | `elementwise.rs`, `rows.rs`, `target_rows.rs`, `segments.rs`, `vectors.rs` | one launcher a pattern |
@@ -20,12 +22,14 @@
 
 mod adapter;
 mod clock;
+mod command;
 mod context;
 pub(crate) mod elementwise;
 pub(crate) mod launch;
 pub(crate) mod network;
 mod partial;
 mod pool;
+mod prepared;
 mod probe;
 pub(crate) mod rows;
 pub(crate) mod segments;
@@ -44,11 +48,12 @@ pub use network::{
     Role, UpdateParams, WholeStepsParams,
 };
 pub use partial::Partial;
+pub use prepared::Prepared;
 pub use probe::MemoryProbe;
 pub use rows::RowsParams;
 pub use segments::SegmentsParams;
 pub use shader::{Arithmetic, Constants, Exchange, Variant, variants};
-pub use submit::{Pending, Prepared};
+pub use submit::Pending;
 pub use target_rows::TargetRowsParams;
 pub use tensor::{DeviceTensor, ElementType};
 pub use vectors::VectorsParams;

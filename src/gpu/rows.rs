@@ -1,5 +1,6 @@
 //! The launcher of the rows pattern.
 
+use super::command::{Dispatch, groups_in_row};
 use super::context::Gpu;
 use super::launch::{
     Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, Walks, busy_groups, check_row, has_tame_terms, is_tame,
@@ -7,7 +8,6 @@ use super::launch::{
 };
 use super::partial::Sum;
 use super::shader::{Constants, Variant, params};
-use super::submit::{Dispatch, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::{Error, Result};
 use crate::evaluation::{Request, Totals};

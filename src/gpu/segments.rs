@@ -1,11 +1,11 @@
 //! The launcher of the segments pattern.
 
+use super::command::{Dispatch, groups_in_row};
 use super::context::Gpu;
 use super::launch::{
     self, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, has_tame_terms, is_tame, penalty_numbers, units_each,
 };
 use super::shader::{Constants, Loads, Variant, params};
-use super::submit::{Dispatch, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::{Error, Result};
 use crate::evaluation::Request;

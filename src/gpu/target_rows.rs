@@ -1,12 +1,12 @@
 //! The launcher of the target rows pattern.
 
+use super::command::{Dispatch, groups_in_row};
 use super::context::Gpu;
 use super::launch::{
-    self, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, Walks, check_row, has_tame_terms, is_tame, max_samples,
-    penalty_numbers, shared_lanes, team_lanes, units_each,
+    self, FEW_ROWS, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, Walks, check_row, has_tame_terms, is_tame,
+    max_samples, penalty_numbers, shared_lanes, team_lanes, units_each,
 };
 use super::shader::{Constants, Variant, params};
-use super::submit::{Dispatch, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::Result;
 use crate::evaluation::Request;
@@ -46,9 +46,32 @@ const WALKS: Walks = Walks::by_quads(2);
 /// Rows a team takes at most: the length of its chain of row losses.
 const MOST_ROWS: usize = 16;
 
-/// Rows a team takes one after the other: fewer where rows are long, since their pairs take long.
-fn most_rows(columns: usize) -> usize {
-    (4096 / columns).clamp(1, MOST_ROWS)
+/// Columns of the rows that a team takes one after the other: few long rows, since their pairs take long.
+const TEAM_COLUMNS: usize = 4096;
+
+/// The same where a lane takes rows of labels by itself: at 128 columns, all of them labels, a row takes some 12,500 of the
+/// 60,000 steps that llvmpipe's loops are trusted with.
+const LANE_COLUMNS: usize = 512;
+
+/// Columns up to which a lane has room for the labels of a row of its own: the bits of `own_members` in
+/// shaders/loss/multilabel.wgsl, a vec4 of u32.
+const MOST_OWN_COLUMNS: usize = 128;
+
+/// Columns up to which a GPU's lane takes a row of its own: beyond, neighbouring lanes would read too far apart. An estimate.
+const FEW_COLUMNS: usize = 32;
+
+/// Lanes that share a row of a loss that keeps its labels at hand.
+///
+/// Teams keep them in workgroup memory, where with four columns a lane they take at most 1024 + 256 bits rounded up to
+/// words, which fit MEMBER_WORDS, and wait for each other some ten times a row. A lane of its own keeps them to itself and
+/// waits for nobody.
+fn labelled_lanes(gpu: &Gpu, rows: usize, columns: usize) -> usize {
+    let most = if gpu.description().is_software() { MOST_OWN_COLUMNS } else { FEW_COLUMNS };
+    let is_alone = match gpu.options().lanes_per_row {
+        Some(lanes) => lanes == 1 && columns <= MOST_OWN_COLUMNS,
+        None => rows >= FEW_ROWS && columns <= most,
+    };
+    if is_alone { 1 } else { shared_lanes(columns) }
 }
 
 /// Beyond so many columns the pairs of a row could overflow the finite arithmetic.
@@ -119,19 +142,21 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
         let BatchShape { columns, target_width: width, .. } = self.shape;
         let terms = self.loss.terms();
         let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
-        // A loss with workgroup memory of its own keeps its rows' labels there: with four columns a lane they take at most
-        // 1024 + 256 bits rounded up to words, which fit MEMBER_WORDS (shaders/loss/multilabel.wgsl).
-        let lanes = match L::SHADER.workgroup_bytes {
-            0 => team_lanes(gpu, inputs.samples, columns, WALKS),
-            _ => shared_lanes(columns),
+        let (lanes, turn_columns) = match L::SHADER.workgroup_bytes {
+            0 => (team_lanes(gpu, inputs.samples, columns, WALKS), TEAM_COLUMNS),
+            _ => match labelled_lanes(gpu, inputs.samples, columns) {
+                1 => (1, LANE_COLUMNS),
+                lanes => (lanes, TEAM_COLUMNS),
+            },
         };
+        let most_rows = (turn_columns / columns).clamp(1, MOST_ROWS);
         let teams = WORKGROUP as usize / lanes;
         let most = max_samples(gpu, columns)?;
         check_row(gpu, columns, WALKS)?;
         let mut dispatches = Vec::new();
         for start in (0..inputs.samples).step_by(most) {
             let rows = most.min(inputs.samples - start);
-            let rows_per_team = units_each(gpu, rows, teams, most_rows(columns));
+            let rows_per_team = units_each(gpu, rows, teams, most_rows);
             let groups = rows.div_ceil(teams * rows_per_team) as u32;
             let of_rows = |tensor: &'a DeviceTensor| tensor.window(start, rows);
             let of_scores = |tensor: &'a DeviceTensor| tensor.window(start * columns, rows * columns);

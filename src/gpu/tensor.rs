@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::command::OwnedWindow;
 use super::context::Gpu;
 use super::pool::PooledBuffer;
 use super::shader::Loads;
@@ -117,6 +118,18 @@ pub(crate) struct Window<'a> {
     pub(super) shift: u32,
 }
 
+impl<'a> Window<'a> {
+    /// All of a buffer.
+    pub(super) fn whole(buffer: &'a wgpu::Buffer) -> Self {
+        Self { buffer, offset: 0, bytes: buffer.size(), shift: 0 }
+    }
+
+    /// The binding by itself.
+    pub(super) fn owned(self) -> OwnedWindow {
+        (self.buffer.clone(), self.offset, self.bytes)
+    }
+}
+
 impl DeviceTensor {
     /// Number of elements.
     pub fn len(&self) -> usize {
@@ -198,9 +211,9 @@ impl DeviceTensor {
     /// The elements `start..start + len`, which is not empty.
     pub(super) fn window(&self, start: usize, len: usize) -> Window<'_> {
         let Some((buffer, offset)) = self.buffer() else {
-            return Window { buffer: self.gpu.unused_input(), offset: 0, bytes: 256, shift: 0 };
+            return self.gpu.unused_input();
         };
-        let alignment = u64::from(self.gpu.description().limits.min_storage_buffer_offset_alignment).max(QUAD_BYTES);
+        let alignment = self.gpu.storage_alignment().max(QUAD_BYTES);
         let bits = self.element.bits();
         let first = 8 * offset + bits * start as u64;
         let aligned = first / (8 * alignment) * alignment;

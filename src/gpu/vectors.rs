@@ -1,12 +1,12 @@
 //! The launcher of the vectors pattern.
 
+use super::command::{Dispatch, groups_in_row};
 use super::context::Gpu;
 use super::launch::{
     Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, Walks, check_row, has_tame_terms, is_tame, max_samples,
     penalty_numbers, team_lanes, units_each,
 };
 use super::shader::{Constants, Loads, Variant, params};
-use super::submit::{Dispatch, groups_in_row};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::{Error, Result};
 use crate::evaluation::Request;

@@ -22,9 +22,9 @@ use plan::{DeviceData, Plan, Weights};
 pub use probe::ProductProbe;
 use whole::Whole;
 
+use super::command::Command;
 use super::context::Gpu;
 use super::pool::PooledBuffer;
-use super::submit::Command;
 use super::tensor::DeviceTensor;
 use crate::error::{Error, Result};
 use crate::loss::Loss;

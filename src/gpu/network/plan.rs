@@ -6,9 +6,10 @@ use super::kernel::{
 };
 use crate::error::{Error, Result};
 use crate::evaluation::Totals;
+use crate::gpu::command::{Command, OwnedWindow, groups_in_row};
 use crate::gpu::context::Gpu;
 use crate::gpu::pool::PooledBuffer;
-use crate::gpu::submit::{Command, OwnedWindow, Prepared, groups_in_row};
+use crate::gpu::prepared::Prepared;
 use crate::gpu::tensor::DeviceTensor;
 use crate::loss::Loss;
 use crate::nn::{Activation, LayerShape, Parts, Sums, Update};
@@ -76,8 +77,7 @@ pub(super) struct Step {
 }
 
 pub(super) fn whole(tensor: &DeviceTensor) -> OwnedWindow {
-    let window = tensor.window(0, tensor.len());
-    (window.buffer.clone(), window.offset, window.bytes)
+    tensor.window(0, tensor.len()).owned()
 }
 
 fn buffer(pooled: &PooledBuffer, elements: usize) -> OwnedWindow {
@@ -225,11 +225,10 @@ impl Plan {
             }
             passes.push((forward, backward));
         }
-        let alignment = u64::from(gpu.description().limits.min_storage_buffer_offset_alignment).max(4);
+        let alignment = gpu.storage_alignment();
         let of_losses = losses.iter().flatten().map(|loss| loss.partial_bytes(gpu)).max();
         let result_stride = of_losses.unwrap_or(0).next_multiple_of(alignment);
-        let uniform_alignment = u64::from(gpu.description().limits.min_uniform_buffer_offset_alignment).max(4);
-        let update_stride = (size_of::<UpdateParams>() as u64).next_multiple_of(uniform_alignment);
+        let update_stride = (size_of::<UpdateParams>() as u64).next_multiple_of(gpu.uniform_alignment());
         let count = sizes.len() as u64;
         let results = match of_losses {
             Some(_) => Some(gpu.allocate_output(count * result_stride).await?),

@@ -4,8 +4,8 @@ use super::kernel::{ProductParams, Role};
 use super::plan::Builder;
 use super::run;
 use crate::error::Result;
+use crate::gpu::command::Command;
 use crate::gpu::context::Gpu;
-use crate::gpu::submit::Command;
 use crate::gpu::tensor::DeviceTensor;
 use crate::nn::Activation;
 

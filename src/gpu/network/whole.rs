@@ -5,12 +5,12 @@ use std::ops::Range;
 use super::kernel::{NetworkKernel, WholeStepsParams, feature_number};
 use super::plan::{DeviceData, Weights};
 use crate::error::Result;
+use crate::gpu::command::{Command, OwnedWindow};
 use crate::gpu::context::Gpu;
 use crate::gpu::launch::penalty_numbers;
 use crate::gpu::partial::Partial;
 use crate::gpu::pool::PooledBuffer;
 use crate::gpu::shader::Constants;
-use crate::gpu::submit::{Command, OwnedWindow};
 use crate::gpu::tensor::ElementType;
 use crate::loss::{ElementwiseKernel, Loss};
 use crate::nn::{Accuracy, LayerShape, Parts, Sums, Update};
@@ -86,8 +86,7 @@ impl Whole {
         let update = parts.optimizer.update(1);
         let (layer, words) = places(shapes, batch);
         let base = params(&loss, data, &update, shapes.len(), layer, [features.shift, target_window.shift], batch);
-        let alignment = u64::from(gpu.description().limits.min_uniform_buffer_offset_alignment);
-        let params_stride = (size_of::<WholeStepsParams>() as u64).next_multiple_of(alignment.max(4));
+        let params_stride = (size_of::<WholeStepsParams>() as u64).next_multiple_of(gpu.uniform_alignment());
         let chunks = steps.div_ceil(chunk);
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let params = gpu.allocate(chunks as u64 * params_stride, usage).await?;
@@ -107,14 +106,13 @@ impl Whole {
         let pipeline = gpu.network_pipeline(&kernel).await?;
         let all = |pooled: &PooledBuffer| (pooled.buffer.clone(), 0, 4 * parameters as u64);
         let order = data.order.window(0, data.order.len());
-        let own = |window: crate::gpu::tensor::Window<'_>| (window.buffer.clone(), window.offset, window.bytes);
         let mut commands = Vec::with_capacity(chunks);
         for index in 0..chunks as u64 {
             let windows: [OwnedWindow; 9] = [
                 (params.buffer.clone(), index * params_stride, size_of::<WholeStepsParams>() as u64),
-                own(features),
-                own(target_window),
-                own(order),
+                features.owned(),
+                target_window.owned(),
+                order.owned(),
                 all(&weights.parameters),
                 all(&weights.first),
                 all(&weights.second),

@@ -1,0 +1,101 @@
+//! Kernels that are bound once and run often: what training does.
+
+use super::command::{Bound, Command, Dispatch, Layout, OwnedWindow, groups_in_row, part_bytes, result_window};
+use super::context::Gpu;
+use super::partial::Partial;
+use super::pool::PooledBuffer;
+use super::shader::Variant;
+use super::tensor::DeviceTensor;
+use crate::error::Result;
+use crate::evaluation::Totals;
+use crate::loss::Pattern;
+
+/// A kernel over tensors that stay where they are: bound once, run as often as wanted.
+pub struct Prepared {
+    pipeline: wgpu::ComputePipeline,
+    _params: PooledBuffer,
+    dispatches: Vec<PreparedDispatch>,
+    /// The bindings after the partials.
+    last: Option<OwnedWindow>,
+    /// What `last` refers to, where it is more than a stand-in.
+    _parts: Option<PooledBuffer>,
+    /// Buffers that the bindings refer to and that nobody else keeps.
+    _class_table: Option<DeviceTensor>,
+}
+
+#[derive(Debug)]
+struct PreparedDispatch {
+    /// The bindings before the partials.
+    windows: Vec<OwnedWindow>,
+    groups: u32,
+    partial_bytes: u64,
+}
+
+impl Prepared {
+    /// Uploads the parameters of the dispatches. Nothing runs yet.
+    pub(super) async fn new(
+        gpu: &Gpu,
+        variant: &Variant,
+        dispatches: &[Dispatch<'_>],
+        class_table: Option<DeviceTensor>,
+    ) -> Result<Self> {
+        let bound = Bound::new(gpu, dispatches).await?;
+        gpu.attempt("uploading parameters", || bound.upload(gpu)).await?;
+        let pipeline = gpu.pipeline(variant).await?;
+        let prepared = |(windows, dispatch): (Vec<OwnedWindow>, &Dispatch<'_>)| PreparedDispatch {
+            windows,
+            groups: dispatch.groups,
+            partial_bytes: dispatch.partial_bytes(),
+        };
+        let all = bound.windows.into_iter().zip(dispatches).map(prepared).collect();
+        let parts = match part_bytes(dispatches) {
+            0 => None,
+            bytes => Some((gpu.allocate_output(bytes).await?, bytes)),
+        };
+        // Where per-class sums would go.
+        let last = (variant.loss.pattern == Pattern::Rows).then(|| match &parts {
+            Some((parts, bytes)) => (parts.buffer.clone(), 0, *bytes),
+            None => gpu.unused_output().owned(),
+        });
+        let parts = parts.map(|(parts, _)| parts);
+        Ok(Self { pipeline, _params: bound.params, dispatches: all, last, _parts: parts, _class_table: class_table })
+    }
+
+    /// Bytes of partials of one run.
+    pub(super) fn partial_bytes(&self, gpu: &Gpu) -> u64 {
+        self.partials(gpu).total
+    }
+
+    fn partials(&self, gpu: &Gpu) -> Layout {
+        Layout::new(gpu.storage_alignment(), self.dispatches.iter().map(|dispatch| dispatch.partial_bytes))
+    }
+
+    /// The commands of one run that leaves its partials in `results` from `start` on, which is aligned.
+    pub(super) fn commands(&self, gpu: &Gpu, results: &wgpu::Buffer, start: u64) -> Vec<Command> {
+        let parts = self.partials(gpu).parts;
+        let command = |(dispatch, (offset, bytes)): (&PreparedDispatch, (u64, u64))| {
+            let mut windows = dispatch.windows.clone();
+            windows.push(result_window(gpu, results, start + offset, bytes));
+            windows.extend(self.last.clone());
+            let row = groups_in_row(gpu, dispatch.groups);
+            Command::new(gpu, &self.pipeline, &windows, [row, dispatch.groups.div_ceil(row)])
+        };
+        self.dispatches.iter().zip(parts).map(command).collect()
+    }
+
+    /// Adds up what one run left in `bytes`, which begin at its start.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLimit`] for a row that is too long for the driver.
+    pub(super) fn fold(&self, gpu: &Gpu, bytes: &[u8]) -> Result<Totals> {
+        let mut totals = Totals::default();
+        for (offset, length) in self.partials(gpu).parts {
+            let partials: Vec<Partial> = bytemuck::pod_collect_to_vec(&bytes[offset as usize..][..length as usize]);
+            for partial in partials {
+                partial.check(gpu)?;
+                partial.add_to(&mut totals, false);
+            }
+        }
+        Ok(totals)
+    }
+}
