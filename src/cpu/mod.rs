@@ -22,6 +22,7 @@ mod dispatch;
 mod distance;
 pub(crate) mod elementwise;
 mod lanes;
+mod largest;
 mod outputs;
 pub(crate) mod pairs;
 pub(crate) mod rows;

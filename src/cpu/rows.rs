@@ -346,8 +346,12 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, M, P, T> {
             out[rows.clone()].copy_from_slice(&losses[..rows.len()]);
         }
         let Some(gradient) = self.job.gradient.as_deref_mut() else { return };
-        for (row, gradient) in gradient[rows.start * columns..rows.end * columns].chunks_exact_mut(columns).enumerate()
-        {
+        let gradient = &mut gradient[rows.start * columns..rows.end * columns];
+        let coefficients = weights.map(|weight| weight / self.divisor / class_divisor);
+        if M::COMBINATION == Combination::Top {
+            tile.write_top_gradient::<M, G>(&summary, margins, driver.loss.ties, &coefficients, gradient);
+        }
+        for (row, gradient) in gradient.chunks_exact_mut(columns).enumerate() {
             if !kept[row] {
                 gradient.fill(T::ZERO);
                 continue;
@@ -356,9 +360,11 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, M, P, T> {
                 gradient.fill(T::NAN);
                 continue;
             }
-            let coefficient = weights[row] / self.divisor / class_divisor;
+            if M::COMBINATION == Combination::Top {
+                continue;
+            }
             let scores = &scores[row * columns..][..columns];
-            driver.write_gradient(gradient, scores, margins, &tile, &summary, row, coefficient);
+            driver.write_gradient(gradient, scores, margins, &tile, &summary, row, coefficients[row]);
         }
     }
 }
@@ -394,9 +400,8 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> Driver<'_, M, P, T> {
                     *g = if is_best(i) { share } else { T::ZERO };
                 }
             }
-            (Combination::Top, ties) => {
-                return self.write_top_gradient(gradient, margins, tile, summary, row, coefficient, ties);
-            }
+            // Written before, for all rows at once: Tile::write_top_gradient.
+            (Combination::Top, _) => return,
             (Combination::Sum, _) => {
                 let slope = |column: usize, score: T| {
                     self.rule.penalise(M::violation(margin(column), score, true_score, false)).1 * coefficient
@@ -415,48 +420,5 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> Driver<'_, M, P, T> {
             slope += T::from_f64(M::RIVAL_SLOPE_ON_TRUE) * rival_slope;
         }
         gradient[class] = slope * coefficient;
-    }
-
-    /// The same where the largest few violations count: each of them owes a k-th of the slope.
-    #[expect(clippy::too_many_arguments, reason = "one row of a tile, taken apart")]
-    fn write_top_gradient<G: Margins<T>>(
-        &self,
-        gradient: &mut [T],
-        margins: G,
-        tile: &Tile<'_, T>,
-        summary: &Summary<T>,
-        row: usize,
-        coefficient: T,
-        ties: Ties,
-    ) {
-        let (last, last_index) = (summary.best[row], summary.best_index[row] as usize);
-        let violation = |column: usize| tile.top_violation::<M, G>(row, column, margins);
-        // What those at rank k share.
-        let shared = match ties {
-            Ties::First => T::ONE,
-            Ties::Split => {
-                let count = |test: fn(T, T) -> bool| (0..tile.columns).filter(|&i| test(violation(i), last)).count();
-                let (above, tied) = (count(|v, last| v > last), count(|v, last| v == last));
-                T::from_f64((tile.top - above) as f64 / tied as f64)
-            }
-        };
-        let share = |column: usize| {
-            let v = violation(column);
-            if v > last {
-                T::ONE
-            } else if v == last && (ties == Ties::Split || column <= last_index) {
-                shared
-            } else {
-                T::ZERO
-            }
-        };
-        let top = T::from_f64(tile.top as f64);
-        let slope = summary.rival_slope[row] / top;
-        let class = tile.classes[row] as usize;
-        for (column, g) in gradient.iter_mut().enumerate() {
-            let factor = if column == class { share(column) - top } else { share(column) };
-            // Zero times an infinite slope is nothing owed, not NaN.
-            *g = if factor == T::ZERO { T::ZERO } else { slope * factor * coefficient };
-        }
     }
 }

@@ -3,8 +3,7 @@
 //! Rows are usually short (ten classes), so a vector along a row would be half empty and end in a horizontal sum each
 //! time. Instead a block of columns is transposed into a small tile, and each column is then visited for all rows.
 
-use std::cmp::Ordering;
-
+use super::largest::{Largest, MOST_KEPT, top_of};
 use crate::loss::{Combination, PenaltyShape, RowsLoss, Rule};
 use crate::real::Real;
 
@@ -12,7 +11,7 @@ use crate::real::Real;
 pub(super) const ROWS: usize = 16;
 
 /// Columns a block; also the longest chain that is added in the precision of the computation before f64 takes over.
-const BLOCK: usize = 16;
+pub(super) const BLOCK: usize = 16;
 
 /// One number for each row of a tile.
 pub(super) type Lanes<T> = [T; ROWS];
@@ -37,10 +36,12 @@ pub(super) struct Summary<T> {
     pub(super) loss: Lanes<T>,
     /// Slope of the penalty (maximum, top) or sum of the rivals' slopes, where slopes are asked for.
     pub(super) rival_slope: Lanes<T>,
-    /// Lowest index of the best rival (maximum), or the last index taken at rank k (top), where slopes are asked for.
+    /// Lowest index of the best rival (maximum), where slopes are asked for.
     pub(super) best_index: Lanes<u32>,
     /// What the best rival was ranked by (maximum), or the violation at rank k (top).
     pub(super) best: Lanes<T>,
+    /// How many of the violations that count equal the one at rank k (top).
+    pub(super) equals: Lanes<u32>,
     /// Any violation.
     pub(super) active: Lanes<u32>,
     /// The true class wins the argmax, and no score is NaN.
@@ -101,6 +102,13 @@ fn ranked_violation<T: Real, M: RowsLoss, G: Margins<T>>(margin: T, rank: T, tru
     if G::UNIFORM || true_score.is_infinite() { M::violation(margin, rank, true_score, false) } else { rank }
 }
 
+/// The violation of a class where the largest few count: the true class's is taken to be zero.
+#[inline(always)]
+fn top_violation<T: Real, M: RowsLoss>(margin: T, score: T, true_score: T, is_true: bool) -> T {
+    let v = M::violation(margin, score, true_score, false);
+    if is_true { T::ZERO } else { v }
+}
+
 /// A score with where it stands.
 #[derive(Clone, Copy)]
 struct Score<T> {
@@ -140,7 +148,7 @@ impl<T: Real> Seen<T> {
         }
     }
 
-    /// One score in its lane; its penalty.
+    /// One score in its lane; its penalty, where penalties are added up.
     #[inline(always)]
     fn visit<M: RowsLoss, P: PenaltyShape, G: Margins<T>, const SLOPES: bool>(
         &mut self,
@@ -164,7 +172,8 @@ impl<T: Real> Seen<T> {
                 self.best_index[lane] = if SLOPES & better { column } else { self.best_index[lane] };
                 T::ZERO
             }
-            Combination::Top => T::ZERO,
+            // The violation itself, for whoever looks for the largest.
+            Combination::Top => top_violation::<T, M>(margins.at(class, column as usize), score, true_score, is_true),
             Combination::Sum => {
                 let margin = margins.at(class, column as usize);
                 let v = M::violation(margin, score, true_score, is_true);
@@ -212,7 +221,7 @@ impl<T: Real> Tile<'_, T> {
     }
 
     /// Visits every column of each row once. `SLOPES` asks for what the gradient needs; `per_class`
-    /// receives each column's penalties and the lanes that they belong to.
+    /// receives each column's penalties and the lanes that they belong to, where penalties are added up.
     #[inline(always)]
     pub(super) fn summarise<M: RowsLoss, P: PenaltyShape, G: Margins<T>, const SLOPES: bool>(
         &self,
@@ -220,17 +229,29 @@ impl<T: Real> Tile<'_, T> {
         margins: G,
         per_class: impl FnMut(usize, &Lanes<T>),
     ) -> Summary<T> {
-        let seen = self.visit_columns::<M, P, G, SLOPES>(rule, margins, per_class);
+        let keeps_largest = M::COMBINATION == Combination::Top && self.top <= MOST_KEPT;
+        let mut largest = Largest::new(self.top);
+        let seen = if keeps_largest {
+            self.visit_columns::<M, P, G, SLOPES>(
+                rule,
+                margins,
+                #[inline(always)]
+                |_, violations| largest.insert(violations),
+            )
+        } else {
+            self.visit_columns::<M, P, G, SLOPES>(rule, margins, per_class)
+        };
         let Seen { total, total_slope, best, best_index, nan, beaten, active, .. } = seen;
         let mut summary = Summary {
             loss: total.map(T::from_f64),
             rival_slope: total_slope.map(T::from_f64),
             best_index,
             best,
+            equals: [0; ROWS],
             active,
             correct: [0; ROWS],
         };
-        let mut ranked = Vec::new();
+        let mut selected = Vec::new();
         for row in 0..ROWS {
             if M::COMBINATION == Combination::Max {
                 // Of a matrix no margin is needed: the rank is the violation, or infinite.
@@ -240,9 +261,16 @@ impl<T: Real> Tile<'_, T> {
                 summary.active[row] = u32::from(v > T::ZERO);
             }
             if M::COMBINATION == Combination::Top && (row + 1) * self.columns <= self.scores.len() {
-                let taken = self.top_of::<M, G>(row, margins, &mut ranked);
+                let taken = if keeps_largest {
+                    largest.taken(row)
+                } else {
+                    let scores = self.scores[row * self.columns..][..self.columns].iter().enumerate();
+                    let violations =
+                        scores.map(|(column, &score)| self.top_violation::<M, G>(row, column, score, margins));
+                    top_of(self.top, violations, &mut selected)
+                };
                 (summary.loss[row], summary.rival_slope[row]) = rule.penalise(taken.mean);
-                (summary.best[row], summary.best_index[row]) = (taken.last, taken.last_index);
+                (summary.best[row], summary.equals[row]) = (taken.last, taken.equals);
                 summary.active[row] = u32::from(taken.mean > T::ZERO);
             }
             summary.loss[row] = if nan[row] != 0 { T::NAN } else { summary.loss[row] };
@@ -262,53 +290,45 @@ impl<T: Real> Tile<'_, T> {
     ) -> Seen<T> {
         let mut seen = Seen::new();
         let mut block = [[T::ZERO; ROWS]; BLOCK];
-        for first in (0..self.columns).step_by(BLOCK) {
-            let width = BLOCK.min(self.columns - first);
-            self.transpose(first, width, &mut block);
-            for (offset, scores) in block[..width].iter().enumerate() {
-                let column = (first + offset) as u32;
-                let mut values = [T::ZERO; ROWS];
-                for row in 0..ROWS {
-                    let score = Score { value: scores[row], column, class: self.classes[row] };
-                    values[row] = seen.visit::<M, P, G, SLOPES>(row, score, self.true_scores[row], rule, margins);
+        self.each_block(
+            &mut block,
+            #[inline(always)]
+            |first, block| {
+                for (column, scores) in (first as u32..).zip(block.iter()) {
+                    let mut values = [T::ZERO; ROWS];
+                    for row in 0..ROWS {
+                        let score = Score { value: scores[row], column, class: self.classes[row] };
+                        values[row] = seen.visit::<M, P, G, SLOPES>(row, score, self.true_scores[row], rule, margins);
+                    }
+                    per_class(column as usize, &values);
                 }
-                per_class(column as usize, &values);
-            }
-            seen.carry::<M, SLOPES>();
-        }
+                seen.carry::<M, SLOPES>();
+            },
+        );
         seen
     }
 
-    /// What the true class's violation is taken to be, and a rival's is, where the largest few count.
+    /// Calls `visit` with the first column of each block and its columns, transposed.
     #[inline(always)]
-    pub(super) fn top_violation<M: RowsLoss, G: Margins<T>>(&self, row: usize, column: usize, margins: G) -> T {
+    pub(super) fn each_block(&self, block: &mut [Lanes<T>; BLOCK], mut visit: impl FnMut(usize, &mut [Lanes<T>])) {
+        for first in (0..self.columns).step_by(BLOCK) {
+            let width = BLOCK.min(self.columns - first);
+            self.transpose(first, width, block);
+            visit(first, &mut block[..width]);
+        }
+    }
+
+    /// The violation of a class in a row, where the largest few count.
+    #[inline(always)]
+    pub(super) fn top_violation<M: RowsLoss, G: Margins<T>>(
+        &self,
+        row: usize,
+        column: usize,
+        score: T,
+        margins: G,
+    ) -> T {
         let class = self.classes[row];
-        if column == class as usize {
-            return T::ZERO;
-        }
-        M::violation(margins.at(class, column), self.scores[row * self.columns + column], self.true_scores[row], false)
+        let is_true = column == class as usize;
+        top_violation::<T, M>(margins.at(class, column), score, self.true_scores[row], is_true)
     }
-
-    /// The largest violations of a row, by a selection that takes time in proportion to the columns.
-    fn top_of<M: RowsLoss, G: Margins<T>>(&self, row: usize, margins: G, ranked: &mut Vec<(T, u32)>) -> Taken<T> {
-        ranked.clear();
-        ranked.extend((0..self.columns).map(|i| (self.top_violation::<M, G>(row, i, margins), i as u32)));
-        if ranked.iter().any(|(violation, _)| violation.is_nan()) {
-            return Taken { mean: T::NAN, last: T::NAN, last_index: 0 };
-        }
-        // Largest first, and the lowest index first among equals.
-        let order = |a: &(T, u32), b: &(T, u32)| b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal).then(a.1.cmp(&b.1));
-        // RowsLoss::check_classes has seen to 1 <= k <= C.
-        let (before, &mut (last, last_index), _) = ranked.select_nth_unstable_by(self.top - 1, order);
-        let sum: f64 = before.iter().map(|(violation, _)| violation.to_f64()).sum();
-        Taken { mean: T::from_f64((sum + last.to_f64()) / self.top as f64), last, last_index }
-    }
-}
-
-/// The violations of a row that count.
-struct Taken<T> {
-    mean: T,
-    /// The least of them and its index.
-    last: T,
-    last_index: u32,
 }
