@@ -4,6 +4,8 @@ mod cases;
 #[path = "parity/device.rs"]
 mod device;
 mod harness;
+#[path = "parity/labels.rs"]
+mod labels;
 #[path = "parity/vectors.rs"]
 mod vectors;
 
@@ -91,41 +93,13 @@ fn categorical_cancels(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// A row's labels: all different, since 7919 is prime to these numbers of columns, but for the last, which is the first.
-fn label_rows(targets: &mut [f32], columns: usize, labels: usize) {
-    for row in targets.chunks_exact_mut(columns) {
-        row.iter_mut().enumerate().for_each(|(k, t)| *t = (7919 * k % columns) as f32);
-        row[labels - 1] = row[0];
-        row[labels] = -1.0;
-    }
-}
-
-/// Many labels, many classes, many rows of both.
-fn many_labels(device: &Device) -> Outcome {
-    let shapes = [(200, 300, 150), (2, 4000, 2000), (1, 8000, 4000), (2, 40_000, 7), (1, 100_000, 2)];
-    for (seed, (rows, columns, labels)) in (2000..).zip(shapes) {
-        let mut case = Case::random(Kind::Multilabel, rows, columns, Values::Plain, seed);
-        label_rows(&mut case.targets, columns, labels);
-        run(&case, device)?;
-    }
-    let mut case = Case::random(Kind::Multilabel, 1, 20_000, Values::Plain, 1);
-    label_rows(&mut case.targets, 20_000, 10_000);
-    case.reduction = Reduction::Sum;
-    let expected = case.evaluate(&Device::cpu(), &case.request())?.value.unwrap_or(f64::NAN);
-    match case.evaluate(device, &case.request()) {
-        // A driver that cuts long loops short is not trusted with them.
-        Err(Error::DeviceLimit { got: 10_000, .. }) if !matches!(device, Device::Cpu) => Ok(()),
-        Ok(got) if got.value.is_some_and(|value| (value - expected).abs() <= 1e-6 * expected) => Ok(()),
-        other => Err(format!("{other:?} instead of {expected}").into()),
-    }
-}
-
 /// Lists and vectors whose numbers drown, overflow, vanish or are of another type where it matters.
 fn edges(device: &Device) -> Outcome {
     use maxmargin::{Distance, ListwiseHinge, LovaszHinge, Penalty, TripletMargin};
     let sum = Request::new().reduction(Reduction::Sum);
-    // One item of high relevance with score `high` against 31 or 32 of low relevance.
-    for (penalty, low, times, other, high) in [
+    // One item of high relevance with score `high` against many of low relevance: few enough for pair by pair, or so many that
+    // a list is sorted.
+    let lists = [
         (Penalty::Squared, 0.5f32, 31, -1e9f32, 0.0f32),
         (Penalty::Linear, 1e20, 31, 1e20, 1e20),
         (Penalty::Linear, 0.5, 31, -1e30, 0.0),
@@ -133,7 +107,9 @@ fn edges(device: &Device) -> Outcome {
         (Penalty::Squared, 0.125, 31, -1e6, 0.0),
         (Penalty::smooth(0.5), 0.125, 40, -1e6, 0.5),
         (Penalty::Linear, -0.5, 40, 1e6, 0.0),
-    ] {
+    ];
+    for (times, (penalty, low, few, other, high)) in [1, 3].iter().flat_map(|times| lists.map(|list| (times, list))) {
+        let times = times * few;
         let mut scores = vec![low; times];
         scores.extend([other, high]);
         let targets: Vec<i32> = (0..scores.len()).map(|i| i32::from(i + 1 == scores.len())).collect();
@@ -448,7 +424,9 @@ const TESTS: &[Test] = &[
     ("half precision and narrow labels", narrow_types),
     ("large sizes", large_cases),
     ("categorical sums cancel", categorical_cancels),
-    ("many labels", many_labels),
+    ("many labels", labels::many_labels),
+    ("labels on the device", labels::labels_on_the_device),
+    ("bad targets far in", labels::bad_targets_far_in),
     ("lists and vectors at the edges", edges),
     ("vectors", |d| vectors::vectors(d, false)),
     ("vectors of other types and places", vectors::vectors_elsewhere),

@@ -3,7 +3,7 @@
 
 use pulp::{NullaryFnOnce, WithSimd};
 
-pub(super) use machine::{dispatch, vectorize_wide};
+pub(super) use machine::{dispatch, vectorize, vectorize_wide};
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod machine {
@@ -30,7 +30,16 @@ mod machine {
         }
     }
 
-    /// As [`dispatch`], also with 512-bit vectors, for a job that is written in vectors.
+    /// As [`dispatch`], for a job that is written in vectors.
+    #[inline(always)]
+    pub(crate) fn vectorize<F: WithSimd>(job: F) -> F::Output {
+        match widths().0 {
+            Some(simd) => Simd::vectorize(simd, job),
+            None => job.with_simd(Scalar::new()),
+        }
+    }
+
+    /// As [`vectorize`], also with 512-bit vectors.
     #[inline(always)]
     pub(crate) fn vectorize_wide<F: WithSimd>(job: F) -> F::Output {
         match widths() {
@@ -55,7 +64,9 @@ mod machine {
 
     /// As [`dispatch`], for a job that is written in vectors.
     #[inline(always)]
-    pub(crate) fn vectorize_wide<F: WithSimd>(job: F) -> F::Output {
+    pub(crate) fn vectorize<F: WithSimd>(job: F) -> F::Output {
         Arch::new().dispatch(job)
     }
+
+    pub(crate) use vectorize as vectorize_wide;
 }

@@ -29,12 +29,16 @@ pub(crate) trait Vector<S: Simd>: Number {
     fn vectors_mut(slice: &mut [Self::Element]) -> (&mut [Self::Raw], &mut [Self::Element]);
     /// Fewer numbers than lanes, zeros after them.
     fn load_part(simd: S, slice: &[Self::Element]) -> Self;
+    /// The vector with other numbers in its first lanes, fewer than there are.
+    fn with_first(self, first: &[Self::Element]) -> Self;
     /// Stores the first lanes, fewer than there are.
     fn store_part(self, slice: &mut [Self::Element]);
     /// Counts the true lanes of two masks.
     fn count(masks: [Self::Mask; 2], into: &mut Counts<S>);
     /// Adds all lanes in f64.
     fn add_to(self, sum: &mut Sum<S>);
+    /// Adds each lane, times a factor, to its own number in f64; numbers may be fewer than lanes.
+    fn add_to_each(self, numbers: &mut [f64], times: f64);
     /// Nothing but zero bits where a lane is -1 or +1.
     fn other_than_sign(self) -> Self;
     /// The bits that are set in either.
@@ -259,6 +263,12 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
+            fn with_first(mut self, first: &[$element]) -> Self {
+                lanes_of::<_, $element>(&mut self.raw).iter_mut().zip(first).for_each(|(to, &from)| *to = from);
+                self
+            }
+
+            #[inline(always)]
             fn store_part(self, slice: &mut [$element]) {
                 self.simd.$partial_store(slice, self.raw);
             }
@@ -290,6 +300,20 @@ macro_rules! lanes {
                 }
                 sum.low = simd.add_f64s(sum.low, wide(simd, low));
                 sum.high = simd.add_f64s(sum.high, wide(simd, high));
+            }
+
+            #[inline(always)]
+            fn add_to_each(mut self, numbers: &mut [f64], times: f64) {
+                let simd = self.simd;
+                let lanes = lanes_of::<_, $element>(&mut self.raw);
+                let Some(numbers) = numbers.get_mut(..Self::COUNT) else {
+                    numbers.iter_mut().zip(lanes).for_each(|(number, &mut lane)| *number += f64::from(lane) * times);
+                    return;
+                };
+                let times = simd.splat_f64s(times);
+                for (numbers, lanes) in S::as_mut_simd_f64s(numbers).0.iter_mut().zip(lanes.chunks(S::F64_LANES)) {
+                    *numbers = simd.add_f64s(*numbers, simd.mul_f64s(wide(simd, lanes), times));
+                }
             }
 
             #[inline(always)]

@@ -1,19 +1,25 @@
 //! The driver of the target rows pattern: one row of scores and one row of targets a sample.
 
-use crate::cpu::dispatch::dispatch;
+use pulp::{Simd, WithSimd};
+
+use crate::cpu::dispatch::vectorize;
 use crate::cpu::outputs::Destinations;
+use crate::cpu::pairs::VectorPairs;
 use crate::cpu::{HostReal, Job, Stored, run_jobs, sum, weights, with_stored, wrong_device};
 use crate::error::Result;
 use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::labels::TargetRowDecoder;
 use crate::loss::penalty::with_penalty;
-use crate::loss::{PenaltyShape, RowScratch, Rule, TargetRowsLoss};
+use crate::loss::{PairSums, PenaltyShape, RowScratch, Rule, TargetRowsLoss};
 use crate::tensor::{Batch, BatchShape, with_targets};
 
 use super::elementwise::weight_totals;
 
 /// Scores a job: large enough to hide the scheduling, small enough to balance.
 const JOB_SCORES: usize = 16 << 10;
+
+/// Scores a block, whose targets are decoded in one go and stay in the nearest cache.
+const BLOCK_SCORES: usize = 2 << 10;
 
 /// Evaluates a loss over host data.
 pub(crate) fn evaluate<L: TargetRowsLoss>(
@@ -57,7 +63,7 @@ impl<'a, L: TargetRowsLoss, P: PenaltyShape, T: HostReal> Driver<'a, L, P, T> {
         let (losses, gradient) = outputs.slices();
         let job_rows = (JOB_SCORES / columns).max(1);
         let totals = run_jobs(self.shape, job_rows, losses, gradient, |job| {
-            dispatch(DriverJob { driver: self, job, divisor: T::from_f64(divisor) })
+            vectorize(DriverJob { driver: self, job, divisor: T::from_f64(divisor) })
         })?;
         totals.finish(self.request, rows, L::HAS_CORRECT, outputs.finish(precision))
     }
@@ -70,36 +76,77 @@ struct DriverJob<'a, 'j, L, P, T> {
     divisor: T,
 }
 
-impl<L: TargetRowsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for DriverJob<'_, '_, L, P, T> {
+impl<L: TargetRowsLoss, P: PenaltyShape, T: HostReal> WithSimd for DriverJob<'_, '_, L, P, T> {
     type Output = Result<Totals>;
 
     #[inline(always)]
-    fn call(mut self) -> Result<Totals> {
+    fn with_simd<S: Simd>(mut self, simd: S) -> Result<Totals> {
         let driver = self.driver;
-        let BatchShape { columns, target_width, .. } = driver.shape;
+        let columns = driver.shape.columns;
         let range = self.job.start..self.job.start + self.job.samples;
         let mut sample_weights = vec![T::ONE; range.len()];
         weights::read(driver.batch, range.clone(), &mut sample_weights)?;
-        let class_divisor = T::from_f64(driver.loss.divisor(columns));
-        let decoder = TargetRowDecoder::new(driver.loss.target_rule(), &driver.shape);
-        let mut targets = vec![0i32; columns];
-        let mut widened = Vec::new();
-        let (mut slopes, mut members) = (vec![0f64; columns], vec![false; columns]);
         let mut totals = Totals { count: range.len() as u64, weight_sum: sum(&sample_weights), ..Totals::default() };
-        for (offset, &weight) in sample_weights.iter().enumerate() {
-            let row = range.start + offset;
-            let labels = driver.batch.targets.part(row * target_width..(row + 1) * target_width);
-            with_targets!(labels, x => decoder.decode_row(x, &mut targets)
-                    .map_err(|error| error.shifted((offset * target_width) as u64))?,
-                _tensor => return Err(wrong_device(driver.batch)));
-            let scores = driver.scores.read(row * columns..(row + 1) * columns, &mut widened);
+        let block_rows = (BLOCK_SCORES / columns).clamp(1, range.len().max(1));
+        let mut scratch = Scratch {
+            targets: vec![0; block_rows * columns],
+            widened: Vec::new(),
+            slopes: vec![0.0; columns],
+            ranks: vec![T::ZERO; columns],
+            times: vec![0; columns],
+        };
+        let pairs = VectorPairs::new(simd, &driver.rule);
+        for (number, weights) in sample_weights.chunks(block_rows).enumerate() {
+            self.block(number * block_rows, weights, &pairs, &mut scratch, &mut totals)?;
+        }
+        Ok(totals)
+    }
+}
+
+/// What a job keeps from block to block.
+struct Scratch<T> {
+    /// Targets of a block's rows.
+    targets: Vec<i32>,
+    /// Its scores, where they have to be widened.
+    widened: Vec<T>,
+    /// Of one row.
+    slopes: Vec<f64>,
+    ranks: Vec<T>,
+    times: Vec<u32>,
+}
+
+impl<L: TargetRowsLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, L, P, T> {
+    /// The job's rows from `start` on, a weight for each.
+    #[inline(always)]
+    fn block(
+        &mut self,
+        start: usize,
+        weights: &[T],
+        pairs: &impl PairSums<T>,
+        scratch: &mut Scratch<T>,
+        totals: &mut Totals,
+    ) -> Result<()> {
+        let driver = self.driver;
+        let BatchShape { columns, target_width, .. } = driver.shape;
+        let rows = self.job.start + start..self.job.start + start + weights.len();
+        let targets = &mut scratch.targets[..weights.len() * columns];
+        let labels = driver.batch.targets.part(rows.start * target_width..rows.end * target_width);
+        let decoder = TargetRowDecoder::new(driver.loss.target_rule(), &driver.shape);
+        with_targets!(labels, x => decoder.decode_rows(x, targets)
+                .map_err(|error| error.shifted((start * target_width) as u64))?,
+            _tensor => return Err(wrong_device(driver.batch)));
+        let scores = driver.scores.read(rows.start * columns..rows.end * columns, &mut scratch.widened);
+        let any_nan = scores.iter().fold(false, |any, score| any | score.is_nan());
+        let class_divisor = T::from_f64(driver.loss.divisor(columns));
+        let samples = scores.chunks_exact(columns).zip(targets.chunks_exact(columns)).zip(weights);
+        for (offset, ((scores, targets), &weight)) in (start..).zip(samples) {
             let wanted = self.job.gradient.is_some().then(|| {
-                slopes.fill(0.0);
-                &mut slopes[..]
+                scratch.slopes.fill(0.0);
+                &mut scratch.slopes[..]
             });
-            let scratch = RowScratch { slopes: wanted, members: &mut members };
-            let point = L::row(&driver.rule, driver.loss.ties(), scores, &targets, scratch);
-            let is_nan = scores.iter().zip(&targets).any(|(s, &t)| s.is_nan() && !L::is_padding(t));
+            let of_row = RowScratch { slopes: wanted, ranks: &mut scratch.ranks, times: &mut scratch.times, pairs };
+            let point = L::row(&driver.rule, driver.loss.ties(), scores, targets, of_row);
+            let is_nan = any_nan && scores.iter().zip(targets).any(|(s, &t)| s.is_nan() && !L::is_padding(t));
             let value = if is_nan { T::NAN } else { T::from_f64(point.value) };
             let loss = value / class_divisor * weight;
             totals.sum += loss.to_f64();
@@ -115,10 +162,10 @@ impl<L: TargetRowsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for Dr
                 continue;
             }
             let coefficient = weight / self.divisor / class_divisor;
-            for (g, &slope) in gradient.iter_mut().zip(&slopes) {
+            for (g, &slope) in gradient.iter_mut().zip(&scratch.slopes) {
                 *g = T::from_f64(slope) * coefficient;
             }
         }
-        Ok(totals)
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::penalty::{PenaltyShape, Rule, Ties};
 use super::{
-    LossShader, Pattern, RowPoint, RowScratch, TargetRowRule, TargetRowsLoss, Terms, evaluate_target_rows,
+    LossShader, PairSums, Pattern, RowPoint, RowScratch, TargetRowRule, TargetRowsLoss, Terms, evaluate_target_rows,
     terms_builder,
 };
 use crate::real::Real;
@@ -68,26 +68,59 @@ fn slot(score: f64, target: i32) -> f64 {
 /// Terms that are combined side by side, so that a row is walked in vectors.
 const LANES: usize = 8;
 
-/// Combines a term of each class, in any order.
-#[inline(always)]
-fn combine<T: Real>(
-    scores: &[T],
-    targets: &[i32],
-    start: f64,
-    term: impl Fn(f64, i32) -> f64,
-    combine: impl Fn(f64, f64) -> f64,
-) -> f64 {
-    let mut lanes = [start; LANES];
-    let ((scores, rest), (targets, rest_of_targets)) = (scores.as_chunks::<LANES>(), targets.as_chunks::<LANES>());
-    for (scores, targets) in scores.iter().zip(targets) {
-        for ((lane, score), &target) in lanes.iter_mut().zip(scores).zip(targets) {
-            *lane = combine(*lane, term(score.to_f64(), target));
+/// What a row's classes come to, in f64, where large scores cancel before they overflow. Not for NaN.
+struct Seen {
+    /// The largest (1 - y)*s.
+    best: [f64; LANES],
+    /// The largest s.
+    top: [f64; LANES],
+    /// The sum of y*s.
+    positive: [f64; LANES],
+}
+
+impl Seen {
+    #[inline(always)]
+    fn of<T: Real>(scores: &[T], targets: &[i32]) -> Self {
+        let lowest = [f64::NEG_INFINITY; LANES];
+        let mut seen = Self { best: lowest, top: lowest, positive: [0.0; LANES] };
+        let ((chunks, scores), (target_chunks, targets)) = (scores.as_chunks::<LANES>(), targets.as_chunks::<LANES>());
+        for (scores, targets) in chunks.iter().zip(target_chunks) {
+            seen.visit(scores, targets);
+        }
+        if !scores.is_empty() {
+            // Filled up with what adds nothing.
+            let (mut last_scores, mut last_targets) = ([T::NEG_INFINITY; LANES], [0; LANES]);
+            last_scores.iter_mut().zip(scores).for_each(|(to, &from)| *to = from);
+            last_targets.iter_mut().zip(targets).for_each(|(to, &from)| *to = from);
+            seen.visit(&last_scores, &last_targets);
+        }
+        seen.fold()
+    }
+
+    #[inline(always)]
+    fn visit<T: Real>(&mut self, scores: &[T; LANES], targets: &[i32; LANES]) {
+        for lane in 0..LANES {
+            let (score, target) = (scores[lane].to_f64(), targets[lane]);
+            self.best[lane] = larger(self.best[lane], slot(score, target));
+            self.top[lane] = larger(self.top[lane], score);
+            self.positive[lane] += if target == 0 { 0.0 } else { f64::from(target) * score };
         }
     }
-    for ((lane, score), &target) in lanes.iter_mut().zip(rest).zip(rest_of_targets) {
-        *lane = combine(*lane, term(score.to_f64(), target));
+
+    /// Puts the lanes together, in lane 0: a tree, which waits less than a chain.
+    #[inline(always)]
+    fn fold(mut self) -> Self {
+        let mut width = LANES;
+        while width > 1 {
+            width /= 2;
+            for lane in 0..width {
+                self.best[lane] = larger(self.best[lane], self.best[lane + width]);
+                self.top[lane] = larger(self.top[lane], self.top[lane + width]);
+                self.positive[lane] += self.positive[lane + width];
+            }
+        }
+        self
     }
-    lanes.into_iter().fold(start, combine)
 }
 
 /// The larger; not for NaN.
@@ -122,13 +155,9 @@ impl TargetRowsLoss for CategoricalHinge {
         ties: Ties,
         scores: &[T],
         targets: &[i32],
-        scratch: RowScratch<'_>,
+        scratch: RowScratch<'_, T, impl PairSums<T>>,
     ) -> RowPoint {
-        // In f64, where large scores cancel before they overflow. The driver knows of NaN.
-        let best = combine(scores, targets, f64::NEG_INFINITY, slot, larger);
-        let top = combine(scores, targets, f64::NEG_INFINITY, |score, _| score, larger);
-        let of_positive = |score, target| if target == 0 { 0.0 } else { f64::from(target) * score };
-        let positive = combine(scores, targets, 0.0, of_positive, |a, b| a + b);
+        let Seen { best: [best, ..], top: [top, ..], positive: [positive, ..] } = Seen::of(scores, targets);
         let is_best = |(score, &target): (&T, &i32)| slot(score.to_f64(), target) == best;
         let top_index = scores.iter().position(|score| score.to_f64() == top).unwrap_or(0);
         let violation = T::from_f64(rule.margin.to_f64() + (best - positive));

@@ -186,51 +186,85 @@ impl<'a> TargetRowDecoder<'a> {
         Self { rule, shape }
     }
 
-    /// The targets of the row that `labels` start with, as [`TargetRowDecoder::element`] has them.
+    /// The targets of as many rows as `targets` has room for, as [`TargetRowDecoder::element`] has them, but a class index a row
+    /// as a row of 0 and 1.
     ///
     /// # Errors
     /// [`Error::Value`] with the index within `labels` of the first one that the rule does not allow.
-    pub(crate) fn decode_row<L: Label>(&self, labels: &[L], targets: &mut [i32]) -> Result<()> {
-        if self.rule == TargetRowRule::Categories && self.shape.target_width == 1 {
-            let class = self.element(labels, 0)?;
-            targets.fill(0);
-            targets[class as usize] = 1;
-            return Ok(());
+    #[inline(always)]
+    pub(crate) fn decode_rows<L: Label>(&self, labels: &[L], targets: &mut [i32]) -> Result<()> {
+        use LabelEncoding::{PlusMinusOne, ZeroOne};
+        use TargetRowRule::{Binary, Categories, Labels, Relevances};
+        // A loop for each rule, without a choice in it.
+        let bad_seen = match self.rule {
+            Labels => self.decode_each(Labels, labels, targets),
+            Categories if self.shape.target_width == 1 => self.decode_classes(labels, targets),
+            Categories => self.decode_each(Categories, labels, targets),
+            Relevances => self.decode_each(Relevances, labels, targets),
+            Binary(PlusMinusOne) => self.decode_each(Binary(PlusMinusOne), labels, targets),
+            Binary(ZeroOne) => self.decode_each(Binary(ZeroOne), labels, targets),
+        };
+        match bad_seen {
+            // The first that is bad is the error.
+            true => (0..labels.len()).try_for_each(|index| self.element(labels, index).map(|_| ())),
+            false => Ok(()),
         }
-        for (column, target) in targets.iter_mut().enumerate() {
-            *target = self.element(labels, column)?;
+    }
+
+    /// A target for each label; true where one is bad, which no branch asks in the loop.
+    #[inline(always)]
+    fn decode_each<L: Label>(&self, rule: TargetRowRule, labels: &[L], targets: &mut [i32]) -> bool {
+        let mut bad_seen = false;
+        for (target, &label) in targets.iter_mut().zip(labels) {
+            let read = self.read(rule, label);
+            *target = read.unwrap_or(0);
+            bad_seen |= read.is_none();
         }
-        Ok(())
+        bad_seen
+    }
+
+    /// A row of targets for each class index; true where one is bad.
+    #[inline(always)]
+    fn decode_classes<L: Label>(&self, labels: &[L], targets: &mut [i32]) -> bool {
+        targets.fill(0);
+        let mut bad_seen = false;
+        for (row, &label) in targets.chunks_exact_mut(self.shape.columns).zip(labels) {
+            match self.read(TargetRowRule::Categories, label) {
+                Some(class) => row[class as usize] = 1,
+                None => bad_seen = true,
+            }
+        }
+        bad_seen
     }
 
     /// One target: a class index, -1 for padding, or -1, 0 and 1. A relevance is given as an integer of the same order.
     pub(crate) fn element<L: Label>(&self, labels: &[L], index: usize) -> Result<i32> {
-        let other = match self.rule {
-            TargetRowRule::Relevances => Some(relevance(labels[index].to_f32())),
-            TargetRowRule::Binary(encoding) => {
-                let (sign, is_bad) = TargetRule::Labels(encoding).signs().sign::<L, f32>(labels[index]);
-                Some((!is_bad).then_some(sign as i32))
-            }
-            _ => None,
-        };
-        if let Some(target) = other {
-            return target.ok_or_else(|| bad(index, labels[index], self.rule.expected(self.shape)));
-        }
+        let label = labels[index];
+        self.read(self.rule, label).ok_or_else(|| bad(index, label, self.rule.expected(self.shape)))
+    }
+
+    /// As [`TargetRowDecoder::element`], by this rule; none for a bad one.
+    #[inline(always)]
+    fn read<L: Label>(&self, rule: TargetRowRule, label: L) -> Option<i32> {
         let columns = self.shape.columns as i64;
-        let class = match (self.rule, labels[index].class_index()) {
-            (TargetRowRule::Labels, Some(class)) if class < columns => Some(class.max(-1)),
-            (TargetRowRule::Categories, Some(class)) if self.shape.target_width == 1 => {
-                (0..columns).contains(&class).then_some(class)
+        let class = match rule {
+            TargetRowRule::Relevances => return relevance(label.to_f32()),
+            TargetRowRule::Binary(encoding) => {
+                let (sign, is_bad) = TargetRule::Labels(encoding).signs().sign::<L, f32>(label);
+                return (!is_bad).then_some(sign as i32);
             }
-            (TargetRowRule::Categories, class) => class.filter(|class| (-1..=1).contains(class)),
-            _ => None,
+            TargetRowRule::Labels => label.class_index().filter(|&class| class < columns).map(|class| class.max(-1)),
+            TargetRowRule::Categories if self.shape.target_width == 1 => {
+                label.class_index().filter(|class| (0..columns).contains(class))
+            }
+            TargetRowRule::Categories => label.class_index().filter(|class| (-1..=1).contains(class)),
         };
-        let class = class.and_then(|class| i32::try_from(class).ok());
-        class.ok_or_else(|| bad(index, labels[index], self.rule.expected(self.shape)))
+        i32::try_from(class?).ok()
     }
 }
 
 /// A relevance as an integer: numbers that are not negative have the order of their bits.
+#[inline(always)]
 fn relevance(x: f32) -> Option<i32> {
     match x {
         _ if !x.is_finite() => None,

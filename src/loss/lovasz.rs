@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::penalty::{PenaltyShape, Rule, Ties};
 use super::{
-    LabelEncoding, LossShader, Pattern, RowPoint, RowScratch, TargetRowRule, TargetRowsLoss, Terms, evaluate_segments,
-    terms_builder,
+    LabelEncoding, LossShader, PairSums, Pattern, RowPoint, RowScratch, TargetRowRule, TargetRowsLoss, Terms,
+    evaluate_segments, terms_builder,
 };
 use crate::real::Real;
 
@@ -101,7 +101,7 @@ impl TargetRowsLoss for LovaszHinge {
         _: Ties,
         scores: &[T],
         targets: &[i32],
-        mut scratch: RowScratch<'_>,
+        mut scratch: RowScratch<'_, T, impl PairSums<T>>,
     ) -> RowPoint {
         // Ascending t*s is descending error; a sum with 0 makes both zeros one. The index keeps equals in order.
         let agreement = |i: usize| f64::from(targets[i]) * scores[i].to_f64() + 0.0;

@@ -57,11 +57,13 @@ pub use labels::{Label, LabelEncoding, TargetRowRule, TargetRule};
 pub use lee_lin_wahba::LeeLinWahba;
 pub use listwise::{ListwiseHinge, OverItems};
 pub use lovasz::LovaszHinge;
+pub(crate) use multiclass::rival_violation;
 pub use multiclass::{MulticlassHinge, OverClasses};
 pub use multilabel::MultilabelMargin;
 pub use one_vs_all::OneVsAll;
 pub use pattern::{
-    Combination, Combined, ElementwiseLoss, Point, RowPoint, RowScratch, RowsLoss, TargetRowsLoss, VectorsLoss,
+    Combination, Combined, ElementwiseLoss, Higher, PairSums, Point, RowPoint, RowScratch, RowsLoss, TargetRowsLoss,
+    VectorsLoss,
 };
 pub(crate) use pattern::{
     evaluate_elementwise, evaluate_pattern, evaluate_segments, evaluate_target_rows, evaluate_vectors,

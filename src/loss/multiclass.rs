@@ -267,6 +267,6 @@ impl<M: RowsLoss> Loss for MulticlassHinge<M> {
 
 /// margin + (s_i - s_y), in this order: two large scores cancel before the margin is added, so it is not lost.
 #[inline(always)]
-pub(super) fn rival_violation<T: crate::real::Number>(margin: T, score: T, true_score: T) -> T {
+pub(crate) fn rival_violation<T: crate::real::Number>(margin: T, score: T, true_score: T) -> T {
     margin + (score - true_score)
 }

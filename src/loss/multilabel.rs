@@ -2,11 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::multiclass::rival_violation;
 use super::penalty::{PenaltyShape, Rule, Ties};
 use super::{
-    LossShader, OverClasses, Pattern, RowPoint, RowScratch, TargetRowRule, TargetRowsLoss, Terms, evaluate_target_rows,
-    terms_builder,
+    Higher, LossShader, OverClasses, PairSums, Pattern, RowPoint, RowScratch, TargetRowRule, TargetRowsLoss, Terms,
+    evaluate_target_rows, terms_builder,
 };
 use crate::real::Real;
 
@@ -81,36 +80,26 @@ impl TargetRowsLoss for MultilabelMargin {
 
     #[inline(always)]
     fn row<T: Real, P: PenaltyShape>(
-        rule: &Rule<T, P>,
+        _: &Rule<T, P>,
         _: Ties,
         scores: &[T],
         targets: &[i32],
-        mut scratch: RowScratch<'_>,
+        scratch: RowScratch<'_, T, impl PairSums<T>>,
     ) -> RowPoint {
         let length = targets.iter().position(|&t| t < 0).unwrap_or(targets.len());
         let labels = &targets[..length];
-        scratch.members.fill(false);
-        labels.iter().for_each(|&label| scratch.members[label as usize] = true);
-        let mut point = RowPoint::default();
-        for (i, &score) in scores.iter().enumerate() {
-            if scratch.members[i] {
-                continue;
-            }
-            // Millions of pairs: each class's sum apart, so that rounding errors stay few.
-            let mut of_class = 0.0;
-            for &label in labels {
-                let violation = rival_violation(rule.margin, score, scores[label as usize]);
-                let (value, slope) = rule.penalise(violation);
-                of_class += value.to_f64();
-                point.active |= violation > T::ZERO;
-                if let Some(slopes) = &mut scratch.slopes {
-                    slopes[i] += slope.to_f64();
-                    slopes[label as usize] -= slope.to_f64();
-                }
-            }
-            point.value += of_class;
+        // A label ranks above a class that is none. One that is given again counts again.
+        let RowScratch { slopes, ranks, times, pairs } = scratch;
+        ranks.fill(T::ZERO);
+        times.fill(0);
+        for &label in labels {
+            ranks[label as usize] = T::ONE;
+            times[label as usize] += 1;
         }
-        point
+        let labels = times.iter().enumerate().filter(|&(_, &times)| times > 0);
+        let items = labels.map(|(index, &times)| Higher { index, times });
+        let (value, active) = pairs.add(items, scores, ranks, slopes);
+        RowPoint { value, active, correct: false }
     }
 }
 

@@ -102,13 +102,40 @@ pub struct RowPoint {
     pub correct: bool,
 }
 
-/// What a row's loss writes beside its value, one element a class.
+/// What a row's loss writes beside its value, one element a class, and what helps it.
 #[derive(Debug)]
-pub struct RowScratch<'a> {
+pub struct RowScratch<'a, T, S> {
     /// The derivative with respect to each score, zeros before; none where nobody asks for it.
     pub slopes: Option<&'a mut [f64]>,
-    /// Room for the loss's own use.
-    pub members: &'a mut [bool],
+    /// Room for a rank a class.
+    pub ranks: &'a mut [T],
+    /// Room for a count a class.
+    pub times: &'a mut [u32],
+    /// Adds up pairs.
+    pub pairs: &'a S,
+}
+
+/// An item of a row or list that forms pairs with lower ones.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Higher {
+    /// Where it stands.
+    pub index: usize,
+    /// How often each of its pairs counts.
+    pub times: u32,
+}
+
+/// Sums over the pairs of a row's or list's items.
+pub trait PairSums<T> {
+    /// The sum of phi(margin + s_lower - s_higher) over the pairs of each of these items with all items whose rank is lower, and
+    /// whether a margin is violated. An item whose rank is NaN is lower than none. The derivatives are added to `slopes`,
+    /// where they are wanted. All slices are as long.
+    fn add(
+        &self,
+        items: impl Iterator<Item = Higher>,
+        scores: &[T],
+        ranks: &[T],
+        slopes: Option<&mut [f64]>,
+    ) -> (f64, bool);
 }
 
 /// A loss of one row of class scores and one row of targets a sample, or of one list of scores and one of targets.
@@ -150,7 +177,7 @@ pub trait TargetRowsLoss: Sync {
         ties: Ties,
         scores: &[T],
         targets: &[i32],
-        scratch: RowScratch<'_>,
+        scratch: RowScratch<'_, T, impl PairSums<T>>,
     ) -> RowPoint;
 }
 
