@@ -63,18 +63,33 @@ impl<S: Simd, P: PenaltyShape> VectorRows<S, P> {
         }
     }
 
-    /// The vector that begins at this column. Past the row's end it holds zeros.
+    /// The vector that begins at this column, all of it columns of the row.
     #[inline(always)]
-    fn columns(&self, values: S::f32s, first: usize, class: usize, count: usize) -> Columns<S> {
+    fn columns(&self, values: S::f32s, first: usize, class: usize) -> Columns<S> {
+        let is_true = self.is_column(class, first);
+        Columns { scores: Lanes::new(self.simd, values), is_true, is_rival: !is_true }
+    }
+
+    /// The last columns of a row, fewer than a vector has: past them it holds zeros that are no column's.
+    #[inline(always)]
+    fn last_columns(&self, values: &[f32], first: usize, class: usize) -> Columns<S> {
         let simd = self.simd;
-        let columns = simd.add_u32s(self.first_columns, simd.splat_u32s(first as u32));
-        let is_true = Mask::new(simd, simd.equal_u32s(columns, simd.splat_u32s(class as u32)));
-        let is_rival = if first + Lanes::<S>::COUNT <= count {
-            !is_true
-        } else {
-            !is_true & Mask::new(simd, simd.less_than_u32s(columns, simd.splat_u32s(count as u32)))
-        };
-        Columns { scores: Lanes::new(simd, values), is_true, is_rival }
+        let is_true = self.is_column(class, first);
+        let is_in_row = simd.less_than_u32s(self.first_columns, simd.splat_u32s(values.len() as u32));
+        Columns {
+            scores: Lanes::new(simd, simd.partial_load_f32s(values)),
+            is_true,
+            is_rival: !is_true & Mask::new(simd, is_in_row),
+        }
+    }
+
+    /// True in the lane that is this column of a vector that begins at `first`.
+    #[inline(always)]
+    fn is_column(&self, column: usize, first: usize) -> Mask<S> {
+        let simd = self.simd;
+        // Wraps to a number beyond all lanes where the column comes before; also in 32 bits.
+        let lane = simd.splat_u32s(column.wrapping_sub(first).min(u32::MAX as usize) as u32);
+        Mask::new(simd, simd.equal_u32s(self.first_columns, lane))
     }
 
     /// Calls `visit` with each vector of a row and its first column, and stores what it returns in `out`, which is as long as
@@ -92,14 +107,14 @@ impl<S: Simd, P: PenaltyShape> VectorRows<S, P> {
         let mut out_vectors = out_vectors.iter_mut();
         let mut first = 0;
         for &values in vectors {
-            let result = visit(first, self.columns(values, first, class, scores.len()));
+            let result = visit(first, self.columns(values, first, class));
             if let Some(out) = out_vectors.next() {
                 *out = result.raw();
             }
             first += Lanes::<S>::COUNT;
         }
         if !rest.is_empty() {
-            let result = visit(first, self.columns(self.simd.partial_load_f32s(rest), first, class, scores.len()));
+            let result = visit(first, self.last_columns(rest, first, class));
             if !out_rest.is_empty() {
                 self.simd.partial_store_f32s(out_rest, result.raw());
             }
