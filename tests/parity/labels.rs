@@ -44,7 +44,7 @@ pub(crate) fn many_labels(device: &Device) -> Outcome {
 pub(crate) fn labels_on_the_device(device: &Device) -> Outcome {
     const COLUMNS: usize = 128;
     let Device::Gpu(gpu) = device else { return Ok(()) };
-    for (rows, labels) in [(50_000, 2), (21_000, COLUMNS - 1)] {
+    for (rows, labels) in [(50_000, 2), (17_000, COLUMNS - 1)] {
         let scores: Vec<f32> = (0..rows * COLUMNS).map(|i| (7919 * i % 1000) as f32 / 400.0 - 1.0).collect();
         let label = |i: usize| if i % COLUMNS < labels { ((i + i / COLUMNS) % COLUMNS) as i32 } else { -1 };
         let targets: Vec<i32> = (0..rows * COLUMNS).map(label).collect();
