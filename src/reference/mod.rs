@@ -46,6 +46,27 @@ impl Sample {
     }
 }
 
+/// A sum of many numbers that keeps what its additions round off (Knuth's two-sum).
+#[derive(Clone, Copy, Debug, Default)]
+struct ExactSum {
+    sum: f64,
+    rounded_off: f64,
+}
+
+impl ExactSum {
+    fn add(&mut self, x: f64) {
+        let sum = self.sum + x;
+        let of_x = sum - self.sum;
+        self.rounded_off += (self.sum - (sum - of_x)) + (x - of_x);
+        self.sum = sum;
+    }
+
+    /// What is rounded off beside an infinity is NaN.
+    fn total(self) -> f64 {
+        if self.sum.is_finite() { self.sum + self.rounded_off } else { self.sum }
+    }
+}
+
 /// The options that every definition takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {

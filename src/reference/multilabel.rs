@@ -1,6 +1,6 @@
 //! Multilabel margin: sum over labels j and classes i that are none of phi(margin + s_i - s_j), divided by C.
 
-use super::{Options, Sample};
+use super::{ExactSum, Options, Sample};
 
 /// One sample: a row of scores `s` and a row of targets `t`, class indices up to the first negative one.
 pub fn sample(s: &[f64], t: &[f64], options: &Options) -> Sample {
@@ -11,21 +11,25 @@ pub fn sample(s: &[f64], t: &[f64], options: &Options) -> Sample {
     let over = options.over(s.len());
     let mut gradient = vec![0.0; s.len()];
     let (mut loss, mut active) = (0.0, false);
-    let rivals: Vec<usize> = (0..s.len()).filter(|i| !labels.contains(i)).collect();
-    for &j in &labels {
-        // Millions of pairs: each label's sum apart, so that rounding errors stay few.
-        let mut of_label = 0.0;
-        for &i in &rivals {
+    // A label given again counts again. Multiplied once, since many equal numbers one after the other are all rounded in one
+    // direction.
+    let mut times = vec![0.0; s.len()];
+    labels.iter().for_each(|&j| times[j] += 1.0);
+    for j in (0..s.len()).filter(|&j| times[j] > 0.0) {
+        let (mut of_label, mut slope_of_label) = (ExactSum::default(), ExactSum::default());
+        for i in (0..s.len()).filter(|&i| times[i] == 0.0) {
             let violation = options.margin + (s[i] - s[j]);
             if violation.is_nan() {
                 return Sample::undefined(s.len(), false);
             }
-            of_label += options.phi(violation) * over;
-            gradient[i] += options.phi_slope(violation) * over;
-            gradient[j] -= options.phi_slope(violation) * over;
+            let slope = options.phi_slope(violation) * over;
+            of_label.add(options.phi(violation) * over);
+            slope_of_label.add(slope);
+            gradient[i] += slope * times[j];
             active |= violation > 0.0;
         }
-        loss += of_label;
+        loss += of_label.total() * times[j];
+        gradient[j] = -slope_of_label.total() * times[j];
     }
     Sample { loss, gradient, active, correct: false, per_class: vec![] }
 }
