@@ -113,6 +113,12 @@ impl Command {
         Self { pipeline: pipeline.clone(), group: gpu.device().create_bind_group(&descriptor), workgroups }
     }
 
+    /// As [`Command::new`], of a kernel of a loss, which finds its workgroups in rows of the grid.
+    pub(super) fn of_groups(gpu: &Gpu, pipeline: &wgpu::ComputePipeline, windows: &[OwnedWindow], groups: u32) -> Self {
+        let row = groups_in_row(gpu, groups);
+        Self::new(gpu, pipeline, windows, [row, groups.div_ceil(row)])
+    }
+
     pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.group, &[]);

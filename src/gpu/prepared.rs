@@ -1,6 +1,6 @@
 //! Kernels that are bound once and run often: what training does.
 
-use super::command::{Bound, Command, Dispatch, Layout, OwnedWindow, groups_in_row, part_bytes, result_window};
+use super::command::{Bound, Command, Dispatch, Layout, OwnedWindow, part_bytes, result_window};
 use super::context::Gpu;
 use super::partial::Partial;
 use super::pool::PooledBuffer;
@@ -77,8 +77,7 @@ impl Prepared {
             let mut windows = dispatch.windows.clone();
             windows.push(result_window(gpu, results, start + offset, bytes));
             windows.extend(self.last.clone());
-            let row = groups_in_row(gpu, dispatch.groups);
-            Command::new(gpu, &self.pipeline, &windows, [row, dispatch.groups.div_ceil(row)])
+            Command::of_groups(gpu, &self.pipeline, &windows, dispatch.groups)
         };
         self.dispatches.iter().zip(parts).map(command).collect()
     }

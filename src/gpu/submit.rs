@@ -1,6 +1,6 @@
 //! One submission: all dispatches of a pass, and what their workgroups found, to be read when wanted.
 
-use super::command::{Bound, Command, Dispatch, Layout, groups_in_row, part_bytes, result_window};
+use super::command::{Bound, Command, Dispatch, Layout, part_bytes, result_window};
 use super::context::Gpu;
 use super::launch::{Launcher, Pass, Resident, ResidentOutputs};
 use super::partial::{Bad, FLAG_WILD, Partial, Sum};
@@ -101,16 +101,14 @@ impl Pending {
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
             {
                 let mut pass = gpu.begin_pass(&mut encoder);
-                for (index, (dispatch, mut windows)) in dispatches.iter().zip(bound.windows.iter().cloned()).enumerate()
-                {
+                for (index, (dispatch, mut windows)) in dispatches.iter().zip(bound.windows).enumerate() {
                     windows.push(result(self.partials.parts[index]));
                     if variant.loss.pattern == Pattern::Rows {
                         let (offset, bytes) = self.per_class.parts[index];
                         let sums = (self.per_class_start + offset, bytes);
                         windows.push(result(if dispatch.parts > 0 { parts } else { sums }));
                     }
-                    let row = groups_in_row(gpu, dispatch.groups);
-                    Command::new(gpu, &pipeline, &windows, [row, dispatch.groups.div_ceil(row)]).record(&mut pass);
+                    Command::of_groups(gpu, &pipeline, &windows, dispatch.groups).record(&mut pass);
                 }
             }
             gpu.queue().submit([encoder.finish()]);
