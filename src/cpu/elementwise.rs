@@ -7,7 +7,7 @@ use pulp::{Simd, WithSimd};
 use crate::cpu::dispatch::vectorize_wide;
 use crate::cpu::outputs::Destinations;
 use crate::cpu::vector_samples::Samples;
-use crate::cpu::{HostReal, Job, SCRATCH, Stored, run_jobs, sum, weights, with_stored, wrong_device};
+use crate::cpu::{HostReal, Job, Stored, run_jobs, sum, weights, with_stored, wrong_device};
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::penalty::with_penalty;
@@ -16,6 +16,10 @@ use crate::tensor::{Batch, BatchShape, Floats, with_targets};
 
 /// Samples a job: large enough to hide the scheduling, small enough to balance.
 const JOB: usize = 16 << 10;
+
+/// Samples that are decoded before they are walked over: in the second-level cache, so that scores are still read from two
+/// places at once.
+const CHUNK: usize = 8 << 10;
 
 /// Samples of a small batch.
 const FEW: usize = 32;
@@ -100,7 +104,7 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> WithSimd for DriverJob<'_
     fn with_simd<S: Simd>(mut self, simd: S) -> Result<Totals> {
         let mut totals = Totals::default();
         let mut scratch = Scratch::default();
-        let chunk = if self.needs_scratch() { SCRATCH } else { self.job.samples.max(1) };
+        let chunk = if self.needs_scratch() { CHUNK } else { self.job.samples.max(1) };
         for start in (0..self.job.samples).step_by(chunk) {
             let range = start..(start + chunk).min(self.job.samples);
             self.chunk(simd, range, &mut scratch, &mut totals).map_err(|error| error.shifted(start as u64))?;
