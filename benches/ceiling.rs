@@ -99,7 +99,7 @@ fn main() {
         let batch = Batch::new(&scores, &floats);
         assert!(device.evaluate(&EmbeddingHinge::new(), &batch, &request).is_ok(), "evaluation failed");
     });
-    for columns in [10, 16, 1000] {
+    for columns in [10, 16, 32, 64, 1000] {
         let rows = samples / columns;
         let classes: Vec<i32> = (0..rows).map(|_| (random() * columns as f32) as i32).collect();
         let scores = &scores[..rows * columns];

@@ -3,6 +3,8 @@
 
 use pulp::{NullaryFnOnce, WithSimd};
 
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+pub(super) use machine::avx2;
 pub(super) use machine::{dispatch, vectorize, vectorize_wide};
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -19,6 +21,12 @@ mod machine {
     fn widths() -> (Option<V3>, Option<V4>) {
         static WIDTHS: OnceLock<(Option<V3>, Option<V4>)> = OnceLock::new();
         *WIDTHS.get_or_init(|| (V3::try_new(), V4::try_new()))
+    }
+
+    /// The 256-bit vectors' instructions, where the machine has them.
+    #[inline(always)]
+    pub(crate) fn avx2() -> Option<V3> {
+        widths().0
     }
 
     /// Runs a job with 256-bit vectors where there are some, or else the target's baseline.

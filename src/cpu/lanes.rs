@@ -13,9 +13,9 @@ pub(super) const MOST_LANES: usize = 64;
 /// A vector of one precision.
 pub(crate) trait Vector<S: Simd>: Number {
     /// What a lane holds.
-    type Element: Real;
+    type Element: Real + bytemuck::Pod;
     /// The vector as it lies in memory.
-    type Raw: Copy;
+    type Raw: bytemuck::Pod;
     /// So many lanes.
     const COUNT: usize;
 
@@ -35,6 +35,8 @@ pub(crate) trait Vector<S: Simd>: Number {
     fn store_part(self, slice: &mut [Self::Element]);
     /// Counts the true lanes of two masks.
     fn count(masks: [Self::Mask; 2], into: &mut Counts<S>);
+    /// The larger of the two in each lane; not for NaN.
+    fn max(self, other: Self) -> Self;
     /// Adds all lanes in f64.
     fn add_to(self, sum: &mut Sum<S>);
     /// Adds each lane, times a factor, to its own number in f64; numbers may be fewer than lanes.
@@ -292,6 +294,11 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
+            fn max(self, other: Self) -> Self {
+                Self { simd: self.simd, raw: self.simd.$max(self.raw, other.raw) }
+            }
+
+            #[inline(always)]
             fn add_to(mut self, sum: &mut Sum<S>) {
                 let simd = self.simd;
                 let (low, high) = lanes_of::<_, $element>(&mut self.raw).split_at(S::F64_LANES);
@@ -340,7 +347,7 @@ macro_rules! lanes {
 
             #[inline(always)]
             fn any(mask: Self::Mask) -> bool {
-                bytemuck::bytes_of(&mask.raw) != bytemuck::bytes_of(&Self::none(mask.simd).raw)
+                bytemuck::bytes_of(&mask.raw).iter().fold(0, |any, &byte| any | byte) != 0
             }
         }
     };
@@ -368,12 +375,6 @@ lanes! {
 }
 
 impl<S: Simd> Lanes<S> {
-    /// The larger of the two in each lane; not for NaN.
-    #[inline(always)]
-    pub(super) fn max(self, other: Self) -> Self {
-        Self { simd: self.simd, raw: self.simd.max_f32s(self.raw, other.raw) }
-    }
-
     #[inline(always)]
     pub(super) fn sum(self) -> f32 {
         self.simd.reduce_sum_f32s(self.raw)

@@ -22,19 +22,13 @@ mod dispatch;
 mod distance;
 pub(crate) mod elementwise;
 mod lanes;
-mod largest;
 mod outputs;
 pub(crate) mod pairs;
 pub(crate) mod rows;
 pub(crate) mod target_rows;
-mod tile;
-mod vector_rows;
 mod vector_samples;
 pub(crate) mod vectors;
 pub(crate) mod weights;
-
-/// Samples a pass through the scratch arrays, which then stay in the first-level cache.
-const SCRATCH: usize = 1024;
 
 /// Independent partial sums of a vectorised reduction.
 const LANES: usize = 16;

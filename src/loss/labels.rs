@@ -136,15 +136,33 @@ pub(crate) fn decode_class_indices<L: Label>(
     ignore_index: Option<i64>,
     indices: &mut [i32],
 ) -> Result<()> {
-    for (position, (index, &label)) in indices.iter_mut().zip(labels).enumerate() {
+    // Every class below this one has an index that fits.
+    let limit = i64::try_from(classes).unwrap_or(i64::MAX).min(1 << 31);
+    let mut bad_seen = false;
+    for (index, &label) in indices.iter_mut().zip(labels) {
+        // No class: negative.
         let class = label.class_index();
-        *index = match class {
-            Some(class) if Some(class) == ignore_index => IGNORED,
+        let is_ignored = class.is_some() & (class == ignore_index);
+        let class = class.unwrap_or(-1);
+        let is_class = (0 <= class) & (class < limit);
+        *index = if is_ignored { IGNORED } else { class as i32 };
+        // A flag instead of an early return keeps the loop free of branches, so that it vectorises.
+        bad_seen |= !(is_ignored | is_class);
+    }
+    if bad_seen { find_bad_class(labels, classes, ignore_index) } else { Ok(()) }
+}
+
+/// The error of the first label that is no class index and not ignored.
+#[cold]
+fn find_bad_class<L: Label>(labels: &[L], classes: usize, ignore_index: Option<i64>) -> Result<()> {
+    for (position, &label) in labels.iter().enumerate() {
+        match label.class_index() {
+            Some(class) if Some(class) == ignore_index => {}
             Some(class) if class >= 0 && (class as u64) < classes as u64 => {
-                i32::try_from(class).map_err(|_| bad(position, label, "a class index below 2^31".into()))?
+                i32::try_from(class).map_err(|_| bad(position, label, "a class index below 2^31".into()))?;
             }
             _ => return Err(bad(position, label, class_index_expected(classes, ignore_index))),
-        };
+        }
     }
     Ok(())
 }

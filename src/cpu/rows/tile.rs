@@ -1,7 +1,6 @@
 //! The columns of several rows at once: one lane a row, so that nothing but the final sums crosses lanes.
 //!
-//! Rows are usually short (ten classes), so a vector along a row would be half empty and end in a horizontal sum each
-//! time. Instead a block of columns is transposed into a small tile, and each column is then visited for all rows.
+//! A block of columns is transposed into a small tile, and each column is then visited for all rows.
 
 use super::largest::{Largest, MOST_KEPT, top_of};
 use crate::loss::{Combination, PenaltyShape, RowsLoss, Rule};

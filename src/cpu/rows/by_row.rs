@@ -1,12 +1,15 @@
 //! Rows of single-precision scores by themselves, a vector of columns at a time, with one margin for all classes.
 //!
-//! Against the tiles of [`super::tile`] there is no transposition: what is left in the lanes is put together once a row, and
+//! There is no transposition: what is left in the lanes is put together once a row, and
 //! what is rare (NaN, a rival that equals the true score) is looked at again where it occurs.
 
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 
-use super::lanes::{Lanes, MOST_LANES, Mask, Vector};
-use super::rows::Found;
+use super::DriverJob;
+use crate::cpu::lanes::{Lanes, MOST_LANES, Mask, Vector};
+use crate::error::Result;
+use crate::evaluation::Totals;
+use crate::loss::labels::IGNORED;
 use crate::loss::{Combination, PenaltyShape, RowsLoss, Rule};
 use crate::real::Number;
 
@@ -16,8 +19,56 @@ const CHAIN: usize = 16;
 /// Columns up to which every index is an exact f32.
 const EXACT: usize = 1 << 24;
 
+/// A job whose rows go by themselves.
+pub(super) struct RowsJob<'a, 'j, M, P>(pub(super) DriverJob<'a, 'j, M, P, f32>);
+
+impl<M: RowsLoss, P: PenaltyShape> WithSimd for RowsJob<'_, '_, M, P> {
+    type Output = Result<Totals>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Result<Totals> {
+        let mut job = self.0;
+        let (driver, divisor) = (job.driver, job.divisor);
+        let columns = driver.shape.columns;
+        let rows = VectorRows::new(simd, driver.rule);
+        let class_divisor = driver.loss.class_divisor(columns) as f32;
+        let mut totals = Totals::default();
+        let mut widened = Vec::new();
+        job.each_chunk(
+            #[inline(always)]
+            |DriverJob { job, .. }, chunk, scratch| {
+                for (row, (&class, &weight)) in chunk.zip(scratch.classes.iter().zip(&scratch.weights)) {
+                    let mut gradient = job.gradient.as_deref_mut().map(|g| &mut g[row * columns..][..columns]);
+                    let mut loss = 0.0;
+                    // IGNORED is no column's index.
+                    if class == IGNORED {
+                        gradient.into_iter().for_each(|g| g.fill(0.0));
+                    } else {
+                        let first = (job.start + row) * columns;
+                        let scores = driver.scores.read(first..first + columns, &mut widened);
+                        let class = class as usize;
+                        let factor = driver.class_weights.as_ref().map_or(weight, |w| weight * w[class]);
+                        let coefficient = factor / divisor / class_divisor;
+                        let found = rows.row::<M>(scores, class, coefficient, gradient.take());
+                        loss = found.loss / class_divisor * factor;
+                        totals.count += 1;
+                        totals.weight_sum += f64::from(weight);
+                        totals.active += u64::from(found.active);
+                        totals.correct += u64::from(found.correct);
+                        totals.sum += f64::from(loss);
+                    }
+                    if let Some(losses) = job.losses.as_deref_mut() {
+                        losses[row] = loss;
+                    }
+                }
+            },
+        )?;
+        Ok(totals)
+    }
+}
+
 /// What all rows share.
-pub(super) struct VectorRows<S: Simd, P> {
+struct VectorRows<S: Simd, P> {
     simd: S,
     rule: Rule<f32, P>,
     vector_rule: Rule<Lanes<S>, P>,
@@ -25,6 +76,16 @@ pub(super) struct VectorRows<S: Simd, P> {
     first_columns: S::u32s,
     /// The same as numbers.
     first_numbers: Lanes<S>,
+}
+
+/// What a row comes to before weights.
+struct Found {
+    /// The loss; NaN where any score is.
+    loss: f32,
+    /// Any violation.
+    active: bool,
+    /// The true class wins the argmax, and no score is NaN.
+    correct: bool,
 }
 
 /// A vector of scores with where they stand.
@@ -37,7 +98,7 @@ struct Columns<S: Simd> {
 
 impl<S: Simd, P: PenaltyShape> VectorRows<S, P> {
     #[inline(always)]
-    pub(super) fn new(simd: S, rule: Rule<f32, P>) -> Self {
+    fn new(simd: S, rule: Rule<f32, P>) -> Self {
         let mut first = [0u32; MOST_LANES];
         (0..).zip(&mut first).for_each(|(column, first)| *first = column);
         let first_columns = simd.partial_load_u32s(&first[..S::U32_LANES]);
@@ -47,13 +108,7 @@ impl<S: Simd, P: PenaltyShape> VectorRows<S, P> {
 
     /// The loss of a row and, where there is room for it, its gradient times `coefficient`.
     #[inline(always)]
-    pub(super) fn row<M: RowsLoss>(
-        &self,
-        scores: &[f32],
-        class: usize,
-        coefficient: f32,
-        gradient: Option<&mut [f32]>,
-    ) -> Found {
+    fn row<M: RowsLoss>(&self, scores: &[f32], class: usize, coefficient: f32, gradient: Option<&mut [f32]>) -> Found {
         match (M::COMBINATION, gradient) {
             (Combination::Sum, None) => self.sum::<M, false>(scores, class, coefficient, &mut []),
             (Combination::Sum, Some(gradient)) => self.sum::<M, true>(scores, class, coefficient, gradient),
