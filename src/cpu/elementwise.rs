@@ -6,7 +6,7 @@ use pulp::{Simd, WithSimd};
 
 use crate::cpu::dispatch::vectorize_wide;
 use crate::cpu::outputs::Destinations;
-use crate::cpu::vector_samples::Samples;
+use crate::cpu::vector_samples::{APART, Samples};
 use crate::cpu::{HostReal, Job, Stored, run_jobs, sum, weights, with_stored, wrong_device};
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
@@ -17,9 +17,10 @@ use crate::tensor::{Batch, BatchShape, Floats, with_targets};
 /// Samples a job: large enough to hide the scheduling, small enough to balance.
 const JOB: usize = 16 << 10;
 
-/// Samples that are decoded before they are walked over: in the second-level cache, so that scores are still read from two
-/// places at once.
+/// Samples whose labels, weights or half precision are decoded before they are walked over: into the second-level cache, since
+/// shorter runs are read from one place.
 const CHUNK: usize = 8 << 10;
+const _: () = assert!(CHUNK * size_of::<f32>() >= 2 * APART);
 
 /// Samples of a small batch.
 const FEW: usize = 32;
@@ -113,7 +114,7 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> WithSimd for DriverJob<'_
     }
 }
 
-/// What a chunk of the general kind needs, kept in the first-level cache. Allocated where it is used.
+/// What a chunk of the general kind needs. Allocated where it is used.
 struct Scratch<T> {
     /// The signs of a small batch.
     few: [T; FEW],

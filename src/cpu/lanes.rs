@@ -31,6 +31,8 @@ pub(crate) trait Vector<S: Simd>: Number {
     fn load_part(simd: S, slice: &[Self::Element]) -> Self;
     /// The vector with other numbers in its first lanes, fewer than there are.
     fn with_first(self, first: &[Self::Element]) -> Self;
+    /// The numbers, one a lane.
+    fn lanes(&self) -> &[Self::Element];
     /// Stores the first lanes, fewer than there are.
     fn store_part(self, slice: &mut [Self::Element]);
     /// Counts the true lanes of two masks.
@@ -268,6 +270,11 @@ macro_rules! lanes {
             fn with_first(mut self, first: &[$element]) -> Self {
                 lanes_of::<_, $element>(&mut self.raw).iter_mut().zip(first).for_each(|(to, &from)| *to = from);
                 self
+            }
+
+            #[inline(always)]
+            fn lanes(&self) -> &[$element] {
+                bytemuck::cast_slice(std::slice::from_ref(&self.raw))
             }
 
             #[inline(always)]

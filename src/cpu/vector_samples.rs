@@ -7,9 +7,9 @@ use super::lanes::{Counts, MOST_LANES, Sum, Vector};
 use crate::loss::{ElementwiseLoss, PenaltyShape, Point, Rule, TargetRule};
 use crate::real::Number;
 
-/// Bytes between the two places that a run is read from at once. Memory gives more to two than to one, the more so in small
-/// pages; within a page it gives less.
-const APART: usize = 16 << 10;
+/// Least bytes between the two places that a run is read from at once, half of it apart; a shorter run is read from one. Memory
+/// gives more to two than to one, the more so in small pages; within a page it gives less.
+pub(super) const APART: usize = 16 << 10;
 
 /// A run of samples; the slices are equally long.
 pub(super) struct Samples<'a, L, P, T> {
@@ -227,6 +227,7 @@ impl<S: Simd, V: Vector<S>, P: PenaltyShape> Walk<S, V, P> {
         value.add_to(&mut self.sum);
         (value, slope * factor)
     }
+
     #[inline(always)]
     fn sums(self) -> Sums {
         let [active, correct] = self.counts.totals();
@@ -332,7 +333,7 @@ mod tests {
             state >> 33
         };
         let special = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 0.75, -0.75, 1e-45];
-        // From some 8000 on a run is read from two places.
+        // From 8192 on (f64: 4096) a run is read from two places.
         for count in (0..70).chain([255, 256, 257, 1000, 4107, 8201, 8219]) {
             // Few values, so that kinks and zeros are common; a special one in half of the cases.
             let mut scores: Vec<T> = (0..count).map(|_| T::from_f64((next() % 17) as f64 / 8.0 - 1.0)).collect();

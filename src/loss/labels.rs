@@ -130,41 +130,46 @@ impl SignRule {
 ///
 /// # Errors
 /// [`Error::Value`] with the index within `labels` of the first one outside [0, classes) that is not ignored.
+#[inline(always)]
 pub(crate) fn decode_class_indices<L: Label>(
     labels: &[L],
     classes: usize,
     ignore_index: Option<i64>,
     indices: &mut [i32],
 ) -> Result<()> {
-    // Every class below this one has an index that fits.
-    let limit = i64::try_from(classes).unwrap_or(i64::MAX).min(1 << 31);
     let mut bad_seen = false;
     for (index, &label) in indices.iter_mut().zip(labels) {
-        // No class: negative.
-        let class = label.class_index();
-        let is_ignored = class.is_some() & (class == ignore_index);
-        let class = class.unwrap_or(-1);
-        let is_class = (0 <= class) & (class < limit);
-        *index = if is_ignored { IGNORED } else { class as i32 };
+        let (class, bad) = class_index(label, classes, ignore_index);
+        *index = class;
         // A flag instead of an early return keeps the loop free of branches, so that it vectorises.
-        bad_seen |= !(is_ignored | is_class);
+        bad_seen |= bad;
     }
     if bad_seen { find_bad_class(labels, classes, ignore_index) } else { Ok(()) }
+}
+
+/// The kernels' view of a class index, and whether it is none.
+#[inline(always)]
+fn class_index<L: Label>(label: L, classes: usize, ignore_index: Option<i64>) -> (i32, bool) {
+    // The row's classes, as far as an index fits.
+    let limit = i64::try_from(classes).unwrap_or(i64::MAX).min(1 << 31);
+    let class = label.class_index();
+    let is_ignored = class.is_some() & (class == ignore_index);
+    // No class: negative.
+    let class = class.unwrap_or(-1);
+    let is_class = (0 <= class) & (class < limit);
+    (if is_ignored { IGNORED } else { class as i32 }, !(is_ignored | is_class))
 }
 
 /// The error of the first label that is no class index and not ignored.
 #[cold]
 fn find_bad_class<L: Label>(labels: &[L], classes: usize, ignore_index: Option<i64>) -> Result<()> {
-    for (position, &label) in labels.iter().enumerate() {
-        match label.class_index() {
-            Some(class) if Some(class) == ignore_index => {}
-            Some(class) if class >= 0 && (class as u64) < classes as u64 => {
-                i32::try_from(class).map_err(|_| bad(position, label, "a class index below 2^31".into()))?;
-            }
-            _ => return Err(bad(position, label, class_index_expected(classes, ignore_index))),
-        }
-    }
-    Ok(())
+    let Some(index) = labels.iter().position(|&label| class_index(label, classes, ignore_index).1) else {
+        return Ok(());
+    };
+    let is_too_large = labels[index].class_index().is_some_and(|class| class >= 0 && (class as u64) < classes as u64);
+    let expected =
+        if is_too_large { "a class index below 2^31".into() } else { class_index_expected(classes, ignore_index) };
+    Err(bad(index, labels[index], expected))
 }
 
 /// What a row of targets may hold.

@@ -1,7 +1,7 @@
 //! Rows of scores a vector of rows at a time, column by column, with one margin for all classes: a lane a row, so that
 //! nothing but the final sums crosses lanes.
 //!
-//! Short rows go this way in f32, and all rows in f64. A block of columns is transposed before it is visited, and so are its
+//! Short rows of such go this way in f32, and all of them in f64. A block of columns is transposed before it is visited, and so are its
 //! slopes after it.
 
 use pulp::{Simd, WithSimd};
@@ -16,7 +16,7 @@ use crate::loss::labels::IGNORED;
 use crate::loss::{Combination, PenaltyShape, RowsLoss, Rule};
 use crate::real::Number;
 
-/// Columns a block; also the longest chain of f32 that is added before a row's sum is taken over in full.
+/// Columns a block; also the longest chain that is added: a row's sum is the sum of such chains.
 const BLOCK: usize = 16;
 
 // A chunk is whole vectors of rows.
@@ -40,13 +40,11 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> WithSimd for ColumnsJob<'_, '_, 
         job.each_chunk(
             #[inline(always)]
             |job, rows, scratch| {
-                let scores = (job.job.start + rows.start) * columns..(job.job.start + rows.end) * columns;
-                let scores = driver.scores.read(scores, &mut widened);
                 let factors = match &driver.class_weights {
                     None => &scratch.weights,
                     Some(of_classes) => {
                         let samples = factors.iter_mut().zip(&scratch.classes).zip(&scratch.weights);
-                        for ((factor, &class), &weight) in samples {
+                        for ((factor, &class), &weight) in samples.take(rows.len()) {
                             // IGNORED is no class.
                             *factor = of_classes.get(class as usize).map_or(T::ZERO, |&w| weight * w);
                         }
@@ -57,14 +55,15 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> WithSimd for ColumnsJob<'_, '_, 
                     let vector = first..first + walk.lanes();
                     let here = first..vector.end.min(rows.len());
                     let of_job = rows.start + here.start..rows.start + here.end;
+                    let elements = of_job.start * columns..of_job.end * columns;
+                    let before = job.job.start * columns;
                     let group = Group {
-                        scores: &scores[here.start * columns..here.end * columns],
+                        scores: driver.scores.read(before + elements.start..before + elements.end, &mut widened),
                         classes: &scratch.classes[vector.clone()],
                         weights: &scratch.weights[vector.clone()],
                         factors: &factors[vector],
                         losses: job.job.losses.as_deref_mut().map(|losses| &mut losses[of_job.clone()]),
                     };
-                    let elements = of_job.start * columns..of_job.end * columns;
                     match job.job.gradient.as_deref_mut() {
                         None => walk.group::<M, false>(group, &mut []),
                         Some(gradient) => walk.group::<M, true>(group, &mut gradient[elements]),
@@ -105,8 +104,9 @@ struct Walk<S: Simd, T: HostReal, P> {
     weights: Sum<S>,
     /// Active and correct rows.
     counts: Counts<S>,
+    /// Rows that are not ignored.
     kept: Counts<S>,
-    /// Correct rows of which only the lowest index says so.
+    /// Correct rows that a comparison with the best rival leaves open: see [`undecided`].
     correct_by_index: u64,
 }
 
@@ -168,6 +168,9 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
         let classes = load::<S, T>(simd, &classes);
         let (weights, factors) = (load::<S, T>(simd, group.weights), load::<S, T>(simd, group.factors));
         let coefficients = factors / self.divisor / self.class_divisor;
+        if self.columns <= BLOCK {
+            self.load_block(group.scores, 0, self.columns);
+        }
         let true_scores = self.true_scores(&group, classes);
         let seen = self.visit_columns::<M, GRADIENT>(group.scores, classes, true_scores, coefficients, gradient);
 
@@ -193,12 +196,12 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
         T::Lanes::count([active & is_kept & is_number, correct], &mut self.counts);
         T::Lanes::count([is_kept, none], &mut self.kept);
         if T::Lanes::any(is_kept & !is_decided) {
-            self.correct_by_index += undecided::<T>(&group, self.columns, &stored(value), &stored(seen.best));
+            self.correct_by_index += undecided::<T>(&group, self.columns, value.lanes(), seen.best.lanes());
         }
         losses.add_to(&mut self.losses);
         T::Lanes::select(is_kept, weights, zero).add_to(&mut self.weights);
         if let Some(out) = group.losses {
-            out.copy_from_slice(&stored(losses)[..out.len()]);
+            out.copy_from_slice(&losses.lanes()[..out.len()]);
         }
         if GRADIENT {
             // The true class: its own column where it has one, and what the rivals' violations owe to its score.
@@ -209,12 +212,12 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
             if M::RIVAL_SLOPE_ON_TRUE != 0.0 {
                 of_true = of_true + zero.splat(M::RIVAL_SLOPE_ON_TRUE) * slope;
             }
-            let of_true = stored(of_true * coefficients);
-            let (of_best, best) = (stored(slope * coefficients), stored(seen.best_column));
+            let (of_true, of_best) = (of_true * coefficients, slope * coefficients);
+            let (of_true, of_best, best, values) =
+                (of_true.lanes(), of_best.lanes(), seen.best_column.lanes(), value.lanes());
             if M::COMBINATION == Combination::Max {
                 gradient.fill(T::ZERO);
             }
-            let values = stored(value);
             for (row, gradient) in gradient.chunks_exact_mut(self.columns).enumerate() {
                 let class = group.classes[row];
                 if class == IGNORED {
@@ -232,6 +235,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
     }
 
     /// Visits every column of each row once; where penalties are added up, each column's part of the gradient is written.
+    /// Rows of one block are loaded before.
     #[inline(always)]
     fn visit_columns<M: RowsLoss, const GRADIENT: bool>(
         &mut self,
@@ -287,7 +291,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
         seen
     }
 
-    /// The score of each row's true class, anything where a row is ignored. Rows of one block are in the block after it.
+    /// The score of each row's true class, anything where a row is ignored. Rows of one block are loaded before.
     #[inline(always)]
     fn true_scores(&mut self, group: &Group<'_, T>, classes: T::Lanes<S>) -> T::Lanes<S> {
         if self.columns > BLOCK {
@@ -299,7 +303,6 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
             }
             return load::<S, T>(self.simd, &scores);
         }
-        self.load_block(group.scores, 0, self.columns);
         let (mut scores, mut column) = (classes.splat(0.0), classes.splat(0.0));
         for &raw in &self.block[..self.columns] {
             scores = T::Lanes::select(classes.equals(column), T::Lanes::new(self.simd, raw), scores);
@@ -350,8 +353,8 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
                 match whole.and_then(|x| T::Lanes::<S>::vectors_mut(x).0.first_mut()) {
                     Some(whole) => *whole = raw,
                     None => {
-                        let numbers = stored(T::Lanes::new(self.simd, raw));
-                        rows[at..at + in_row].copy_from_slice(&numbers[..in_row]);
+                        let numbers = T::Lanes::new(self.simd, raw);
+                        rows[at..at + in_row].copy_from_slice(&numbers.lanes()[..in_row]);
                     }
                 }
             }
@@ -362,12 +365,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
 /// How many of the rows are correct that a comparison leaves open: those whose loss is NaN, or whose best rival has the true
 /// class's score.
 #[cold]
-fn undecided<T: HostReal>(
-    group: &Group<'_, T>,
-    columns: usize,
-    values: &[T; MOST_LANES],
-    best: &[T; MOST_LANES],
-) -> u64 {
+fn undecided<T: HostReal>(group: &Group<'_, T>, columns: usize, values: &[T], best: &[T]) -> u64 {
     let rows = group.scores.chunks_exact(columns).zip(group.classes).enumerate();
     let is_correct = |(row, (scores, &class)): (usize, (&[T], &i32))| {
         let Some(&true_score) = scores.get(class as usize) else { return false };
@@ -386,26 +384,17 @@ fn load<S: Simd, T: HostReal>(simd: S, numbers: &[T]) -> T::Lanes<S> {
     T::Lanes::vectors(numbers).0.first().map_or(zero, |&raw| T::Lanes::new(simd, raw))
 }
 
-/// The lanes of a vector, zeros after them.
-#[inline(always)]
-fn stored<S: Simd, V: Vector<S>>(vector: V) -> [V::Element; MOST_LANES] {
-    let mut lanes = [V::Element::default(); MOST_LANES];
-    if let Some(first) = V::vectors_mut(&mut lanes).0.first_mut() {
-        *first = vector.raw();
-    }
-    lanes
-}
-
 #[cfg(test)]
 mod tests {
     use pulp::Scalar;
 
     use super::*;
-    use crate::loss::{CrammerSinger, Kink, LeeLinWahba, OneVsAll, SmoothPenalty, WestonWatkins};
+    use crate::loss::{CrammerSinger, Kink, LeeLinWahba, LinearPenalty, OneVsAll, SoftplusPenalty, WestonWatkins};
 
     /// Rows with their classes, of which some are ignored.
     struct Rows<'a, T> {
         method: &'static str,
+        is_soft: bool,
         scores: &'a [T],
         classes: &'a [i32],
         columns: usize,
@@ -415,8 +404,16 @@ mod tests {
 
     impl<T: HostReal> Rows<'_, T> {
         fn walk<S: Simd, M: RowsLoss>(&self, simd: S) -> Found {
-            let rule = Rule::new(0.75, Kink::Half, SmoothPenalty { gamma: 0.5, scale: 2.0 });
-            let mut walk = Walk::new(simd, rule, self.columns, T::from_f64(3.0), T::from_f64(1.0));
+            if self.is_soft {
+                self.walk_with::<S, M, _>(simd, Rule::new(0.5, Kink::Zero, SoftplusPenalty))
+            } else {
+                // Many violations are 0: scores are quarters.
+                self.walk_with::<S, M, _>(simd, Rule::new(0.75, Kink::Half, LinearPenalty))
+            }
+        }
+
+        fn walk_with<S: Simd, M: RowsLoss, P: PenaltyShape>(&self, simd: S, rule: Rule<T, P>) -> Found {
+            let mut walk = Walk::new(simd, rule, self.columns, T::from_f64(3.0), T::from_f64(5.0));
             let mut losses = vec![T::from_f64(7.0); self.classes.len()];
             let mut gradient = vec![T::from_f64(7.0); self.scores.len()];
             let lanes = walk.lanes();
@@ -429,7 +426,7 @@ mod tests {
                     (0..lanes).map(|row| T::from_f64(1.0 + ((number * lanes + row) % 4) as f64)).collect();
                 let (classes, weights, factors) = (&classes[..lanes], &[T::ONE; MOST_LANES][..lanes], &factors[..]);
                 // Without a gradient it comes to the same; for the test alone, counted in another walk.
-                let mut other = Walk::new(simd, rule, self.columns, T::ONE, T::ONE);
+                let mut other = Walk::new(simd, rule, self.columns, T::ONE, T::from_f64(5.0));
                 let mut alone = vec![T::ZERO; losses.len()];
                 let group = |losses| Group { scores, classes, weights, factors, losses: Some(losses) };
                 other.group::<M, false>(group(&mut alone), &mut []);
@@ -477,7 +474,9 @@ mod tests {
         };
         let special = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
         for columns in (2..20).chain([31, 32, 33, 100]) {
-            for (method, rows) in [("ww", 1), ("ova", 7), ("llw", 16), ("cs", 33), ("cs", 70)] {
+            let methods =
+                ["ww", "ova", "llw", "cs"].into_iter().flat_map(|method| [1, 7, 16, 33].map(|rows| (method, rows)));
+            for (method, rows) in methods {
                 // Few values, so that ties are common.
                 let mut scores: Vec<T> =
                     (0..rows * columns).map(|_| T::from_f64((next() % 9) as f64 / 4.0 - 1.0)).collect();
@@ -486,7 +485,7 @@ mod tests {
                 }
                 let classes: Vec<i32> =
                     (0..rows).map(|_| if next() % 8 == 0 { IGNORED } else { (next() % columns) as i32 }).collect();
-                let rows = Rows { method, scores: &scores, classes: &classes, columns };
+                let rows = Rows { method, is_soft: next() % 4 == 0, scores: &scores, classes: &classes, columns };
                 let case = format!("{method}, {} rows of {columns}", classes.len());
                 let one = rows.with_simd(Scalar::new());
                 compare(&one, &pulp::Arch::new().dispatch(&rows), &case);

@@ -37,28 +37,19 @@ const PER_CLASS_JOBS: usize = 256;
 /// as column by column, at 32 two thirds, at 64 about as fast, and at 1000 faster, for a maximum twice as fast.
 const LONG: usize = 48;
 
-/// A precision with its loop over the rows of a job.
+/// A precision with its loop over rows that have one margin for all classes and no values a class.
 trait RowsReal: HostReal {
-    /// Whether rows of so many columns go by themselves.
-    fn is_long(columns: usize) -> bool;
-    /// Runs a job of such rows, with one margin for all classes and no values a class.
-    fn run_long<M: RowsLoss, P: PenaltyShape>(job: DriverJob<'_, '_, M, P, Self>) -> Result<Totals>;
+    fn run_plain<M: RowsLoss, P: PenaltyShape>(job: DriverJob<'_, '_, M, P, Self>) -> Result<Totals>;
 }
 
 impl RowsReal for f32 {
-    fn is_long(columns: usize) -> bool {
-        columns >= LONG
-    }
-    fn run_long<M: RowsLoss, P: PenaltyShape>(job: DriverJob<'_, '_, M, P, Self>) -> Result<Totals> {
-        vectorize_wide(RowsJob(job))
+    fn run_plain<M: RowsLoss, P: PenaltyShape>(job: DriverJob<'_, '_, M, P, Self>) -> Result<Totals> {
+        if job.driver.shape.columns >= LONG { vectorize_wide(RowsJob(job)) } else { vectorize(ColumnsJob(job)) }
     }
 }
 
 impl RowsReal for f64 {
-    fn is_long(_: usize) -> bool {
-        false
-    }
-    fn run_long<M: RowsLoss, P: PenaltyShape>(job: DriverJob<'_, '_, M, P, Self>) -> Result<Totals> {
+    fn run_plain<M: RowsLoss, P: PenaltyShape>(job: DriverJob<'_, '_, M, P, Self>) -> Result<Totals> {
         vectorize(ColumnsJob(job))
     }
 }
@@ -68,13 +59,7 @@ fn run<M: RowsLoss, P: PenaltyShape, T: RowsReal>(job: DriverJob<'_, '_, M, P, T
     let driver = job.driver;
     let is_plain = driver.margin_matrix.is_none() && !driver.request.per_class;
     match (M::COMBINATION, driver.loss.ties) {
-        (Combination::Sum, _) | (Combination::Max, Ties::First) if is_plain => {
-            if T::is_long(driver.shape.columns) {
-                T::run_long(job)
-            } else {
-                vectorize(ColumnsJob(job))
-            }
-        }
+        (Combination::Sum, _) | (Combination::Max, Ties::First) if is_plain => T::run_plain(job),
         _ => dispatch(TilesJob(job)),
     }
 }
