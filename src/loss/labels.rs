@@ -141,7 +141,7 @@ pub(crate) fn decode_class_indices<L: Label>(
     for (index, &label) in indices.iter_mut().zip(labels) {
         let (class, bad) = class_index(label, classes, ignore_index);
         *index = class;
-        // A flag instead of an early return keeps the loop free of branches, so that it vectorises.
+        // A flag instead of an early return: no branch a label.
         bad_seen |= bad;
     }
     if bad_seen { find_bad_class(labels, classes, ignore_index) } else { Ok(()) }

@@ -39,7 +39,7 @@ impl Transpose {
     }
 }
 
-/// 256-bit vectors: shuffles of whole vectors, where numbers moved one by one take three times as long.
+/// 256-bit vectors: shuffles of whole vectors, in the place of numbers moved one by one.
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod avx2 {
     use pulp::bytemuck::{Pod, try_cast_slice_mut};
