@@ -1,5 +1,7 @@
 //! Listing the adapters that wgpu offers, and choosing one.
 
+use std::sync::OnceLock;
+
 use crate::error::{Error, Result};
 
 /// One adapter, as `maxmargin devices` lists it.
@@ -64,17 +66,26 @@ impl AdapterDescription {
     }
 }
 
-/// All adapters with what they describe, in wgpu's order: those of Vulkan, Metal and DX12, or else those of GL.
-pub(crate) async fn enumerate() -> Vec<(wgpu::Adapter, AdapterDescription)> {
-    let of = async |backends| {
+/// wgpu's entry to the drivers of some backends: one a process. With an instance of its own for each opening the drivers were
+/// loaded and unloaded every time, which NVIDIA's (580.159) takes some forty times before it finds no device any more, and
+/// two threads at once not at all.
+fn instance(of: &'static OnceLock<wgpu::Instance>, backends: wgpu::Backends) -> &'static wgpu::Instance {
+    of.get_or_init(|| {
         let descriptor =
             wgpu::InstanceDescriptor { backends, ..wgpu::InstanceDescriptor::new_without_display_handle() };
-        wgpu::Instance::new(descriptor).enumerate_adapters(backends).await
-    };
-    let mut adapters = of(wgpu::Backends::PRIMARY).await;
+        wgpu::Instance::new(descriptor)
+    })
+}
+
+/// All adapters with what they describe, in wgpu's order: those of Vulkan, Metal and DX12, or else those of GL.
+pub(crate) async fn enumerate() -> Vec<(wgpu::Adapter, AdapterDescription)> {
+    static PRIMARY: OnceLock<wgpu::Instance> = OnceLock::new();
+    static SECONDARY: OnceLock<wgpu::Instance> = OnceLock::new();
+    let (primary, secondary) = (wgpu::Backends::PRIMARY, wgpu::Backends::SECONDARY);
+    let mut adapters = instance(&PRIMARY, primary).enumerate_adapters(primary).await;
     if adapters.is_empty() {
         // GL is best effort, lists the same devices once more, and loading it writes to stderr on some machines.
-        adapters = of(wgpu::Backends::SECONDARY).await;
+        adapters = instance(&SECONDARY, secondary).enumerate_adapters(secondary).await;
     }
     adapters
         .into_iter()
