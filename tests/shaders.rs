@@ -1,9 +1,9 @@
 //! Every shader without a GPU: validated, translated to SPIR-V, MSL and HLSL, and its structs held against the host's.
 
 use maxmargin::gpu::{
-    Arithmetic, ElementwiseParams, GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, Partial,
-    ProductParams, RowsParams, SegmentsParams, TargetRowsParams, UpdateParams, Variant, VectorsParams,
-    WholeStepsParams, variants,
+    Arithmetic, ElementwiseParams, GatherParams, KerasAccuracyParams, MemoryParams, MemoryProbe, NetworkKernel,
+    OutputGradientParams, Partial, ProductParams, RowsParams, SegmentsParams, TargetRowsParams, UpdateParams, Variant,
+    VectorsParams, WholeStepsParams, variants,
 };
 use maxmargin::loss::Pattern;
 use naga::back::{hlsl, msl, spv};
@@ -74,8 +74,9 @@ fn every_shader_file_is_part_of_a_variant() {
     let mut found = 0;
     let sources = sources();
     let mut orphans = Vec::new();
-    let kernels: Vec<String> = NetworkKernel::all().iter().map(NetworkKernel::source).collect();
-    for folder in ["patterns", "loss", "common", "network"] {
+    let mut kernels: Vec<String> = NetworkKernel::all().iter().map(NetworkKernel::source).collect();
+    kernels.push(MemoryProbe::SOURCE.into());
+    for folder in ["patterns", "loss", "common", "network", "probe"] {
         let folder = format!("{}/shaders/{folder}", env!("CARGO_MANIFEST_DIR"));
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -88,8 +89,13 @@ fn every_shader_file_is_part_of_a_variant() {
     }
     assert!(found >= 12, "only {found} shader files found");
     assert!(orphans.is_empty(), "in no variant: {orphans:?}");
-    // In both arithmetics: with and without subgroups, and word by word where that is not how it is done anyway.
-    let texts = |pattern| if matches!(pattern, Pattern::Segments | Pattern::Vectors) { 2 * 2 } else { 2 * 3 };
+    // In both arithmetics: with and without subgroups, word by word where that is not how it is done anyway, and rows of classes
+    // out of workgroup memory.
+    let texts = |pattern| match pattern {
+        Pattern::Segments | Pattern::Vectors => 2 * 2,
+        Pattern::Rows => 2 * 4,
+        _ => 2 * 3,
+    };
     assert_eq!(sources.len(), maxmargin::loss::SHADERS.iter().map(|shader| texts(shader.pattern)).sum::<usize>());
 }
 
@@ -180,6 +186,13 @@ fn every_kernel_of_training_validates_and_translates() {
     }
     let source = NetworkKernel::KerasAccuracy.source();
     assert!(translate_with(&source.replace("var own = 0u;", "var own = 0.5;"), vec![]).is_err());
+}
+
+#[test]
+fn the_probe_of_memory_validates_and_translates() {
+    assert_eq!(translate_with(MemoryProbe::SOURCE, vec![]), Ok(()));
+    let module = naga::front::wgsl::parse_str(MemoryProbe::SOURCE).unwrap();
+    check_struct(&module, "memory", "Params", MemoryParams::MEMBERS, size_of::<MemoryParams>(), false).unwrap();
 }
 
 #[test]

@@ -79,7 +79,8 @@ fn cascade_total(cascade: Cascade) -> Sum {
     return sum_merge(sum_merge(cascade.long, cascade.middle), cascade.short);
 }
 
-var<workgroup> workgroup_rows: array<Row, WORKGROUP>;
+// One a subgroup.
+var<workgroup> workgroup_rows: array<Row, MOST_SUBGROUPS>;
 
 // Merges the Rows of each team; every lane of the team gets the result. Called by every lane of the workgroup.
 fn team_merge(lane: u32, row: Row) -> Row {

@@ -81,8 +81,14 @@ fn target_at(i: u32) -> u32 {
     return widen_target(cell_word(targets[cell_index(word)], word), i);
 }
 
-// Four elements from i on.
+// Four elements from i on. Where four words are one cell, i is a multiple of four, so that narrow ones lie in one word or,
+// halves, in two of one cell.
 fn load_scores(i: u32) -> vec4<u32> {
+    if SCORE_TYPE != 0u && CELLS_A_QUAD == 1u {
+        let word = score_word(i);
+        let cell = scores[cell_index(word)];
+        return widen_four_scores(cell_word(cell, word), cell_word(cell, word + 1u));
+    }
     if SCORE_TYPE != 0u { return vec4<u32>(score_at(i), score_at(i + 1u), score_at(i + 2u), score_at(i + 3u)); }
     return cells_quad(
         scores[cell_index(i)],
@@ -93,6 +99,11 @@ fn load_scores(i: u32) -> vec4<u32> {
 }
 
 fn load_second_scores(i: u32) -> vec4<u32> {
+    if SCORE_TYPE != 0u && CELLS_A_QUAD == 1u {
+        let word = score_word(i);
+        let cell = second_scores[cell_index(word)];
+        return widen_four_scores(cell_word(cell, word), cell_word(cell, word + 1u));
+    }
     if SCORE_TYPE != 0u {
         return vec4<u32>(
             second_score_at(i),
@@ -109,7 +120,25 @@ fn load_second_scores(i: u32) -> vec4<u32> {
     );
 }
 
+fn widen_four_scores(first: u32, second: u32) -> vec4<u32> {
+    return vec4<u32>(
+        widen_score(first, 0u),
+        widen_score(first, 1u),
+        widen_score(second, 0u),
+        widen_score(second, 1u),
+    );
+}
+
 fn load_targets(i: u32) -> vec4<u32> {
+    if TARGET_TYPE >= 2u && CELLS_A_QUAD == 1u {
+        let word = cell_word(targets[cell_index(target_word(i))], target_word(i));
+        return vec4<u32>(
+            widen_target(word, i),
+            widen_target(word, i + 1u),
+            widen_target(word, i + 2u),
+            widen_target(word, i + 3u),
+        );
+    }
     if TARGET_TYPE >= 2u { return vec4<u32>(target_at(i), target_at(i + 1u), target_at(i + 2u), target_at(i + 3u)); }
     return cells_quad(
         targets[cell_index(i)],

@@ -3,7 +3,8 @@
 //
 // params.lanes lanes, a power of two, share a row; a workgroup holds WORKGROUP / lanes teams of them, and each team
 // takes params.rows_per_team rows one after the other. A row's columns are added in chains of at most CHAIN terms, then
-// a tree over the lanes. The gradient is written in a second walk over the row, which by then is cached.
+// a tree over the lanes. The gradient is written in a second walk over the row, which by then is cached. How a row is walked
+// is shaders/common/rows_by_team.wgsl's or rows_by_lane.wgsl's affair.
 //
 // Where a few long rows would leave most of a device idle, params.groups_per_row workgroups share one, in two steps of a
 // dispatch each: each looks at its part of the columns, and then all know the whole row and write their parts.
@@ -115,15 +116,19 @@ fn row_merge(a: Row, b: Row) -> Row {
     return Row(sum_merge(a.value, b.value), sum_merge(a.slope, b.slope), best, best_index, ties, a.flags | b.flags);
 }
 
+// What row_merge looks at, and no more: each word is an instruction.
 fn row_exchanged(row: Row, mask: u32) -> Row {
-    return Row(
-        sum_exchanged(row.value, mask),
-        sum_exchanged(row.slope, mask),
-        real_exchanged(row.best, mask),
-        exchanged(row.best_index, mask),
-        exchanged(row.ties, mask),
-        exchanged(row.flags, mask),
-    );
+    var other = row;
+    other.flags = exchanged(row.flags, mask);
+    if COMBINATION != MAX { other.value = sum_exchanged(row.value, mask); }
+    if COMBINATION == SUM && RIVALS_COMPARE_WITH_TRUE && WRITE_GRADIENT { other.slope = sum_exchanged(row.slope, mask); }
+    if COMBINATION == TOP { other.ties = exchanged(row.ties, mask); }
+    if COMBINATION == MAX {
+        other.best = real_exchanged(row.best, mask);
+        other.best_index = exchanged(row.best_index, mask);
+        if SPLIT_TIES { other.ties = exchanged(row.ties, mask); }
+    }
+    return other;
 }
 
 // Elements of `sums` that hold a Row; PART_SUMS of src/gpu/rows.rs.
@@ -172,6 +177,14 @@ fn rank(column: u32, score: Real, sample: Sample) -> Real {
 fn ranked_violation(best: Real, sample: Sample) -> Real {
     if HAS_MARGIN_MATRIX && !real_is_infinite(sample.true_score) { return best; }
     return violation(real(params.margin), best, sample.true_score, false);
+}
+
+// A lane of a workgroup: among those that share its row, that row, and the team's row of per-class sums.
+struct Place {
+    lane: u32,
+    member: u32,
+    row: u32,
+    team: u32,
 }
 
 struct Sample {
@@ -240,7 +253,15 @@ fn visit(column: u32, bits: u32, sample: Sample, team: u32, row: ptr<function, R
             (*row).flags |= ROW_BEATEN;
         }
         if COMBINATION == MAX {
-            *row = row_merge(*row, Row(sum_zero(), sum_zero(), rank(column, score, sample), column, 1u, 0u));
+            let own = rank(column, score, sample);
+            if (*row).best_index == NO_INDEX || real_less((*row).best, own) {
+                (*row).best = own;
+                (*row).best_index = column;
+                (*row).ties = 1u;
+            } else if real_equal((*row).best, own) {
+                (*row).best_index = min((*row).best_index, column);
+                (*row).ties += 1u;
+            }
         }
     }
     if COMBINATION != SUM || (is_true && !TRUE_COLUMN) { return; }
@@ -254,32 +275,6 @@ fn visit(column: u32, bits: u32, sample: Sample, team: u32, row: ptr<function, R
         let cell = team * params.columns + column;
         sums[cell] = sum_add(sums[cell], real_multiply(penalised.value, sample.weight));
     }
-}
-
-// All columns of one lane, in chains.
-fn walk(member: u32, sample: Sample, team: u32) -> Row {
-    var row = row_zero();
-    if !sample.kept { return row; }
-    var quads = quads_of(member, sample.first, sample.first + params.columns);
-    while quads.next < quads.end {
-        var long_chain = row_zero();
-        for (var i = 0u; i < CHAIN && quads.next < quads.end; i++) {
-            var chain = row_zero();
-            for (var j = 0u; j < CHAIN && quads.next < quads.end; j += quad_length()) {
-                let words = load_quad(quads.next);
-                for (var k = 0u; k < quad_length(); k++) {
-                    let column = quads.next * quad_length() + k - sample.first;
-                    if column < params.columns {
-                        visit(column, quad_score_bits(words, k), sample, team, &chain);
-                    }
-                }
-                quads.next += params.lanes * params.groups_per_row;
-            }
-            long_chain = row_merge(long_chain, chain);
-        }
-        row = row_merge(row, long_chain);
-    }
-    return row;
 }
 
 // The slope of one column's score in a row that is kept and defined; `best` is the penalty of what the columns combine to.
@@ -304,29 +299,23 @@ fn column_slope(column: u32, score: Real, sample: Sample, row: Row, best: Penali
     return slope;
 }
 
-fn write_gradient(member: u32, row_index: u32, sample: Sample, row: Row, best: Penalised, undefined: bool) {
-    let first = row_index * params.columns + params.gradient_shift;
-    let coefficient = real_divide(gradient_coefficient(sample.weight), params.class_divisor);
-    let quads = quads_of(member, sample.first, sample.first + params.columns);
-    for (var quad = quads.next; quad < quads.end; quad += params.lanes * params.groups_per_row) {
-        let words = load_quad(quad);
-        for (var k = 0u; k < quad_length(); k++) {
-            let column = quad * quad_length() + k - sample.first;
-            if column >= params.columns { continue; }
-            var slope = real(0.0);
-            if sample.kept && undefined {
-                slope = row_nan();
-            } else if sample.kept {
-                slope = column_slope(column, real_from_bits(quad_score_bits(words, k)), sample, row, best);
-                slope = real_multiply(slope, coefficient);
-            }
-            gradient[first + column] = real_to_bits(slope);
-        }
-    }
+// What the gradient of one column holds; `coefficient` is what its slope is multiplied by.
+fn written_slope(
+    column: u32,
+    score: Real,
+    sample: Sample,
+    row: Row,
+    best: Penalised,
+    undefined: bool,
+    coefficient: Real,
+) -> Real {
+    if !sample.kept { return real(0.0); }
+    if undefined { return row_nan(); }
+    return real_multiply(column_slope(column, score, sample, row, best), coefficient);
 }
 
-// A row's loss, counters and outputs, once all its columns are known.
-fn finish(row_index: u32, member: u32, sample: Sample, row: Row, partial: ptr<function, Partial>) {
+// A row's loss, counters and outputs, once all its columns are known. Called by every lane of the workgroup.
+fn finish(place: Place, sample: Sample, row: Row, partial: ptr<function, Partial>) {
     var value = sum_to_real(row.value);
     var best = Penalised(real(0.0), real(0.0));
     var violating = (row.flags & ROW_ACTIVE) != 0u;
@@ -339,8 +328,8 @@ fn finish(row_index: u32, member: u32, sample: Sample, row: Row, partial: ptr<fu
     }
     if (row.flags & ROW_NAN) != 0u { value = row_nan(); }
     let undefined = real_is_nan(value);
-    if WRITE_GRADIENT { write_gradient(member, row_index, sample, row, best, undefined); }
-    if member != 0u { return; }
+    if WRITE_GRADIENT { write_gradient(place, sample, row, best, undefined); }
+    if place.member != 0u || place.row >= params.rows { return; }
     var loss = real(0.0);
     if sample.kept {
         loss = real_multiply(real_divide(value, params.class_divisor), sample.weight);
@@ -349,7 +338,7 @@ fn finish(row_index: u32, member: u32, sample: Sample, row: Row, partial: ptr<fu
         (*partial).correct += u32((row.flags & (ROW_BEATEN | ROW_NAN)) == 0u);
         if (row.flags & ROW_WILD) != 0u { (*partial).flags |= FLAG_WILD; }
     }
-    if WRITE_LOSSES { losses[row_index + params.losses_shift] = real_to_bits(loss); }
+    if WRITE_LOSSES { losses[place.row + params.losses_shift] = real_to_bits(loss); }
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -372,12 +361,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         if WRITE_PER_CLASS { storageBarrier(); }
         // Neighbouring teams take neighbouring rows.
         let rows_before = group / params.groups_per_row * params.rows_per_team + turn;
-        let row_index = rows_before * teams + lane / params.lanes;
-        let sample = read_sample(row_index, member == 0u, &partial);
+        let place = Place(lane, member, rows_before * teams + lane / params.lanes, team);
+        let sample = read_sample(place.row, member == 0u, &partial);
         if ONLY_WEIGHTS { continue; }
         var row = row_zero();
         if params.step != FINISH {
-            row = walk(member, sample, team);
+            row = walk(place, sample);
         } else if lane < params.groups_per_row {
             row = part_of(first_group + lane);
         }
@@ -385,8 +374,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         if COMBINATION == TOP { row = select_top(lane, member, sample, row.flags); }
         if params.step == LOOK {
             if lane == 0u { leave_part(group, row); }
-        } else if row_index < params.rows {
-            finish(row_index, member, sample, row, &partial);
+        } else {
+            finish(place, sample, row, &partial);
         }
     }
     let merged = workgroup_merge(lane, partial);

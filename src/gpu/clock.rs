@@ -65,6 +65,13 @@ impl Gpu {
         true
     }
 
+    /// Ends what [`Gpu::start_kernel_clock`] started.
+    pub fn stop_kernel_clock(&self) {
+        if let Some(clock) = self.clock() {
+            *clock.passes.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
     /// Seconds that kernels took by the device's own clock since it was started or read, over all threads that use this
     /// device; uploads and copies are left out. `None` where the clock was not started. At most 1024 submissions are
     /// measured between two readings.
@@ -128,6 +135,8 @@ mod tests {
             let (kernels, all) = (gpu.kernel_seconds().unwrap().unwrap(), started.elapsed().as_secs_f64());
             assert!(kernels > 0.0 && kernels <= all, "{kernels} of {all} seconds");
             assert_eq!(gpu.kernel_seconds().unwrap(), Some(0.0));
+            gpu.stop_kernel_clock();
+            assert_eq!(gpu.kernel_seconds().unwrap(), None);
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use super::context::Gpu;
 use super::partial::{Partial, Sum};
-use super::pool::PooledBuffer;
 use super::tensor::Window;
 use crate::error::Result;
 
@@ -41,36 +40,21 @@ pub(super) fn part_bytes(dispatches: &[Dispatch<'_>]) -> u64 {
 /// A binding: buffer, offset and bytes.
 pub(super) type OwnedWindow = (wgpu::Buffer, u64, u64);
 
-/// The parameters of all dispatches in one buffer, and the bindings of each but for what its workgroups find.
-pub(super) struct Bound {
-    pub(super) params: PooledBuffer,
-    bytes: Vec<u8>,
-    pub(super) windows: Vec<Vec<OwnedWindow>>,
-}
-
-impl Bound {
-    pub(super) async fn new(gpu: &Gpu, dispatches: &[Dispatch<'_>]) -> Result<Self> {
-        let layout = Layout::new(gpu.uniform_alignment(), dispatches.iter().map(|d| d.params.len() as u64));
-        let mut bytes = vec![0u8; layout.total as usize];
-        for (dispatch, &(offset, length)) in dispatches.iter().zip(&layout.parts) {
-            bytes[offset as usize..][..length as usize].copy_from_slice(&dispatch.params);
-        }
-        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let params = gpu.allocate(layout.total, usage).await?;
-        let windows = |(dispatch, &(offset, length)): (&Dispatch<'_>, &(u64, u64))| {
-            let inputs = dispatch.inputs.iter().map(|window| window.unwrap_or(gpu.unused_input()).owned());
-            let outputs = dispatch.outputs.iter().map(|window| window.unwrap_or(gpu.unused_output()).owned());
-            let params = (params.buffer.clone(), offset, length);
-            std::iter::once(params).chain(inputs).chain(outputs).collect()
-        };
-        let windows = dispatches.iter().zip(&layout.parts).map(windows).collect();
-        Ok(Self { params, bytes, windows })
+/// The bindings of each dispatch but for what its workgroups find. The parameters of all are parts of one buffer.
+pub(super) async fn bindings(gpu: &Gpu, dispatches: &[Dispatch<'_>]) -> Result<Vec<Vec<OwnedWindow>>> {
+    let layout = Layout::new(gpu.uniform_alignment(), dispatches.iter().map(|d| d.params.len() as u64));
+    let mut bytes = vec![0u8; layout.total as usize];
+    for (dispatch, &(offset, length)) in dispatches.iter().zip(&layout.parts) {
+        bytes[offset as usize..][..length as usize].copy_from_slice(&dispatch.params);
     }
-
-    /// Writes the parameters, before what is submitted next.
-    pub(super) fn upload(&self, gpu: &Gpu) {
-        gpu.queue().write_buffer(&self.params.buffer, 0, &self.bytes);
-    }
+    let params = gpu.params(bytes).await?;
+    let windows = |(dispatch, &(offset, length)): (&Dispatch<'_>, &(u64, u64))| {
+        let inputs = dispatch.inputs.iter().map(|window| window.unwrap_or(gpu.unused_input()).owned());
+        let outputs = dispatch.outputs.iter().map(|window| window.unwrap_or(gpu.unused_output()).owned());
+        let params = (params.clone(), offset, length);
+        std::iter::once(params).chain(inputs).chain(outputs).collect()
+    };
+    Ok(dispatches.iter().zip(&layout.parts).map(windows).collect())
 }
 
 /// The binding of a part of a buffer of results, or a stand-in for one without bytes.

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
-
-use futures_intrusive::channel::shared::oneshot_channel;
+use std::time::{Duration, Instant};
 
 use super::adapter::{self, AdapterDescription};
 use super::clock::KernelClock;
 use super::network::{NetworkKernel, ProductWalk};
+use super::params::ParamsCache;
 use super::pool::{BufferPool, PooledBuffer};
 use super::shader::{Exchange, Variant};
 use super::staging::StagingRing;
@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 
 /// What is used where a device has it.
 const USED_FEATURES: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::SUBGROUP);
+
+/// For so long the host asks a GPU whether it is done before it sleeps: to be woken takes longer than many a kernel.
+const AWAKE: Duration = Duration::from_micros(500);
 
 /// How a [`Gpu`] runs. The defaults are the device's own limits; lower ones exist for tests and for drivers that lie.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +37,9 @@ pub struct GpuOptions {
     /// Workgroups that share a row where a row takes all lanes of one, up to 256; otherwise chosen by the adapter, the length
     /// of a row and how many there are.
     pub workgroups_per_row: Option<u32>,
+    /// Whether lanes take rows of class scores of their own out of workgroup memory, where the loss allows it and `lanes_per_row`
+    /// is not given; otherwise chosen by the adapter, the number of rows and their length.
+    pub staged_rows: Option<bool>,
     /// How lanes put together what they know; otherwise by the adapter.
     pub exchange: Option<Exchange>,
     /// How products of matrices walk; otherwise chosen by the adapter and their size.
@@ -68,6 +74,7 @@ struct Inner {
     options: GpuOptions,
     pool: Arc<BufferPool>,
     staging: StagingRing,
+    params: ParamsCache,
     pipelines: Mutex<HashMap<Variant, wgpu::ComputePipeline>>,
     network_pipelines: Mutex<HashMap<NetworkKernel, wgpu::ComputePipeline>>,
     /// The first error that reached no scope of ours, and the reason of a lost device.
@@ -187,6 +194,7 @@ impl Gpu {
                 options,
                 pool,
                 staging: StagingRing::default(),
+                params: ParamsCache::default(),
                 pipelines,
                 network_pipelines,
                 failure,
@@ -219,6 +227,10 @@ impl Gpu {
 
     pub(super) fn staging(&self) -> &StagingRing {
         &self.inner.staging
+    }
+
+    pub(super) fn params_cache(&self) -> &ParamsCache {
+        &self.inner.params
     }
 
     pub(super) fn options(&self) -> &GpuOptions {
@@ -369,46 +381,6 @@ impl Gpu {
         Ok(pipelines.entry(key.clone()).or_insert(pipeline).clone())
     }
 
-    /// Copies `bytes` (a multiple of 4) of `buffer` from `offset` to the host, after all work submitted before.
-    pub(super) async fn read(&self, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
-        self.read_with(buffer, offset, bytes, <[u8]>::to_vec).await
-    }
-
-    /// As [`Gpu::read`], for `take` to copy them where they go.
-    pub(super) async fn read_with<R>(
-        &self,
-        buffer: &wgpu::Buffer,
-        offset: u64,
-        bytes: u64,
-        take: impl FnOnce(&[u8]) -> R,
-    ) -> Result<R> {
-        use wgpu::BufferUsages as Usage;
-        if bytes == 0 {
-            return Ok(take(&[]));
-        }
-        let operation = "reading back results";
-        let staging = self.allocate(bytes, Usage::MAP_READ | Usage::COPY_DST).await?;
-        let (sender, receiver) = oneshot_channel();
-        let submitted = self.attempt(operation, || {
-            let mut encoder = self.inner.device.create_command_encoder(&Default::default());
-            encoder.copy_buffer_to_buffer(buffer, offset, &staging.buffer, 0, bytes);
-            let submission = self.inner.queue.submit([encoder.finish()]);
-            staging.buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
-                // The receiver only goes away with its future; then nobody waits for the answer.
-                let _ = sender.send(result);
-            });
-            submission
-        });
-        self.wait_for(submitted.await?, operation)?;
-        self.mapping(receiver.receive().await, operation)?;
-        let data = {
-            let view = staging.buffer.get_mapped_range(0..bytes);
-            take(&view.map_err(|error| self.failed(operation, &error.to_string()))?)
-        };
-        staging.buffer.unmap();
-        Ok(data)
-    }
-
     /// What became of a mapping that was waited for.
     pub(super) fn mapping(
         &self,
@@ -444,14 +416,24 @@ impl Gpu {
         self.drive(None, operation)
     }
 
-    /// As [`Gpu::wait`], until this submission is done.
-    pub(super) fn wait_for(&self, submission: wgpu::SubmissionIndex, operation: &str) -> Result<()> {
+    /// As [`Gpu::wait`], until this submission is done. Where a GPU is nearly done it is asked again and again.
+    pub(super) fn wait_for(&self, submission: &wgpu::SubmissionIndex, operation: &str) -> Result<()> {
+        let started = Instant::now();
+        // A software adapter needs the core that would ask.
+        while !self.inner.description.is_software() && started.elapsed() < AWAKE {
+            let until =
+                wgpu::PollType::Wait { submission_index: Some(submission.clone()), timeout: Some(Duration::ZERO) };
+            if self.inner.device.poll(until).is_ok() {
+                return self.check_alive(operation);
+            }
+            std::hint::spin_loop();
+        }
         self.drive(Some(submission), operation)
     }
 
-    fn drive(&self, submission_index: Option<wgpu::SubmissionIndex>, operation: &str) -> Result<()> {
+    fn drive(&self, submission: Option<&wgpu::SubmissionIndex>, operation: &str) -> Result<()> {
         loop {
-            let until = wgpu::PollType::Wait { submission_index: submission_index.clone(), timeout: None };
+            let until = wgpu::PollType::Wait { submission_index: submission.cloned(), timeout: None };
             match self.inner.device.poll(until) {
                 Ok(_) => return self.check_alive(operation),
                 // GL waits are cut short after some two seconds.

@@ -14,7 +14,7 @@ use super::command::Dispatch;
 use super::context::Gpu;
 use super::prepared::Prepared;
 use super::shader::{Arithmetic, Constants, Loads, Variant};
-use super::submit::{Pending, submit};
+use super::submit::{Pending, ReadBack, submit};
 use super::tensor::{DeviceTensor, ElementType};
 use crate::cpu::weights;
 use crate::error::{Error, Input, Result};
@@ -33,9 +33,10 @@ pub(crate) const TAME: f64 = 1_048_576.0;
 const CHUNK_SCORES: usize = 2 << 20;
 
 /// Workgroups that keep a device busy; below it each lane takes fewer samples. A software adapter has few cores, and what a
-/// workgroup does once takes it long.
+/// workgroup does once takes it long. On an H100 twice as many took no kernel less time, and the host twice as long to add up
+/// what they found.
 pub(crate) fn busy_groups(gpu: &Gpu) -> usize {
-    if gpu.description().is_software() { 16 } else { 1024 }
+    if gpu.description().is_software() { 16 } else { 512 }
 }
 
 /// The inputs of an evaluation, all on the device.
@@ -217,7 +218,9 @@ pub(crate) async fn accumulate<L: Launcher>(
         // Host data is checked here, so only device data, which comes in one chunk, can be found bad later.
         let inputs = upload(gpu, launcher, batch, start, end).await;
         let inputs = inputs.map_err(|error| launcher.shape().whole_index(error, start))?;
-        all.push(submit(gpu, launcher, &inputs, &ResidentOutputs::default(), request, pass).await?);
+        all.push(
+            submit(gpu, launcher, &inputs, &ResidentOutputs::default(), request, pass, ReadBack::WhenAsked).await?,
+        );
     }
     Ok(all)
 }
@@ -241,7 +244,8 @@ async fn evaluate_device<L: Launcher>(
     let known = Totals { count: samples as u64, weight_sum: samples as f64, ..Totals::default() };
     let totals = if request.needs_divisor() && (launcher.may_ignore() || inputs.sample_weights.is_some()) {
         let pass = Pass { arithmetic: Arithmetic::Extended, only_weights: true, divisor: 1.0 };
-        let pending = submit(gpu, launcher, &inputs, &ResidentOutputs::default(), &Request::new(), pass).await?;
+        let pending =
+            submit(gpu, launcher, &inputs, &ResidentOutputs::default(), &Request::new(), pass, ReadBack::Soon).await?;
         pending.fold().await?.totals
     } else {
         known
@@ -426,7 +430,7 @@ impl Running {
         let tame = launcher.has_tame_options() && divisor >= 1.0 / TAME;
         let arithmetic = if tame { Arithmetic::Finite } else { Arithmetic::Extended };
         let pass = Pass { arithmetic, only_weights: false, divisor: divisor as f32 };
-        let pending = submit(gpu, launcher, &inputs, &outputs, request, pass).await?;
+        let pending = submit(gpu, launcher, &inputs, &outputs, request, pass, ReadBack::Soon).await?;
         Ok(Self { inputs, outputs, pass, pending })
     }
 
@@ -441,7 +445,7 @@ impl Running {
         let mut found = pending.fold().await?;
         if found.wild {
             let pass = Pass { arithmetic: Arithmetic::Extended, ..pass };
-            found = submit(gpu, launcher, &inputs, &outputs, request, pass).await?.fold().await?;
+            found = submit(gpu, launcher, &inputs, &outputs, request, pass, ReadBack::Soon).await?.fold().await?;
         }
         if let (Some(losses), true) = (&mut outputs.losses, launcher.groups_a_sample() > 1) {
             *losses = gpu.upload_f32_async(&found.losses).await?;
@@ -528,21 +532,31 @@ fn row_too_long(limit: usize, width: usize) -> Error {
     Error::DeviceLimit { what: "scores in one row", limit: limit as u64, got: width as u64 }
 }
 
-/// Lanes that share a row of so many elements, walked over so many times: each takes some four elements; a long row takes
-/// the whole workgroup.
+/// Lanes that share a row of so many elements, walked over so many times.
 ///
 /// A software adapter runs the lanes of a workgroup one vector after the other and switches between them at every barrier,
 /// so there a lane takes a row of its own, where there are several vectors of them and the driver's loops are long enough.
-/// On a GPU neighbouring lanes should read neighbouring elements.
+/// On a GPU each lane takes some sixteen elements, since what lanes tell each other costs as much as several, and a subgroup's
+/// lanes take what remains; only few rows are worth those of a whole workgroup ([`FEW_ON_A_GPU`]).
 pub(crate) fn team_lanes(gpu: &Gpu, rows: usize, elements: usize, walks: Walks) -> usize {
     if let Some(own) = gpu.options().lanes_per_row {
         return own.next_power_of_two().clamp(1, WORKGROUP) as usize;
     }
-    let is_short = walks.steps(elements, 1) <= MOST_STEPS_ALONE;
-    if gpu.description().is_software() && rows >= FEW_ROWS && is_short { 1 } else { shared_lanes(elements) }
+    if gpu.description().is_software() {
+        let is_short = walks.steps(elements, 1) <= MOST_STEPS_ALONE;
+        return if rows >= FEW_ROWS && is_short { 1 } else { shared_lanes(elements) };
+    }
+    let most = if rows >= FEW_ON_A_GPU { NEAR_LANES } else { WORKGROUP };
+    elements.div_ceil(16).next_power_of_two().min(most as usize)
 }
 
-/// As [`team_lanes`], with some four elements a lane, so that a lane takes a row of its own only where it is that short.
+/// Lanes that tell each other what they know without workgroup memory, on most GPUs.
+pub(crate) const NEAR_LANES: u32 = 32;
+
+/// With fewer rows the lanes of some multiprocessors would stay without one.
+pub(crate) const FEW_ON_A_GPU: usize = 2048;
+
+/// Lanes that share a row where each keeps something of some four of its elements at hand.
 pub(crate) fn shared_lanes(elements: usize) -> usize {
     elements.div_ceil(4).next_power_of_two().min(WORKGROUP as usize)
 }

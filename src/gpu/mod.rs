@@ -3,10 +3,12 @@
 //! | file | room for |
 //! |---|---|
 //! | `adapter.rs` | listing adapters and choosing one |
-//! | `context.rs` | one opened device: pipelines, errors, readback |
+//! | `context.rs` | one opened device: pipelines, errors, waiting |
 //! | `clock.rs` | how long kernels take by the device's own clock |
+//! | `params.rs` | the kernels' parameters, remembered |
 //! | `pool.rs` | buffers, reused |
 //! | `staging.rs` | host data on its way to the device |
+//! | `readback.rs` | results on their way to the host |
 //! | `tensor.rs` | tensors that stay on the device |
 //! | `shader.rs` | assembling WGSL, and the list of all variants |
 //! | `partial.rs` | what a workgroup returns, finished in f64 |
@@ -27,10 +29,12 @@ mod context;
 pub(crate) mod elementwise;
 pub(crate) mod launch;
 pub(crate) mod network;
+mod params;
 mod partial;
 mod pool;
 mod prepared;
 mod probe;
+mod readback;
 pub(crate) mod rows;
 pub(crate) mod segments;
 mod shader;
@@ -49,7 +53,7 @@ pub use network::{
 };
 pub use partial::Partial;
 pub use prepared::Prepared;
-pub use probe::MemoryProbe;
+pub use probe::{MemoryParams, MemoryProbe};
 pub use rows::RowsParams;
 pub use segments::SegmentsParams;
 pub use shader::{Arithmetic, Constants, Exchange, Variant, variants};

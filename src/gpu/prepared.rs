@@ -1,6 +1,6 @@
 //! Kernels that are bound once and run often: what training does.
 
-use super::command::{Bound, Command, Dispatch, Layout, OwnedWindow, part_bytes, result_window};
+use super::command::{Command, Dispatch, Layout, OwnedWindow, bindings, part_bytes, result_window};
 use super::context::Gpu;
 use super::partial::Partial;
 use super::pool::PooledBuffer;
@@ -13,7 +13,6 @@ use crate::loss::Pattern;
 /// A kernel over tensors that stay where they are: bound once, run as often as wanted.
 pub struct Prepared {
     pipeline: wgpu::ComputePipeline,
-    _params: PooledBuffer,
     dispatches: Vec<PreparedDispatch>,
     /// The bindings after the partials.
     last: Option<OwnedWindow>,
@@ -39,15 +38,14 @@ impl Prepared {
         dispatches: &[Dispatch<'_>],
         class_table: Option<DeviceTensor>,
     ) -> Result<Self> {
-        let bound = Bound::new(gpu, dispatches).await?;
-        gpu.attempt("uploading parameters", || bound.upload(gpu)).await?;
+        let bindings = bindings(gpu, dispatches).await?;
         let pipeline = gpu.pipeline(variant).await?;
         let prepared = |(windows, dispatch): (Vec<OwnedWindow>, &Dispatch<'_>)| PreparedDispatch {
             windows,
             groups: dispatch.groups,
             partial_bytes: dispatch.partial_bytes(),
         };
-        let all = bound.windows.into_iter().zip(dispatches).map(prepared).collect();
+        let all = bindings.into_iter().zip(dispatches).map(prepared).collect();
         let parts = match part_bytes(dispatches) {
             0 => None,
             bytes => Some((gpu.allocate_output(bytes).await?, bytes)),
@@ -58,7 +56,7 @@ impl Prepared {
             None => gpu.unused_output().owned(),
         });
         let parts = parts.map(|(parts, _)| parts);
-        Ok(Self { pipeline, _params: bound.params, dispatches: all, last, _parts: parts, _class_table: class_table })
+        Ok(Self { pipeline, dispatches: all, last, _parts: parts, _class_table: class_table })
     }
 
     /// Bytes of partials of one run.

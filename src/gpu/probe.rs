@@ -1,46 +1,98 @@
 //! What the device's memory allows: the ceiling that kernels are held against.
 
+use super::command::Command;
 use super::context::Gpu;
+use super::launch::busy_groups;
 use super::pool::PooledBuffer;
+use super::shader::{Binding, create_pipeline, params};
+use super::tensor::QUAD_BYTES;
 use crate::error::Result;
 
-/// Copies bytes within the device's memory, as often as wanted.
+params! {
+    /// `Params` of shaders/probe/memory.wgsl.
+    pub struct MemoryParams {
+        read: u32,
+        written: u32,
+    }
+    padding: [u32; 2]
+}
+
+/// A kernel that reads and writes the device's memory, as often as wanted.
 #[derive(Debug)]
 pub struct MemoryProbe {
     gpu: Gpu,
-    from: PooledBuffer,
-    to: PooledBuffer,
-    bytes: u64,
+    command: Command,
+    output: PooledBuffer,
+    _input: PooledBuffer,
+}
+
+impl MemoryProbe {
+    /// The kernel's text.
+    pub const SOURCE: &str = include_str!("../../shaders/probe/memory.wgsl");
 }
 
 impl Gpu {
-    /// Two buffers of this many bytes, at most what one buffer can hold.
+    /// A kernel that reads and writes so many bytes, in quads of 16; of either at most what one binding can hold.
     ///
     /// # Errors
     /// Where the device has no memory left.
-    pub fn memory_probe(&self, bytes: u64) -> Result<MemoryProbe> {
-        let bytes = bytes.min(self.description().limits.max_buffer_size).max(4).next_multiple_of(4);
-        let from = pollster::block_on(self.allocate_output(bytes))?;
-        let to = pollster::block_on(self.allocate_output(bytes))?;
-        Ok(MemoryProbe { gpu: self.clone(), from, to, bytes })
+    pub fn memory_probe(&self, read: u64, written: u64) -> Result<MemoryProbe> {
+        let quads = |bytes: u64| bytes.min(self.max_binding_bytes()) / QUAD_BYTES;
+        let (read, written) = (quads(read).max(1), quads(written));
+        pollster::block_on(async {
+            let input = self.allocate_output(QUAD_BYTES * read).await?;
+            let output = self.allocate_output(QUAD_BYTES * written.max(1)).await?;
+            let params = MemoryParams { read: read as u32, written: written as u32, padding: [0; 2] };
+            let params = self.params(bytemuck::bytes_of(&params).to_vec()).await?;
+            let bindings = [Binding::Params, Binding::Read, Binding::Write];
+            let create = || create_pipeline(self.device(), "memory", MemoryProbe::SOURCE.into(), &bindings, &[]);
+            let pipeline = self.attempt("compiling a kernel", create).await?;
+            let windows = [
+                (params.clone(), 0, params.size()),
+                (input.buffer.clone(), 0, QUAD_BYTES * read),
+                (output.buffer.clone(), 0, QUAD_BYTES * written.max(1)),
+            ];
+            let groups = (busy_groups(self) as u32).min(self.max_workgroups());
+            let bind = || Command::new(self, &pipeline, &windows, [groups, 1]);
+            let command = self.attempt("binding a kernel", bind).await?;
+            Ok(MemoryProbe { gpu: self.clone(), command, output, _input: input })
+        })
     }
 }
 
 impl MemoryProbe {
-    /// Copies once and waits until it is done: as many bytes read as written.
+    /// Reads and writes once, and waits until it is done.
     ///
     /// # Errors
     /// The device's own failures.
-    pub fn copy(&self) -> Result<()> {
+    pub fn run(&self) -> Result<()> {
         pollster::block_on(async {
-            self.gpu
-                .attempt("copying memory", || {
-                    let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
-                    encoder.copy_buffer_to_buffer(&self.from.buffer, 0, &self.to.buffer, 0, self.bytes);
-                    self.gpu.queue().submit([encoder.finish()]);
-                })
-                .await?;
-            self.gpu.read(&self.to.buffer, 0, 4).await.map(|_| ())
+            let record = |encoder: &mut wgpu::CommandEncoder| {
+                self.command.record(&mut self.gpu.begin_pass(encoder));
+            };
+            let output = (&self.output.buffer, 0);
+            self.gpu.submit_and_read("going through memory", record, output, 4).await?.take(&self.gpu, |_| ()).await
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every quad is written, and with what all lanes read: every adapter there is, one of none is another test's affair.
+    #[test]
+    fn memory_is_read_and_written() {
+        for adapter in crate::gpu::adapters() {
+            let gpu = Gpu::open(&format!("gpu:{}", adapter.index)).unwrap();
+            let probe = gpu.memory_probe(1 << 20, 1 << 18).unwrap();
+            let ones = vec![0xa5u8; 1 << 18];
+            gpu.queue().write_buffer(&probe.output.buffer, 0, &ones);
+            probe.run().unwrap();
+            let bytes = pollster::block_on(gpu.read(&probe.output.buffer, 0, 1 << 18)).unwrap();
+            assert_eq!(bytes.len(), 1 << 18);
+            assert!(bytes.iter().all(|&byte| byte == 0), "the memory that was read is zero");
+            gpu.memory_probe(16, 0).unwrap().run().unwrap();
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::launch::{
     max_samples, penalty_numbers, shared_lanes, team_lanes, units_each,
 };
 use super::partial::Sum;
-use super::shader::{Constants, Variant, params};
+use super::shader::{Constants, Loads, Variant, params};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::{Error, Result};
 use crate::evaluation::{Request, Totals};
@@ -69,6 +69,10 @@ fn fewest_shared_scores(gpu: &Gpu) -> usize {
 /// Walks over a row: one for the loss and one for the gradient.
 const WALKS: Walks = Walks::by_quads(2);
 
+/// The same where they go through workgroup memory: a step to load a column, one to look at it, and for the gradient one more
+/// to store it.
+const STAGED_WALKS: Walks = Walks::by_elements(6);
+
 /// Walks over a row that find its largest violations: one a bit of the key and one for their sum; for the gradient one
 /// that counts ties, one a bit of the index, and one that writes.
 const TOP_WALKS: Walks = Walks::by_quads(32 + 1 + 1 + 31 + 1);
@@ -89,6 +93,39 @@ fn groups_per_row(gpu: &Gpu, rows: usize, columns: usize) -> usize {
     match gpu.options().workgroups_per_row {
         Some(own) => (own as usize).clamp(1, most),
         None => (busy_groups(gpu) / rows.max(1)).min(columns / fewest_shared_scores(gpu)).clamp(1, most),
+    }
+}
+
+/// Columns of the rows that lanes take out of workgroup memory, where they write a gradient.
+///
+/// 32 Mi scores on an H100, Crammer-Singer with gradient, in microseconds; forward passes gained nothing at any length:
+///
+/// | columns | by teams | out of workgroup memory |
+/// |--------:|---------:|------------------------:|
+/// |       4 |      222 |                     489 |
+/// |      10 |      465 |                     319 |
+/// |      16 |      490 |                     218 |
+/// |      32 |      411 |                     225 |
+/// |      64 |      247 |                     223 |
+/// |     100 |      280 |                     293 |
+/// |     128 |      187 |                     240 |
+const STAGED_COLUMNS: std::ops::RangeInclusive<usize> = 8..=64;
+
+impl<M: RowsLoss> Rows<'_, M> {
+    /// Whether a lane takes rows of its own out of workgroup memory ([`Loads::Staged`]): where there are enough to keep a GPU's
+    /// lanes busy and a gradient is written, which lanes of short rows would scatter. A software adapter makes a load lane by
+    /// lane anyway.
+    fn is_staged(&self, inputs: &Resident, request: &Request) -> bool {
+        let gpu = inputs.scores.gpu();
+        if M::COMBINATION == Combination::Top || request.per_class || gpu.options().lanes_per_row.is_some() {
+            return false;
+        }
+        let has_many = inputs.samples >= busy_groups(gpu) * WORKGROUP as usize / 4;
+        let by_itself = !gpu.description().is_software()
+            && has_many
+            && request.gradient
+            && STAGED_COLUMNS.contains(&self.shape.columns);
+        gpu.options().staged_rows.unwrap_or(by_itself)
     }
 }
 
@@ -154,7 +191,8 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
             split_ties: self.loss.ties == Ties::Split,
             ..Constants::penalty(self.loss.terms.penalty)
         };
-        inputs.variant(M::SHADER, inputs.scores.loads(), pass, request, own)
+        let loads = if self.is_staged(inputs, request) { Loads::Staged } else { inputs.scores.loads() };
+        inputs.variant(M::SHADER, loads, pass, request, own)
     }
 
     fn dispatches<'a>(
@@ -167,10 +205,16 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
     ) -> Result<Vec<Dispatch<'a>>> {
         let columns = self.shape.columns;
         let (penalty_gamma, penalty_scale) = penalty_numbers(self.loss.terms.penalty);
-        let walks = if M::COMBINATION == Combination::Top { TOP_WALKS } else { WALKS };
+        let is_staged = self.is_staged(inputs, request);
+        let walks = match M::COMBINATION {
+            Combination::Top => TOP_WALKS,
+            _ if is_staged => STAGED_WALKS,
+            _ => WALKS,
+        };
         let lanes = match request.per_class {
             // Each team has a row of sums.
             true => shared_lanes(columns),
+            false if is_staged => 1,
             false => team_lanes(gpu, inputs.samples, columns, walks),
         };
         let teams = WORKGROUP as usize / lanes;

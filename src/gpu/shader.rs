@@ -115,13 +115,15 @@ impl Constants {
     }
 }
 
-/// Which file of shaders/common reaches the words of the buffers. The results are the same, bit for bit.
+/// Which files of shaders/common reach the words of the buffers. By quads and by words the results are the same, bit for bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Loads {
     /// Four words at once.
     Quads,
     /// Word by word.
     Words,
+    /// Rows of classes alone: a lane walks a row of its own, out of workgroup memory that all lanes load word by word.
+    Staged,
 }
 
 /// How the lanes of a workgroup put together what they know.
@@ -188,6 +190,9 @@ pub struct Variant {
     pub constants: Constants,
 }
 
+/// `STAGE_STRIDE` of shaders/common/rows_by_lane.wgsl.
+const STAGE_STRIDE: usize = 17;
+
 /// Whether a binding is the parameters, read, or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Binding {
@@ -221,11 +226,15 @@ impl Variant {
             (include_str!("../../shaders/common/point.wgsl"), include_str!("../../shaders/common/team.wgsl"));
         let loads = match self.loads {
             Loads::Quads => include_str!("../../shaders/common/loads_in_quads.wgsl"),
-            Loads::Words => include_str!("../../shaders/common/loads_in_words.wgsl"),
+            Loads::Words | Loads::Staged => include_str!("../../shaders/common/loads_in_words.wgsl"),
+        };
+        let walk = match self.loads {
+            Loads::Staged => include_str!("../../shaders/common/rows_by_lane.wgsl"),
+            Loads::Quads | Loads::Words => include_str!("../../shaders/common/rows_by_team.wgsl"),
         };
         let common = match self.loss.pattern {
             Pattern::Elementwise => vec![point],
-            Pattern::Rows => vec![team, include_str!("../../shaders/common/top.wgsl")],
+            Pattern::Rows => vec![team, include_str!("../../shaders/common/top.wgsl"), walk],
             Pattern::TargetRows => vec![team],
             Pattern::Segments | Pattern::Vectors => vec![point, team],
         };
@@ -234,17 +243,20 @@ impl Variant {
         parts.join("\n")
     }
 
-    /// Bytes of workgroup memory: a Partial a lane or a subgroup, for rows also a Row of 40 bytes and the loss's own, for
-    /// segments a Row of 16 bytes and an item of 8.
+    /// Bytes of workgroup memory: for each subgroup, or each lane without them, a Partial, for rows a Row of 40 bytes and a
+    /// violation of 8, for segments a Row of 16 bytes and for each lane an item of 8; the loss's own, and the columns of a stage.
     /// A device opened with wgpu's default limits has 16 KiB, too few for rows without subgroups.
     pub fn workgroup_bytes(&self) -> u64 {
         let a_lane = |bytes: usize| bytes as u64 * u64::from(WORKGROUP);
-        let partials = size_of::<Partial>() as u64 * u64::from(self.exchange.most_subgroups());
-        match self.loss.pattern {
-            Pattern::Elementwise => partials,
-            Pattern::Segments => partials + a_lane(16 + 8),
-            Pattern::Rows | Pattern::TargetRows | Pattern::Vectors => partials + a_lane(40) + self.loss.workgroup_bytes,
-        }
+        let a_subgroup = |bytes: usize| bytes as u64 * u64::from(self.exchange.most_subgroups());
+        let row = match self.loss.pattern {
+            Pattern::Elementwise => 0,
+            Pattern::Segments => a_subgroup(16) + a_lane(8),
+            Pattern::Rows => a_subgroup(40 + 8),
+            Pattern::TargetRows | Pattern::Vectors => a_subgroup(40),
+        };
+        let stage = if self.loads == Loads::Staged { a_lane(4 * STAGE_STRIDE) } else { 0 };
+        a_subgroup(size_of::<Partial>()) + row + stage + self.loss.workgroup_bytes
     }
 
     /// Storage buffers that are bound.
@@ -385,6 +397,9 @@ pub fn variants() -> Vec<Variant> {
                     }
                 };
                 add(by_default, Exchange::Workgroup, constants);
+                if rows && !constants.write_per_class {
+                    add(Loads::Staged, Exchange::Subgroups(32), constants);
+                }
                 // No bit but those of the two outputs, the pairs and the target rule.
                 if bits & !0b1110_0110 == 0 && bit(1) == bit(2) {
                     add(by_default, Exchange::Subgroups(32), constants);

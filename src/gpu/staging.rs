@@ -110,7 +110,7 @@ impl Gpu {
             };
             return self.attempt(OPERATION, || self.device().create_buffer(&descriptor)).await;
         };
-        self.wait_for(submission, OPERATION)?;
+        self.wait_for(&submission, OPERATION)?;
         self.mapping(mapped.receive().await, OPERATION)?;
         Ok(buffer)
     }

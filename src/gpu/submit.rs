@@ -1,10 +1,11 @@
 //! One submission: all dispatches of a pass, and what their workgroups found, to be read when wanted.
 
-use super::command::{Bound, Command, Dispatch, Layout, part_bytes, result_window};
+use super::command::{Command, Dispatch, Layout, bindings, part_bytes, result_window};
 use super::context::Gpu;
 use super::launch::{Launcher, Pass, Resident, ResidentOutputs};
 use super::partial::{Bad, FLAG_WILD, Partial, Sum};
 use super::pool::PooledBuffer;
+use super::readback::{Readback, elements};
 use super::shader::Variant;
 use super::tensor::ElementType;
 use crate::cpu::weights;
@@ -16,7 +17,7 @@ use crate::loss::Pattern;
 #[derive(Debug)]
 pub struct Pending {
     gpu: Gpu,
-    results: Option<PooledBuffer>,
+    results: Option<Results>,
     bytes: u64,
     partials: Layout,
     per_class: Layout,
@@ -32,6 +33,22 @@ pub struct Pending {
     target_width: usize,
     /// Workgroups a sample, where it takes several.
     groups_a_sample: usize,
+}
+
+/// Where what the workgroups found is.
+#[derive(Debug)]
+enum Results {
+    OnDevice(PooledBuffer),
+    OnTheWay(Readback),
+}
+
+/// When the host reads it.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum ReadBack {
+    /// As soon as it is there: it is copied in the same submission.
+    Soon,
+    /// Perhaps never, and then from wherever it waits.
+    WhenAsked,
 }
 
 /// What the partials of a pass add up to.
@@ -51,6 +68,7 @@ pub(super) async fn submit<L: Launcher>(
     outputs: &ResidentOutputs,
     request: &Request,
     pass: Pass,
+    read_back: ReadBack,
 ) -> Result<Pending> {
     let dispatches = match inputs.samples {
         0 => vec![],
@@ -77,7 +95,7 @@ pub(super) async fn submit<L: Launcher>(
         groups_a_sample: launcher.groups_a_sample() as usize,
     };
     if !dispatches.is_empty() {
-        pending.run(&launcher.variant(inputs, request, pass), &dispatches).await?;
+        pending.run(&launcher.variant(inputs, request, pass), &dispatches, read_back).await?;
     }
     Ok(pending)
 }
@@ -88,33 +106,42 @@ impl Pending {
         self.bytes
     }
 
-    async fn run(&mut self, variant: &Variant, dispatches: &[Dispatch<'_>]) -> Result<()> {
+    async fn run(&mut self, variant: &Variant, dispatches: &[Dispatch<'_>], read_back: ReadBack) -> Result<()> {
         let gpu = &self.gpu;
-        let bound = Bound::new(gpu, dispatches).await?;
+        let bindings = bindings(gpu, dispatches).await?;
         // Parts of rows come after what is read.
         let parts = (self.bytes.next_multiple_of(gpu.storage_alignment()), part_bytes(dispatches));
         let results = gpu.allocate_output(parts.0 + parts.1).await?;
         let pipeline = gpu.pipeline(variant).await?;
         let result = |(offset, bytes)| result_window(gpu, &results.buffer, offset, bytes);
-        gpu.attempt("running a kernel", || {
-            bound.upload(gpu);
-            let mut encoder = gpu.device().create_command_encoder(&Default::default());
-            {
-                let mut pass = gpu.begin_pass(&mut encoder);
-                for (index, (dispatch, mut windows)) in dispatches.iter().zip(bound.windows).enumerate() {
-                    windows.push(result(self.partials.parts[index]));
-                    if variant.loss.pattern == Pattern::Rows {
-                        let (offset, bytes) = self.per_class.parts[index];
-                        let sums = (self.per_class_start + offset, bytes);
-                        windows.push(result(if dispatch.parts > 0 { parts } else { sums }));
-                    }
-                    Command::of_groups(gpu, &pipeline, &windows, dispatch.groups).record(&mut pass);
+        let record = |encoder: &mut wgpu::CommandEncoder| {
+            let mut pass = gpu.begin_pass(encoder);
+            for (index, (dispatch, mut windows)) in dispatches.iter().zip(bindings).enumerate() {
+                windows.push(result(self.partials.parts[index]));
+                if variant.loss.pattern == Pattern::Rows {
+                    let (offset, bytes) = self.per_class.parts[index];
+                    let sums = (self.per_class_start + offset, bytes);
+                    windows.push(result(if dispatch.parts > 0 { parts } else { sums }));
                 }
+                Command::of_groups(gpu, &pipeline, &windows, dispatch.groups).record(&mut pass);
             }
-            gpu.queue().submit([encoder.finish()]);
-        })
-        .await?;
-        self.results = Some(results);
+        };
+        let operation = "running a kernel";
+        self.results = Some(match read_back {
+            ReadBack::Soon => {
+                let from = (&results.buffer, 0);
+                Results::OnTheWay(gpu.submit_and_read(operation, record, from, self.bytes).await?)
+            }
+            ReadBack::WhenAsked => {
+                let submit = || {
+                    let mut encoder = gpu.device().create_command_encoder(&Default::default());
+                    record(&mut encoder);
+                    gpu.queue().submit([encoder.finish()]);
+                };
+                gpu.attempt(operation, submit).await?;
+                Results::OnDevice(results)
+            }
+        });
         Ok(())
     }
 
@@ -123,13 +150,20 @@ impl Pending {
     /// # Errors
     /// [`Error::Value`] for the first target or weight that is not allowed.
     pub(crate) async fn fold(&self) -> Result<Found> {
+        let add_up = |bytes: &[u8]| self.add_up(bytes);
+        match &self.results {
+            None => self.add_up(&[]),
+            Some(Results::OnDevice(results)) => self.gpu.read_with(&results.buffer, 0, self.bytes, add_up).await?,
+            Some(Results::OnTheWay(readback)) => readback.take(&self.gpu, add_up).await?,
+        }
+    }
+
+    fn add_up(&self, bytes: &[u8]) -> Result<Found> {
         let mut totals = Totals { per_class: vec![0.0; self.classes], ..Totals::default() };
         let (mut wild, mut losses) = (false, Vec::new());
-        let Some(results) = &self.results else { return Ok(Found { totals, wild, losses }) };
-        let bytes = self.gpu.read(&results.buffer, 0, self.bytes).await?;
         let take = |start: u64, (offset, length): (u64, u64)| &bytes[(start + offset) as usize..][..length as usize];
         for (index, &first_sample) in self.first_samples.iter().enumerate() {
-            let partials: Vec<Partial> = bytemuck::pod_collect_to_vec(take(0, self.partials.parts[index]));
+            let partials = elements::<Partial>(take(0, self.partials.parts[index]));
             for sample in partials.chunks(self.groups_a_sample) {
                 let mut part = Totals::default();
                 for partial in sample {
@@ -145,7 +179,7 @@ impl Pending {
                 }
                 totals.merge(&part);
             }
-            let sums: Vec<Sum> = bytemuck::pod_collect_to_vec(take(self.per_class_start, self.per_class.parts[index]));
+            let sums = elements::<Sum>(take(self.per_class_start, self.per_class.parts[index]));
             for team in sums.chunks(self.classes.max(1)) {
                 for (total, sum) in totals.per_class.iter_mut().zip(team) {
                     *total += sum.to_f64();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::command::OwnedWindow;
 use super::context::Gpu;
 use super::pool::PooledBuffer;
+use super::readback::elements;
 use super::shader::Loads;
 use crate::error::{Error, Input, Result};
 use crate::tensor::{Floats, Targets};
@@ -186,11 +187,7 @@ impl DeviceTensor {
         let part = (self.len / vectors.len().max(1)).max(1);
         let append = |bytes: &[u8]| {
             for (vector, part) in vectors.iter_mut().zip(bytes.chunks(4 * part)) {
-                match bytemuck::try_cast_slice(part) {
-                    Ok(elements) => vector.extend_from_slice(elements),
-                    // Mapped where no f32 may lie.
-                    Err(_) => vector.append(&mut bytemuck::pod_collect_to_vec(part)),
-                }
+                vector.extend_from_slice(&elements(part));
             }
         };
         self.gpu.read_with(buffer, offset, 4 * self.len as u64, append).await

@@ -32,6 +32,7 @@ pub(crate) fn trials(adapter: &AdapterDescription) -> Vec<Trial> {
         opened("a lost device is an error", lost_device),
         opened("over a row of workgroups and small bindings", beyond_limits),
         opened("rows shared by lanes", shared_rows),
+        opened("rows out of workgroup memory", staged_rows),
         opened("long rows shared by workgroups", rows_of_workgroups),
         opened("lanes that exchange through workgroup memory alone", without_subgroups),
         opened("subgroups of another size are an error", other_subgroups).with_ignored_flag(!has_subgroups),
@@ -321,6 +322,20 @@ fn shared_rows(index: usize) -> Outcome {
             for (seed, (kind, (samples, columns))) in (first_seed..).zip(sizes) {
                 run(&Case::random(kind, samples, columns, values, seed), &device)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Rows that each lane takes out of workgroup memory: one stage of columns and several, a whole number and not, several turns
+/// of a lane, and more columns than a GPU would take so.
+fn staged_rows(index: usize) -> Outcome {
+    let device = open(index, |options| options.staged_rows = Some(true))?;
+    let sizes = [(300, 3), (257, 10), (5000, 16), (70, 33), (3, 300)];
+    for (values, first_seed) in [(Values::Plain, 11_000), (Values::Spicy, 12_000), (Values::Large, 13_000)] {
+        let cases = ROWS.iter().flat_map(|&kind| sizes.map(|size| (kind, size)));
+        for (seed, (kind, (samples, columns))) in (first_seed..).zip(cases) {
+            run(&Case::random(kind, samples, columns, values, seed), &device)?;
         }
     }
     Ok(())

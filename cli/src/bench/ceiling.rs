@@ -14,11 +14,7 @@ const CHUNK: usize = 1 << 18;
 
 /// The ceiling of one case.
 pub(super) enum Ceiling {
-    Cpu {
-        read: Vec<u64>,
-        written: Vec<u64>,
-    },
-    /// A copy on the device that moves as many bytes.
+    Cpu { read: Vec<u64>, written: Vec<u64> },
     Gpu(MemoryProbe),
 }
 
@@ -27,8 +23,7 @@ impl Ceiling {
         let words = |bytes: u64| (bytes as usize).div_ceil(8);
         match device {
             Device::Gpu(gpu) => {
-                let probe = gpu.memory_probe((case.bytes_read + case.bytes_written) / 2);
-                Ok(Self::Gpu(probe.map_err(Failure::data)?))
+                gpu.memory_probe(case.bytes_read, case.bytes_written).map(Self::Gpu).map_err(Failure::data)
             }
             _ => Ok(Self::Cpu {
                 // Written once, so that every page is there.
@@ -45,7 +40,7 @@ impl Ceiling {
                 written.par_chunks_mut(CHUNK / 8).for_each(|part| part.fill(black_box(1)));
                 Ok(())
             }
-            Self::Gpu(probe) => probe.copy().map_err(Failure::data),
+            Self::Gpu(probe) => probe.run().map_err(Failure::data),
         }
     }
 }

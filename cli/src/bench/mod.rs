@@ -55,6 +55,8 @@ struct Measured {
     ceiling: Quartiles,
     /// By the GPU's own clock, where it has one.
     kernel: Option<Quartiles>,
+    /// The ceiling by the same clock.
+    kernel_ceiling: Option<Quartiles>,
 }
 
 pub(crate) fn run(arguments: &BenchArguments) -> Outcome<()> {
@@ -75,14 +77,14 @@ pub(crate) fn run(arguments: &BenchArguments) -> Outcome<()> {
         print(&format!("device    {}, {} threads", device.name(), threads()))?;
         print(&format!("rounds    {rounds} of each case and its ceiling, in turn; quartiles and medians"))?;
         print(&format!(
-            "\n{:<46} {:>11} {:>19} {:>8} {:>8} {:>8} {:>11}",
+            "\n{:<46} {:>11} {:>19} {:>8} {:>8} {:>8}{}",
             "case",
             "time",
             "quartiles",
             "GB/s",
             "ceiling",
             "ratio",
-            kernel_title(&device)
+            kernel_columns(&device, ["kernels", "GB/s", "ratio"].map(String::from))
         ))?;
     }
     let call = smallest_call(&device, rounds)?;
@@ -91,7 +93,7 @@ pub(crate) fn run(arguments: &BenchArguments) -> Outcome<()> {
         cases::for_each(size, &device, &wanted, &mut |case| {
             let measured = measure(case, &device, rounds)?;
             if is_text {
-                print(&measured.line())?;
+                print(&measured.line(&device))?;
             }
             rows.push(measured.json());
             Ok(())
@@ -178,25 +180,40 @@ fn measure(case: Case, device: &Device, rounds: usize) -> Outcome<Measured> {
             break;
         }
     }
-    let clock = match device {
-        Device::Gpu(gpu) if gpu.start_kernel_clock() => Some(gpu),
-        _ => None,
-    };
-    let (mut works, mut ceilings, mut kernels) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut works, mut ceilings) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         ceilings.push(seconds(|| ceiling.run())?);
         works.push(seconds(|| (case.run)(device))?);
-        if let Some(gpu) = clock {
+    }
+    // Afterwards: a clock that runs takes time of its own.
+    let (mut kernels, mut kernel_ceilings) = (Vec::new(), Vec::new());
+    if let Device::Gpu(gpu) = device
+        && gpu.start_kernel_clock()
+    {
+        for _ in 0..rounds {
+            ceiling.run()?;
+            kernel_ceilings.extend(gpu.kernel_seconds().map_err(Failure::data)?);
+            (case.run)(device)?;
             kernels.extend(gpu.kernel_seconds().map_err(Failure::data)?);
         }
+        gpu.stop_kernel_clock();
     }
-    let kernel = (!kernels.is_empty()).then(|| Quartiles::of(kernels));
-    Ok(Measured { case, seconds: Quartiles::of(works), ceiling: Quartiles::of(ceilings), kernel })
+    let quartiles = |seconds: Vec<f64>| seconds.iter().any(|&s| s > 0.0).then(|| Quartiles::of(seconds));
+    Ok(Measured {
+        case,
+        seconds: Quartiles::of(works),
+        ceiling: Quartiles::of(ceilings),
+        kernel: quartiles(kernels),
+        kernel_ceiling: quartiles(kernel_ceilings),
+    })
 }
 
-/// The last column's, where kernels are measured too.
-fn kernel_title(device: &Device) -> &'static str {
-    if matches!(device, Device::Gpu(_)) { "kernels" } else { "" }
+/// The last columns, where kernels are measured too.
+fn kernel_columns(device: &Device, [time, rate, ratio]: [String; 3]) -> String {
+    match device {
+        Device::Gpu(_) => format!(" {time:>11} {rate:>8} {ratio:>8}"),
+        _ => String::new(),
+    }
 }
 
 fn seconds(work: impl FnOnce() -> Outcome<()>) -> Outcome<f64> {
@@ -224,17 +241,28 @@ impl Measured {
         self.ceiling.median() / self.seconds.median()
     }
 
-    fn line(&self) -> String {
+    /// As [`Measured::ratio`], by the GPU's own clock.
+    fn kernel_ratio(&self) -> Option<f64> {
+        Some(self.kernel_ceiling?.median() / self.kernel?.median())
+    }
+
+    fn line(&self, device: &Device) -> String {
         let [first, median, third] = self.seconds.0;
+        let rate = |kernel: Quartiles| format!("{:.2}", self.bytes() / kernel.median() / 1e9);
+        let kernel = [
+            self.kernel.map(|kernel| time(kernel.median())),
+            self.kernel.map(rate),
+            self.kernel_ratio().map(|ratio| format!("{ratio:.2}")),
+        ];
         format!(
-            "{:<46} {:>11} {:>19} {:>8.2} {:>8.2} {:>8.2} {:>11}",
+            "{:<46} {:>11} {:>19} {:>8.2} {:>8.2} {:>8.2}{}",
             self.case.name,
             time(median),
             format!("{:.3} to {:.3}", first / median, third / median),
             self.bytes() / median / 1e9,
             self.bytes() / self.ceiling.median() / 1e9,
             self.ratio(),
-            self.kernel.map(|kernel| time(kernel.median())).unwrap_or_default()
+            kernel_columns(device, kernel.map(Option::unwrap_or_default))
         )
     }
 
@@ -251,6 +279,7 @@ impl Measured {
             "ceiling_seconds": self.ceiling.median(),
             "ceiling_fraction": self.ratio(),
             "kernel_seconds": self.kernel.map(Quartiles::median),
+            "kernel_ceiling_fraction": self.kernel_ratio(),
         })
     }
 }

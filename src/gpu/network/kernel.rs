@@ -145,7 +145,15 @@ impl ProductWalk {
     /// | 1024 |         454 |         239 |      130 |
     ///
     /// On a GPU a broadcast is no cheaper than a read of workgroup memory, so there it is tiles: large ones load half as
-    /// often for each sum, where there are many of them. No GPU has been measured yet.
+    /// often for each sum, where there are many of them. On an H100, in microseconds:
+    ///
+    /// | size | small tiles | large tiles |
+    /// |-----:|------------:|------------:|
+    /// |  256 |          19 |          43 |
+    /// |  512 |          37 |          78 |
+    /// | 1024 |         162 |         152 |
+    /// | 2048 |        1185 |        1011 |
+    /// | 4096 |        9260 |        6969 |
     pub(super) fn of(adapter: &AdapterDescription, (m, n): (usize, usize)) -> Self {
         let large = Self::LargeTiles.tile() as usize;
         if adapter.is_software() {
