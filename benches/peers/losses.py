@@ -3,8 +3,8 @@
 Build first: cargo build --release --examples. Ours is a process of its own that holds the arrays (side.rs) and evaluates when
 asked; the peers are timed in this process after a warm-up. Medians with quartiles, and how many times as fast we are. A
 gradient in a fresh vector a call is what the peers make too; in memory that is used again it is what a training loop does.
-MAXMARGIN_BENCH_DEVICE names our device (cpu), TORCH_DEVICE torch's (cpu; cuda where there is one). A peer that is not
-installed is left out.
+MAXMARGIN_BENCH_DEVICE names our device (cpu), TORCH_DEVICE torch's (cpu; cuda where there is one); jax takes the first it has.
+On a GPU everyone's arrays and gradients stay on it. A peer that is not installed is left out.
 """
 
 import importlib.util
@@ -31,8 +31,10 @@ random = np.random.default_rng(1)
 # Pools of threads go on spinning for a while after their work (OpenMP's: 200 ms), on the next one's cores. After the pause
 # everyone is called for a while before the call that counts: a virtual machine's core that slept takes some 100 ms until it
 # works at its pace again.
-PAUSE = 0.3
-WARM_UP = 0.15
+# A GPU has nothing of the kind.
+PAUSE, WARM_UP = (0.3, 0.15) if DEVICE == "cpu" else (0.0, 0.03)
+# How we are asked for a gradient.
+GRADIENT_MODES = ["fresh", "into"] if DEVICE == "cpu" else ["fresh"]
 
 
 def awake(call):
@@ -57,6 +59,8 @@ def seconds(call):
 def ours(folder, loss, scores, targets, modes):
     """One process for each way of asking: forward, fresh (gradient in a new vector) or into (in memory used again)."""
     names = {"forward": "maxmargin", "fresh": "maxmargin, fresh vector", "into": "maxmargin, memory used again"}
+    if DEVICE != "cpu":
+        names["fresh"] = "maxmargin"
 
     # numpy asks the system for large pages, in which reading goes faster; so the C library shall for our arrays (glibc 2.35).
     environment = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
@@ -74,27 +78,32 @@ def ours(folder, loss, scores, targets, modes):
     return {names[mode]: start(mode) for mode in modes}
 
 
-def torch_runs(name, loss, compiled=True):
-    """Forward, and forward with backward, eager and compiled."""
+def waits(call):
+    """torch's call that ends when the device has."""
     import torch
 
-    def waits(call):
-        def run():
-            call()
-            if TORCH_DEVICE != "cpu":
-                torch.cuda.synchronize()
-        return run
+    def run():
+        call()
+        if TORCH_DEVICE != "cpu":
+            torch.cuda.synchronize()
+    return run
 
-    def forward(loss):
-        def run():
+
+def torch_runs(loss, leaf=None):
+    """Forward, or with the gradient of a leaf, eager and compiled."""
+    import torch
+
+    def run(loss):
+        def forward():
             with torch.no_grad():
                 loss()
-        return run
 
-    runs = {f"torch {torch.__version__} eager": forward(loss)}
-    if compiled:
-        runs[f"torch {torch.__version__} compiled"] = forward(torch.compile(loss))
-    return {key: waits(run) for key, run in runs.items()}
+        def backward():
+            leaf.grad = None
+            loss().backward()
+        return waits(forward if leaf is None else backward)
+
+    return {f"torch {torch.__version__} eager": run(loss), f"torch {torch.__version__} compiled": run(torch.compile(loss))}
 
 
 def binary(folder):
@@ -102,12 +111,12 @@ def binary(folder):
     t = random.choice(np.array([-1, 1], np.float32), SAMPLES)
     np.save(folder / "s.npy", s), np.save(folder / "t.npy", t)
     runs = ours(folder, "binary", "s.npy", "t.npy", ["forward"])
-    peers = {"numpy": lambda: np.maximum(1 - s * t, 0).mean()}
+    peers = {"numpy": lambda: np.maximum(1 - s * t, 0).mean()} if DEVICE == "cpu" else {}
     if has("torch"):
         import torch
 
         x, y = torch.from_numpy(s).to(TORCH_DEVICE), torch.from_numpy(t).to(TORCH_DEVICE)
-        peers |= torch_runs("binary", lambda: torch.clamp(1 - x * y, min=0).mean())
+        peers |= torch_runs(lambda: torch.clamp(1 - x * y, min=0).mean())
     if has("optax"):
         import jax
         import optax
@@ -120,8 +129,9 @@ def binary(folder):
         from torchmetrics.functional.classification import binary_hinge_loss
 
         x01, y01 = torch.from_numpy(s).sigmoid(), torch.from_numpy((t > 0).astype(np.int64))
-        peers["torchmetrics"] = lambda: binary_hinge_loss(x01, y01, validate_args=False)
-    if has("sklearn"):
+        x01, y01 = x01.to(TORCH_DEVICE), y01.to(TORCH_DEVICE)
+        peers["torchmetrics"] = waits(lambda: binary_hinge_loss(x01, y01, validate_args=False))
+    if has("sklearn") and DEVICE == "cpu":
         import sklearn.metrics
 
         peers["scikit-learn"] = lambda: sklearn.metrics.hinge_loss(t, s)
@@ -135,11 +145,7 @@ def binary_gradient(folder):
         import torch
 
         x, y = torch.from_numpy(s).to(TORCH_DEVICE).requires_grad_(), torch.from_numpy(t).to(TORCH_DEVICE)
-
-        def eager():
-            x.grad = None
-            torch.clamp(1 - x * y, min=0).mean().backward()
-        peers[f"torch {torch.__version__} eager"] = eager
+        peers |= torch_runs(lambda: torch.clamp(1 - x * y, min=0).mean(), x)
     if has("optax"):
         import jax
         import optax
@@ -147,7 +153,7 @@ def binary_gradient(folder):
         a, b = jax.numpy.asarray(s), jax.numpy.asarray(t)
         f = jax.jit(jax.value_and_grad(lambda a, b: optax.losses.hinge_loss(a, b).mean()))
         peers[f"jax.jit of optax {optax.__version__}"] = lambda: jax.block_until_ready(f(a, b))
-    table(f"binary hinge, {SAMPLES} samples, forward and gradient", ours(folder, "binary", "s.npy", "t.npy", ["fresh", "into"]), peers)
+    table(f"binary hinge, {SAMPLES} samples, forward and gradient", ours(folder, "binary", "s.npy", "t.npy", GRADIENT_MODES), peers)
 
 
 def rows(folder, gradient):
@@ -155,7 +161,7 @@ def rows(folder, gradient):
     s = random.uniform(-2, 2, (n, c)).astype(np.float32)
     t = random.integers(0, c, n)
     np.save(folder / "r.npy", s), np.save(folder / "c.npy", t)
-    modes = ["fresh", "into"] if gradient else ["forward"]
+    modes = GRADIENT_MODES if gradient else ["forward"]
     kind = "forward and gradient" if gradient else "forward"
     if has("jax"):
         import jax
@@ -186,7 +192,7 @@ def rows(folder, gradient):
             loss(leaf, y).backward()
 
         table(f"Weston-Watkins, {n} x {c}, {kind}", ours(folder, "weston-watkins", "r.npy", "c.npy", modes),
-              {f"torch {torch.__version__} MultiMarginLoss": backward if gradient else forward})
+              {f"torch {torch.__version__} MultiMarginLoss": waits(backward if gradient else forward)})
 
 
 def table(title, runs, peers):
@@ -205,7 +211,7 @@ def table(title, runs, peers):
     for name, found in times.items():
         first, middle, third = statistics.quantiles(found, n=4)
         factors = ", ".join(f"{middle / median:.2f}" for median in medians)
-        print(f"| {name} | {middle * 1e3:.2f} | {first * 1e3:.2f} to {third * 1e3:.2f} | {factors} |", flush=True)
+        print(f"| {name} | {middle * 1e3:.3f} | {first * 1e3:.3f} to {third * 1e3:.3f} | {factors} |", flush=True)
 
 
 with tempfile.TemporaryDirectory() as name:

@@ -2,7 +2,8 @@
 //!
 //! side LOSS SCORES.npy TARGETS.npy forward|fresh|into DEVICE
 //!
-//! `fresh` asks for the gradient in a new vector a call, `into` for it in memory that is used again.
+//! `fresh` asks for the gradient in a new vector a call, `into` for it in memory that is used again. On a GPU the arrays stay
+//! on the device, and so does the gradient; only the value comes back.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -26,20 +27,31 @@ fn main() -> Result<(), Box<dyn Error>> {
     match loss.as_str() {
         "binary" => {
             let targets: Vec<f32> = targets_file.into_vec()?;
+            if let Device::Gpu(gpu) = &device {
+                let (scores, targets) = (gpu.upload_f32(&scores)?, gpu.upload_f32(&targets)?);
+                return serve(&BinaryHinge::new(), &device, Batch::new(&scores, &targets), mode);
+            }
             serve(&BinaryHinge::new(), &device, Batch::new(&scores, &targets), mode)
         }
         _ => {
             let targets: Vec<i64> = targets_file.into_vec()?;
-            let batch = Batch::rows(&scores, columns, &targets);
-            match loss.as_str() {
-                "crammer-singer" => serve(&MulticlassHinge::crammer_singer(), &device, batch, mode),
-                "weston-watkins" => {
-                    let loss = MulticlassHinge::weston_watkins().over_classes(OverClasses::Mean);
-                    serve(&loss, &device, batch, mode)
-                }
-                other => Err(format!("no loss {other}").into()),
+            if let Device::Gpu(gpu) = &device {
+                let classes = targets.iter().map(|&class| i32::try_from(class)).collect::<Result<Vec<_>, _>>()?;
+                let (scores, classes) = (gpu.upload_f32(&scores)?, gpu.upload_i32(&classes)?);
+                return serve_rows(loss, &device, Batch::rows(&scores, columns, &classes), mode);
             }
+            serve_rows(loss, &device, Batch::rows(&scores, columns, &targets), mode)
         }
+    }
+}
+
+fn serve_rows(loss: &str, device: &Device, batch: Batch<'_>, mode: &str) -> Result<(), Box<dyn Error>> {
+    match loss {
+        "crammer-singer" => serve(&MulticlassHinge::crammer_singer(), device, batch, mode),
+        "weston-watkins" => {
+            serve(&MulticlassHinge::weston_watkins().over_classes(OverClasses::Mean), device, batch, mode)
+        }
+        other => Err(format!("no loss {other}").into()),
     }
 }
 
