@@ -7,12 +7,12 @@ use super::launch::{
     max_samples, penalty_numbers, shared_lanes, team_lanes, units_each,
 };
 use super::partial::Sum;
-use super::shader::{Constants, Loads, Variant, params};
+use super::shader::{Constants, Loads, Variant, params, workgroup_bytes};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use crate::error::{Error, Result};
 use crate::evaluation::{Request, Totals};
 use crate::loss::labels::{IGNORED, class_index_expected, decode_class_indices};
-use crate::loss::{Combination, MulticlassHinge, RowsLoss, Ties};
+use crate::loss::{Combination, MulticlassHinge, Pattern, RowsLoss, Ties};
 use crate::tensor::{Batch, BatchShape, Targets, with_targets};
 
 params! {
@@ -121,8 +121,12 @@ impl<M: RowsLoss> Rows<'_, M> {
             return false;
         }
         let has_many = inputs.samples >= busy_groups(gpu) * WORKGROUP as usize / 4;
+        // A caller's own device may have been opened with less than its adapter has.
+        let limit = gpu.description().limits.max_compute_workgroup_storage_size;
+        let has_room = workgroup_bytes(Pattern::Rows, Loads::Staged, gpu.exchange()) <= u64::from(limit);
         let by_itself = !gpu.description().is_software()
             && has_many
+            && has_room
             && request.gradient
             && STAGED_COLUMNS.contains(&self.shape.columns);
         gpu.options().staged_rows.unwrap_or(by_itself)

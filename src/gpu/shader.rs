@@ -212,6 +212,21 @@ fn bindings(pattern: Pattern) -> &'static [Binding] {
     }
 }
 
+/// Bytes of workgroup memory of a pattern: for each subgroup, or each lane without them, a Partial, for rows a Row of 40 bytes
+/// and a violation of 8, for segments a Row of 16 bytes and for each lane an item of 8; and the columns of a stage.
+pub(super) fn workgroup_bytes(pattern: Pattern, loads: Loads, exchange: Exchange) -> u64 {
+    let a_lane = |bytes: usize| bytes as u64 * u64::from(WORKGROUP);
+    let a_subgroup = |bytes: usize| bytes as u64 * u64::from(exchange.most_subgroups());
+    let row = match pattern {
+        Pattern::Elementwise => 0,
+        Pattern::Segments => a_subgroup(16) + a_lane(8),
+        Pattern::Rows => a_subgroup(40 + 8),
+        Pattern::TargetRows | Pattern::Vectors => a_subgroup(40),
+    };
+    let stage = if loads == Loads::Staged { a_lane(4 * STAGE_STRIDE) } else { 0 };
+    a_subgroup(size_of::<Partial>()) + row + stage
+}
+
 impl Variant {
     /// The WGSL text, without the constants.
     pub fn source(&self) -> String {
@@ -243,20 +258,10 @@ impl Variant {
         parts.join("\n")
     }
 
-    /// Bytes of workgroup memory: for each subgroup, or each lane without them, a Partial, for rows a Row of 40 bytes and a
-    /// violation of 8, for segments a Row of 16 bytes and for each lane an item of 8; the loss's own, and the columns of a stage.
+    /// Bytes of workgroup memory: the pattern's, and the loss's own.
     /// A device opened with wgpu's default limits has 16 KiB, too few for rows without subgroups.
     pub fn workgroup_bytes(&self) -> u64 {
-        let a_lane = |bytes: usize| bytes as u64 * u64::from(WORKGROUP);
-        let a_subgroup = |bytes: usize| bytes as u64 * u64::from(self.exchange.most_subgroups());
-        let row = match self.loss.pattern {
-            Pattern::Elementwise => 0,
-            Pattern::Segments => a_subgroup(16) + a_lane(8),
-            Pattern::Rows => a_subgroup(40 + 8),
-            Pattern::TargetRows | Pattern::Vectors => a_subgroup(40),
-        };
-        let stage = if self.loads == Loads::Staged { a_lane(4 * STAGE_STRIDE) } else { 0 };
-        a_subgroup(size_of::<Partial>()) + row + stage + self.loss.workgroup_bytes
+        workgroup_bytes(self.loss.pattern, self.loads, self.exchange) + self.loss.workgroup_bytes
     }
 
     /// Storage buffers that are bound.

@@ -76,6 +76,8 @@ pub use top_k::TopK;
 pub use triplet::TripletMargin;
 pub use weston_watkins::WestonWatkins;
 
+use std::hash::{Hash, Hasher};
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -104,7 +106,7 @@ pub const SHADERS: &[LossShader] = &[
 ];
 
 /// A loss's part of a kernel: its WGSL functions and the pattern that calls them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LossShader {
     /// The loss's stem: `shaders/loss/NAME.wgsl`.
     pub name: &'static str,
@@ -114,6 +116,13 @@ pub struct LossShader {
     pub source: &'static str,
     /// Bytes of workgroup memory beside the pattern's.
     pub workgroup_bytes: u64,
+}
+
+/// By the name alone: every call looks its kernel up, and texts are long.
+impl Hash for LossShader {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
 }
 
 /// A loss of single scores for kernels other than its pattern's.
