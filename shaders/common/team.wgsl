@@ -1,5 +1,5 @@
 // What the patterns of rows share: params.lanes lanes, a power of two, are a team that walks a row. The pattern says what
-// a Row is and how two of them merge.
+// a Row is, how two of them merge, and how many have room in workgroup memory (ROW_SLOTS).
 //
 // A lane loads a quad at a time: four words side by side, which begin at a multiple of four wherever the row begins. So the
 // quads at a row's ends may hold elements of its neighbours, and a walk leaves out what is none of its columns.
@@ -79,8 +79,8 @@ fn cascade_total(cascade: Cascade) -> Sum {
     return sum_merge(sum_merge(cascade.long, cascade.middle), cascade.short);
 }
 
-// One a subgroup.
-var<workgroup> workgroup_rows: array<Row, MOST_SUBGROUPS>;
+// One a subgroup, or more where a pattern has its own use for them.
+var<workgroup> workgroup_rows: array<Row, ROW_SLOTS>;
 
 // Merges the Rows of each team; every lane of the team gets the result. Called by every lane of the workgroup.
 fn team_merge(lane: u32, row: Row) -> Row {

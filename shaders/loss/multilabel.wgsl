@@ -12,8 +12,6 @@ var<workgroup> members: array<atomic<u32>, MEMBER_WORDS>;
 var<workgroup> has_repeated_label: atomic<u32>;
 // Of the row, where the workgroup has only one.
 var<workgroup> row_length: u32;
-// What each lane adds up of a label's slope.
-var<workgroup> label_sums: array<Sum, WORKGROUP>;
 // The same bits for a row that one lane has to itself; it waits for nobody.
 var<private> own_members: vec4<u32>;
 var<private> has_own_repeated_label: bool;
@@ -282,15 +280,15 @@ fn write_label_slopes(lane: u32, sample: Sample, combined: Combined) {
             }
         }
         // A tree over the lanes that share the label.
-        label_sums[lane] = cascade_total(slope);
+        workgroup_rows[lane].value = cascade_total(slope);
         workgroupBarrier();
         for (var stride = sharing / 2u; stride > 0u; stride /= 2u) {
             if part < stride {
-                label_sums[lane] = sum_merge(label_sums[lane], label_sums[lane + stride]);
+                workgroup_rows[lane].value = sum_merge(workgroup_rows[lane].value, workgroup_rows[lane + stride].value);
             }
             workgroupBarrier();
         }
-        let total = label_sums[lane];
+        let total = workgroup_rows[lane].value;
         workgroupBarrier();
         if part == 0u && has_label { write_label_slope(sample, k, total, undefined); }
     }

@@ -81,6 +81,8 @@ const ROW_BEATEN: u32 = 2u;
 const ROW_NAN: u32 = 4u;
 const ROW_WILD: u32 = 8u;
 
+const ROW_SLOTS: u32 = MOST_SUBGROUPS;
+
 // What is known of a row's columns.
 struct Row {
     // Sums of the penalties and of the rivals' slopes (TOP: of the violations above rank k; MAX: unused).

@@ -78,6 +78,8 @@ struct ItemResult {
     flags: u32,
 }
 
+const ROW_SLOTS: u32 = MOST_SUBGROUPS;
+
 // What a team knows of its list.
 struct Row {
     value: Sum,

@@ -52,6 +52,9 @@ const ROW_ACTIVE: u32 = 1u;
 const ROW_NAN: u32 = 2u;
 const ROW_WILD: u32 = 4u;
 
+// One a lane: losses merge more than rows there.
+const ROW_SLOTS: u32 = WORKGROUP;
+
 // What is known of a row's columns; a loss uses what it needs.
 struct Row {
     value: Sum,

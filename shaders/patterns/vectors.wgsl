@@ -74,6 +74,8 @@ struct Three {
     c: f32,
 }
 
+const ROW_SLOTS: u32 = MOST_SUBGROUPS;
+
 // What is known of a sample's components.
 struct Row {
     // The largest magnitudes: of differences, or for a cosine of vectors.

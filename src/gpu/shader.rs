@@ -213,7 +213,7 @@ fn bindings(pattern: Pattern) -> &'static [Binding] {
 }
 
 /// Bytes of workgroup memory of a pattern: for each subgroup, or each lane without them, a Partial, for rows a Row of 40 bytes
-/// and a violation of 8, for segments a Row of 16 bytes and for each lane an item of 8; and the columns of a stage.
+/// (of targets one a lane) and a violation of 8, for segments a Row of 16 bytes and for each lane an item of 8; and the columns of a stage.
 pub(super) fn workgroup_bytes(pattern: Pattern, loads: Loads, exchange: Exchange) -> u64 {
     let a_lane = |bytes: usize| bytes as u64 * u64::from(WORKGROUP);
     let a_subgroup = |bytes: usize| bytes as u64 * u64::from(exchange.most_subgroups());
@@ -221,7 +221,8 @@ pub(super) fn workgroup_bytes(pattern: Pattern, loads: Loads, exchange: Exchange
         Pattern::Elementwise => 0,
         Pattern::Segments => a_subgroup(16) + a_lane(8),
         Pattern::Rows => a_subgroup(40 + 8),
-        Pattern::TargetRows | Pattern::Vectors => a_subgroup(40),
+        Pattern::Vectors => a_subgroup(40),
+        Pattern::TargetRows => a_lane(40),
     };
     let stage = if loads == Loads::Staged { a_lane(4 * STAGE_STRIDE) } else { 0 };
     a_subgroup(size_of::<Partial>()) + row + stage

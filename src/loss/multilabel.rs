@@ -13,7 +13,7 @@ pub(super) const SHADER: LossShader = LossShader {
     name: "multilabel",
     pattern: Pattern::TargetRows,
     source: include_str!("../../shaders/loss/multilabel.wgsl"),
-    workgroup_bytes: 4104 + 256 * 12,
+    workgroup_bytes: 4104,
 };
 
 /// Multilabel margin loss of rows of scores with several labels each: the sum of phi(margin + s_i - s_j) over all labels
