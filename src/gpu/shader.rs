@@ -213,7 +213,8 @@ fn bindings(pattern: Pattern) -> &'static [Binding] {
 }
 
 /// Bytes of workgroup memory of a pattern: for each subgroup, or each lane without them, a Partial, for rows a Row of 40 bytes
-/// (of targets one a lane) and a violation of 8, for segments a Row of 16 bytes and for each lane an item of 8; and the columns of a stage.
+/// (of targets one a lane) and a violation of 8, for segments a Row of 16 bytes and for each lane an item of 8; and the columns
+/// of a stage.
 pub(super) fn workgroup_bytes(pattern: Pattern, loads: Loads, exchange: Exchange) -> u64 {
     let a_lane = |bytes: usize| bytes as u64 * u64::from(WORKGROUP);
     let a_subgroup = |bytes: usize| bytes as u64 * u64::from(exchange.most_subgroups());
