@@ -544,6 +544,9 @@ impl<'a> Batch<'a> {
         if columns < least {
             return Err(shape(format!("(N, {columns})")));
         }
+        if i32::try_from(columns).is_err() {
+            return Err(shape(format!("{columns} columns, more than an index of 32 bits reaches ({})", i32::MAX)));
+        }
         if !self.len().is_multiple_of(columns) {
             return Err(shape(format!("{} elements, not a multiple of {columns} columns", self.len())));
         }

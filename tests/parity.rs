@@ -280,6 +280,8 @@ fn errors(device: &Device) -> Outcome {
         "targets[2]: expected a class index in [0, 2), got 8589934593",
     )?;
     expect(device.evaluate(&rows, &Batch::rows(&scores[..6], 1, &[0i64; 6]), &request), "at least 2 classes")?;
+    let too_long = Batch::rows(&scores[..0], 1 << 31, &class[..0]);
+    expect(device.evaluate(&rows, &too_long, &request), "more than an index of 32 bits reaches (2147483647)")?;
     let all_ignored = rows.clone().ignore_index(-100);
     expect(
         device.evaluate(&all_ignored, &Batch::rows(&scores[..6], 2, &[-100i64; 3]), &request),

@@ -7,15 +7,12 @@ use pulp::{Simd, WithSimd};
 use crate::cpu::dispatch::vectorize_wide;
 use crate::cpu::outputs::Destinations;
 use crate::cpu::vector_samples::{APART, Samples};
-use crate::cpu::{HostReal, Job, Stored, run_jobs, sum, weights, with_stored, wrong_device};
+use crate::cpu::{HostReal, Job, Stored, job_scores, run_jobs, sum, weights, with_stored, wrong_device};
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::penalty::with_penalty;
 use crate::loss::{ElementwiseLoss, LabelEncoding, PenaltyShape, Rule, TargetRule};
 use crate::tensor::{Batch, BatchShape, Floats, with_targets};
-
-/// Samples a job: large enough to hide the scheduling, small enough to balance.
-const JOB: usize = 16 << 10;
 
 /// Samples whose labels, weights or half precision are decoded before they are walked over: into the second-level cache, since
 /// shorter runs are read from one place.
@@ -60,8 +57,8 @@ pub(super) fn other_scores<'a, T: HostReal>(
 pub(crate) fn weight_totals(batch: &Batch<'_>, samples: usize) -> Result<Totals> {
     match batch.sample_weights {
         None => Ok(Totals { count: samples as u64, weight_sum: samples as f64, ..Totals::default() }),
-        Some(Floats::F32(w)) => weights::total(w, JOB),
-        Some(Floats::F64(w)) => weights::total(w, JOB),
+        Some(Floats::F32(w)) => weights::total(w),
+        Some(Floats::F64(w)) => weights::total(w),
         // Half precision was widened by crate::scores.
         Some(_) => Err(wrong_device(batch)),
     }
@@ -84,7 +81,7 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> Driver<'_, L, P, T> {
         let divisor = T::from_f64(divisor);
         let mut outputs = Destinations::new(batch_shape, 1, self.request, buffers)?;
         let (losses, gradient) = outputs.slices();
-        let totals = run_jobs(batch_shape, JOB, losses, gradient, |job| {
+        let totals = run_jobs(batch_shape, job_scores(samples), losses, gradient, |job| {
             vectorize_wide(DriverJob { driver: self, job, divisor })
         })?;
         totals.finish(self.request, samples, L::HAS_CORRECT, outputs.finish(precision))

@@ -47,6 +47,8 @@ pub(crate) trait Vector<S: Simd>: Number {
     fn other_than_sign(self) -> Self;
     /// The bits that are set in either.
     fn either_bits(self, other: Self) -> Self;
+    /// The bits that are set in both.
+    fn both_bits(self, other: Self) -> Self;
     /// Whether any bit is set.
     fn has_bits(self) -> bool;
     /// True in no lane.
@@ -138,7 +140,8 @@ macro_rules! lanes {
         $lanes:ident, $mask_lanes:ident, $element:ident, $raw:ident, $mask:ident, $counts:ident, $count:ident;
         $splat:ident $as_simd:ident $as_mut_simd:ident $partial_load:ident $partial_store:ident
         $add:ident $sub:ident $mul:ident $div:ident $neg:ident $less_than:ident $equal:ident $select:ident
-        $and:ident $or:ident $not:ident $max:ident $abs:ident $or_bits:ident $xor_bits:ident $select_counts:ident $add_counts:ident $splat_counts:ident
+        $and:ident $or:ident $not:ident $max:ident $abs:ident $or_bits:ident $and_bits:ident $xor_bits:ident
+        $select_counts:ident $add_counts:ident $sub_counts:ident $splat_counts:ident
     ) => {
         /// A vector of numbers.
         #[derive(Clone, Copy)]
@@ -294,6 +297,11 @@ macro_rules! lanes {
                 } else {
                     for (count, mask) in into.$count.iter_mut().zip(masks) {
                         let simd = mask.simd;
+                        if size_of::<S::$mask>() == size_of_val(count) {
+                            // A true lane is all ones, which is -1.
+                            *count = simd.$sub_counts(*count, bytemuck::cast(mask.raw));
+                            continue;
+                        }
                         let ones = simd.$select_counts(mask.raw, simd.$splat_counts(1), simd.$splat_counts(0));
                         *count = simd.$add_counts(*count, ones);
                     }
@@ -342,6 +350,11 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
+            fn both_bits(self, other: Self) -> Self {
+                Self { simd: self.simd, raw: self.simd.$and_bits(self.raw, other.raw) }
+            }
+
+            #[inline(always)]
             fn has_bits(self) -> bool {
                 bytemuck::bytes_of(&self.raw).iter().any(|&byte| byte != 0)
             }
@@ -372,13 +385,15 @@ lanes! {
     Lanes, Mask, f32, f32s, m32s, u32s, singles;
     splat_f32s as_simd_f32s as_mut_simd_f32s partial_load_f32s partial_store_f32s
     add_f32s sub_f32s mul_f32s div_f32s neg_f32s less_than_f32s equal_f32s select_f32s
-    and_m32s or_m32s not_m32s max_f32s abs_f32s or_f32s xor_f32s select_u32s add_u32s splat_u32s
+    and_m32s or_m32s not_m32s max_f32s abs_f32s or_f32s and_f32s xor_f32s
+    select_u32s add_u32s sub_u32s splat_u32s
 }
 lanes! {
     DoubleLanes, DoubleMask, f64, f64s, m64s, u64s, doubles;
     splat_f64s as_simd_f64s as_mut_simd_f64s partial_load_f64s partial_store_f64s
     add_f64s sub_f64s mul_f64s div_f64s neg_f64s less_than_f64s equal_f64s select_f64s
-    and_m64s or_m64s not_m64s max_f64s abs_f64s or_f64s xor_f64s select_u64s add_u64s splat_u64s
+    and_m64s or_m64s not_m64s max_f64s abs_f64s or_f64s and_f64s xor_f64s
+    select_u64s add_u64s sub_u64s splat_u64s
 }
 
 impl<S: Simd> Lanes<S> {

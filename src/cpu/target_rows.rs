@@ -5,7 +5,7 @@ use pulp::{Simd, WithSimd};
 use crate::cpu::dispatch::vectorize;
 use crate::cpu::outputs::Destinations;
 use crate::cpu::pairs::VectorPairs;
-use crate::cpu::{HostReal, Job, Stored, run_jobs, sum, weights, with_stored, wrong_device};
+use crate::cpu::{HostReal, Job, Stored, job_scores, run_jobs, sum, weights, with_stored, wrong_device};
 use crate::error::Result;
 use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::labels::TargetRowDecoder;
@@ -14,9 +14,6 @@ use crate::loss::{PairSums, PenaltyShape, RowScratch, Rule, TargetRowsLoss};
 use crate::tensor::{Batch, BatchShape, with_targets};
 
 use super::elementwise::weight_totals;
-
-/// Scores a job: large enough to hide the scheduling, small enough to balance.
-const JOB_SCORES: usize = 16 << 10;
 
 /// Scores a block, whose targets are decoded in one go and stay in the nearest cache.
 const BLOCK_SCORES: usize = 2 << 10;
@@ -61,7 +58,7 @@ impl<'a, L: TargetRowsLoss, P: PenaltyShape, T: HostReal> Driver<'a, L, P, T> {
         let divisor = self.request.divisor_of_gradient(rows, || weight_totals(self.batch, rows))?;
         let mut outputs = Destinations::new(self.shape, 1, self.request, buffers)?;
         let (losses, gradient) = outputs.slices();
-        let job_rows = (JOB_SCORES / columns).max(1);
+        let job_rows = (job_scores(rows * columns) / columns).max(1);
         let totals = run_jobs(self.shape, job_rows, losses, gradient, |job| {
             vectorize(DriverJob { driver: self, job, divisor: T::from_f64(divisor) })
         })?;

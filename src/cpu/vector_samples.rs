@@ -4,6 +4,7 @@ use pulp::{Simd, WithSimd};
 
 use super::HostReal;
 use super::lanes::{Counts, MOST_LANES, Sum, Vector};
+use super::prefetch;
 use crate::loss::{ElementwiseLoss, PenaltyShape, Point, Rule, TargetRule};
 use crate::real::Number;
 
@@ -110,7 +111,7 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal, const W: bool, const O: b
                 slope.store_part(rest_of_gradient);
             }
         }
-        walk.sums()
+        walk.sums(samples.loss.target_rule())
     }
 }
 
@@ -124,6 +125,20 @@ struct Vectors<'a, V> {
 }
 
 impl<V> Vectors<'_, V> {
+    /// Asks for what is read after the vector `i`.
+    #[inline(always)]
+    fn prefetch(&self, i: usize) {
+        // Of single numbers, a line of the cache would be asked for many times.
+        if size_of::<V>() < 32 {
+            return;
+        }
+        prefetch::ahead_of(self.scores, i);
+        prefetch::ahead_of(self.targets, i);
+        if !self.weights.is_empty() {
+            prefetch::ahead_of(self.weights, i);
+        }
+    }
+
     #[inline(always)]
     fn split_at(self, middle: usize) -> (Self, Self) {
         let at = |len: usize| middle.min(len);
@@ -153,8 +168,9 @@ struct Walk<S: Simd, V: Vector<S>, P> {
     rule: Rule<V, P>,
     divisor: V,
     reciprocal: V,
-    /// Bits where a target was none.
-    bad: V,
+    /// The bits that any target has (labels), or where one was none (signs), and the bits that every target has.
+    any_target: V,
+    all_targets: V,
     sum: Sum<S>,
     /// Active and correct samples.
     counts: Counts<S>,
@@ -169,7 +185,8 @@ impl<S: Simd, V: Vector<S>, P: PenaltyShape> Walk<S, V, P> {
             rule: rule.splat(divisor),
             divisor,
             reciprocal: divisor.splat(1.0) / divisor,
-            bad: divisor.splat(0.0),
+            any_target: divisor.splat(0.0),
+            all_targets: divisor.splat(1.0),
             sum: Sum::new(simd),
             counts: Counts::new(simd),
         }
@@ -183,6 +200,7 @@ impl<S: Simd, V: Vector<S>, P: PenaltyShape> Walk<S, V, P> {
         vectors: &mut Vectors<'_, V::Raw>,
         i: usize,
     ) {
+        vectors.prefetch(i);
         let vector = |raw| V::new(self.simd, raw);
         let weight = W.then(|| vector(vectors.weights[i]));
         let (score, target) = (vector(vectors.scores[i]), vector(vectors.targets[i]));
@@ -207,17 +225,21 @@ impl<S: Simd, V: Vector<S>, P: PenaltyShape> Walk<S, V, P> {
     ) -> (V, V) {
         let Point { mut value, slope, mut active, mut correct } = L::value_and_slope(&self.rule, score, target);
         let zero = score.splat(0.0);
-        // -1 and +1, or any finite number. The compiler knows which, as it knows the loss.
-        let mut bad = match loss.target_rule() {
-            TargetRule::Labels(_) => target.other_than_sign(),
-            // 0, or NaN where the target is not finite.
-            TargetRule::Signs => target + -target,
-        };
+        let mut checked = target;
         if let Some(is_sample) = is_sample {
             value = V::select(is_sample, value, zero);
-            (active, correct, bad) = (active & is_sample, correct & is_sample, V::select(is_sample, bad, zero));
+            (active, correct) = (active & is_sample, correct & is_sample);
+            checked = V::select(is_sample, target, zero.splat(1.0));
         }
-        self.bad = self.bad.either_bits(bad);
+        // -1 and +1, or any finite number. The compiler knows which, as it knows the loss.
+        match loss.target_rule() {
+            TargetRule::Labels(_) => {
+                self.any_target = self.any_target.either_bits(checked);
+                self.all_targets = self.all_targets.both_bits(checked);
+            }
+            // 0, or NaN where the target is not finite.
+            TargetRule::Signs => self.any_target = self.any_target.either_bits(checked + -checked),
+        }
         V::count([active, correct], &mut self.counts);
         let (value, factor) = match weight {
             // Not by the reciprocal of the divisor, which a sum of tiny weights takes to infinity.
@@ -229,9 +251,17 @@ impl<S: Simd, V: Vector<S>, P: PenaltyShape> Walk<S, V, P> {
     }
 
     #[inline(always)]
-    fn sums(self) -> Sums {
+    fn sums(self, target_rule: TargetRule) -> Sums {
         let [active, correct] = self.counts.totals();
-        Sums { loss: self.sum.total(), active, correct, has_bad_target: self.bad.has_bits() }
+        let has_bad_target = match target_rule {
+            // Labels have the bits of 1 in common, and the sign is the only other one.
+            TargetRule::Labels(_) => {
+                let any = self.any_target.either_bits(self.any_target.splat(1.0));
+                any.other_than_sign().either_bits(self.all_targets.other_than_sign()).has_bits()
+            }
+            TargetRule::Signs => self.any_target.has_bits(),
+        };
+        Sums { loss: self.sum.total(), active, correct, has_bad_target }
     }
 }
 

@@ -6,15 +6,12 @@ use crate::cpu::dispatch::vectorize_wide;
 use crate::cpu::distance::{Measure, Measured};
 use crate::cpu::elementwise::{other_scores, weight_totals};
 use crate::cpu::outputs::Destinations;
-use crate::cpu::{HostReal, Job, Stored, run_jobs, sum, weights, with_stored, wrong_device};
+use crate::cpu::{HostReal, Job, Stored, job_scores, run_jobs, sum, weights, with_stored, wrong_device};
 use crate::error::{Input, Result};
 use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::penalty::with_penalty;
 use crate::loss::{PenaltyShape, Rule, VectorsLoss};
 use crate::tensor::{Batch, BatchShape, with_targets};
-
-/// Components a job: large enough to hide the scheduling, small enough to balance.
-const JOB: usize = 16 << 10;
 
 /// The vectors of each distance: first and second, first and third, second and third.
 const ENDS: [[usize; 2]; 3] = [[0, 1], [0, 2], [1, 2]];
@@ -51,7 +48,8 @@ impl<L: VectorsLoss, P: PenaltyShape, T: HostReal> Driver<'_, L, P, T> {
         let divisor = self.request.divisor_of_gradient(samples, || weight_totals(self.batch, samples))?;
         let mut outputs = Destinations::new(self.shape, L::INPUTS, self.request, buffers)?;
         let (losses, gradient) = outputs.slices();
-        let job_samples = (JOB / (L::INPUTS * columns)).max(1);
+        let of_sample = L::INPUTS * columns;
+        let job_samples = (job_scores(samples * of_sample) / of_sample).max(1);
         let totals = run_jobs(self.shape, job_samples, losses, gradient, |job| {
             vectorize_wide(DriverJob { driver: self, job, divisor: T::from_f64(divisor) })
         })?;

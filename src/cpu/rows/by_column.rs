@@ -10,6 +10,7 @@ use super::transpose::Transpose;
 use super::{DriverJob, SCRATCH};
 use crate::cpu::HostReal;
 use crate::cpu::lanes::{Counts, MOST_LANES, Sum, Vector};
+use crate::cpu::prefetch;
 use crate::error::Result;
 use crate::evaluation::Totals;
 use crate::loss::labels::IGNORED;
@@ -64,6 +65,7 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> WithSimd for ColumnsJob<'_, '_, 
                         factors: &factors[vector],
                         losses: job.job.losses.as_deref_mut().map(|losses| &mut losses[of_job.clone()]),
                     };
+                    prefetch::ahead_of_all(group.scores);
                     match job.job.gradient.as_deref_mut() {
                         None => walk.group::<M, false>(group, &mut []),
                         Some(gradient) => walk.group::<M, true>(group, &mut gradient[elements]),

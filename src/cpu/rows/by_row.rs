@@ -7,6 +7,7 @@ use pulp::{Simd, WithSimd};
 
 use super::DriverJob;
 use crate::cpu::lanes::{Lanes, MOST_LANES, Mask, Vector};
+use crate::cpu::prefetch;
 use crate::error::Result;
 use crate::evaluation::Totals;
 use crate::loss::labels::IGNORED;
@@ -118,60 +119,45 @@ impl<S: Simd, P: PenaltyShape> VectorRows<S, P> {
         }
     }
 
-    /// The vector that begins at this column, all of it columns of the row.
+    /// A vector of scores, all of them columns of the row, with the true class in the lane that has this number.
     #[inline(always)]
-    fn columns(&self, values: S::f32s, first: usize, class: usize) -> Columns<S> {
-        let is_true = self.is_column(class, first);
+    fn columns(&self, values: S::f32s, class_lane: S::u32s) -> Columns<S> {
+        let is_true = Mask::new(self.simd, self.simd.equal_u32s(self.first_columns, class_lane));
         Columns { scores: Lanes::new(self.simd, values), is_true, is_rival: !is_true }
     }
 
     /// The last columns of a row, fewer than a vector has: past them it holds zeros that are no column's.
     #[inline(always)]
-    fn last_columns(&self, values: &[f32], first: usize, class: usize) -> Columns<S> {
+    fn last_columns(&self, values: &[f32], class_lane: S::u32s) -> Columns<S> {
         let simd = self.simd;
-        let is_true = self.is_column(class, first);
+        let columns = self.columns(simd.partial_load_f32s(values), class_lane);
         let is_in_row = simd.less_than_u32s(self.first_columns, simd.splat_u32s(values.len() as u32));
-        Columns {
-            scores: Lanes::new(simd, simd.partial_load_f32s(values)),
-            is_true,
-            is_rival: !is_true & Mask::new(simd, is_in_row),
-        }
+        Columns { is_rival: columns.is_rival & Mask::new(simd, is_in_row), ..columns }
     }
 
-    /// True in the lane that is this column of a vector that begins at `first`.
+    /// Calls `visit` with each vector of a row, and stores what it returns in `out`, which is as long as the row or empty.
+    /// The class may be none of the columns, which are fewer than 2^31.
     #[inline(always)]
-    fn is_column(&self, column: usize, first: usize) -> Mask<S> {
+    fn each(&self, scores: &[f32], class: u32, out: &mut [f32], mut visit: impl FnMut(Columns<S>) -> Lanes<S>) {
         let simd = self.simd;
-        // Wraps to a number beyond all lanes where the column comes before; also in 32 bits.
-        let lane = simd.splat_u32s(column.wrapping_sub(first).min(u32::MAX as usize) as u32);
-        Mask::new(simd, simd.equal_u32s(self.first_columns, lane))
-    }
-
-    /// Calls `visit` with each vector of a row and its first column, and stores what it returns in `out`, which is as long as
-    /// the row or empty.
-    #[inline(always)]
-    fn each(
-        &self,
-        scores: &[f32],
-        class: usize,
-        out: &mut [f32],
-        mut visit: impl FnMut(usize, Columns<S>) -> Lanes<S>,
-    ) {
         let (vectors, rest) = S::as_simd_f32s(scores);
         let (out_vectors, out_rest) = S::as_mut_simd_f32s(out);
         let mut out_vectors = out_vectors.iter_mut();
-        let mut first = 0;
-        for &values in vectors {
-            let result = visit(first, self.columns(values, first, class));
+        // Wraps to a number beyond all lanes where the class comes before.
+        let mut class_lane = simd.splat_u32s(class);
+        let step = simd.splat_u32s(Lanes::<S>::COUNT as u32);
+        for (i, &values) in vectors.iter().enumerate() {
+            prefetch::ahead_of(vectors, i);
+            let result = visit(self.columns(values, class_lane));
             if let Some(out) = out_vectors.next() {
                 *out = result.raw();
             }
-            first += Lanes::<S>::COUNT;
+            class_lane = simd.sub_u32s(class_lane, step);
         }
         if !rest.is_empty() {
-            let result = visit(first, self.last_columns(rest, first, class));
+            let result = visit(self.last_columns(rest, class_lane));
             if !out_rest.is_empty() {
-                self.simd.partial_store_f32s(out_rest, result.raw());
+                simd.partial_store_f32s(out_rest, result.raw());
             }
         }
     }
@@ -189,8 +175,8 @@ impl<S: Simd, P: PenaltyShape> VectorRows<S, P> {
         let true_score = scores[class];
         let true_scores = Lanes::all(simd, true_score);
         let factor = Lanes::all(simd, coefficient);
-        let none = Lanes::none(simd);
-        let (mut active, mut above, mut equal) = (none, none, none);
+        let lowest = Lanes::all(simd, f32::NEG_INFINITY);
+        let mut best = lowest;
         let (mut total, mut total_slope) = (0f64, 0f64);
         let chain = CHAIN * Lanes::<S>::COUNT;
         for (number, part) in scores.chunks(chain).enumerate() {
@@ -200,17 +186,15 @@ impl<S: Simd, P: PenaltyShape> VectorRows<S, P> {
             // A class before or beyond this part is none of its columns.
             self.each(
                 part,
-                class.wrapping_sub(offset),
+                (class as u32).wrapping_sub(offset as u32),
                 out,
                 #[inline(always)]
-                |_, Columns { scores, is_true, is_rival }| {
+                |Columns { scores, is_true, is_rival }| {
                     let v = M::violation(self.vector_rule.margin, scores, true_scores, is_true);
                     let (value, slope) = self.vector_rule.penalise(v);
                     let counts = if M::TRUE_COLUMN { is_rival | is_true } else { is_rival };
                     sums = sums + Lanes::select(counts, value, zero);
-                    active = active | (counts & zero.below(v));
-                    above = above | (is_rival & true_scores.below(scores));
-                    equal = equal | (is_rival & true_scores.equals(scores));
+                    best = Lanes::select(is_rival, scores, lowest).max(best);
                     if GRADIENT && M::RIVAL_SLOPE_ON_TRUE != 0.0 {
                         slopes = slopes + Lanes::select(is_rival, slope, zero);
                     }
@@ -222,8 +206,7 @@ impl<S: Simd, P: PenaltyShape> VectorRows<S, P> {
                 total_slope += f64::from(slopes.sum());
             }
         }
-        let mut found = self.found(scores, class, total as f32, Lanes::any(above), Lanes::any(equal));
-        found.active &= Lanes::any(active);
+        let found = self.found::<M>(scores, class, total as f32, best.highest());
         if GRADIENT && !found.loss.is_nan() {
             // The true class: its own column where it has one, and what the rivals' violations owe to its score.
             let mut slope = (M::RIVAL_SLOPE_ON_TRUE * total_slope) as f32;
@@ -255,10 +238,10 @@ impl<S: Simd, P: PenaltyShape> VectorRows<S, P> {
         let one = Lanes::all(simd, 1.0);
         self.each(
             scores,
-            class,
+            class as u32,
             &mut [],
             #[inline(always)]
-            |_, Columns { scores, is_rival, .. }| {
+            |Columns { scores, is_rival, .. }| {
                 ordered = ordered & scores.equals(scores);
                 let rivals = Lanes::select(is_rival, scores, lowest);
                 if GRADIENT {
@@ -276,8 +259,7 @@ impl<S: Simd, P: PenaltyShape> VectorRows<S, P> {
         let v = M::violation(self.rule.margin, worst_rival, true_score, false);
         let (value, slope) = self.rule.penalise(v);
         let loss = if Lanes::any(!ordered) { f32::NAN } else { value };
-        let mut found = self.found(scores, class, loss, worst_rival > true_score, worst_rival == true_score);
-        found.active &= v > 0.0;
+        let found = self.found::<M>(scores, class, loss, worst_rival);
         if GRADIENT && !found.loss.is_nan() {
             gradient.fill(0.0);
             let columns = best_number * one.splat(Lanes::<S>::COUNT as f64) + self.first_numbers;
@@ -295,22 +277,24 @@ impl<S: Simd, P: PenaltyShape> VectorRows<S, P> {
         found
     }
 
-    /// What the sums say; where they leave it open, the scores.
+    /// What the loss and the best rival's score say; where they leave it open, the scores.
     #[inline(always)]
-    fn found(&self, scores: &[f32], class: usize, loss: f32, above: bool, equal: bool) -> Found {
-        let mut found = Found { loss, active: true, correct: !above };
-        if equal && !above {
-            // The lowest index wins the argmax.
-            found.correct = !scores[..class].contains(&scores[class]);
+    fn found<M: RowsLoss>(&self, scores: &[f32], class: usize, loss: f32, best: f32) -> Found {
+        let true_score = scores[class];
+        // A violation grows with its score: none of the rivals' is larger than the best one's.
+        let is_violated = |score, is_true| M::violation(self.rule.margin, score, true_score, is_true) > 0.0;
+        let mut active = is_violated(best, false);
+        if M::TRUE_COLUMN {
+            active |= is_violated(true_score, true);
         }
         // A NaN of the true class may be in no sum.
-        if loss.is_nan() || scores[class].is_nan() {
-            let is_nan = scores.iter().any(|s| s.is_nan());
-            found.loss = f32::NAN;
-            found.active = false;
-            found.correct &= !is_nan;
+        if loss.is_nan() || true_score.is_nan() {
+            let is_correct = scores[..class].iter().all(|&s| s < true_score) && scores.iter().all(|&s| s <= true_score);
+            return Found { loss: f32::NAN, active: false, correct: is_correct };
         }
-        found
+        // The lowest index wins the argmax.
+        let correct = best < true_score || (best == true_score && !scores[..class].contains(&true_score));
+        Found { loss, active, correct }
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::cpu::dispatch::{dispatch, vectorize, vectorize_wide};
 use crate::cpu::outputs::Destinations;
-use crate::cpu::{HostReal, Job, Stored, run_jobs, weights, with_stored, wrong_device};
+use crate::cpu::{HostReal, Job, Stored, job_scores, run_jobs, weights, with_stored, wrong_device};
 use crate::error::Result;
 use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::labels::{IGNORED, decode_class_indices};
@@ -26,9 +26,6 @@ mod transpose;
 
 /// Rows whose labels and weights are decoded at once, and stay in the first-level cache.
 const SCRATCH: usize = 1024;
-
-/// Scores a job: large enough to hide the scheduling, small enough to balance.
-const JOB_SCORES: usize = 16 * SCRATCH;
 
 /// Jobs at most where each keeps per-class sums, so that those stay small beside the scores.
 const PER_CLASS_JOBS: usize = 256;
@@ -105,7 +102,7 @@ impl<'a, M: RowsLoss, P: PenaltyShape, T: RowsReal> Driver<'a, M, P, T> {
 
     fn evaluate(&self, precision: Precision, buffers: Buffers<'_>) -> Result<Evaluation> {
         let BatchShape { samples: rows, columns, .. } = self.shape;
-        let job_rows = (JOB_SCORES / columns).clamp(1, SCRATCH);
+        let job_rows = (job_scores(rows * columns) / columns).max(1);
         let job_rows = if self.request.per_class { job_rows.max(rows.div_ceil(PER_CLASS_JOBS)) } else { job_rows };
         // A mean needs a pass over labels and weights.
         let totals = || weight_totals(self.batch, columns, self.loss.ignore_index);
