@@ -33,12 +33,19 @@ pub(crate) trait Vector<S: Simd>: Number {
     fn with_first(self, first: &[Self::Element]) -> Self;
     /// The numbers, one a lane.
     fn lanes(&self) -> &[Self::Element];
+    /// As [`Vector::lanes`], to be written.
+    fn lanes_mut(&mut self) -> &mut [Self::Element];
     /// Stores the first lanes, fewer than there are.
     fn store_part(self, slice: &mut [Self::Element]);
     /// Counts the true lanes of two masks.
     fn count(masks: [Self::Mask; 2], into: &mut Counts<S>);
     /// The larger of the two in each lane; not for NaN.
     fn max(self, other: Self) -> Self;
+    /// The sum of all lanes, in their precision.
+    fn sum(self) -> Self::Element;
+    /// The lowest of all lanes, and the highest; not for NaN.
+    fn lowest(self) -> Self::Element;
+    fn highest(self) -> Self::Element;
     /// Adds all lanes in f64.
     fn add_to(self, sum: &mut Sum<S>);
     /// Adds each lane, times a factor, to its own number in f64; numbers may be fewer than lanes.
@@ -142,6 +149,7 @@ macro_rules! lanes {
         $add:ident $sub:ident $mul:ident $div:ident $neg:ident $less_than:ident $equal:ident $select:ident
         $and:ident $or:ident $not:ident $max:ident $abs:ident $or_bits:ident $and_bits:ident $xor_bits:ident
         $select_counts:ident $add_counts:ident $sub_counts:ident $splat_counts:ident
+        $reduce_sum:ident $reduce_min:ident $reduce_max:ident
     ) => {
         /// A vector of numbers.
         #[derive(Clone, Copy)]
@@ -281,6 +289,11 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
+            fn lanes_mut(&mut self) -> &mut [$element] {
+                lanes_of(&mut self.raw)
+            }
+
+            #[inline(always)]
             fn store_part(self, slice: &mut [$element]) {
                 self.simd.$partial_store(slice, self.raw);
             }
@@ -311,6 +324,21 @@ macro_rules! lanes {
             #[inline(always)]
             fn max(self, other: Self) -> Self {
                 Self { simd: self.simd, raw: self.simd.$max(self.raw, other.raw) }
+            }
+
+            #[inline(always)]
+            fn sum(self) -> $element {
+                self.simd.$reduce_sum(self.raw)
+            }
+
+            #[inline(always)]
+            fn lowest(self) -> $element {
+                self.simd.$reduce_min(self.raw)
+            }
+
+            #[inline(always)]
+            fn highest(self) -> $element {
+                self.simd.$reduce_max(self.raw)
             }
 
             #[inline(always)]
@@ -386,38 +414,14 @@ lanes! {
     splat_f32s as_simd_f32s as_mut_simd_f32s partial_load_f32s partial_store_f32s
     add_f32s sub_f32s mul_f32s div_f32s neg_f32s less_than_f32s equal_f32s select_f32s
     and_m32s or_m32s not_m32s max_f32s abs_f32s or_f32s and_f32s xor_f32s
-    select_u32s add_u32s sub_u32s splat_u32s
+    select_u32s add_u32s sub_u32s splat_u32s reduce_sum_f32s reduce_min_f32s reduce_max_f32s
 }
 lanes! {
     DoubleLanes, DoubleMask, f64, f64s, m64s, u64s, doubles;
     splat_f64s as_simd_f64s as_mut_simd_f64s partial_load_f64s partial_store_f64s
     add_f64s sub_f64s mul_f64s div_f64s neg_f64s less_than_f64s equal_f64s select_f64s
     and_m64s or_m64s not_m64s max_f64s abs_f64s or_f64s and_f64s xor_f64s
-    select_u64s add_u64s sub_u64s splat_u64s
-}
-
-impl<S: Simd> Lanes<S> {
-    #[inline(always)]
-    pub(super) fn sum(self) -> f32 {
-        self.simd.reduce_sum_f32s(self.raw)
-    }
-
-    #[inline(always)]
-    pub(super) fn lowest(self) -> f32 {
-        self.simd.reduce_min_f32s(self.raw)
-    }
-
-    #[inline(always)]
-    pub(super) fn highest(self) -> f32 {
-        self.simd.reduce_max_f32s(self.raw)
-    }
-}
-
-impl<S: Simd> Mask<S> {
-    #[inline(always)]
-    pub(super) fn new(simd: S, raw: S::m32s) -> Self {
-        Self { simd, raw }
-    }
+    select_u64s add_u64s sub_u64s splat_u64s reduce_sum_f64s reduce_min_f64s reduce_max_f64s
 }
 
 #[cfg(test)]

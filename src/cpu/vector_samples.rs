@@ -12,6 +12,10 @@ use crate::real::Number;
 /// gives more to two than to one, the more so in small pages; within a page it gives less.
 pub(super) const APART: usize = 16 << 10;
 
+/// Bytes that are asked for ahead. Measured on AVX2 (Zen 3), 32 Mi samples of the binary hinge forward on two threads, relative to
+/// no asking: 256 bytes 0.93, 512 bytes 0.88, 768 bytes 0.90, 4 KiB 0.98.
+const AHEAD: usize = 512;
+
 /// A run of samples; the slices are equally long.
 pub(super) struct Samples<'a, L, P, T> {
     pub(super) loss: &'a L,
@@ -128,14 +132,10 @@ impl<V> Vectors<'_, V> {
     /// Asks for what is read after the vector `i`.
     #[inline(always)]
     fn prefetch(&self, i: usize) {
-        // Of single numbers, a line of the cache would be asked for many times.
-        if size_of::<V>() < 32 {
-            return;
-        }
-        prefetch::ahead_of(self.scores, i);
-        prefetch::ahead_of(self.targets, i);
-        if !self.weights.is_empty() {
-            prefetch::ahead_of(self.weights, i);
+        for read in [self.scores, self.targets, self.weights] {
+            if !read.is_empty() {
+                prefetch::ahead_of(read, i, AHEAD);
+            }
         }
     }
 
