@@ -42,8 +42,8 @@ struct Columns<V: Number> {
 }
 
 impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
-    /// Visits every column of each row once, but of a row that is ignored; where penalties are added up, each column's part of
-    /// the gradient is written.
+    /// Visits every column of each row once, but of a row that is ignored. Each column's part of the gradient is written; for a
+    /// maximum, zero.
     #[inline(always)]
     pub(super) fn visit_rows<M: RowsLoss, const GRADIENT: bool>(
         &self,
@@ -72,7 +72,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
                 total_slope.lanes_mut()[row] = sums.total_slope;
                 best.lanes_mut()[row] = sums.best;
             } else {
-                let (score, column, is_ordered) = self.best_of_row::<GRADIENT>(scores, of_row.class);
+                let (score, column, is_ordered) = self.best_of_row::<GRADIENT>(scores, of_row.class, out);
                 best.lanes_mut()[row] = score;
                 best_column.lanes_mut()[row] = column;
                 unordered.lanes_mut()[row] = if is_ordered { T::ZERO } else { T::NAN };
@@ -122,9 +122,9 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
     }
 
     /// The highest score of a row's rivals, the lowest column that has it (where a gradient is asked for), and whether no score
-    /// is NaN.
+    /// is NaN. `out` becomes zero, for the slopes of single columns.
     #[inline(always)]
-    fn best_of_row<const GRADIENT: bool>(&self, scores: &[T], class: T) -> (T, T, bool) {
+    fn best_of_row<const GRADIENT: bool>(&self, scores: &[T], class: T, out: &mut [T]) -> (T, T, bool) {
         let all = |x| T::Lanes::<S>::all(self.simd, x);
         let (zero, one, lowest) = (all(T::ZERO), all(T::ONE), all(T::NEG_INFINITY));
         let mut is_ordered = !T::Lanes::none(self.simd);
@@ -134,7 +134,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
         self.each_vector(
             scores,
             class,
-            &mut [],
+            out,
             #[inline(always)]
             |Columns { scores, is_rival, .. }| {
                 is_ordered = is_ordered & scores.equals(scores);
@@ -144,7 +144,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
                     number = number + one;
                 }
                 best = rivals.max(best);
-                lowest
+                zero
             },
         );
         let highest = best.highest();

@@ -231,7 +231,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
             let (of_true, of_best) = (of_true * coefficients, slope * coefficients);
             let (of_true, of_best, best, values) =
                 (of_true.lanes(), of_best.lanes(), seen.best_column.lanes(), value.lanes());
-            if M::COMBINATION == Combination::Max {
+            if M::COMBINATION == Combination::Max && !LONG {
                 gradient.fill(T::ZERO);
             }
             for (row, gradient) in gradient.chunks_exact_mut(self.columns).enumerate() {
