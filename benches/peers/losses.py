@@ -30,8 +30,7 @@ random = np.random.default_rng(1)
 
 # Pools of threads go on spinning for a while after their work (OpenMP's: 200 ms), on the next one's cores. After the pause
 # everyone is called for a while before the call that counts: a virtual machine's core that slept takes some 100 ms until it
-# works at its pace again.
-# A GPU has nothing of the kind.
+# works at its pace again. A GPU has nothing of the kind.
 PAUSE, WARM_UP = (0.3, 0.15) if DEVICE == "cpu" else (0.0, 0.03)
 # How we are asked for a gradient.
 GRADIENT_MODES = ["fresh", "into"] if DEVICE == "cpu" else ["fresh"]

@@ -91,10 +91,8 @@ impl Gpu {
             return Ok(Some(0.0));
         }
         let bytes = pollster::block_on(async {
-            self.attempt("reading kernel times", || {
-                let mut encoder = self.device().create_command_encoder(&Default::default());
+            self.submit("reading kernel times", |encoder| {
                 encoder.resolve_query_set(&clock.queries, 0..2 * passes, &clock.resolved, 0);
-                self.queue().submit([encoder.finish()]);
             })
             .await?;
             self.read(&clock.resolved, 0, u64::from(2 * passes) * STAMP).await

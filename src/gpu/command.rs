@@ -135,3 +135,19 @@ impl Layout {
 pub(super) fn groups_in_row(gpu: &Gpu, groups: u32) -> u32 {
     groups.min(gpu.max_workgroups()).max(1)
 }
+
+impl Gpu {
+    /// Submits what `record` records.
+    pub(super) async fn submit(
+        &self,
+        operation: &str,
+        record: impl FnOnce(&mut wgpu::CommandEncoder),
+    ) -> Result<wgpu::SubmissionIndex> {
+        let submit = || {
+            let mut encoder = self.device().create_command_encoder(&Default::default());
+            record(&mut encoder);
+            self.queue().submit([encoder.finish()])
+        };
+        self.attempt(operation, submit).await
+    }
+}

@@ -532,13 +532,13 @@ fn row_too_long(limit: usize, width: usize) -> Error {
     Error::DeviceLimit { what: "scores in one row", limit: limit as u64, got: width as u64 }
 }
 
-/// Lanes that share a row of so many elements, walked over so many times.
+/// Lanes that share a row of so many elements, walked over so many times, where a GPU's lane takes some `elements_each`.
 ///
 /// A software adapter runs the lanes of a workgroup one vector after the other and switches between them at every barrier,
 /// so there a lane takes a row of its own, where there are several vectors of them and the driver's loops are long enough.
-/// On a GPU each lane takes some sixteen elements, since what lanes tell each other costs as much as several, and a subgroup's
-/// lanes take what remains; only few rows are worth those of a whole workgroup ([`FEW_ON_A_GPU`]).
-pub(crate) fn team_lanes(gpu: &Gpu, rows: usize, elements: usize, walks: Walks) -> usize {
+/// On a GPU a lane takes several elements, since what lanes tell each other costs as much, and a subgroup's lanes take what
+/// remains; only few rows are worth those of a whole workgroup ([`FEW_ON_A_GPU`]).
+pub(crate) fn team_lanes(gpu: &Gpu, rows: usize, elements: usize, elements_each: usize, walks: Walks) -> usize {
     if let Some(own) = gpu.options().lanes_per_row {
         return own.next_power_of_two().clamp(1, WORKGROUP) as usize;
     }
@@ -547,14 +547,17 @@ pub(crate) fn team_lanes(gpu: &Gpu, rows: usize, elements: usize, walks: Walks) 
         return if rows >= FEW_ROWS && is_short { 1 } else { shared_lanes(elements) };
     }
     let most = if rows >= FEW_ON_A_GPU { NEAR_LANES } else { WORKGROUP };
-    elements.div_ceil(16).next_power_of_two().min(most as usize)
+    elements.div_ceil(elements_each).next_power_of_two().min(most as usize)
 }
 
+/// Scores of a row that a GPU's lane takes.
+pub(crate) const SCORES_EACH: usize = 16;
+
 /// Lanes that tell each other what they know without workgroup memory, on most GPUs.
-pub(crate) const NEAR_LANES: u32 = 32;
+const NEAR_LANES: u32 = 32;
 
 /// With fewer rows the lanes of some multiprocessors would stay without one.
-pub(crate) const FEW_ON_A_GPU: usize = 2048;
+const FEW_ON_A_GPU: usize = 2048;
 
 /// Lanes that share a row where each keeps something of some four of its elements at hand.
 pub(crate) fn shared_lanes(elements: usize) -> usize {

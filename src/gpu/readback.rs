@@ -57,13 +57,11 @@ impl Gpu {
         bytes: u64,
     ) -> Result<Readback> {
         let staging = self.allocate(bytes, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST).await?;
-        let submit = || {
-            let mut encoder = self.device().create_command_encoder(&Default::default());
-            record(&mut encoder);
+        let record_and_copy = |encoder: &mut wgpu::CommandEncoder| {
+            record(encoder);
             encoder.copy_buffer_to_buffer(buffer, offset, &staging.buffer, 0, bytes);
-            self.queue().submit([encoder.finish()])
         };
-        let submission = self.attempt(operation, submit).await?;
+        let submission = self.submit(operation, record_and_copy).await?;
         Ok(Readback { staging, bytes, submission })
     }
 

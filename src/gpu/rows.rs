@@ -3,8 +3,8 @@
 use super::command::{Dispatch, groups_in_row};
 use super::context::Gpu;
 use super::launch::{
-    Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, Walks, busy_groups, check_row, has_tame_terms, is_tame,
-    max_samples, penalty_numbers, shared_lanes, team_lanes, units_each,
+    Launcher, Pass, Resident, ResidentOutputs, SCORES_EACH, WORKGROUP, Walks, busy_groups, check_row, has_tame_terms,
+    is_tame, max_samples, penalty_numbers, shared_lanes, team_lanes, units_each,
 };
 use super::partial::Sum;
 use super::shader::{Constants, Loads, Variant, params, workgroup_bytes};
@@ -73,7 +73,7 @@ const WALKS: Walks = Walks::by_quads(2);
 /// to store it.
 const STAGED_WALKS: Walks = Walks::by_elements(6);
 
-/// Walks over a row that find its largest violations: one a bit of the key and one for their sum; for the gradient one
+/// Walks over a row that find its largest violations, by ranks fewer than by bits: one a bit of the key and one for their sum; for the gradient one
 /// that counts ties, one a bit of the index, and one that writes.
 const TOP_WALKS: Walks = Walks::by_quads(32 + 1 + 1 + 31 + 1);
 
@@ -219,7 +219,7 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
             // Each team has a row of sums.
             true => shared_lanes(columns),
             false if is_staged => 1,
-            false => team_lanes(gpu, inputs.samples, columns, walks),
+            false => team_lanes(gpu, inputs.samples, columns, SCORES_EACH, walks),
         };
         let teams = WORKGROUP as usize / lanes;
         // Ranks are counted within a workgroup, and sums a class belong to a team.

@@ -133,12 +133,7 @@ impl Pending {
                 Results::OnTheWay(gpu.submit_and_read(operation, record, from, self.bytes).await?)
             }
             ReadBack::WhenAsked => {
-                let submit = || {
-                    let mut encoder = gpu.device().create_command_encoder(&Default::default());
-                    record(&mut encoder);
-                    gpu.queue().submit([encoder.finish()]);
-                };
-                gpu.attempt(operation, submit).await?;
+                gpu.submit(operation, record).await?;
                 Results::OnDevice(results)
             }
         });

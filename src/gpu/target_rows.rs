@@ -3,8 +3,8 @@
 use super::command::{Dispatch, groups_in_row};
 use super::context::Gpu;
 use super::launch::{
-    self, FEW_ROWS, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, Walks, check_row, has_tame_terms, is_tame,
-    max_samples, penalty_numbers, shared_lanes, team_lanes, units_each,
+    self, FEW_ROWS, Launcher, Pass, Resident, ResidentOutputs, SCORES_EACH, WORKGROUP, Walks, check_row,
+    has_tame_terms, is_tame, max_samples, penalty_numbers, shared_lanes, team_lanes, units_each,
 };
 use super::shader::{Constants, Variant, params};
 use super::tensor::{DeviceTensor, ElementType, Window};
@@ -144,7 +144,7 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
         let terms = self.loss.terms();
         let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
         let (lanes, turn_columns) = match L::SHADER.workgroup_bytes {
-            0 => (team_lanes(gpu, inputs.samples, columns, WALKS), TEAM_COLUMNS),
+            0 => (team_lanes(gpu, inputs.samples, columns, SCORES_EACH, WALKS), TEAM_COLUMNS),
             _ => match labelled_lanes(gpu, inputs.samples, columns) {
                 1 => (1, LANE_COLUMNS),
                 lanes => (lanes, TEAM_COLUMNS),

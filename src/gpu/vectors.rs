@@ -3,8 +3,8 @@
 use super::command::{Dispatch, groups_in_row};
 use super::context::Gpu;
 use super::launch::{
-    FEW_ON_A_GPU, Launcher, NEAR_LANES, Pass, Resident, ResidentOutputs, WORKGROUP, Walks, check_row, has_tame_terms,
-    is_tame, max_samples, penalty_numbers, shared_lanes, team_lanes, units_each,
+    Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, Walks, check_row, has_tame_terms, is_tame, max_samples,
+    penalty_numbers, team_lanes, units_each,
 };
 use super::shader::{Constants, Loads, Variant, params};
 use super::tensor::{DeviceTensor, ElementType, Window};
@@ -69,15 +69,9 @@ fn distance_numbers(distance: Distance) -> (u8, f32, f32) {
     }
 }
 
-/// Lanes that share a sample. On a GPU each takes some four components of every vector: 8 Mi of them in vectors of 128, a
-/// triplet's with gradient, took an H100 173 us by 8 lanes, 118 by 16 and 119 by 32.
-fn lanes(gpu: &Gpu, samples: usize, dimensions: usize) -> usize {
-    match gpu.description().is_software() || gpu.options().lanes_per_row.is_some() {
-        true => team_lanes(gpu, samples, dimensions, WALKS),
-        false if samples >= FEW_ON_A_GPU => shared_lanes(dimensions).min(NEAR_LANES as usize),
-        false => shared_lanes(dimensions),
-    }
-}
+/// Components of every vector that a GPU's lane takes: 8 Mi of them in vectors of 128, a triplet's with gradient, took an H100
+/// 173 us by 8 lanes, 118 by 16 and 119 by 32.
+const COMPONENTS_EACH: usize = 4;
 
 impl<L: VectorsLoss> Launcher for Vectors<'_, L> {
     fn shape(&self) -> BatchShape {
@@ -146,7 +140,7 @@ impl<L: VectorsLoss> Launcher for Vectors<'_, L> {
         let terms = self.loss.terms();
         let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
         let (_, exponent, epsilon) = distance_numbers(self.loss.distance());
-        let lanes = lanes(gpu, inputs.samples, dimensions);
+        let lanes = team_lanes(gpu, inputs.samples, dimensions, COMPONENTS_EACH, WALKS);
         let teams = WORKGROUP as usize / lanes;
         let steps = WALKS.steps(dimensions, lanes);
         let most_turns = gpu.description().loop_limit().map_or(MOST_SAMPLES, |limit| limit as usize / steps);

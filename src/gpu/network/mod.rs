@@ -135,15 +135,14 @@ impl GpuEngine {
         let bytes = 4 * self.parameters as u64;
         let own = [&self.weights.parameters, &self.weights.first, &self.weights.second];
         self.gpu
-            .attempt("copying weights", || {
-                let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+            .submit("copying weights", |encoder| {
                 for (own, kept) in own.into_iter().zip(&self.remembered[slot as usize]) {
                     let (from, to) = if remember { (own, kept) } else { (kept, own) };
                     encoder.copy_buffer_to_buffer(&from.buffer, 0, &to.buffer, 0, bytes);
                 }
-                self.gpu.queue().submit([encoder.finish()]);
             })
             .await
+            .map(drop)
     }
 
     async fn train_async(&self, part: &Part<'_>) -> Result<Progress> {
@@ -254,15 +253,11 @@ impl Engine for GpuEngine {
 
 /// Records commands one after the other and submits them once.
 async fn run<'a>(gpu: &Gpu, commands: impl IntoIterator<Item = &'a Command>) -> Result<()> {
-    gpu.attempt("running a network", || {
-        let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        {
-            let mut pass = gpu.begin_pass(&mut encoder);
-            commands.into_iter().for_each(|command| command.record(&mut pass));
-        }
-        gpu.queue().submit([encoder.finish()]);
-    })
-    .await
+    let record = |encoder: &mut wgpu::CommandEncoder| {
+        let mut pass = gpu.begin_pass(encoder);
+        commands.into_iter().for_each(|command| command.record(&mut pass));
+    };
+    gpu.submit("running a network", record).await.map(drop)
 }
 
 /// Rows that go through a network at a time, so that none of its layers outgrows a binding.
