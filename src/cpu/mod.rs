@@ -1,6 +1,6 @@
 //! The native backend: one driver a pattern, threaded, with inner loops in vectors or such that the compiler vectorises them.
 //!
-//! Samples are cut into jobs of a fixed size, whatever the number of threads, and the jobs' sums are merged in order:
+//! Samples are cut into jobs whose size depends on the batch alone, not on the number of threads, and the jobs' sums are merged in order:
 //! the same input gives the same bits on every run. Every f32 loss is added in f64.
 
 use std::ops::Range;
@@ -33,10 +33,10 @@ pub(crate) mod weights;
 
 /// Scores a job, for a batch of so many: large enough to hide the scheduling, small enough to balance. Large batches have larger
 /// jobs, since each begins to read at a new place: of 32 Mi samples of the binary hinge, jobs of 16 Ki take a tenth longer than
-/// of 128 Ki, and larger ones as long.
+/// of 128 Ki, and larger ones as long. There are at least 256 of them, for machines of many threads.
 #[inline]
 fn job_scores(scores: usize) -> usize {
-    (scores / 256).next_power_of_two().clamp(16 << 10, 128 << 10)
+    1 << (scores / 256).max(1).ilog2().clamp(14, 17)
 }
 
 /// Independent partial sums of a vectorised reduction.

@@ -378,12 +378,17 @@ mod tests {
                 Case { loss: &EmbeddingHinge::new(), scores, targets, weights }.check(&format!("embedding, {count}"));
             }
             if count > 0 {
-                let bad = [0.0, 2.0, f64::NAN, f64::INFINITY, 1.0 + 1.2e-7, 1.0 - 6e-8][next() as usize % 6];
+                let bads = [0.0, 2.0, 0.5, -0.5, -3.0, 1e-45, f64::NAN, f64::INFINITY, 1.0 + 1.2e-7, 1.0 - 6e-8];
+                let bad = bads[next() as usize % bads.len()];
                 targets[next() as usize % count] = T::from_f64(bad);
                 let weights = None;
                 let case = Case { loss: &BinaryHinge::new(), scores: &scores, targets: &targets, weights };
                 assert!(case.with_simd(Scalar::new()).0.has_bad_target);
                 assert!(pulp::Arch::new().dispatch(&case).0.has_bad_target, "{bad} of {count}");
+                #[cfg(target_arch = "x86_64")]
+                if let Some(simd) = pulp::x86::V3::try_new() {
+                    assert!(Simd::vectorize(simd, &case).0.has_bad_target, "{bad} of {count}");
+                }
             }
         }
     }

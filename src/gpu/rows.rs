@@ -73,8 +73,8 @@ const WALKS: Walks = Walks::by_quads(2);
 /// to store it.
 const STAGED_WALKS: Walks = Walks::by_elements(6);
 
-/// Walks over a row that find its largest violations, by ranks fewer than by bits: one a bit of the key and one for their sum; for the gradient one
-/// that counts ties, one a bit of the index, and one that writes.
+/// Walks over a row that find its largest violations by bits: one a bit of the key and one for their sum; for the gradient one
+/// that counts ties, one a bit of the index, and one that writes. By ranks there are fewer.
 const TOP_WALKS: Walks = Walks::by_quads(32 + 1 + 1 + 31 + 1);
 
 /// The launcher of a loss over a batch of this shape.

@@ -13,7 +13,7 @@ use crate::real::Number;
 /// Vectors that are added in the precision of the computation before f64 takes over.
 const CHAIN: usize = 16;
 
-/// Bytes that are asked for ahead: further than a group of rows, between which nothing is read. Measured on AVX2 (Zen 3), 256 Ki
+/// Bytes that are asked for ahead: of short rows further than a group, between two of which nothing is read. Measured on AVX2 (Zen 3), 256 Ki
 /// rows of 64 columns forward on two threads, Crammer-Singer and Weston-Watkins relative to no asking: 512 bytes 0.78 and 0.72,
 /// 1 KiB 0.68 and 0.63, 2 KiB 0.57 and 0.55, 3 KiB 0.51 and 0.52, 4 KiB 0.50 and 0.52.
 const AHEAD: usize = 4 << 10;
@@ -84,9 +84,8 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
     /// Sums over the columns of a row, and its rivals' highest score. Slopes go to `out`, where gradients are asked for.
     #[inline(always)]
     fn sum_row<M: RowsLoss, const GRADIENT: bool>(&self, scores: &[T], row: Row<T>, out: &mut [T]) -> Sums<T> {
-        let all = |x| T::Lanes::<S>::all(self.simd, x);
-        let (zero, lowest) = (all(T::ZERO), all(T::NEG_INFINITY));
-        let (true_scores, coefficients) = (all(row.true_score), all(row.coefficient));
+        let (zero, lowest) = (self.all(T::ZERO), self.all(T::NEG_INFINITY));
+        let (true_scores, coefficients) = (self.all(row.true_score), self.all(row.coefficient));
         let mut best = lowest;
         let (mut total, mut total_slope) = (0f64, 0f64);
         let chain = CHAIN * self.lanes();
@@ -125,8 +124,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
     /// is NaN. `out` becomes zero, for the slopes of single columns.
     #[inline(always)]
     fn best_of_row<const GRADIENT: bool>(&self, scores: &[T], class: T, out: &mut [T]) -> (T, T, bool) {
-        let all = |x| T::Lanes::<S>::all(self.simd, x);
-        let (zero, one, lowest) = (all(T::ZERO), all(T::ONE), all(T::NEG_INFINITY));
+        let (zero, one, lowest) = (self.all(T::ZERO), self.all(T::ONE), self.all(T::NEG_INFINITY));
         let mut is_ordered = !T::Lanes::none(self.simd);
         let mut best = lowest;
         // Of the vector that a lane's best score was found in: its number.
@@ -151,7 +149,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
         let mut column = T::ZERO;
         if GRADIENT {
             let columns = best_number * zero.splat(self.lanes() as f64) + self.first_columns;
-            let is_highest = best.equals(all(highest));
+            let is_highest = best.equals(self.all(highest));
             // The lowest index among equals. Where every rival is minus infinity no slope is left for any.
             column = T::Lanes::select(is_highest, columns, zero.splat(f64::INFINITY)).lowest();
         }
@@ -173,7 +171,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
         let (out_vectors, out_rest) = T::Lanes::<S>::vectors_mut(out);
         let mut out_vectors = out_vectors.iter_mut();
         // The lane of the class, if it is one of the vector's.
-        let mut class_lane = T::Lanes::<S>::all(simd, class);
+        let mut class_lane = self.all(class);
         let step = class_lane.splat(self.lanes() as f64);
         for (i, &raw) in vectors.iter().enumerate() {
             prefetch::ahead_of(vectors, i, AHEAD);

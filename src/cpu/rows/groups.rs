@@ -177,18 +177,17 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
         let classes = load::<S, T>(simd, &classes);
         let (weights, factors) = (load::<S, T>(simd, group.weights), load::<S, T>(simd, group.factors));
         let coefficients = factors / self.divisor / self.class_divisor;
-        let known = |true_scores| Known { classes, true_scores, coefficients };
-        let (true_scores, seen) = if LONG {
-            let true_scores = self.true_scores(&group);
-            (true_scores, self.visit_rows::<M, GRADIENT>(&group, known(true_scores), gradient))
+        let true_scores = if !LONG && self.columns <= BLOCK {
+            self.load_block(group.scores, 0, self.columns);
+            self.true_scores_of_block(classes)
         } else {
-            let true_scores = if self.columns <= BLOCK {
-                self.load_block(group.scores, 0, self.columns);
-                self.true_scores_of_block(classes)
-            } else {
-                self.true_scores(&group)
-            };
-            (true_scores, self.visit_columns::<M, GRADIENT>(group.scores, known(true_scores), gradient))
+            self.true_scores(&group)
+        };
+        let known = Known { classes, true_scores, coefficients };
+        let seen = if LONG {
+            self.visit_rows::<M, GRADIENT>(&group, known, gradient)
+        } else {
+            self.visit_columns::<M, GRADIENT>(group.scores, known, gradient)
         };
         let zero = classes.splat(0.0);
         let none = T::Lanes::none(simd);
@@ -250,10 +249,16 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
         }
     }
 
+    /// The same number in every lane.
+    #[inline(always)]
+    pub(super) fn all(&self, x: T) -> T::Lanes<S> {
+        T::Lanes::all(self.simd, x)
+    }
+
     /// The score of each row's true class; 0 where a row is ignored.
     #[inline(always)]
     fn true_scores(&self, group: &Group<'_, T>) -> T::Lanes<S> {
-        let mut scores = T::Lanes::<S>::all(self.simd, T::ZERO);
+        let mut scores = self.all(T::ZERO);
         for (row, (score, &class)) in scores.lanes_mut().iter_mut().zip(group.classes).enumerate() {
             if class != IGNORED {
                 *score = group.scores[row * self.columns + class as usize];
@@ -423,7 +428,8 @@ mod tests {
         one
     }
 
-    /// Rows are computed in lanes of their own, so every instruction set that the machine has gives the same bits.
+    /// Every instruction set that the machine has gives the same bits: short rows are computed in lanes of their own, and of long
+    /// ones the sums here are exact.
     #[test]
     fn every_width_agrees_with_single_numbers() {
         every_width_of::<f32>();

@@ -60,12 +60,10 @@ fn run<M: RowsLoss, P: PenaltyShape, T: RowsReal>(job: DriverJob<'_, '_, M, P, T
     // One margin for all classes, and no values a class.
     let is_plain = driver.margin_matrix.is_none() && !driver.request.per_class && columns <= T::EXACT;
     match (M::COMBINATION, driver.loss.ties) {
-        (Combination::Sum, _) | (Combination::Max, Ties::First) if is_plain && columns >= T::LONG => {
-            vectorize_wide(GroupsJob::<_, _, _, true>(job))
-        }
-        (Combination::Sum, _) | (Combination::Max, Ties::First) if is_plain => {
-            vectorize(GroupsJob::<_, _, _, false>(job))
-        }
+        (Combination::Sum, _) | (Combination::Max, Ties::First) if is_plain => match columns >= T::LONG {
+            true => vectorize_wide(GroupsJob::<_, _, _, true>(job)),
+            false => vectorize(GroupsJob::<_, _, _, false>(job)),
+        },
         _ => dispatch(TilesJob(job)),
     }
 }
