@@ -7,6 +7,18 @@ use pulp::{NullaryFnOnce, WithSimd};
 pub(super) use machine::avx2;
 pub(super) use machine::{dispatch, vectorize, vectorize_wide};
 
+/// What a job gives one number at a time, first, and with each instruction set that the machine has.
+#[cfg(test)]
+pub(super) fn on_every_width<F: WithSimd + Copy>(job: F) -> Vec<F::Output> {
+    let mut results = vec![job.with_simd(pulp::Scalar::new()), pulp::Arch::new().dispatch(job)];
+    #[cfg(target_arch = "x86_64")]
+    {
+        results.extend(pulp::x86::V3::try_new().map(|simd| pulp::Simd::vectorize(simd, job)));
+        results.extend(pulp::x86::V4::try_new().map(|simd| pulp::Simd::vectorize(simd, job)));
+    }
+    results
+}
+
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod machine {
     use std::sync::OnceLock;

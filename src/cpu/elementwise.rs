@@ -7,7 +7,7 @@ use pulp::{Simd, WithSimd};
 use crate::cpu::dispatch::vectorize_wide;
 use crate::cpu::outputs::Destinations;
 use crate::cpu::vector_samples::{APART, Samples};
-use crate::cpu::{HostReal, Job, Stored, job_scores, run_jobs, sum, weights, with_stored, wrong_device};
+use crate::cpu::{HostReal, Job, Stored, job_samples, run_jobs, sum, weights, with_stored, wrong_device};
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::penalty::with_penalty;
@@ -81,7 +81,7 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> Driver<'_, L, P, T> {
         let divisor = T::from_f64(divisor);
         let mut outputs = Destinations::new(batch_shape, 1, self.request, buffers)?;
         let (losses, gradient) = outputs.slices();
-        let totals = run_jobs(batch_shape, job_scores(samples), losses, gradient, |job| {
+        let totals = run_jobs(batch_shape, job_samples(samples, 1), losses, gradient, |job| {
             vectorize_wide(DriverJob { driver: self, job, divisor })
         })?;
         totals.finish(self.request, samples, L::HAS_CORRECT, outputs.finish(precision))

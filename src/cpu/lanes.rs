@@ -429,8 +429,10 @@ mod tests {
     use pulp::{Scalar, WithSimd};
 
     use super::*;
+    use crate::cpu::dispatch::on_every_width;
 
     /// The same numbers in every lane.
+    #[derive(Clone, Copy)]
     struct Total<'a>(&'a [f64]);
 
     impl WithSimd for Total<'_> {
@@ -452,16 +454,8 @@ mod tests {
             (vec![1.0, f64::INFINITY, 1.0], f64::INFINITY),
             (vec![1e308, 1e308, -1e308], f64::INFINITY),
         ] {
-            assert_eq!(Total(&numbers).with_simd(Scalar::new()), expected);
-            assert_eq!(pulp::Arch::new().dispatch(Total(&numbers)), expected);
-            #[cfg(target_arch = "x86_64")]
-            {
-                if let Some(simd) = pulp::x86::V3::try_new() {
-                    assert_eq!(Simd::vectorize(simd, Total(&numbers)), expected);
-                }
-                if let Some(simd) = pulp::x86::V4::try_new() {
-                    assert_eq!(Simd::vectorize(simd, Total(&numbers)), expected);
-                }
+            for total in on_every_width(Total(&numbers)) {
+                assert_eq!(total, expected);
             }
         }
         assert!(Total(&[f64::INFINITY, f64::NEG_INFINITY]).with_simd(Scalar::new()).is_nan());

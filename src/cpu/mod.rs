@@ -31,12 +31,13 @@ mod vector_samples;
 pub(crate) mod vectors;
 pub(crate) mod weights;
 
-/// Scores a job, for a batch of so many: large enough to hide the scheduling, small enough to balance. Large batches have larger
+/// Samples a job, of a batch of so many with `scores_each`: large enough to hide the scheduling, small enough to balance. Large batches have larger
 /// jobs, since each begins to read at a new place: of 32 Mi samples of the binary hinge, jobs of 16 Ki take a tenth longer than
 /// of 128 Ki, and larger ones as long. There are at least 256 of them, for machines of many threads.
 #[inline]
-fn job_scores(scores: usize) -> usize {
-    1 << (scores / 256).max(1).ilog2().clamp(14, 17)
+fn job_samples(samples: usize, scores_each: usize) -> usize {
+    let scores: usize = 1 << (samples * scores_each / 256).max(1).ilog2().clamp(14, 17);
+    (scores / scores_each).max(1)
 }
 
 /// Independent partial sums of a vectorised reduction.

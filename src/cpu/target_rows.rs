@@ -5,7 +5,7 @@ use pulp::{Simd, WithSimd};
 use crate::cpu::dispatch::vectorize;
 use crate::cpu::outputs::Destinations;
 use crate::cpu::pairs::VectorPairs;
-use crate::cpu::{HostReal, Job, Stored, job_scores, run_jobs, sum, weights, with_stored, wrong_device};
+use crate::cpu::{HostReal, Job, Stored, job_samples, run_jobs, sum, weights, with_stored, wrong_device};
 use crate::error::Result;
 use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::labels::TargetRowDecoder;
@@ -58,7 +58,7 @@ impl<'a, L: TargetRowsLoss, P: PenaltyShape, T: HostReal> Driver<'a, L, P, T> {
         let divisor = self.request.divisor_of_gradient(rows, || weight_totals(self.batch, rows))?;
         let mut outputs = Destinations::new(self.shape, 1, self.request, buffers)?;
         let (losses, gradient) = outputs.slices();
-        let job_rows = (job_scores(rows * columns) / columns).max(1);
+        let job_rows = job_samples(rows, columns);
         let totals = run_jobs(self.shape, job_rows, losses, gradient, |job| {
             vectorize(DriverJob { driver: self, job, divisor: T::from_f64(divisor) })
         })?;

@@ -267,9 +267,8 @@ impl<S: Simd, V: Vector<S>, P: PenaltyShape> Walk<S, V, P> {
 
 #[cfg(test)]
 mod tests {
-    use pulp::Scalar;
-
     use super::*;
+    use crate::cpu::dispatch::on_every_width;
     use crate::loss::{BinaryHinge, EmbeddingHinge, Kink, SmoothPenalty};
 
     /// Samples that are evaluated with one instruction set, or one number at a time.
@@ -305,17 +304,7 @@ mod tests {
 
         fn check(&self, case: &str) {
             let expected = self.one_at_a_time();
-            compare(&expected, &self.with_simd(Scalar::new()), case);
-            compare(&expected, &pulp::Arch::new().dispatch(self), case);
-            #[cfg(target_arch = "x86_64")]
-            {
-                if let Some(simd) = pulp::x86::V3::try_new() {
-                    compare(&expected, &Simd::vectorize(simd, self), case);
-                }
-                if let Some(simd) = pulp::x86::V4::try_new() {
-                    compare(&expected, &Simd::vectorize(simd, self), case);
-                }
-            }
+            on_every_width(self).iter().for_each(|found| compare(&expected, found, case));
         }
     }
 
@@ -383,11 +372,8 @@ mod tests {
                 targets[next() as usize % count] = T::from_f64(bad);
                 let weights = None;
                 let case = Case { loss: &BinaryHinge::new(), scores: &scores, targets: &targets, weights };
-                assert!(case.with_simd(Scalar::new()).0.has_bad_target);
-                assert!(pulp::Arch::new().dispatch(&case).0.has_bad_target, "{bad} of {count}");
-                #[cfg(target_arch = "x86_64")]
-                if let Some(simd) = pulp::x86::V3::try_new() {
-                    assert!(Simd::vectorize(simd, &case).0.has_bad_target, "{bad} of {count}");
+                for (sums, ..) in on_every_width(&case) {
+                    assert!(sums.has_bad_target, "{bad} of {count}");
                 }
             }
         }

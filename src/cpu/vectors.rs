@@ -6,7 +6,7 @@ use crate::cpu::dispatch::vectorize_wide;
 use crate::cpu::distance::{Measure, Measured};
 use crate::cpu::elementwise::{other_scores, weight_totals};
 use crate::cpu::outputs::Destinations;
-use crate::cpu::{HostReal, Job, Stored, job_scores, run_jobs, sum, weights, with_stored, wrong_device};
+use crate::cpu::{HostReal, Job, Stored, job_samples, run_jobs, sum, weights, with_stored, wrong_device};
 use crate::error::{Input, Result};
 use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::penalty::with_penalty;
@@ -48,8 +48,7 @@ impl<L: VectorsLoss, P: PenaltyShape, T: HostReal> Driver<'_, L, P, T> {
         let divisor = self.request.divisor_of_gradient(samples, || weight_totals(self.batch, samples))?;
         let mut outputs = Destinations::new(self.shape, L::INPUTS, self.request, buffers)?;
         let (losses, gradient) = outputs.slices();
-        let of_sample = L::INPUTS * columns;
-        let job_samples = (job_scores(samples * of_sample) / of_sample).max(1);
+        let job_samples = job_samples(samples, L::INPUTS * columns);
         let totals = run_jobs(self.shape, job_samples, losses, gradient, |job| {
             vectorize_wide(DriverJob { driver: self, job, divisor: T::from_f64(divisor) })
         })?;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::cpu::{job_scores, run_jobs, sum, wrong_device};
+use crate::cpu::{job_samples, run_jobs, sum, wrong_device};
 use crate::error::{Error, Input, Result};
 use crate::evaluation::Totals;
 use crate::real::Real;
@@ -60,7 +60,7 @@ pub(super) fn read<T: Real>(batch: &Batch<'_>, range: Range<usize>, scratch: &mu
 /// The count and the sum of all weights: what a weighted mean's gradient must know beforehand.
 pub(super) fn total<W: Real>(weights: &[W]) -> Result<Totals> {
     let shape = BatchShape::elementwise(weights.len());
-    run_jobs::<W>(shape, job_scores(weights.len()), None, None, |job| {
+    run_jobs::<W>(shape, job_samples(weights.len(), 1), None, None, |job| {
         let weights = &weights[job.start..job.start + job.samples];
         check(weights, Input::SampleWeights)?;
         Ok(Totals { count: weights.len() as u64, weight_sum: sum(weights), ..Totals::default() })

@@ -13,9 +13,9 @@ use crate::real::Number;
 /// Vectors that are added in the precision of the computation before f64 takes over.
 const CHAIN: usize = 16;
 
-/// Bytes that are asked for ahead: of short rows further than a group, between two of which nothing is read. Measured on AVX2 (Zen 3), 256 Ki
-/// rows of 64 columns forward on two threads, Crammer-Singer and Weston-Watkins relative to no asking: 512 bytes 0.78 and 0.72,
-/// 1 KiB 0.68 and 0.63, 2 KiB 0.57 and 0.55, 3 KiB 0.51 and 0.52, 4 KiB 0.50 and 0.52.
+/// Bytes that are asked for ahead: of short rows further than a group, between two of which nothing is read. Measured on AVX2
+/// (Zen 3), 256 Ki rows of 64 columns forward on two threads, Crammer-Singer and Weston-Watkins relative to no asking: 512 bytes
+/// 0.78 and 0.72, 1 KiB 0.68 and 0.63, 2 KiB 0.57 and 0.55, 3 KiB 0.51 and 0.52, 4 KiB 0.50 and 0.52.
 const AHEAD: usize = 4 << 10;
 
 /// What is known of a row before its columns are visited: an element of [`Known`].

@@ -292,9 +292,8 @@ fn load<S: Simd, T: HostReal>(simd: S, numbers: &[T]) -> T::Lanes<S> {
 
 #[cfg(test)]
 mod tests {
-    use pulp::Scalar;
-
     use super::*;
+    use crate::cpu::dispatch::on_every_width;
     use crate::loss::{CrammerSinger, Kink, LeeLinWahba, LinearPenalty, OneVsAll, SoftplusPenalty, WestonWatkins};
 
     /// Rows with their classes, of which some are ignored; taken for long ones or for short ones.
@@ -414,17 +413,9 @@ mod tests {
     }
 
     fn every_width<T: HostReal>(rows: &Rows<'_, T>, case: &str) -> Found {
-        let one = rows.with_simd(Scalar::new());
-        compare(&one, &pulp::Arch::new().dispatch(rows), case);
-        #[cfg(target_arch = "x86_64")]
-        {
-            if let Some(simd) = pulp::x86::V3::try_new() {
-                compare(&one, &Simd::vectorize(simd, rows), case);
-            }
-            if let Some(simd) = pulp::x86::V4::try_new() {
-                compare(&one, &Simd::vectorize(simd, rows), case);
-            }
-        }
+        let mut found = on_every_width(rows).into_iter();
+        let one = found.next().unwrap();
+        found.for_each(|other| compare(&one, &other, case));
         one
     }
 

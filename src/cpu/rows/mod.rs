@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::cpu::dispatch::{dispatch, vectorize, vectorize_wide};
 use crate::cpu::outputs::Destinations;
-use crate::cpu::{HostReal, Job, Stored, job_scores, run_jobs, weights, with_stored, wrong_device};
+use crate::cpu::{HostReal, Job, Stored, job_samples, run_jobs, weights, with_stored, wrong_device};
 use crate::error::Result;
 use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::labels::{IGNORED, decode_class_indices};
@@ -109,7 +109,7 @@ impl<'a, M: RowsLoss, P: PenaltyShape, T: RowsReal> Driver<'a, M, P, T> {
 
     fn evaluate(&self, precision: Precision, buffers: Buffers<'_>) -> Result<Evaluation> {
         let BatchShape { samples: rows, columns, .. } = self.shape;
-        let job_rows = (job_scores(rows * columns) / columns).max(1);
+        let job_rows = job_samples(rows, columns);
         let job_rows = if self.request.per_class { job_rows.max(rows.div_ceil(PER_CLASS_JOBS)) } else { job_rows };
         // A mean needs a pass over labels and weights.
         let totals = || weight_totals(self.batch, columns, self.loss.ignore_index);
