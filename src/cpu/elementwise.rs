@@ -5,9 +5,10 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use crate::cpu::dispatch::vectorize_wide;
+use crate::cpu::jobs::{Job, job_samples, run_jobs};
 use crate::cpu::outputs::Destinations;
 use crate::cpu::vector_samples::{APART, Samples};
-use crate::cpu::{HostReal, Job, Stored, job_samples, run_jobs, sum, weights, with_stored, wrong_device};
+use crate::cpu::{HostReal, Stored, sum, weights, with_stored, wrong_device};
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::penalty::with_penalty;

@@ -3,9 +3,10 @@
 use pulp::{Simd, WithSimd};
 
 use crate::cpu::dispatch::vectorize;
+use crate::cpu::jobs::{Job, job_samples, run_jobs};
 use crate::cpu::outputs::Destinations;
 use crate::cpu::pairs::VectorPairs;
-use crate::cpu::{HostReal, Job, Stored, job_samples, run_jobs, sum, weights, with_stored, wrong_device};
+use crate::cpu::{HostReal, Stored, sum, weights, with_stored, wrong_device};
 use crate::error::Result;
 use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::labels::TargetRowDecoder;

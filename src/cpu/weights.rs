@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::cpu::{job_samples, run_jobs, sum, wrong_device};
+use crate::cpu::jobs::{job_samples, run_jobs};
+use crate::cpu::{sum, wrong_device};
 use crate::error::{Error, Input, Result};
 use crate::evaluation::Totals;
 use crate::real::Real;

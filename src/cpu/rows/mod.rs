@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use crate::cpu::dispatch::{dispatch, vectorize, vectorize_wide};
+use crate::cpu::jobs::{Job, job_samples, run_jobs};
 use crate::cpu::outputs::Destinations;
-use crate::cpu::{HostReal, Job, Stored, job_samples, run_jobs, weights, with_stored, wrong_device};
+use crate::cpu::{HostReal, Stored, weights, with_stored, wrong_device};
 use crate::error::Result;
 use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::labels::{IGNORED, decode_class_indices};
