@@ -84,7 +84,7 @@ impl Device {
     /// [`Error::Length`] and [`Error::Shape`] for inputs that do not match, [`Error::Value`] with the index of the
     /// first bad target or weight, [`Error::EmptyMean`] and [`Error::ZeroWeight`] for a mean of nothing,
     /// [`Error::Option`] for an option without meaning, [`Error::WrongDevice`] for a tensor that lives elsewhere, and
-    /// the device's own failures.
+    /// the device's own failures. A bad target is named before a bad weight, wherever they are.
     pub fn evaluate<L: Loss>(&self, loss: &L, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
         self.evaluate_into(loss, batch, request, Buffers::new())
     }
@@ -120,11 +120,14 @@ impl Device {
         loss.check()?;
         request.check()?;
         if matches!(self, Device::Cpu) && !Prepared::is_needed(batch) {
-            return loss.evaluate_on_cpu(batch, &request, buffers);
+            let evaluation = loss.evaluate_on_cpu(batch, &request, buffers);
+            return evaluation.or_else(|error| pollster::block_on(self.targets_first(loss, batch, error)));
         }
         let prepared = Prepared::new(loss, batch)?;
         if matches!(self, Device::Cpu) && prepared.has_own_scores() {
-            return loss.evaluate_on_cpu(&prepared.batch(batch), &request, buffers);
+            let batch = &prepared.batch(batch);
+            let evaluation = loss.evaluate_on_cpu(batch, &request, buffers);
+            return evaluation.or_else(|error| pollster::block_on(self.targets_first(loss, batch, error)));
         }
         let mut evaluation = pollster::block_on(self.evaluate_prepared(loss, batch, &request, &prepared))?;
         move_to(buffers.losses.take(), &mut evaluation.losses, Input::LossesBuffer)?;
@@ -150,11 +153,31 @@ impl Device {
         prepared: &Prepared,
     ) -> Result<Evaluation> {
         let batch = &prepared.batch(batch);
-        let evaluation = match self {
+        match self.evaluate_raw(loss, batch, request).await {
+            Ok(evaluation) => Ok(prepared.chain(evaluation)),
+            Err(error) => self.targets_first(loss, batch, error).await,
+        }
+    }
+
+    async fn evaluate_raw<L: Loss>(&self, loss: &L, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
+        match self {
             Device::Cpu => loss.evaluate_on_cpu(batch, request, Buffers::new()),
             Device::Gpu(gpu) => loss.evaluate_on_gpu(gpu, batch, request).await,
-        };
-        evaluation.map(|evaluation| prepared.chain(evaluation))
+        }
+    }
+
+    /// The error of an evaluation. Which of bad weights and bad targets a driver meets first depends on the request and on how
+    /// it cuts the batch; where it was a weight, the targets are looked through alone.
+    async fn targets_first<L: Loss>(&self, loss: &L, batch: &Batch<'_>, error: Error) -> Result<Evaluation> {
+        if error.input() == Some(Input::SampleWeights) && matches!(error, Error::Value { .. }) {
+            let unweighted = Batch { sample_weights: None, ..*batch };
+            if let Err(of_targets) = self.evaluate_raw(loss, &unweighted, &Request::new()).await
+                && of_targets.input() == Some(Input::Targets)
+            {
+                return Err(of_targets);
+            }
+        }
+        Err(error)
     }
 }
 

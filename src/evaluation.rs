@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::exact;
 use crate::gpu::DeviceTensor;
+use crate::real::Real;
 
 /// How the per-sample losses become one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,14 +46,29 @@ impl Request {
         self.gradient && self.gradient_divisor.is_none() && is_mean
     }
 
-    /// What the gradient of the sum is divided by. `totals` has count and weight sum of the whole batch, which only a mean
-    /// must know beforehand; `samples` only words the error.
+    /// What the gradient of the sum is divided by, in the precision of the computation. `totals` has count and weight sum of the
+    /// whole batch, which only a mean must know beforehand; `samples` only words the error.
     #[inline]
-    pub(crate) fn divisor_of_gradient(&self, samples: usize, totals: impl FnOnce() -> Result<Totals>) -> Result<f64> {
-        match self.needs_divisor() {
-            true => totals()?.divisor(self.reduction, samples),
-            false => Ok(self.gradient_divisor.unwrap_or(1.0)),
+    pub(crate) fn divisor_of_gradient<T: Real>(
+        &self,
+        samples: usize,
+        totals: impl FnOnce() -> Result<Totals>,
+    ) -> Result<T> {
+        let divisor = match self.needs_divisor() {
+            true => totals()?.divisor(self.reduction, samples)?,
+            false => self.gradient_divisor.unwrap_or(1.0),
+        };
+        let rounded = T::from_f64(divisor);
+        // Else slopes, or zeros, that are multiplied by its reciprocal would be no numbers.
+        if rounded.is_infinite() || (T::ONE / rounded).is_infinite() {
+            let type_name = if size_of::<T>() == size_of::<f32>() { "f32" } else { "f64" };
+            return Err(Error::Option {
+                option: "the gradient's divisor",
+                expected: format!("a number that is finite in {type_name}, and its reciprocal too"),
+                got: divisor.to_string(),
+            });
         }
+        Ok(rounded)
     }
 
     /// The mean and the counters.
@@ -303,9 +319,10 @@ impl Totals {
     pub(crate) fn merge(&mut self, other: &Totals) {
         self.sum += other.sum;
         self.weight_sum += other.weight_sum;
-        self.count += other.count;
-        self.active += other.active;
-        self.correct += other.correct;
+        // Sums that were read from a file may be any.
+        self.count = self.count.saturating_add(other.count);
+        self.active = self.active.saturating_add(other.active);
+        self.correct = self.correct.saturating_add(other.correct);
         if self.per_class.is_empty() {
             self.per_class.clone_from(&other.per_class);
         } else {

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Evaluation, Output};
-use crate::loss::Loss;
+use crate::loss::{Loss, Pattern};
 use crate::real::Real;
 use crate::tensor::{Batch, Floats, with_targets};
 
@@ -20,7 +20,7 @@ pub enum ScoreKind {
     Raw,
     /// Probabilities, taken as they are; one outside [0, 1] is an error.
     Probability,
-    /// Logits: the loss sees their sigmoid, or for rows their softmax over the row, and the gradient is with respect to
+    /// Logits: the loss sees their sigmoid, or a loss of rows their softmax over the row, and the gradient is with respect to
     /// the logits. A row whose largest logit is infinite has no softmax: it is NaN.
     Logit,
     /// torchmetrics's rule: logits if any score of a kept sample of this batch lies outside [0, 1], else probabilities.
@@ -72,8 +72,10 @@ impl Prepared {
             let expected = format!("raw, since what {} sees is no classifier's scores", loss.name());
             return Err(Error::Option { option: "score kind", expected, got: format!("{:?}", batch.score_kind) });
         }
+        // Losses of single scores take them in any shape, and see no rows.
+        let columns = batch.columns.filter(|_| loss.pattern() != Pattern::Elementwise);
         Ok(Self {
-            scores: PreparedScores::new(batch, loss.ignore_index())?,
+            scores: PreparedScores::new(&Batch { columns, ..*batch }, loss.ignore_index())?,
             sample_weights: batch.sample_weights.and_then(Floats::widened),
         })
     }
@@ -119,17 +121,21 @@ impl PreparedScores {
         if columns.is_some_and(|columns| columns == 0 || !batch.len().is_multiple_of(columns)) {
             return Ok(Self::Own);
         }
+        if let Some(second) = batch.second_scores.filter(|second| second.type_name() != batch.scores.type_name()) {
+            let (input, expected) = (Input::SecondScores, "the type of the first scores");
+            return Err(Error::ElementType { input, expected, got: second.type_name() });
+        }
         let single = |floats: Floats<'_>| match floats {
             Floats::F32(x) => Some(x.to_vec()),
             half => half.widened(),
         };
         match (batch.scores, batch.second_scores) {
             (Floats::F64(x), second) => {
-                let second = second.and_then(Floats::as_f64).map(|x| squash(x.to_vec(), None));
+                let second = second.and_then(Floats::as_f64).map(|x| squash(x.to_vec(), columns));
                 Ok(Self::F64(Squashed { scores: squash(x.to_vec(), columns), second, columns }))
             }
             (scores, second) => {
-                let second = second.and_then(single).map(|x| squash(x, None));
+                let second = second.and_then(single).map(|x| squash(x, columns));
                 let scores = single(scores).ok_or_else(on_device)?;
                 Ok(Self::F32(Squashed { scores: squash(scores, columns), second, columns }))
             }
@@ -180,7 +186,8 @@ fn outside(batch: &Batch<'_>, ignore_index: Option<i64>) -> Result<Option<(Input
     let is_ignored = |sample: usize| match ignore_index {
         None => false,
         ignored => {
-            with_targets!(batch.targets, x => x.get(sample).and_then(|l| crate::loss::Label::class_index(*l)) == ignored,
+            let Some(one) = batch.targets.slice(sample..sample + 1) else { return false };
+            with_targets!(one, x => x.first().and_then(|l| crate::loss::Label::class_index(*l)) == ignored,
                 _tensor => false)
         }
     };

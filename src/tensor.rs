@@ -9,7 +9,7 @@ use half::prelude::*;
 
 use crate::error::{Error, Input, Result};
 use crate::gpu::DeviceTensor;
-use crate::loss::TargetRowRule;
+use crate::loss::{Pattern, TargetRowRule};
 use crate::scores::ScoreKind;
 
 /// Floating point numbers, borrowed from where they live.
@@ -435,6 +435,20 @@ impl<'a> Batch<'a> {
             .or_else(|| self.sample_weights.and_then(|w| floats(Input::SampleWeights, w)))
     }
 
+    /// How many samples a batch without scores has: as many as targets where each has one, or else as many as weights.
+    pub(crate) fn samples_without_scores(&self, pattern: Pattern) -> Result<usize> {
+        let targets = self.targets.len();
+        match (pattern, self.sample_weights) {
+            (Pattern::Elementwise | Pattern::Rows, _) => self.check_lengths(targets, "target").map(|()| targets),
+            (_, Some(weights)) => Ok(weights.len()),
+            (_, None) if targets == 0 => Ok(0),
+            (_, None) => {
+                let (expected, got) = ("scores, or weights to count the samples by".into(), "neither".into());
+                Err(Error::Shape { input: Input::Scores, expected, got })
+            }
+        }
+    }
+
     /// Checks that targets and weights have one element for each of `samples` samples.
     #[inline]
     fn check_lengths(&self, samples: usize, unit: &'static str) -> Result<()> {
@@ -445,24 +459,24 @@ impl<'a> Batch<'a> {
         self.sample_weights.map_or(Ok(()), |w| check(Input::SampleWeights, w.len()))
     }
 
+    /// Scores, or rows of scores, that are given for each sample.
+    #[inline]
+    fn scores_a_sample(&self) -> usize {
+        1 + usize::from(self.second_scores.is_some()) + usize::from(self.third_scores.is_some())
+    }
+
     /// Checks an elementwise batch, of pairs or of single scores.
     #[inline]
     pub(crate) fn check_elementwise(&self, pairs: bool) -> Result<BatchShape> {
         let samples = self.scores.len();
-        match self.second_scores {
-            Some(second) if pairs && second.len() != samples => {
-                let (input, unit) = (Input::SecondScores, "first score");
-                return Err(Error::Length { input, expected: samples, got: second.len(), unit });
-            }
-            second if second.is_some() != pairs => {
-                let text = |pairs| if pairs { "pairs of scores" } else { "single scores" };
-                return Err(Error::Shape {
-                    input: Input::Scores,
-                    expected: text(pairs).into(),
-                    got: text(!pairs).into(),
-                });
-            }
-            _ => {}
+        let (wanted, given) = (1 + usize::from(pairs), self.scores_a_sample());
+        if given != wanted {
+            let text = |scores: usize| ["single scores", "pairs of scores", "three scores a sample"][scores - 1].into();
+            return Err(Error::Shape { input: Input::Scores, expected: text(wanted), got: text(given) });
+        }
+        if let Some(second) = self.second_scores.filter(|second| second.len() != samples) {
+            let (input, unit) = (Input::SecondScores, "first score");
+            return Err(Error::Length { input, expected: samples, got: second.len(), unit });
         }
         self.check_lengths(samples, "score")?;
         Ok(BatchShape::elementwise(samples))
@@ -496,7 +510,7 @@ impl<'a> Batch<'a> {
     /// Checks a batch of two or three vectors a sample.
     pub(crate) fn check_vectors(&self, inputs: usize, has_targets: bool) -> Result<BatchShape> {
         let shape = |expected: &str, got: String| Error::Shape { input: Input::Scores, expected: expected.into(), got };
-        let given = 1 + usize::from(self.second_scores.is_some()) + usize::from(self.third_scores.is_some());
+        let given = self.scores_a_sample();
         let columns = match self.columns {
             Some(columns) if columns > 0 && given == inputs => columns,
             Some(0) => return Err(shape("vectors of at least one component", "(N, 0)".into())),
@@ -537,10 +551,13 @@ impl<'a> Batch<'a> {
     }
 
     /// Checks the shape of rows of scores, of at least so many columns, and returns (rows, columns).
-    fn check_scores(&self, least: usize) -> Result<(usize, usize)> {
+    pub(crate) fn check_scores(&self, least: usize) -> Result<(usize, usize)> {
         let expected = if least == 2 { "(N, C) with at least 2 classes" } else { "(Q, L), a list of L scores a row" };
         let shape = |got: String| Error::Shape { input: Input::Scores, expected: expected.into(), got };
         let columns = self.columns.ok_or_else(|| shape(format!("({})", self.len())))?;
+        if self.scores_a_sample() > 1 {
+            return Err(shape(format!("{} rows of scores a sample", self.scores_a_sample())));
+        }
         if columns < least {
             return Err(shape(format!("(N, {columns})")));
         }

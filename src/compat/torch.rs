@@ -114,7 +114,7 @@ module!(MultiMarginLoss);
 
 /// `torch.nn.MarginRankingLoss(margin, reduction=...)` over a batch of pairs: [`crate::MarginRanking`].
 ///
-/// The gradient is with respect to the first input; with respect to the second it is the negative.
+/// The gradient is with respect to the first input; with respect to the second, raw as it is, it is the negative.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MarginRankingLoss {
     /// By how much the higher input must be higher; 0 by default.

@@ -98,20 +98,49 @@ pub fn multiclass_hinge_loss(
     }
 }
 
-/// The samples that are not ignored, copied where any is.
+/// The samples that are not ignored, copied where any may be.
 struct Kept {
-    scores: Option<KeptScores>,
-    labels: Vec<bool>,
+    copied: Option<Copied>,
 }
 
-enum KeptScores {
+struct Copied {
+    scores: KeptFloats,
+    labels: Vec<bool>,
+    weights: Option<KeptFloats>,
+}
+
+enum KeptFloats {
     F32(Vec<f32>),
     F64(Vec<f64>),
 }
 
+impl KeptFloats {
+    fn of(input: Input, floats: Floats<'_>, kept: &[bool]) -> Result<Self> {
+        fn pick<T: Copy>(x: &[T], kept: &[bool]) -> Vec<T> {
+            x.iter().zip(kept).filter(|(_, kept)| **kept).map(|(x, _)| *x).collect()
+        }
+        Ok(match floats {
+            Floats::F32(x) => Self::F32(pick(x, kept)),
+            Floats::F64(x) => Self::F64(pick(x, kept)),
+            other => Self::F32(pick(&other.widened().ok_or_else(|| on_device(input))?, kept)),
+        })
+    }
+
+    fn floats(&self) -> Floats<'_> {
+        match self {
+            Self::F32(x) => x.into(),
+            Self::F64(x) => x.into(),
+        }
+    }
+}
+
+fn on_device(input: Input) -> Error {
+    Error::ElementType { input, expected: "host data", got: "a device tensor" }
+}
+
 impl Kept {
     fn of(batch: &Batch<'_>, ignore_index: Option<i64>) -> Result<Self> {
-        let Some(ignored) = ignore_index else { return Ok(Self { scores: None, labels: vec![] }) };
+        let Some(ignored) = ignore_index else { return Ok(Self { copied: None }) };
         fn read<L: Label>(labels: &[L], ignored: i64) -> Result<(Vec<bool>, Vec<bool>)> {
             let (mut kept, mut values) = (Vec::with_capacity(labels.len()), Vec::new());
             for (index, &label) in labels.iter().enumerate() {
@@ -130,25 +159,20 @@ impl Kept {
             Ok((kept, values))
         }
         batch.check_elementwise(false)?;
-        let host = |input| Error::ElementType { input, expected: "host data", got: "a device tensor" };
         let (kept, labels) = with_targets!(batch.targets, x => read(x, ignored)?,
-            _tensor => return Err(host(Input::Targets)));
-        fn pick<T: Copy>(x: &[T], kept: &[bool]) -> Vec<T> {
-            x.iter().zip(kept).filter(|(_, kept)| **kept).map(|(x, _)| *x).collect()
-        }
-        let scores = match batch.scores {
-            Floats::F32(x) => KeptScores::F32(pick(x, &kept)),
-            Floats::F64(x) => KeptScores::F64(pick(x, &kept)),
-            other => KeptScores::F32(pick(&other.widened().ok_or_else(|| host(Input::Scores))?, &kept)),
-        };
-        Ok(Self { scores: Some(scores), labels })
+            _tensor => return Err(on_device(Input::Targets)));
+        let scores = KeptFloats::of(Input::Scores, batch.scores, &kept)?;
+        let weights = batch.sample_weights.map(|w| KeptFloats::of(Input::SampleWeights, w, &kept)).transpose()?;
+        Ok(Self { copied: Some(Copied { scores, labels, weights }) })
     }
 
     fn batch<'a>(&'a self, batch: &Batch<'a>) -> Batch<'a> {
-        let batch = match &self.scores {
+        let batch = match &self.copied {
             None => *batch,
-            Some(KeptScores::F32(x)) => Batch::new(x, &self.labels),
-            Some(KeptScores::F64(x)) => Batch::new(x, &self.labels),
+            Some(Copied { scores, labels, weights }) => Batch {
+                sample_weights: weights.as_ref().map(KeptFloats::floats),
+                ..Batch::new(scores.floats(), labels)
+            },
         };
         batch.score_kind(Peer::Torchmetrics.score_kind())
     }
@@ -183,7 +207,7 @@ impl BinaryHingeLoss {
     /// Adds a batch.
     ///
     /// # Errors
-    /// As [`Metric::update`].
+    /// As [`Metric::update`]; with an `ignore_index` [`Error::Value`] for a label that is neither 0, 1 nor ignored.
     pub fn update(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
         let kept = Kept::of(batch, self.options.ignore_index)?;
         self.metric.update(device, &kept.batch(batch))
@@ -192,7 +216,7 @@ impl BinaryHingeLoss {
     /// Adds a batch and returns its own value beside the running one.
     ///
     /// # Errors
-    /// As [`Metric::forward`].
+    /// As [`Metric::forward`], and as [`BinaryHingeLoss::update`].
     pub fn forward(&mut self, device: &Device, batch: &Batch<'_>) -> Result<Step> {
         let kept = Kept::of(batch, self.options.ignore_index)?;
         self.metric.forward(device, &kept.batch(batch))
@@ -400,7 +424,7 @@ fn nan_where_empty<L: Loss + Clone + PartialEq + std::fmt::Debug>(
     classes: usize,
 ) -> Result<Evaluation> {
     match metric.compute() {
-        Err(Error::EmptyMean { .. }) => {
+        Err(Error::EmptyMean { .. } | Error::ZeroWeight { .. }) => {
             let mut evaluation = metric.clone().reduction(crate::Reduction::Sum).compute()?;
             match classes {
                 0 => evaluation.value = Some(f64::NAN),

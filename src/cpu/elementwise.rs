@@ -60,8 +60,7 @@ pub(crate) fn weight_totals(batch: &Batch<'_>, samples: usize) -> Result<Totals>
         None => Ok(Totals { count: samples as u64, weight_sum: samples as f64, ..Totals::default() }),
         Some(Floats::F32(w)) => weights::total(w),
         Some(Floats::F64(w)) => weights::total(w),
-        // Half precision was widened by crate::scores.
-        Some(_) => Err(wrong_device(batch)),
+        Some(other) => other.widened().map_or_else(|| Err(wrong_device(batch)), |w| weights::total(&w)),
     }
 }
 
@@ -79,7 +78,6 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> Driver<'_, L, P, T> {
         let samples = batch_shape.samples;
         // Only a weighted mean needs a pass over the weights.
         let divisor = self.request.divisor_of_gradient(samples, || weight_totals(self.batch, samples))?;
-        let divisor = T::from_f64(divisor);
         let mut outputs = Destinations::new(batch_shape, 1, self.request, buffers)?;
         let (losses, gradient) = outputs.slices();
         let totals = run_jobs(batch_shape, job_samples(samples, 1), losses, gradient, |job| {

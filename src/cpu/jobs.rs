@@ -42,6 +42,10 @@ pub(super) fn run_jobs<T: Real>(
     run: impl Fn(Job<'_, T>) -> Result<Totals> + Sync,
 ) -> Result<Totals> {
     let samples = shape.samples;
+    if samples == 0 {
+        // What a job makes room for grows with the columns, which cost nothing to claim.
+        return Ok(Totals::default());
+    }
     // One block a vector of the samples, most losses have one.
     let block = (samples * shape.columns).max(1);
     let mut rest = gradient;

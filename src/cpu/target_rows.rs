@@ -61,7 +61,7 @@ impl<'a, L: TargetRowsLoss, P: PenaltyShape, T: HostReal> Driver<'a, L, P, T> {
         let (losses, gradient) = outputs.slices();
         let job_rows = job_samples(rows, columns);
         let totals = run_jobs(self.shape, job_rows, losses, gradient, |job| {
-            vectorize(DriverJob { driver: self, job, divisor: T::from_f64(divisor) })
+            vectorize(DriverJob { driver: self, job, divisor })
         })?;
         totals.finish(self.request, rows, L::HAS_CORRECT, outputs.finish(precision))
     }

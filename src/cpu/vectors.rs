@@ -51,7 +51,7 @@ impl<L: VectorsLoss, P: PenaltyShape, T: HostReal> Driver<'_, L, P, T> {
         let (losses, gradient) = outputs.slices();
         let job_samples = job_samples(samples, L::INPUTS * columns);
         let totals = run_jobs(self.shape, job_samples, losses, gradient, |job| {
-            vectorize_wide(DriverJob { driver: self, job, divisor: T::from_f64(divisor) })
+            vectorize_wide(DriverJob { driver: self, job, divisor })
         })?;
         totals.finish(self.request, samples, false, outputs.finish(precision))
     }
@@ -112,7 +112,7 @@ impl<L: VectorsLoss, P: PenaltyShape, T: HostReal> WithSimd for DriverJob<'_, '_
             let Some(first_gradient) = self.job.gradient.as_deref_mut() else { continue };
             // An infinite distance that has a part in the slope leaves no direction.
             let no_direction =
-                distances.iter().zip(combined.slopes).any(|(d, slope)| d.is_infinite() && slope != T::ZERO);
+                measured.iter().zip(combined.slopes).any(|(m, slope)| m.distance.is_infinite() && slope != T::ZERO);
             let undefined = value.is_nan() || no_direction;
             slopes.iter_mut().for_each(|slopes| {
                 slopes.clear();

@@ -10,7 +10,7 @@ use crate::real::Real;
 use crate::tensor::{Batch, BatchShape, Floats};
 
 /// What a weight may be, in words.
-pub(crate) const EXPECTED: &str = "a finite weight of at least 0";
+pub(crate) const EXPECTED: &str = "a weight of at least 0, finite in f32";
 
 /// Checks that every weight is finite and not negative, also after rounding to f32.
 pub(crate) fn check<T: Real>(weights: &[T], input: Input) -> Result<()> {
@@ -21,8 +21,7 @@ pub(crate) fn check<T: Real>(weights: &[T], input: Input) -> Result<()> {
 }
 
 fn is_weight<T: Real>(w: T) -> bool {
-    let rounded = w.to_f64() as f32;
-    (0.0..f32::INFINITY).contains(&rounded)
+    w >= T::ZERO && (w.to_f64() as f32) < f32::INFINITY
 }
 
 fn bad<T: Real>(input: Input, index: usize, weight: T) -> Error {

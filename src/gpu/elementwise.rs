@@ -99,7 +99,7 @@ impl<L: ElementwiseLoss> Launcher for Elementwise<'_, L> {
             return Ok((gpu.upload_labels_async(part).await?, false));
         }
         let mut signs = vec![0f32; end - start];
-        with_targets!(targets, x => rule.decode(&x[start..end], &mut signs)?,
+        with_targets!(targets.part(start..end), x => rule.decode(x, &mut signs)?,
             tensor => return Ok((tensor.clone(), false)));
         Ok((gpu.upload_f32_async(&signs).await?, true))
     }

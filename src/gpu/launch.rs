@@ -418,7 +418,7 @@ impl Running {
         launcher: &L,
         inputs: Resident,
         request: &Request,
-        divisor: f64,
+        divisor: f32,
     ) -> Result<Self> {
         let mut outputs = ResidentOutputs::default();
         if request.losses {
@@ -427,9 +427,9 @@ impl Running {
         if request.gradient {
             outputs.gradient = Some(gpu.output_tensor(inputs.scores.len() * launcher.gradient_blocks()).await?);
         }
-        let tame = launcher.has_tame_options() && divisor >= 1.0 / TAME;
+        let tame = launcher.has_tame_options() && f64::from(divisor) >= 1.0 / TAME;
         let arithmetic = if tame { Arithmetic::Finite } else { Arithmetic::Extended };
-        let pass = Pass { arithmetic, only_weights: false, divisor: divisor as f32 };
+        let pass = Pass { arithmetic, only_weights: false, divisor };
         let pending = submit(gpu, launcher, &inputs, &outputs, request, pass, ReadBack::Soon).await?;
         Ok(Self { inputs, outputs, pass, pending })
     }

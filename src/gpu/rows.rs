@@ -129,7 +129,12 @@ impl<M: RowsLoss> Rows<'_, M> {
             && has_room
             && request.gradient
             && STAGED_COLUMNS.contains(&self.shape.columns);
-        gpu.options().staged_rows.unwrap_or(by_itself)
+        // A driver's own limit on loops would cut short what a lane walks by itself.
+        let is_walked = gpu
+            .description()
+            .loop_limit()
+            .is_none_or(|limit| STAGED_WALKS.steps(self.shape.columns, 1) <= limit as usize);
+        gpu.options().staged_rows.unwrap_or(by_itself) && is_walked
     }
 }
 
@@ -172,7 +177,7 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
     ) -> Result<(DeviceTensor, bool)> {
         let mut indices = vec![0i32; end - start];
         let ignored = self.loss.ignore_index;
-        with_targets!(targets, x => decode_class_indices(&x[start..end], self.shape.columns, ignored, &mut indices)?,
+        with_targets!(targets.part(start..end), x => decode_class_indices(x, self.shape.columns, ignored, &mut indices)?,
             tensor => return Ok((tensor.clone(), false)));
         Ok((gpu.upload_i32_async(&indices).await?, true))
     }
@@ -243,7 +248,11 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
         } else if request.per_class {
             let group_bytes = (teams * columns * size_of::<Sum>()) as u64;
             let groups = (gpu.max_binding_bytes() / group_bytes) as usize;
-            (most.min((groups * teams * MOST_ROWS).max(1)), Some(MOST_ROWS))
+            if groups == 0 {
+                let limit = gpu.max_binding_bytes() / (teams * size_of::<Sum>()) as u64;
+                return Err(Error::DeviceLimit { what: "classes with a value each", limit, got: columns as u64 });
+            }
+            (most.min(groups * teams * MOST_ROWS), Some(MOST_ROWS))
         } else {
             (most, None)
         };

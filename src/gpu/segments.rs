@@ -104,9 +104,9 @@ impl<L: TargetRowsLoss> Launcher for Segments<'_, L> {
         end: usize,
     ) -> Result<(DeviceTensor, bool)> {
         let decoder = TargetRowDecoder::new(self.loss.target_rule(), &self.shape);
-        let decoded: Result<Vec<i32>> = with_targets!(targets, x => {
-            let chunk = &x[start * self.shape.target_width..end * self.shape.target_width];
-            (0..chunk.len()).map(|i| decoder.element(chunk, i)).collect()
+        let range = start * self.shape.target_width..end * self.shape.target_width;
+        let decoded: Result<Vec<i32>> = with_targets!(targets.part(range), x => {
+            (0..x.len()).map(|i| decoder.element(x, i)).collect()
         }, tensor => return Ok((tensor.clone(), false)));
         Ok((gpu.upload_i32_async(&decoded?).await?, true))
     }

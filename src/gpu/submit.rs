@@ -140,6 +140,11 @@ impl Pending {
         Ok(())
     }
 
+    /// Columns of the per-class sums, 0 where there are none.
+    pub(crate) fn classes(&self) -> usize {
+        self.classes
+    }
+
     /// Reads the partials and adds them up in f64, in order.
     ///
     /// # Errors

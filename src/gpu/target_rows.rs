@@ -119,9 +119,8 @@ impl<L: TargetRowsLoss> Launcher for Rows<'_, L> {
     ) -> Result<(DeviceTensor, bool)> {
         let decoder = TargetRowDecoder::new(self.loss.target_rule(), &self.shape);
         let range = start * self.shape.target_width..end * self.shape.target_width;
-        let decoded: Result<Vec<i32>> = with_targets!(targets, x => {
-            let chunk = &x[range];
-            (0..chunk.len()).map(|i| decoder.element(chunk, i)).collect()
+        let decoded: Result<Vec<i32>> = with_targets!(targets.part(range), x => {
+            (0..x.len()).map(|i| decoder.element(x, i)).collect()
         }, tensor => return Ok((tensor.clone(), false)));
         Ok((gpu.upload_i32_async(&decoded?).await?, true))
     }

@@ -110,7 +110,7 @@ impl<L: VectorsLoss> Launcher for Vectors<'_, L> {
     ) -> Result<(DeviceTensor, bool)> {
         let Some(rule) = L::TARGETS else { return Ok((gpu.upload_i32_async(&[]).await?, true)) };
         let mut signs = vec![0f32; end - start];
-        with_targets!(targets, x => rule.decode(&x[start..end], &mut signs)?,
+        with_targets!(targets.part(start..end), x => rule.decode(x, &mut signs)?,
             tensor => return Ok((tensor.clone(), false)));
         Ok((gpu.upload_f32_async(&signs).await?, true))
     }

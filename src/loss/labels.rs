@@ -150,8 +150,8 @@ pub(crate) fn decode_class_indices<L: Label>(
 /// The kernels' view of a class index, and whether it is none.
 #[inline(always)]
 fn class_index<L: Label>(label: L, classes: usize, ignore_index: Option<i64>) -> (i32, bool) {
-    // The row's classes, as far as an index fits.
-    let limit = i64::try_from(classes).unwrap_or(i64::MAX).min(1 << 31);
+    // Fewer than 2^31, so that an index fits: no batch has more columns.
+    let limit = classes as i64;
     let class = label.class_index();
     let is_ignored = class.is_some() & (class == ignore_index);
     // No class: negative.
@@ -166,10 +166,7 @@ fn find_bad_class<L: Label>(labels: &[L], classes: usize, ignore_index: Option<i
     let Some(index) = labels.iter().position(|&label| class_index(label, classes, ignore_index).1) else {
         return Ok(());
     };
-    let is_too_large = labels[index].class_index().is_some_and(|class| class >= 0 && (class as u64) < classes as u64);
-    let expected =
-        if is_too_large { "a class index below 2^31".into() } else { class_index_expected(classes, ignore_index) };
-    Err(bad(index, labels[index], expected))
+    Err(bad(index, labels[index], class_index_expected(classes, ignore_index)))
 }
 
 /// What a row of targets may hold.

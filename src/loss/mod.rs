@@ -152,7 +152,7 @@ pub enum Pattern {
 }
 
 /// A loss that a device can evaluate. Implemented for every loss of the crate through its pattern.
-pub trait Loss: Sync {
+pub trait Loss: Sync + std::fmt::Debug {
     /// The loss's stem, `binary` or `weston_watkins` for instance.
     fn name(&self) -> &'static str;
 
@@ -164,9 +164,12 @@ pub trait Loss: Sync {
         None
     }
 
+    /// How the loss walks its data.
+    fn pattern(&self) -> Pattern;
+
     /// Whether what the loss sees is no classifier's scores, so that no other [`crate::ScoreKind`] than raw makes sense.
     fn takes_raw_scores_only(&self) -> bool {
-        false
+        matches!(self.pattern(), Pattern::Segments | Pattern::Vectors)
     }
 
     /// Checks the options.
@@ -182,13 +185,18 @@ pub trait Loss: Sync {
     fn check_batch(&self, batch: &Batch<'_>, request: &Request) -> Result<BatchShape>;
 
     /// How many samples of a batch on the host are kept, and the sum of their weights (their number where there are none):
-    /// what the mean of a larger batch is divided by, part by part. Looks at targets and weights alone, so that the batch
-    /// may be without scores.
+    /// what the mean of a larger batch is divided by, part by part. Looks at the elements of targets and weights alone, so
+    /// that the batch may be without scores; where its targets do not tell the number of samples, it then has weights.
     ///
     /// # Errors
-    /// [`Error::Value`] for a bad weight, or a bad class index where some are ignored.
+    /// As [`Loss::check_batch`] where there are scores, [`Error::Length`] for weights that do not fit the targets,
+    /// [`Error::Shape`] where nothing tells the number of samples, and [`Error::Value`] for a bad weight, or a bad class
+    /// index where some are ignored.
     fn weigh(&self, batch: &Batch<'_>) -> Result<(u64, f64)> {
-        let samples = batch.sample_weights.map_or(batch.targets.len(), |weights| weights.len());
+        let samples = match batch.is_empty() {
+            true => batch.samples_without_scores(self.pattern())?,
+            false => self.check_batch(batch, &Request::new())?.samples,
+        };
         let totals = crate::cpu::elementwise::weight_totals(batch, samples)?;
         Ok((totals.count, totals.weight_sum))
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::penalty::Ties;
-use super::{Combination, Loss, RowsLoss, Terms, terms_builder};
+use super::{Combination, Loss, Pattern, RowsLoss, Terms, terms_builder};
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Buffers, Evaluation, Reduction, Request};
 use crate::exact;
@@ -82,13 +82,14 @@ impl<M: RowsLoss> MulticlassHinge<M> {
 
     terms_builder!("The margin between the true class and a rival.");
 
-    /// Which of equal best rivals receives the gradient (Crammer-Singer).
+    /// Which of equal best rivals receives the gradient (Crammer-Singer and top-k).
     pub fn ties(mut self, ties: Ties) -> Self {
         self.ties = ties;
         self
     }
 
-    /// Whether a sum over classes is divided by their number. Crammer-Singer has no such sum and refuses `Mean`.
+    /// Whether a sum over classes is divided by their number. Crammer-Singer and top-k have no such sum and
+    /// refuse `Mean`.
     pub fn over_classes(mut self, over_classes: OverClasses) -> Self {
         self.over_classes = over_classes;
         self
@@ -110,7 +111,7 @@ impl<M: RowsLoss> MulticlassHinge<M> {
     /// i hold what the true class y must keep from the rival i. The diagonal is ignored. For costs of confusing classes
     /// (Tsochantaridis et al., 2005, call it margin rescaling).
     ///
-    /// Crammer-Singer and Weston-Watkins take it. Crammer-Singer's rival is the one with the largest margin(y,i) + s_i.
+    /// Crammer-Singer, Weston-Watkins and top-k take it. Crammer-Singer's rival is the one with the largest margin(y,i) + s_i.
     ///
     /// ```
     /// use maxmargin::{Batch, Device, MulticlassHinge, Request};
@@ -168,6 +169,10 @@ impl<M: RowsLoss> Loss for MulticlassHinge<M> {
 
     fn has_correct(&self) -> bool {
         true
+    }
+
+    fn pattern(&self) -> Pattern {
+        Pattern::Rows
     }
 
     fn ignore_index(&self) -> Option<i64> {
@@ -230,8 +235,12 @@ impl<M: RowsLoss> Loss for MulticlassHinge<M> {
     }
 
     fn weigh(&self, batch: &Batch<'_>) -> Result<(u64, f64)> {
-        let columns = batch.columns.unwrap_or(1);
-        let totals = crate::cpu::rows::weight_totals(batch, columns, self.ignore_index)?;
+        if batch.is_empty() {
+            batch.samples_without_scores(Pattern::Rows)?;
+        } else {
+            self.check_batch(batch, &Request::new())?;
+        }
+        let totals = crate::cpu::rows::weight_totals(batch, batch.check_scores(2)?.1, self.ignore_index)?;
         Ok((totals.count, totals.weight_sum))
     }
 

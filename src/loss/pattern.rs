@@ -62,7 +62,7 @@ pub enum Combination {
 }
 
 /// A loss of one row of class scores and one true class a sample.
-pub trait RowsLoss: Copy + Sync + 'static {
+pub trait RowsLoss: Copy + std::fmt::Debug + Sync + 'static {
     /// The loss's WGSL.
     const SHADER: LossShader;
     /// How columns are combined.
@@ -254,9 +254,8 @@ macro_rules! evaluate_pattern {
             fn has_correct(&self) -> bool {
                 <$loss as $crate::loss::$trait>::HAS_CORRECT
             }
-            fn takes_raw_scores_only(&self) -> bool {
-                use $crate::loss::Pattern::{Segments, Vectors};
-                matches!(<$loss as $crate::loss::$trait>::SHADER.pattern, Segments | Vectors)
+            fn pattern(&self) -> $crate::loss::Pattern {
+                <$loss as $crate::loss::$trait>::SHADER.pattern
             }
             fn check(&self) -> $crate::error::Result<()> {
                 $crate::loss::$trait::terms(self).check()?;

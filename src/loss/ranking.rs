@@ -20,7 +20,8 @@ pub(super) const SHADER: LossShader = LossShader {
 /// t = -1 that x2 ought to be.
 ///
 /// With the default margin 0 and the linear penalty it is torch's MarginRankingLoss. The gradient is that with respect
-/// to the first scores; with respect to the second ones it is the negative of it. A pair counts as correct where the
+/// to the first scores; with respect to the second ones it is the negative of it, where the scores are raw (the slope of a
+/// sigmoid is each score's own). A pair counts as correct where the
 /// score that ought to be higher is (a tie predicts t = -1).
 ///
 /// ```

@@ -127,8 +127,8 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
             loss.accumulate_on_gpu(gpu, &prepared.batch(batch), &request).await
         };
         let added = added.await.map_err(|error| in_update(number, error))?;
-        self.state.updates += 1;
-        self.state.samples += batch.samples() as u64;
+        check_classes(self.classes(), added.first().map_or(0, Pending::classes))?;
+        self.state.count(batch);
         self.state.precision = Precision::F32;
         self.pending.extend(added.into_iter().map(|pending| (number, Arc::new(pending))));
         if self.pending.iter().map(|(_, pending)| pending.bytes()).sum::<u64>() > MOST_PENDING_BYTES {
@@ -175,7 +175,7 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
         }
         let evaluation = device.evaluate_into(&self.state.loss, batch, &request, buffers);
         let evaluation = evaluation.map_err(|error| in_update(self.state.updates, error))?;
-        check_classes(&self.state.totals.per_class, evaluation.per_class.as_ref().map_or(0, Vec::len))?;
+        check_classes(self.classes(), evaluation.per_class.as_ref().map_or(0, Vec::len))?;
         self.state.add(&evaluation, batch);
         Ok(evaluation)
     }
@@ -232,8 +232,10 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
     /// [`Error::Option`] where the other has another loss, other options, another reduction, or other classes.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         let updates = self.state.updates;
+        check_classes(self.classes(), other.classes())?;
         self.state.merge(&other.state)?;
-        self.pending.extend(other.pending.iter().map(|(number, pending)| (updates + number, pending.clone())));
+        self.pending
+            .extend(other.pending.iter().map(|(number, pending)| (updates.saturating_add(*number), pending.clone())));
         Ok(())
     }
 
@@ -251,8 +253,16 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
         let request = self.state.sum_request()?;
         let evaluation = device.evaluate_async(&self.state.loss, batch, &request).await;
         let evaluation = evaluation.map_err(|error| in_update(self.state.updates, error))?;
-        check_classes(&self.state.totals.per_class, evaluation.per_class.as_ref().map_or(0, Vec::len))?;
+        check_classes(self.classes(), evaluation.per_class.as_ref().map_or(0, Vec::len))?;
         Ok(evaluation)
+    }
+
+    /// Columns of the per-class sums so far, wherever they are; 0 where there are none.
+    fn classes(&self) -> usize {
+        match (self.state.totals.per_class.len(), self.pending.first()) {
+            (0, Some((_, pending))) => pending.classes(),
+            (known, _) => known,
+        }
     }
 
     /// Brings everything pending into the state, or changes nothing.
@@ -260,7 +270,6 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
         let mut totals = self.state.totals.clone();
         for (number, pending) in &self.pending {
             let part = pending.fold().await.map_err(|error| in_update(*number, error))?.totals;
-            check_classes(&totals.per_class, part.per_class.len())?;
             totals.merge(&part);
         }
         self.state.totals = totals;
@@ -278,11 +287,11 @@ fn in_update(update: u64, error: Error) -> Error {
 }
 
 /// Per-class sums of different lengths do not add up.
-fn check_classes(known: &[f64], classes: usize) -> Result<()> {
-    if known.is_empty() || classes == 0 || known.len() == classes {
+fn check_classes(known: usize, classes: usize) -> Result<()> {
+    if known == 0 || classes == 0 || known == classes {
         return Ok(());
     }
-    let expected = format!("{}, as in the updates before", known.len());
+    let expected = format!("{known}, as in the updates before");
     Err(Error::Option { option: "number of classes", expected, got: classes.to_string() })
 }
 

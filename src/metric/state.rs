@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{check_classes, finish};
+use super::finish;
 use crate::error::{Error, Result};
 use crate::evaluation::{Evaluation, Precision, Reduction, Request, Totals};
-use crate::loss::Loss;
+use crate::loss::{Loss, Pattern};
 use crate::tensor::Batch;
 
 /// Configuration and sums of a [`super::Metric`]. Serialisable with serde; text formats keep every bit of the sums.
@@ -57,8 +57,10 @@ impl<L: Loss> TryFrom<SavedState<L>> for MetricState<L> {
         }
         loss.check()?;
         let counts = [totals.active, totals.correct].iter().all(|&part| part <= totals.count);
-        if !counts || totals.count > samples || totals.weight_sum < 0.0 || (!per_class && !totals.per_class.is_empty())
-        {
+        let weights = totals.weight_sum >= 0.0 && totals.weight_sum.is_finite();
+        let classes =
+            if per_class { totals.count == 0 || !totals.per_class.is_empty() } else { totals.per_class.is_empty() };
+        if !counts || totals.count > samples || !weights || !classes {
             let expected = "counts that fit each other".into();
             return Err(Error::Option { option: "saved metric", expected, got: format!("{totals:?}") });
         }
@@ -99,11 +101,18 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> MetricState<L> {
     /// Adds the sums of one batch.
     pub(super) fn add(&mut self, sums: &Evaluation, batch: &Batch<'_>) {
         self.totals.merge(&sums.totals());
-        self.updates += 1;
-        self.samples += batch.samples() as u64;
+        self.count(batch);
         if sums.precision == Precision::F32 {
             self.precision = Precision::F32;
         }
+    }
+
+    /// Counts an update by this batch, whose sums go their own way.
+    pub(super) fn count(&mut self, batch: &Batch<'_>) {
+        // Losses of single scores take them in any shape.
+        let samples = if self.loss.pattern() == Pattern::Elementwise { batch.len() } else { batch.samples() };
+        self.updates = self.updates.saturating_add(1);
+        self.samples = self.samples.saturating_add(samples as u64);
     }
 
     pub(super) fn merge(&mut self, other: &Self) -> Result<()> {
@@ -118,10 +127,9 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> MetricState<L> {
                 got: configuration(other),
             });
         }
-        check_classes(&self.totals.per_class, other.totals.per_class.len())?;
         self.totals.merge(&other.totals);
-        self.updates += other.updates;
-        self.samples += other.samples;
+        self.updates = self.updates.saturating_add(other.updates);
+        self.samples = self.samples.saturating_add(other.samples);
         if other.precision == Precision::F32 {
             self.precision = Precision::F32;
         }

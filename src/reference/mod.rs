@@ -3,6 +3,10 @@
 //! Nothing here is shared with [`crate::loss`], `src/cpu` or the shaders except the option types, so that a
 //! mistake there cannot hide here. Formulas are as in the literature; a rule that no formula states (ties, kinks,
 //! non-finite scores) is spelled out where it applies.
+//!
+//! # Panics
+//! A definition takes what [`crate::loss::Loss::check_batch`] lets through, and panics on a sample that it would refuse: a
+//! true class that is none, a single class, more violations than classes.
 
 pub mod binary;
 pub mod categorical;

@@ -37,3 +37,12 @@ pub(crate) fn open(index: usize, options: impl Fn(&mut GpuOptions)) -> Result<De
     options(&mut own);
     pollster::block_on(Gpu::open_async(&format!("gpu:{index}"), own)).map(Device::from)
 }
+
+/// Two numbers whose distance is at most so much of the second.
+#[allow(dead_code, reason = "each test program uses its part")]
+pub(crate) fn near(what: &str, got: Option<f64>, expected: Option<f64>, relative: f64) -> Outcome {
+    match (got, expected) {
+        (Some(got), Some(expected)) if (got - expected).abs() <= relative * expected.abs() => Ok(()),
+        _ => Err(format!("{what}: {got:?} instead of {expected:?}").into()),
+    }
+}

@@ -12,7 +12,7 @@ use crate::loss::labels::{IGNORED, decode_class_indices};
 use crate::loss::penalty::with_penalty;
 use crate::loss::{Combination, Loss, MulticlassHinge, PenaltyShape, RowsLoss, Rule, Ties};
 use crate::real::Real;
-use crate::tensor::{Batch, BatchShape, with_targets};
+use crate::tensor::{Batch, BatchShape, Floats, with_targets};
 
 use by_tile::TilesJob;
 use groups::GroupsJob;
@@ -114,7 +114,7 @@ impl<'a, M: RowsLoss, P: PenaltyShape, T: RowsReal> Driver<'a, M, P, T> {
         let job_rows = if self.request.per_class { job_rows.max(rows.div_ceil(PER_CLASS_JOBS)) } else { job_rows };
         // A mean needs a pass over labels and weights.
         let totals = || weight_totals(self.batch, columns, self.loss.ignore_index);
-        let divisor = T::from_f64(self.request.divisor_of_gradient(rows, totals)?);
+        let divisor = self.request.divisor_of_gradient(rows, totals)?;
         let mut outputs = Destinations::new(self.shape, 1, self.request, buffers)?;
         let (losses, gradient) = outputs.slices();
         let mut totals =
@@ -143,7 +143,9 @@ fn decode<T: Real>(
 
 /// Count and weight sum of the rows that are not ignored, labels and weights validated.
 pub(crate) fn weight_totals(batch: &Batch<'_>, columns: usize, ignore_index: Option<i64>) -> Result<Totals> {
-    let shape = BatchShape { samples: batch.targets.len(), columns, target_width: 1 };
+    let widened = batch.sample_weights.and_then(Floats::widened);
+    let batch = &Batch { sample_weights: widened.as_deref().map(Floats::F32).or(batch.sample_weights), ..*batch };
+    let shape = BatchShape::elementwise(batch.targets.len());
     run_jobs::<f64>(shape, SCRATCH, None, None, |job| {
         let mut scratch = Scratch::<f64>::new();
         decode(batch, columns, ignore_index, (job.start, job.start + job.samples), &mut scratch)?;
