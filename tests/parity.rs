@@ -432,6 +432,7 @@ const TESTS: &[Test] = &[
     ("lists and vectors at the edges", edges),
     ("vectors", |d| vectors::vectors(d, false)),
     ("vectors of other types and places", vectors::vectors_elsewhere),
+    ("vectors far apart", vectors::vectors_far_apart),
     ("vectors, negative controls", vectors::vectors_negative_controls),
     ("per-class values", per_class),
     ("bit-identical from run to run", deterministic),

@@ -300,9 +300,10 @@ fn norm_slope(x: Real, highest: f32, sum: f32) -> f32 {
     if t == 0.0 { return 0.0; }
     if DISTANCE == NORM_1 { return sign(t); }
     if DISTANCE == NORM_INFINITY { return select(0.0, sign(t) / sum, is_highest(x, highest)); }
-    let relative = abs(t) / root(sum);
-    if DISTANCE == NORM_2 { return sign(t) * relative; }
-    return sign(t) * power(relative, params.exponent - 1.0);
+    if DISTANCE == NORM_2 { return sign(t) * (abs(t) / root(sum)); }
+    // (|t| / root)^(p - 1); for a large p the root rounds to 1, its power does not.
+    let p = params.exponent;
+    return sign(t) * power(abs(t), p - 1.0) * exp2(-log2(max(sum, 1.0)) * (p - 1.0) / p);
 }
 
 // The slope of 1 - cos(x, y) with respect to x.

@@ -125,6 +125,8 @@ pub(super) struct Measured {
     pub(super) distance: f64,
     /// The largest component of the difference (norms), 0 where it was not needed.
     highest: f64,
+    /// The sum of the powers of the components over the largest (other norms than 1, 2 and infinity).
+    power: f64,
     /// How many components are the largest (infinite norm).
     ties: f64,
     /// The vectors' lengths (cosine).
@@ -250,7 +252,7 @@ fn norm<T: HostReal>(ends: [&[T]; 2], p: f64, epsilon: f64) -> Measured {
         return Measured { distance: highest, highest, ties, ..Measured::default() };
     }
     let sum: f64 = components().map(|d| (d / highest).powf(p)).sum();
-    Measured { distance: highest * sum.powf(1.0 / p), highest, ..Measured::default() }
+    Measured { distance: highest * sum.powf(1.0 / p), highest, power: sum, ..Measured::default() }
 }
 
 /// As [`Measure::of`] for lengths whose squares overflow.
@@ -280,7 +282,8 @@ fn add_norm_slopes<T: HostReal>(
             _ if d == 0.0 => 0.0,
             f64::INFINITY if d.abs() == measured.highest => d.signum() / measured.ties,
             f64::INFINITY => 0.0,
-            _ => d.signum() * (d.abs() / measured.distance).powf(p - 1.0),
+            // (|d| / distance)^(p - 1), where for a large p the distance rounds to the largest component.
+            _ => d.signum() * (d.abs() / measured.highest).powf(p - 1.0) / measured.power.powf(1.0 - 1.0 / p),
         };
         *x_slope += weight * slope;
         *y_slope -= weight * slope;

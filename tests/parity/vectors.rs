@@ -114,6 +114,35 @@ pub(crate) fn vectors_elsewhere(device: &Device) -> Outcome {
     Ok(())
 }
 
+/// Distances that f32 does not hold have a direction all the same, and so has the largest of many powers.
+pub(crate) fn vectors_far_apart(device: &Device) -> Outcome {
+    let (far, zero) = ([2e38f32; 4], [0f32; 4]);
+    let request = Request::new().gradient();
+    let norm = |p| maxmargin::Distance::Norm { p, epsilon: 0.0 };
+    let triplet = maxmargin::TripletMargin::new();
+    // The distance to the positive is 4e38, to the negative 0, where every direction is as good as another.
+    let got =
+        device.evaluate(&triplet.clone().distance(norm(2.0)), &Batch::triplets(&far, &zero, &far, 4), &request)?;
+    let gradient = got.gradient.ok_or("no gradient")?.to_f64()?;
+    let expected = [[0.5; 4], [-0.5; 4], [0.0; 4]].concat();
+    if gradient.iter().zip(&expected).any(|(g, e)| (g - e).abs() > 1e-6) || gradient.len() != 12 {
+        return Err(format!("far apart: {gradient:?}").into());
+    }
+    let (x, zero, other) = ([1.0f32, 1.0, 0.25], [0f32; 3], [3f32; 3]);
+    for p in [3.0, 100.0, 1e4, 1e7, 1e17] {
+        let loss = triplet.clone().margin(100.0).distance(norm(p));
+        let got = device.evaluate(&loss, &Batch::triplets(&x, &zero, &other, 3), &request)?;
+        // Two equal components share the slope: (1 / 2^(1/p))^(p - 1), less what the third takes.
+        let third = 0.25f64.powf(p);
+        let share = (2.0 + third).powf(-(1.0 - 1.0 / p));
+        let gradient = got.gradient.ok_or("no gradient")?.to_f64()?;
+        if gradient[3..5].iter().any(|g| (g + share).abs() > 1e-5) {
+            return Err(format!("p {p}: {:?} instead of -{share}", &gradient[3..5]).into());
+        }
+    }
+    Ok(())
+}
+
 /// Each kind of comparison of vectors must notice a perturbed result.
 pub(crate) fn vectors_negative_controls(device: &Device) -> Outcome {
     for &kind in VECTORS_KINDS {
