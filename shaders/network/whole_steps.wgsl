@@ -174,5 +174,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             update(lane, l, start, rows, params.rates[step]);
         }
         storageBarrier();
+        // The first lane has read what the others write in the next step's merge.
+        workgroupBarrier();
     }
 }

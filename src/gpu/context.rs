@@ -323,7 +323,10 @@ impl Gpu {
         if bytes > limit {
             return Err(Error::DeviceLimit { what: "bytes in one buffer", limit, got: bytes });
         }
-        self.attempt("allocating a buffer", || self.inner.pool.take(&self.inner.device, bytes, limit, usage)).await
+        let take = || self.inner.pool.take(&self.inner.device, bytes, limit, usage);
+        let mut buffer = self.attempt("allocating a buffer", take).await?;
+        buffer.vouch();
+        Ok(buffer)
     }
 
     /// A pooled buffer that a kernel writes, poisoned where the options say so.

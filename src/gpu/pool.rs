@@ -35,6 +35,16 @@ impl Free {
 pub(super) struct PooledBuffer {
     pub(super) buffer: wgpu::Buffer,
     pool: Arc<BufferPool>,
+    /// Whether it is kept when dropped.
+    is_valid: bool,
+}
+
+impl PooledBuffer {
+    /// Says that the device could make it: wgpu hands out a buffer also where it could not, and who asks for this size next
+    /// would be given it again.
+    pub(super) fn vouch(&mut self) {
+        self.is_valid = true;
+    }
 }
 
 impl Drop for PooledBuffer {
@@ -42,6 +52,9 @@ impl Drop for PooledBuffer {
         let mut free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner);
         let size = self.buffer.size();
         free.bytes_in_use -= size;
+        if !self.is_valid {
+            return;
+        }
         free.bytes += size;
         if free.is_full() {
             free.bytes -= size;
@@ -58,7 +71,7 @@ fn size_class(bytes: u64) -> u64 {
 }
 
 impl BufferPool {
-    /// A buffer of at least `bytes`; its content is whatever its last user left. `limit` is the device's own on sizes.
+    /// A buffer of at least `bytes`, to be vouched for; its content is whatever its last user left. `limit` is the device's own on sizes.
     pub(super) fn take(
         self: &Arc<Self>,
         device: &wgpu::Device,
@@ -90,6 +103,6 @@ impl BufferPool {
                 mapped_at_creation: false,
             })
         });
-        PooledBuffer { buffer, pool: self.clone() }
+        PooledBuffer { buffer, pool: self.clone(), is_valid: false }
     }
 }

@@ -22,6 +22,8 @@ params! {
 pub struct MemoryProbe {
     gpu: Gpu,
     command: Command,
+    /// How often the kernel goes through one binding's part.
+    times: u64,
     output: PooledBuffer,
     _input: PooledBuffer,
 }
@@ -32,13 +34,13 @@ impl MemoryProbe {
 }
 
 impl Gpu {
-    /// A kernel that reads and writes so many bytes, in quads of 16; of either at most what one binding can hold.
+    /// A kernel that reads and writes so many bytes, in quads of 16; more than one binding can hold in several turns.
     ///
     /// # Errors
     /// Where the device has no memory left.
     pub fn memory_probe(&self, read: u64, written: u64) -> Result<MemoryProbe> {
-        let quads = |bytes: u64| bytes.min(self.max_binding_bytes()) / QUAD_BYTES;
-        let (read, written) = (quads(read).max(1), quads(written));
+        let times = read.max(written).div_ceil(self.max_binding_bytes()).max(1);
+        let (read, written) = ((read / times / QUAD_BYTES).max(1), written / times / QUAD_BYTES);
         pollster::block_on(async {
             let input = self.allocate_output(QUAD_BYTES * read).await?;
             let output = self.allocate_output(QUAD_BYTES * written.max(1)).await?;
@@ -55,20 +57,21 @@ impl Gpu {
             let groups = (busy_groups(self) as u32).min(self.max_workgroups());
             let bind = || Command::new(self, &pipeline, &windows, [groups, 1]);
             let command = self.attempt("binding a kernel", bind).await?;
-            Ok(MemoryProbe { gpu: self.clone(), command, output, _input: input })
+            Ok(MemoryProbe { gpu: self.clone(), command, times, output, _input: input })
         })
     }
 }
 
 impl MemoryProbe {
-    /// Reads and writes once, and waits until it is done.
+    /// Reads and writes all once, and waits until it is done.
     ///
     /// # Errors
     /// The device's own failures.
     pub fn run(&self) -> Result<()> {
         pollster::block_on(async {
             let record = |encoder: &mut wgpu::CommandEncoder| {
-                self.command.record(&mut self.gpu.begin_pass(encoder));
+                let mut pass = self.gpu.begin_pass(encoder);
+                (0..self.times).for_each(|_| self.command.record(&mut pass));
             };
             let output = (&self.output.buffer, 0);
             self.gpu.submit_and_read("going through memory", record, output, 4).await?.take(&self.gpu, |_| ()).await

@@ -200,7 +200,8 @@ fn steps_of_batch(shapes: &[LayerShape], batch: usize, lanes: usize) -> u32 {
     };
     let outputs = shapes.last().map_or(1, |shape| shape.outputs);
     // The tree of the partial takes 8, and is counted twice to be on the safe side.
-    (shapes.iter().map(of_layer).sum::<usize>() + (batch * outputs).div_ceil(lanes) + 20) as u32
+    let steps = shapes.iter().map(of_layer).sum::<usize>() + (batch * outputs).div_ceil(lanes) + 20;
+    u32::try_from(steps).unwrap_or(u32::MAX)
 }
 
 fn params(
