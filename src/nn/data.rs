@@ -183,7 +183,7 @@ impl Dataset {
     /// normal noise added to each coordinate, in random order. The random stream is this crate's own.
     ///
     /// # Errors
-    /// [`Error::Option`] for a factor outside [0, 1) or noise that is negative or not finite.
+    /// [`Error::Option`] for a factor outside [0, 1), noise that is negative or not finite, or too many samples.
     pub fn circles(samples: usize, noise: f64, factor: f64, seed: u64) -> Result<Self> {
         if !(0.0..1.0).contains(&factor) {
             let expected = "a number in [0, 1)".into();
@@ -197,13 +197,13 @@ impl Dataset {
             let angle = 2.0 * PI * i as f64 / n as f64;
             ([radius * angle.cos(), radius * angle.sin()], class)
         };
-        Self::noisy((0..samples).map(point).collect(), noise, seed)
+        Self::noisy(samples, point, noise, seed)
     }
 
     /// Two half circles that clasp each other, after scikit-learn's make_moons.
     ///
     /// # Errors
-    /// [`Error::Option`] for noise that is negative or not finite.
+    /// [`Error::Option`] for noise that is negative or not finite, or too many samples.
     pub fn moons(samples: usize, noise: f64, seed: u64) -> Result<Self> {
         let outer = samples / 2;
         let point = |i: usize| {
@@ -213,14 +213,26 @@ impl Dataset {
             let outer_point = [angle.cos(), angle.sin()];
             (if class == 0.0 { outer_point } else { [1.0 - outer_point[0], 0.5 - outer_point[1]] }, class)
         };
-        Self::noisy((0..samples).map(point).collect(), noise, seed)
+        Self::noisy(samples, point, noise, seed)
     }
 
-    fn noisy(mut points: Vec<([f64; 2], f64)>, noise: f64, seed: u64) -> Result<Self> {
+    fn noisy(samples: usize, point: impl Fn(usize) -> ([f64; 2], f64), noise: f64, seed: u64) -> Result<Self> {
         if !(noise.is_finite() && noise >= 0.0) {
             let expected = "a finite number, 0 or more".into();
             return Err(Error::Option { option: "noise", expected, got: noise.to_string() });
         }
+        if samples > u32::MAX as usize {
+            let expected = format!("at most {}", u32::MAX);
+            return Err(Error::Option { option: "samples", expected, got: samples.to_string() });
+        }
+        let mut points = Vec::new();
+        let too_many = |_| Error::Option {
+            option: "samples",
+            expected: "as many as fit in memory".into(),
+            got: samples.to_string(),
+        };
+        points.try_reserve_exact(samples).map_err(too_many)?;
+        points.extend((0..samples).map(point));
         let mut random = generator(seed, Stream::Data);
         points.shuffle(&mut random);
         let mut jitter = || -> f64 { StandardNormal.sample(&mut random) };

@@ -19,9 +19,13 @@ use crate::loss::Loss;
 /// Where the safetensors header keeps what is not a tensor.
 const METADATA: &str = "maxmargin.checkpoint";
 
+/// What can be counted in a lifetime, and added to without a check.
+const MOST_COUNTED: u64 = 1 << 53;
+
 /// What a checkpoint holds beside tensors.
 #[derive(Serialize, Deserialize)]
 struct Checkpoint {
+    /// With its options.
     loss: String,
     optimizer: Optimizer,
     layers: Vec<String>,
@@ -148,7 +152,7 @@ impl<L: Loss> Trainer<L> {
             groups.push(("optimizer.second.", &self.second));
         }
         let checkpoint = Checkpoint {
-            loss: self.loss.name().into(),
+            loss: self.loss_text(),
             optimizer: self.optimizer,
             layers: self.network.layers().iter().map(ToString::to_string).collect(),
             position: self.position,
@@ -157,11 +161,16 @@ impl<L: Loss> Trainer<L> {
         write(&self.network, &groups, Some(HashMap::from([(METADATA.to_owned(), text)])))
     }
 
+    fn loss_text(&self) -> String {
+        format!("{} {:?}", self.loss.name(), self.loss)
+    }
+
     /// Continues from a checkpoint: on the same device, with the same data and options, the next epochs are those of a
     /// training that was never interrupted, to the bit.
     ///
     /// # Errors
-    /// [`Error::Option`] for a file that is no checkpoint, or one of another network, loss or optimizer. Nothing is then
+    /// [`Error::Option`] for a file that is no checkpoint, or one of another network, or of a loss or optimizer with
+    /// other options. Nothing is then
     /// changed.
     pub fn resume(&mut self, bytes: &[u8]) -> Result<()> {
         let (_, metadata) =
@@ -173,13 +182,19 @@ impl<L: Loss> Trainer<L> {
         let own: Vec<String> = self.network.layers().iter().map(ToString::to_string).collect();
         let checks = [
             ("layers", own.join(","), saved.layers.join(",")),
-            ("loss", self.loss.name().into(), saved.loss),
+            ("loss", self.loss_text(), saved.loss),
             ("optimizer", format!("{:?}", self.optimizer), format!("{:?}", saved.optimizer)),
         ];
         for (what, own, saved) in checks {
             if own != saved {
                 return Err(wrong(format!("a checkpoint with {what} {own}"), saved));
             }
+        }
+        let Position { epoch, batch, batch_size, updates, rows, sums, .. } = saved.position;
+        if let Some(count) =
+            [epoch, batch, batch_size, updates, rows, sums.count].into_iter().find(|&n| n > MOST_COUNTED)
+        {
+            return Err(wrong(format!("a checkpoint that counts to {MOST_COUNTED} at most"), count.to_string()));
         }
         let file = open(bytes)?;
         let parameters = read(&file, &self.network, "")?;

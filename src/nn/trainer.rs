@@ -49,7 +49,7 @@ pub struct Trainer<L> {
 }
 
 /// How far training has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Position {
     /// Epochs done.
     pub(super) epoch: u64,
@@ -61,8 +61,23 @@ pub(super) struct Position {
     pub(super) updates: u64,
     /// What the epoch at hand has seen so far.
     pub(super) sums: Sums,
+    /// Rows of the data that it began with.
+    pub(super) rows: u64,
     /// The seed that training began with.
     pub(super) seed: Option<u64>,
+    /// The lowest loss that an epoch ended with, of the validation data where there is some.
+    #[serde(with = "crate::exact::number")]
+    pub(super) lowest: f64,
+    /// Epochs since.
+    pub(super) since_lowest: u64,
+}
+
+impl Default for Position {
+    fn default() -> Self {
+        let (epoch, batch, batch_size, updates, rows, since_lowest) = Default::default();
+        let (sums, seed, lowest) = (Sums::default(), None, f64::INFINITY);
+        Self { epoch, batch, batch_size, updates, sums, rows, seed, lowest, since_lowest }
+    }
 }
 
 /// How to train.
@@ -120,7 +135,7 @@ impl<'a> Fit<'a> {
     }
 
     /// Ends when the validation loss (or, without validation data, the loss) has not been below its lowest for this many
-    /// epochs. The weights are those of the last epoch, as with Keras's EarlyStopping by default.
+    /// epochs, those of a training that is continued included. The weights are those of the last epoch, as with Keras's EarlyStopping by default.
     pub fn early_stopping(mut self, patience: u64) -> Self {
         self.early_stopping = Some(patience);
         self
@@ -221,7 +236,12 @@ impl<L: Loss> Trainer<L> {
             let (option, expected) = ("batch size", format!("{}, as the epoch began", self.position.batch_size));
             return Err(Error::Option { option, expected, got: batch_size.to_string() });
         }
-        self.position.batch_size = batch_size;
+        let rows = data.len() as u64;
+        if self.position.batch > 0 && self.position.rows != rows {
+            let (option, expected) = ("rows of the data", format!("{}, as the epoch began", self.position.rows));
+            return Err(Error::Option { option, expected, got: rows.to_string() });
+        }
+        (self.position.batch_size, self.position.rows) = (batch_size, rows);
         let seed = *self.position.seed.get_or_insert(fit.seed);
         let mut course = Course { fit, seed, position: self.position, has_correct: self.loss.has_correct() };
         let memory = self.memory();
@@ -230,14 +250,14 @@ impl<L: Loss> Trainer<L> {
         // Also where training failed: what the engine has is then the last that was good.
         let memory = engine.memory();
         drop(engine);
-        self.position = course.position;
         let memory = match (memory, &result) {
             (Ok(memory), _) => memory,
+            // The weights of those epochs are lost, so they are not done.
             (Err(error), Ok(_)) => return Err(error),
             (Err(_), Err(_)) => return result,
         };
         self.network.set_parameters(&memory.parameters)?;
-        (self.first, self.second) = (memory.first, memory.second);
+        (self.first, self.second, self.position) = (memory.first, memory.second, course.position);
         result
     }
 
@@ -344,7 +364,6 @@ impl Course<'_> {
     fn run(&mut self, engine: &mut dyn Engine, samples: usize, mut on_epoch: impl FnMut(&Epoch)) -> Result<History> {
         let mut history = History::default();
         let batches = samples.div_ceil(self.fit.batch_size) as u64;
-        let (mut lowest, mut since_lowest) = (f64::INFINITY, 0);
         // Where the weights of the epoch at hand and of the one before are remembered.
         let mut slot = Slot::A;
         let mut good: Option<(Slot, Position)> = None;
@@ -355,7 +374,14 @@ impl Course<'_> {
             let order = order(samples as u32, self.fit.shuffle, self.seed, self.position.epoch);
             let first_batch = self.position.batch as usize;
             let part = Part { order: &order, first_batch, updates: self.position.updates, stop: self.fit.stop };
-            let progress = engine.train(&part)?;
+            let progress = match engine.train(&part) {
+                Ok(progress) => progress,
+                Err(error) => {
+                    // Some of its updates may have been made; where the device is lost, so are all of them.
+                    let _ = engine.recall(slot);
+                    return Err(error);
+                }
+            };
             if let Some((batch, loss)) = progress.diverged {
                 // A finite loss of the first batch vouches for the weights that this epoch began with.
                 let (slot, position) = match good {
@@ -376,15 +402,12 @@ impl Course<'_> {
             }
             let row = self.finish_epoch(engine, progress.batch_losses, started)?;
             on_epoch(&row);
-            let monitored = row.val_loss.unwrap_or(row.loss);
             history.epochs.push(row);
             if self.fit.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
                 history.end = End::Stopped;
                 return Ok(history);
             }
-            since_lowest = if monitored < lowest { 0 } else { since_lowest + 1 };
-            lowest = lowest.min(monitored);
-            if self.fit.early_stopping.is_some_and(|patience| since_lowest >= patience.max(1)) {
+            if self.fit.early_stopping.is_some_and(|patience| self.position.since_lowest >= patience.max(1)) {
                 history.end = End::EarlyStopping;
                 return Ok(history);
             }
@@ -410,6 +433,10 @@ impl Course<'_> {
             batch_losses,
             seconds: started.elapsed().as_secs_f64(),
         };
+        let monitored = row.val_loss.unwrap_or(row.loss);
+        let Position { lowest, since_lowest, .. } = &mut self.position;
+        *since_lowest = if monitored < *lowest { 0 } else { *since_lowest + 1 };
+        *lowest = lowest.min(monitored);
         self.position.epoch += 1;
         (self.position.batch, self.position.sums) = (0, Sums::default());
         Ok(row)
