@@ -344,7 +344,8 @@ pub(crate) struct Common {
 /// Where to run and how to report, for every command.
 #[derive(Debug, Args)]
 pub(crate) struct Where {
-    /// auto, cpu, gpu, gpu:N or part of an adapter's name; auto:GPU for whichever of the CPU and that adapter is faster.
+    /// auto, cpu, gpu, gpu:N or part of an adapter's name; with auto:GPU eval measures
+    /// whether the CPU or that adapter is faster, and other commands take the adapter.
     #[arg(long)]
     pub(crate) device: Option<String>,
     /// Print one JSON object.

@@ -30,6 +30,11 @@ impl Failure {
         Self::data(format!("{}: {message}", path.display()))
     }
 
+    /// This failure, and another one that followed it.
+    pub(crate) fn and(self, other: &Failure) -> Self {
+        Self { message: format!("{}; {}", self.message, other.message), code: self.code }
+    }
+
     /// What happened, in one line.
     pub(crate) fn line(&self) -> String {
         self.message.split_whitespace().collect::<Vec<_>>().join(" ")

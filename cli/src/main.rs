@@ -6,6 +6,7 @@ mod devices;
 mod eval;
 mod failure;
 mod file;
+mod interrupt;
 mod method;
 mod place;
 mod predict;
@@ -41,13 +42,13 @@ fn run() -> failure::Outcome<ExitCode> {
             }
         },
     };
+    interrupt::install();
     match &arguments.command {
         arguments::Command::Devices(options) => devices::run(options)?,
         arguments::Command::Bench(options) => bench::run(options)?,
         arguments::Command::Eval(options) => eval::run(options)?,
         arguments::Command::Predict(options) => predict::run(options)?,
-        // 128 + SIGINT, as shells report it.
-        arguments::Command::Train(options) if train::run(options)? => return Ok(ExitCode::from(130)),
+        arguments::Command::Train(options) if train::run(options)? => return Ok(ExitCode::from(interrupt::EXIT_CODE)),
         arguments::Command::Train(_) => {}
     }
     Ok(ExitCode::SUCCESS)

@@ -15,8 +15,8 @@ use crate::train::data::read_features;
 
 pub(crate) fn run(arguments: &PredictArguments) -> Outcome<()> {
     let started = Instant::now();
-    let (input, out) = (Some(arguments.weights_in.as_path()), Some(arguments.out.as_path()));
-    refuse_same_file(&[("--weights-in", input), ("--out", out)])?;
+    let inputs = [("--weights-in", &arguments.weights_in), ("--features", &arguments.features)];
+    refuse_same_file(&inputs.map(|(option, path)| (option, Some(path.as_path()))), &[("--out", Some(&arguments.out))])?;
     let mut pending = PendingOutput::new(&arguments.out)?;
     let (features, columns) = read_features(&arguments.features)?;
     let mut network = Sequential::new(columns, &arguments.layers, 0).map_err(Failure::usage)?;

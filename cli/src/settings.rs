@@ -1,4 +1,5 @@
-//! The options of a family once its preset is known: an explicit option wins, and what means nothing is refused.
+//! The options of a family once its preset is known: an explicit option wins, and what means nothing is
+//! refused, but for --kink and --ties, so that a script can pass them to every loss.
 
 use maxmargin::compat::Peer;
 use maxmargin::plot::Format;
@@ -166,11 +167,24 @@ impl Family {
     /// Refuses combinations of options that mean nothing.
     fn check_usage(&self, settings: &Settings) -> Outcome<()> {
         let common = self.common();
-        refuse_same_file(&[
-            ("--grad-out", common.grad_out.as_deref()),
-            ("--losses-out", common.losses_out.as_deref()),
-            ("--plot-out", common.plot_out.as_deref()),
-        ])?;
+        let (scores, [second, third]) = self.score_paths();
+        let (class_weights, margin_matrix) = self.class_paths();
+        refuse_same_file(
+            &[
+                ("the scores", Some(scores)),
+                ("the second scores", second),
+                ("the third scores", third),
+                ("--targets", self.targets_path()),
+                ("--sample-weights", self.inputs().sample_weights.as_deref()),
+                ("--class-weights", class_weights),
+                ("--margin-matrix", margin_matrix),
+            ],
+            &[
+                ("--grad-out", common.grad_out.as_deref()),
+                ("--losses-out", common.losses_out.as_deref()),
+                ("--plot-out", common.plot_out.as_deref()),
+            ],
+        )?;
         if settings.penalty == PenaltyName::Perceptron && settings.margin != 0.0 {
             return Err(Failure::usage(format!(
                 "--penalty perceptron is the linear penalty at margin 0, but --margin is {}",

@@ -240,7 +240,7 @@ impl Family {
         let penalty = penalty_of(settings.penalty);
         let mut options = Map::new();
         options.insert("margin".into(), json!(margin));
-        options.insert("sample_weights".into(), json!(self.inputs().sample_weights));
+        options.insert("sample_weights".into(), path_json(self.inputs().sample_weights.as_deref()));
         if !matches!(self, Family::Embedding { .. }) {
             options.insert("penalty".into(), settings.penalty.text().into());
         }
@@ -297,12 +297,12 @@ impl Family {
                 options.insert("method".into(), settings.method.text().into());
                 options.insert("over_classes".into(), settings.over.text().into());
                 options.insert("ties".into(), ties.text().into());
-                options.insert("class_weights".into(), json!(class_weights));
+                options.insert("class_weights".into(), path_json(class_weights.as_deref()));
                 if margin_matrix.is_some() {
                     // It stands in the place of the margin.
                     options.insert("margin".into(), Value::Null);
                 }
-                options.insert("margin_matrix".into(), json!(margin_matrix));
+                options.insert("margin_matrix".into(), path_json(margin_matrix.as_deref()));
                 options.insert("ignore_index".into(), json!(ignore_index));
                 if let Some(k) = k {
                     options.insert("k".into(), json!(k));
@@ -312,6 +312,11 @@ impl Family {
         };
         Ok(Setup { loss, options })
     }
+}
+
+/// A path as text, also where it is none: JSON has no other.
+fn path_json(path: Option<&Path>) -> Value {
+    json!(path.map(Path::to_string_lossy))
 }
 
 fn kink_name(kink: Kink) -> KinkName {

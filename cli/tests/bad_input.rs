@@ -117,6 +117,8 @@ fn broken_csv_and_safetensors() {
     folder.write("x.csv", b"1,2\n3\n");
     folder.fails(&csv("x.csv:0"), 1, &["x.csv"]);
     folder.fails(&csv("x.csv:2"), 1, &["x.csv", "0 to 1"]);
+    folder.write("x.csv", b"1,\n3,4\n");
+    folder.fails(&csv("x.csv:1"), 1, &["x.csv", "row 0", "column 1", "\"\""]);
     folder.write("x.csv", b"");
     folder.fails(&csv("x.csv:0"), 1, &["x.csv", "empty"]);
     let safe = |header: &str, length: u64, data: &[u8]| {
@@ -132,6 +134,68 @@ fn broken_csv_and_safetensors() {
     let lying = r#"{"s":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,32]}}"#;
     safe(lying, lying.len() as u64, &[0; 32]);
     folder.fails(&csv("x.safetensors:s"), 1, &["x.safetensors"]);
+}
+
+/// What would take the parser of headers forever, or out of its stack.
+#[test]
+fn headers_like_a_maze() {
+    let folder = good();
+    for (open, close, depth) in [("[", "]", 45), ("{", "}", 30), ("(", ")", 4000)] {
+        let header = format!("{}1{}", open.repeat(depth), close.repeat(depth));
+        folder.write("s.npy", &npy("<f4", &header, false, &[0; 32]));
+        folder.fails(ROWS, 1, &["s.npy", "deep"]);
+    }
+    folder.write("s.npy", &npy("<f4", &format!("(8,{})", " ".repeat(20_000)), false, &[0; 32]));
+    folder.fails(ROWS, 1, &["s.npy", "10000"]);
+}
+
+/// JSON has no other text than UTF-8, file systems do.
+#[test]
+#[cfg(unix)]
+fn names_that_are_no_text() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = good();
+    folder.f32("w.npy", "(4,)", &[1.0; 4]);
+    let name = std::ffi::OsStr::from_bytes(b"w\xff.npy");
+    if std::fs::rename(folder.path("w.npy"), folder.path("").join(name)).is_err() {
+        // Such a name cannot be had here.
+        return;
+    }
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_maxmargin"))
+        .args("eval multiclass --scores s.npy --targets t.npy --json --sample-weights".split_whitespace())
+        .arg(name)
+        .current_dir(folder.path(""))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("w\u{fffd}.npy"));
+}
+
+/// Whoever ends the program finds nothing half-written.
+#[test]
+#[cfg(unix)]
+fn ended_from_outside() {
+    let folder = Folder::new();
+    // 512 MiB of zeros that take no room on the disk.
+    for (name, dtype, bytes) in [("s.npy", "<f4", 4), ("t.npy", "|b1", 1)] {
+        folder.npy(name, dtype, "(134217728,)", &[]);
+        let file = std::fs::OpenOptions::new().append(true).open(folder.path(name)).unwrap();
+        file.set_len(file.metadata().unwrap().len() + (bytes << 27)).unwrap();
+    }
+    let before = folder.names();
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_maxmargin"))
+        .args("eval binary --scores s.npy --targets t.npy --device cpu --labels zero-one --grad-out g.npy".split(' '))
+        .current_dir(folder.path(""))
+        .spawn()
+        .unwrap();
+    while folder.names() == before {
+        assert_eq!(program.try_wait().unwrap(), None, "it ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let kill = std::process::Command::new("kill").args(["-TERM", &program.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    assert_eq!(program.wait().unwrap().code(), Some(130));
+    assert_eq!(folder.names(), before);
 }
 
 #[test]
@@ -178,6 +242,15 @@ fn weights() {
     folder.fails(&sample, 1, &["w.npy", "weight"]);
     folder.f32("w.npy", "(3,)", &[1.0; 3]);
     folder.fails(&sample, 1, &["w.npy", "4", "3"]);
+    // Also where the labels are looked at first, and the file is held in memory.
+    folder.f32("s.npy", "(4,)", &[0.5; 4]);
+    folder.write("w.csv", b"1\n1\n1\n");
+    folder.write("f.npy", &npy("<f4", "(3, 1)", true, &[0; 12]));
+    for weights in ["w.npy", "w.csv:0", "f.npy"] {
+        folder.fails(&format!("{BINARY} --sample-weights {weights}"), 1, &["expected 4", "got 3"]);
+    }
+    folder.f32("s.npy", "(4, 2)", &[0.5; 8]);
+    folder.f32("w.npy", "(3,)", &[1.0; 3]);
     let class = format!("{ROWS} --class-weights w.npy");
     folder.fails(&class, 1, &["w.npy", "2", "3"]);
     folder.f32("w.npy", "(2,)", &[1.0, -2.0]);
@@ -205,6 +278,16 @@ fn devices_and_outputs() {
     folder.fails(&ROWS.replace("g.npy", "no/such/folder/g.npy"), 1, &["no/such/folder/g.npy"]);
     std::fs::create_dir(folder.path("folder.npy")).unwrap();
     folder.fails(&ROWS.replace("g.npy", "folder.npy"), 1, &["folder.npy", "folder"]);
+    #[cfg(unix)]
+    folder.fails(&ROWS.replace("g.npy", "/dev/null"), 1, &["/dev/null", "no regular file"]);
+    for (output, input) in [("g.npy", "s.npy"), ("l.npy", "./t.npy")] {
+        folder.fails(&ROWS.replace(output, input), 2, &["same file"]);
+    }
+    let train = "train --features s.npy --targets t.npy --layers 1 --epochs 1";
+    folder.write("s.csv", b"0.5,1\n0.5,-1\n");
+    folder.fails(&format!("{train} --history-out t.npy"), 2, &["--targets and --history-out", "same file"]);
+    let csv = train.replace("s.npy", "s.csv:0").replace("t.npy", "s.csv:1");
+    folder.fails(&format!("{csv} --history-out s.csv"), 2, &["--features and --history-out", "same file"]);
     // A bad label leaves an older output as it was.
     folder.write("g.npy", b"older");
     folder.i64("t.npy", &[1, 0, 3, 0]);

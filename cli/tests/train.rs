@@ -58,6 +58,39 @@ fn a_training_is_resumed_to_the_bit() {
     wrong(&format!("{adam} --resume c.safetensors --seed 6").replacen("--seed 5 ", "", 1), 2, &["seed", "5", "6"]);
     wrong(&format!("{CIRCLES} --resume c.safetensors"), 1, &["c.safetensors", "optimizer"]);
     wrong(&format!("{adam} --resume w.safetensors"), 1, &["w.safetensors", "checkpoint"]);
+    wrong(&format!("{adam} --resume c.safetensors --loss squared"), 1, &["c.safetensors", "loss", "Squared"]);
+    wrong(&format!("{adam} --weights-in w.safetensors"), 2, &["--init", "--weights-in"]);
+    // There is nothing left to do, and so nothing to draw.
+    let done = folder.json(&format!("{adam} --epochs 2 --resume c.safetensors --plot-out none.svg"));
+    assert_eq!((&done["epochs"], done["history"].as_array().unwrap().len()), (&2.into(), 0));
+    assert!(!folder.path("none.svg").exists());
+    // A rate whose decimal digits are hard to read.
+    let awkward = format!("{adam} --learning-rate 0.00046415888336127773");
+    folder.json(&format!("{awkward} --epochs 1 --checkpoint-out c.safetensors"));
+    folder.json(&format!("{awkward} --epochs 2 --resume c.safetensors"));
+    // How long the loss has not improved is remembered.
+    let patient = format!("{adam} --learning-rate 0.02 --early-stopping 3");
+    let whole = folder.json(&format!("{patient} --epochs 100 --weights-out whole.safetensors"));
+    assert_eq!(whole["end"], "early-stopping");
+    let epochs = whole["epochs"].as_u64().unwrap();
+    for split in epochs - 3..epochs {
+        folder.json(&format!("{patient} --epochs {split} --checkpoint-out c.safetensors"));
+        let rest = folder.json(&format!("{patient} --epochs 100 --resume c.safetensors --weights-out w.safetensors"));
+        assert_eq!((&rest["epochs"], &rest["end"]), (&whole["epochs"], &whole["end"]), "split at {split}");
+        assert_eq!(bytes("w.safetensors"), bytes("whole.safetensors"), "split at {split}");
+    }
+}
+
+/// Options that mean nothing to a loss, and a diverged training that has nothing to draw.
+#[test]
+fn what_means_nothing_and_what_diverges() {
+    let folder = Folder::new();
+    let train = "train --data circles --layers 8,1 --epochs 3";
+    folder.fails(&format!("{train} --loss embedding --labels zero-one"), 2, &["--labels", "embedding"]);
+    folder.fails(&format!("{train} --loss embedding --accuracy keras"), 2, &["--accuracy keras", "embedding"]);
+    folder.fails("train --data circles:n=18446744073709551615 --layers 1", 2, &["--data", "samples"]);
+    let diverges = format!("{train} --loss squared --learning-rate 1e30 --plot-out p.svg");
+    folder.fails(&diverges, 1, &["loss is inf"]);
 }
 
 /// A file in half precision trains and predicts as the same numbers in f32 do.

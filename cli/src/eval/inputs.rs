@@ -193,7 +193,7 @@ impl Files {
             data.widen();
         }
         if let (Some(source), Some(data)) = (&mut self.sample_weights, &mut block.sample_weights) {
-            source.read(samples.clone(), data)?;
+            source.read(samples.start.min(source.len())..samples.end.min(source.len()), data)?;
             if !matches!(data, Data::F32(_) | Data::F64(_)) {
                 *data = Data::F64(data.to_f64());
             }

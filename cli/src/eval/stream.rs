@@ -343,7 +343,8 @@ pub(super) fn deciding_block(inputs: &Inputs<'_>, files: &mut Files) -> Outcome<
     let mut block = files.empty();
     for start in (0..samples).step_by(step) {
         files.read_labels(start..start.saturating_add(step).min(samples), &inputs.shape, &mut block)?;
-        if !block.has_only_ones() {
+        // Rows of nothing have no labels, however many they are.
+        if !block.has_only_ones() || inputs.shape.target_width == 0 {
             break;
         }
     }

@@ -15,8 +15,8 @@ pub(super) fn read(path: &Path, columns: &str) -> Outcome<Array> {
         Some(record) => record.map_err(|error| fail(error.to_string()))?,
         None => return Err(fail("the file is empty".into())),
     };
-    // A header is a first line with a field that is no number.
-    let has_header = first.iter().any(|field| field.parse::<f64>().is_err());
+    // A header is a first line with a field that is text; an empty field is a number that is missing.
+    let has_header = first.iter().any(|field| !field.is_empty() && field.parse::<f64>().is_err());
     let wanted: Vec<(usize, &str)> = columns
         .split(',')
         .map(|name| {

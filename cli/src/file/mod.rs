@@ -16,7 +16,7 @@ use std::path::Path;
 use indicatif::{ProgressBar, ProgressStyle};
 
 pub(crate) use elements::{Array, Data};
-pub(crate) use output::{PendingOutput, refuse_same_file};
+pub(crate) use output::{PendingOutput, refuse_same_file, remove_unfinished};
 pub(crate) use source::Source;
 
 use crate::failure::{Failure, Outcome};

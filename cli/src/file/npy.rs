@@ -1,7 +1,7 @@
 //! NumPy's .npy: any order, either byte order.
 
 use std::fs::File;
-use std::io::Seek;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
@@ -10,12 +10,50 @@ use super::elements::Kind;
 use super::source::Place;
 use crate::failure::{Failure, Outcome};
 
+/// Bytes of the longest header that is read; NumPy's own limit.
+const LONGEST_HEADER: u32 = 10_000;
+
+/// How deep brackets may be in one another: that of a structure is 3. The parser takes twice as long for each level.
+const DEEPEST_HEADER: usize = 8;
+
+/// Refuses a header that takes the parser forever, or out of its stack. What else is wrong with it the parser says.
+fn check_header(file: &File) -> std::io::Result<()> {
+    let mut file = file;
+    let mut start = [0; 12];
+    let got = file.take(start.len() as u64).read(&mut start)?;
+    let (length, first) = match start {
+        _ if got < start.len() => (0, 0),
+        [.., 1, _, a, b, _, _] => (u16::from_le_bytes([a, b]).into(), 10),
+        [.., a, b, c, d] => (u32::from_le_bytes([a, b, c, d]), 12),
+    };
+    let refuse = |what: String| Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
+    if length > LONGEST_HEADER {
+        return refuse(format!("{length} bytes long, where at most {LONGEST_HEADER} are read"));
+    }
+    file.seek(SeekFrom::Start(first))?;
+    let mut header = Vec::new();
+    file.take(length.into()).read_to_end(&mut header)?;
+    let mut depth = 0usize;
+    for byte in header {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEEPEST_HEADER {
+            return refuse(format!("brackets more than {DEEPEST_HEADER} deep"));
+        }
+    }
+    file.rewind()
+}
+
 /// Opens an array; whether it is in row-major order.
 pub(super) fn open(path: &Path) -> Outcome<(File, Place, bool)> {
     let fail = |message: String| Failure::file(path, message);
     let io = |error: std::io::Error| Failure::file(path, error);
     let mut file = File::open(path).map_err(io)?;
     let size = file.metadata().map_err(io)?.len();
+    check_header(&file).map_err(|error| fail(format!("no .npy header: {error}")))?;
     let header = NpyHeader::from_reader(&mut file).map_err(|error| fail(format!("no .npy header: {error}")))?;
     let start = file.stream_position().map_err(io)?;
     let descr = header.dtype().descr();

@@ -2,18 +2,21 @@
 
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytemuck::NoUninit;
 use npyz::{AutoSerialize, Serialize, WriterBuilder};
 use tempfile::NamedTempFile;
 
+use super::source::file_of;
 use crate::failure::{Failure, Outcome};
 
-/// Refuses two options that name the same file, however they spell it: the second would overwrite the first.
-pub(crate) fn refuse_same_file(outputs: &[(&str, Option<&Path>)]) -> Outcome<()> {
+/// Refuses an output that names the same file as an input or another output, however they spell it: it would overwrite it.
+pub(crate) fn refuse_same_file(inputs: &[(&str, Option<&Path>)], outputs: &[(&str, Option<&Path>)]) -> Outcome<()> {
     let place = |path: &Path| Some((folder_of(path).canonicalize().ok()?, path.file_name()?.to_owned()));
-    let mut seen = Vec::new();
-    for (option, path) in outputs {
+    let of_input = |&(option, path): &(_, Option<&Path>)| Some((option, place(&file_of(path?))?));
+    let mut seen: Vec<_> = inputs.iter().filter_map(of_input).collect();
+    for &(option, path) in outputs {
         let Some(place) = path.and_then(place) else { continue };
         if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == place) {
             return Err(Failure::usage(format!("{other} and {option} name the same file")));
@@ -21,6 +24,21 @@ pub(crate) fn refuse_same_file(outputs: &[(&str, Option<&Path>)]) -> Outcome<()>
         seen.push((option, place));
     }
     Ok(())
+}
+
+/// The temporary files that have no name of their own yet.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes what is half-written, for a program that ends at once.
+pub(crate) fn remove_unfinished() {
+    for path in unfinished().drain(..) {
+        // What is gone already needs no removing.
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 /// The folder that a file is in.
@@ -40,8 +58,11 @@ pub(crate) struct PendingOutput {
 impl PendingOutput {
     /// Makes the temporary file, so that an unwritable place shows before any work is done.
     pub(crate) fn new(path: &Path) -> Outcome<Self> {
-        if path.is_dir() {
-            return Err(Failure::file(path, "is a folder"));
+        match std::fs::metadata(path) {
+            Ok(there) if there.is_dir() => return Err(Failure::file(path, "is a folder")),
+            // Renamed over, a device would be one no more.
+            Ok(there) if !there.is_file() => return Err(Failure::file(path, "is no regular file")),
+            _ => {}
         }
         let mut builder = tempfile::Builder::new();
         builder.prefix(".maxmargin-");
@@ -51,7 +72,10 @@ impl PendingOutput {
             // As any new file: the umask takes its part.
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
+        // Held while the file is made, so that none is missed.
+        let mut unfinished = unfinished();
         let file = builder.tempfile_in(folder_of(path)).map_err(|error| Failure::file(path, error))?;
+        unfinished.push(file.path().into());
         Ok(Self { file, path: path.into(), start: 0 })
     }
 
@@ -89,6 +113,9 @@ impl PendingOutput {
     /// Gives the file its name.
     pub(crate) fn publish(self) -> Outcome<()> {
         let Self { file, path, .. } = self;
-        file.persist(&path).map(drop).map_err(|error| Failure::file(&path, error.error))
+        let temporary = file.path().to_owned();
+        let published = file.persist(&path).map(drop).map_err(|error| Failure::file(&path, error.error));
+        unfinished().retain(|path| *path != temporary);
+        published
     }
 }

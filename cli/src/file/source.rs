@@ -58,14 +58,24 @@ enum Stored {
 /// Extensions of tables: Parquet's, and those of Arrow IPC.
 const TABLES: [&str; 4] = [".parquet", ".arrow", ".feather", ".ipc"];
 
+/// The file and what is named in it, of `FILE:NAME` with a file of this extension.
+fn split(argument: &Path, extension: &str) -> Option<(PathBuf, String)> {
+    let text = argument.to_string_lossy();
+    let at = text.rfind(&format!("{extension}:"))? + extension.len();
+    Some((PathBuf::from(&text[..at]), text[at + 1..].to_owned()))
+}
+
+/// The file that an argument names, whatever is named in it.
+pub(super) fn file_of(argument: &Path) -> PathBuf {
+    let mut extensions = [".safetensors", ".csv"].into_iter().chain(TABLES);
+    extensions.find_map(|extension| split(argument, extension)).map_or(argument.into(), |(path, _)| path)
+}
+
 impl Source {
     /// Opens the array and reads its header.
     pub(crate) fn open(argument: &Path) -> Outcome<Self> {
         let text = argument.to_string_lossy();
-        let split = |extension: &str| {
-            let at = text.rfind(&format!("{extension}:"))? + extension.len();
-            Some((PathBuf::from(&text[..at]), text[at + 1..].to_owned()))
-        };
+        let split = |extension| split(argument, extension);
         if let Some((path, tensor)) = split(".safetensors") {
             let (file, place) = safetensors::open(&path, &tensor)?;
             return Ok(Self::in_file(path, file, place));

@@ -44,7 +44,7 @@ pub(crate) struct TrainArguments {
     pub(crate) layers: Vec<Dense>,
     /// What the weights start as, once for all layers or once a layer: torch (the default: torch's Linear), he-uniform,
     /// glorot-uniform (the default with --preset keras) or zeros.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', conflicts_with = "weights_in")]
     pub(crate) init: Vec<Initializer>,
     /// The loss. binary, squared and embedding want one output a sample, the others one a class.
     #[arg(long, value_enum, default_value = "binary")]
@@ -55,9 +55,9 @@ pub(crate) struct TrainArguments {
     /// The margin.
     #[arg(long, default_value_t = 1.0)]
     pub(crate) margin: f64,
-    /// How the labels of binary and squared are encoded; auto lets the first label other than 1 decide.
-    #[arg(long, value_enum, default_value = "auto")]
-    pub(crate) labels: Labels,
+    /// How the labels of binary and squared are encoded; auto (the default) lets the first label other than 1 decide.
+    #[arg(long, value_enum)]
+    pub(crate) labels: Option<Labels>,
     /// Which predictions count as right: by their sign, or as Keras's BinaryAccuracy(0.5) has it, for which every
     /// negative of -1/+1 labels is wrong.
     #[arg(long, value_enum, default_value = "sign")]

@@ -95,8 +95,8 @@ fn read(features_path: &Path, targets_path: &Path) -> Outcome<Dataset> {
 pub(crate) fn read_features(path: &Path) -> Outcome<(Features, usize)> {
     let Array { shape, data } = file::read(path)?;
     let columns = match &shape[..] {
-        [] => 1,
-        [_, rest @ ..] => rest.iter().product(),
+        [] => Some(1),
+        [_, rest @ ..] => rest.iter().try_fold(1usize, |product, &axis| product.checked_mul(axis)),
     };
     let features = match data {
         Data::F32(x) => Features::F32(x),
@@ -105,8 +105,8 @@ pub(crate) fn read_features(path: &Path) -> Outcome<(Features, usize)> {
         Data::BF16(x) => Features::BF16(x),
         other => Features::F64(other.to_f64()),
     };
-    if columns == 0 {
-        return Err(Failure::file(path, format!("features: expected shape (N, D), got {shape:?}")));
+    match columns.filter(|&columns| columns > 0) {
+        Some(columns) => Ok((features, columns)),
+        None => Err(Failure::file(path, format!("features: expected shape (N, D), got {shape:?}"))),
     }
-    Ok((features, columns))
 }

@@ -5,8 +5,6 @@ pub(crate) mod data;
 mod outputs;
 
 use std::path::Path;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -20,12 +18,9 @@ use maxmargin::{BinaryHinge, EmbeddingHinge, Error, Input, LabelEncoding, Multic
 use crate::arguments::Labels;
 use crate::failure::{Failure, Outcome};
 use crate::method::{LossName, Method, WithMethod};
-use crate::{file, place};
+use crate::{file, interrupt, place};
 use arguments::{AccuracyName, OptimizerName, TrainArguments, TrainPreset};
 use outputs::{Outputs, Summary};
-
-/// Ctrl-C was pressed.
-static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Trains; true where it was stopped from outside.
 pub(crate) fn run(arguments: &TrainArguments) -> Outcome<bool> {
@@ -37,9 +32,20 @@ pub(crate) fn run(arguments: &TrainArguments) -> Outcome<bool> {
     if arguments.k.is_some() && arguments.loss != LossName::Multiclass(Method::TopK) {
         return Err(Failure::usage(format!("--k goes with --loss top-k, got {}", arguments.loss.text())));
     }
+    let is_binary = matches!(arguments.loss, LossName::Binary | LossName::Squared);
+    if arguments.labels.is_some() && !is_binary {
+        return Err(Failure::usage(format!(
+            "--labels goes with --loss binary or squared, got {}",
+            arguments.loss.text()
+        )));
+    }
+    if arguments.accuracy == AccuracyName::Keras && !is_binary {
+        let loss = arguments.loss.text();
+        return Err(Failure::usage(format!("--accuracy keras goes with --loss binary or squared, got {loss}")));
+    }
     let (data, validation) = data::load(arguments)?;
     let binary = |penalty| -> Outcome<BinaryHinge> {
-        let labels = match arguments.labels {
+        let labels = match arguments.labels.unwrap_or(Labels::Auto) {
             Labels::PlusMinusOne => LabelEncoding::PlusMinusOne,
             Labels::ZeroOne => LabelEncoding::ZeroOne,
             Labels::Auto => LabelEncoding::detect(data.targets().into()).map_err(|error| explain(arguments, error))?,
@@ -121,7 +127,7 @@ impl Session<'_> {
             .batch_size(arguments.batch_size.get())
             .shuffle(!arguments.no_shuffle)
             .seed(arguments.seed.unwrap_or(0))
-            .stop(stop_flag());
+            .stop(interrupt::stop_flag());
         if let Some(validation) = &validation {
             fit = fit.validation(validation);
         }
@@ -144,10 +150,15 @@ impl Session<'_> {
         };
         if let Some(error) = failure {
             // What was promised is written also then, with the last weights that were good.
-            if matches!(error, Error::Diverged { .. }) {
-                outputs.write(&trainer, &rows, &data)?;
-            }
-            return Err(explain(arguments, error));
+            let written = match error {
+                Error::Diverged { .. } => outputs.write(&trainer, &rows, &data),
+                _ => Ok(()),
+            };
+            let failure = explain(arguments, error);
+            return Err(match written {
+                Ok(()) => failure,
+                Err(other) => failure.and(&other),
+            });
         }
         outputs.write(&trainer, &rows, &data)?;
         let score = |data| trainer.evaluate(data).map_err(|error| explain(arguments, error));
@@ -155,6 +166,7 @@ impl Session<'_> {
             arguments,
             rows: &rows,
             end,
+            epochs_done: trainer.epochs_done(),
             train: score(&data)?,
             validation: validation.as_ref().map(score).transpose()?,
             parameters: trainer.network().parameters().len(),
@@ -166,7 +178,7 @@ impl Session<'_> {
         if end == End::Stopped {
             use std::io::Write;
             // Without a stderr there is nobody to tell.
-            let _ = writeln!(std::io::stderr(), "{}", outputs::stopped_note(arguments));
+            let _ = writeln!(std::io::stderr(), "{}", outputs::stopped_note(arguments, !rows.is_empty()));
         }
         Ok(end == End::Stopped)
     }
@@ -229,21 +241,6 @@ fn optimizer(arguments: &TrainArguments, peer: Peer) -> Outcome<Optimizer> {
     let optimizer = optimizer.conventions(conventions);
     optimizer.check().map_err(Failure::usage)?;
     Ok(optimizer)
-}
-
-/// The flag that Ctrl-C sets.
-fn stop_flag() -> &'static AtomicBool {
-    static HANDLER: OnceLock<()> = OnceLock::new();
-    HANDLER.get_or_init(|| {
-        // Without a handler Ctrl-C ends the program as it does any other.
-        let _ = ctrlc::set_handler(|| {
-            if STOP.swap(true, Ordering::Relaxed) {
-                // Pressed twice: now.
-                std::process::exit(130);
-            }
-        });
-    });
-    &STOP
 }
 
 /// On a terminal only: indicatif draws nothing elsewhere.

@@ -1,6 +1,7 @@
 //! What a training leaves: weights, checkpoint, history, plot and report.
 
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 use maxmargin::Device;
 use maxmargin::loss::Loss;
@@ -35,9 +36,19 @@ impl Outputs {
             ("--history-out", &arguments.history_out),
             ("--plot-out", &arguments.plot_out),
         ];
-        refuse_same_file(&paths.map(|(option, path)| (option, path.as_deref())))?;
+        // A checkpoint may be replaced by the one that continues it, and so may weights.
+        let inputs = [
+            ("--features", &arguments.features),
+            ("--targets", &arguments.targets),
+            ("--validation-features", &arguments.validation_features),
+            ("--validation-targets", &arguments.validation_targets),
+        ];
+        fn of<'a>((option, path): (&'a str, &'a Option<PathBuf>)) -> (&'a str, Option<&'a Path>) {
+            (option, path.as_deref())
+        }
+        refuse_same_file(&inputs.map(of), &paths.map(of))?;
         let format = arguments.plot_out.as_deref().map(Format::of).transpose().map_err(Failure::usage)?;
-        let pending = |path: &Option<std::path::PathBuf>| path.as_deref().map(PendingOutput::new).transpose();
+        let pending = |path: &Option<PathBuf>| path.as_deref().map(PendingOutput::new).transpose();
         let [weights, checkpoint, history, plot] = paths.map(|(_, path)| pending(path));
         let mut outputs =
             Self { weights: weights?, checkpoint: checkpoint?, history: history?, plot: plot?.zip(format) };
@@ -63,7 +74,8 @@ impl Outputs {
             finish(self.checkpoint, &|| trainer.checkpoint()),
             finish(self.history, &|| Ok(csv(rows).into_bytes())),
         ];
-        if let Some((pending, format)) = self.plot {
+        // Of no epochs there is nothing to draw.
+        if let Some((pending, format)) = self.plot.filter(|_| !rows.is_empty()) {
             results.push(finish(Some(pending), &|| figure(trainer, rows, data)?.render(format)));
         }
         results.into_iter().collect()
@@ -126,6 +138,8 @@ pub(super) struct Summary<'a> {
     pub(super) arguments: &'a TrainArguments,
     pub(super) rows: &'a [Epoch],
     pub(super) end: End,
+    /// Those before a resumption included.
+    pub(super) epochs_done: u64,
     pub(super) train: Score,
     pub(super) validation: Option<Score>,
     pub(super) parameters: usize,
@@ -172,7 +186,7 @@ impl Summary<'_> {
             "layers": self.layers(),
             "parameters": self.parameters,
             "end": self.end(),
-            "epochs": self.rows.last().map_or(0, |row| row.epoch + 1),
+            "epochs": self.epochs_done,
             "train": score(self.train),
             "validation": self.validation.map(score),
             "history": self.rows.iter().map(row).collect::<Vec<Value>>(),
@@ -187,7 +201,7 @@ impl Summary<'_> {
             let accuracy = score.accuracy.map(|accuracy| format!(", accuracy {accuracy:.4}")).unwrap_or_default();
             format!("loss {:.6}{accuracy}", score.loss)
         };
-        let epochs = self.rows.last().map_or(0, |row| row.epoch + 1);
+        let epochs = self.epochs_done;
         let mut text = format!(
             "{:<12}{} ({} weights), {} loss\n{:<12}{epochs} ({})\n{:<12}{}\n",
             "network",
@@ -208,8 +222,9 @@ impl Summary<'_> {
 }
 
 /// The note of a training that was stopped from outside.
-pub(super) fn stopped_note(arguments: &TrainArguments) -> String {
+pub(super) fn stopped_note(arguments: &TrainArguments, has_plot: bool) -> String {
     let TrainArguments { weights_out, checkpoint_out, history_out, plot_out, .. } = arguments;
+    let plot_out = if has_plot { plot_out } else { &None };
     let paths = [weights_out, checkpoint_out, history_out, plot_out];
     let written: Vec<_> = paths.into_iter().flatten().map(|path| path.display().to_string()).collect();
     let written = if written.is_empty() {
