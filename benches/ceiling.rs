@@ -1,4 +1,5 @@
-//! The native CPU backend against the memory's own speed: forward passes beside a plain sum over the same bytes.
+//! The native CPU backend against the memory's own speed: forward passes beside a plain sum over the same bytes. And a call
+//! over ten scores beside a bare loop over them, where no memory is in the way.
 //!
 //! Both are measured in turn within one run, because only their ratio means anything on a shared machine.
 //! `cargo bench --bench ceiling`; the number of samples (32 Mi unless given) can follow `--`.
@@ -71,7 +72,38 @@ fn compare(name: &str, parts: &[&[u8]], work: impl Fn()) {
     );
 }
 
+/// A call over ten scores beside a loop that does the same, both of numbers that the compiler does not know.
+fn ten_scores() {
+    const CALLS: u32 = 20_000;
+    let scores: [f32; 10] = std::array::from_fn(|i| i as f32 / 4.0 - 1.0);
+    let targets: [f32; 10] = std::array::from_fn(|i| if i % 3 == 0 { -1.0 } else { 1.0 });
+    let (loss, device, request) = (BinaryHinge::new(), Device::cpu(), Request::new());
+    let call = || {
+        let batch = Batch::new(black_box(&scores), black_box(&targets));
+        device.evaluate(&loss, &batch, &request).ok().and_then(|evaluation| evaluation.value)
+    };
+    let bare = || {
+        let samples = black_box(&scores).iter().zip(black_box(&targets));
+        Some(samples.map(|(s, t)| f64::from((1.0 - t * s).max(0.0))).sum::<f64>() / 10.0)
+    };
+    assert_eq!(call(), bare(), "evaluation failed");
+    let nanoseconds = |work: &dyn Fn() -> Option<f64>| {
+        seconds(|| (0..CALLS).for_each(|_| _ = black_box(work()))) * 1e9 / f64::from(CALLS)
+    };
+    let (mut calls, mut bares) = (vec![], vec![]);
+    for _ in 0..ROUNDS {
+        calls.push(nanoseconds(&call));
+        bares.push(nanoseconds(&bare));
+    }
+    let ((c1, c2, c3), (b1, b2, b3)) = (quartiles(calls), quartiles(bares));
+    println!(
+        "ten scores {c2:.1} ns a call ({c1:.1} to {c3:.1}), a bare loop {b2:.1} ns ({b1:.1} to {b3:.1}): {:.1}",
+        c2 / b2
+    );
+}
+
 fn main() {
+    ten_scores();
     let samples = std::env::args().skip(1).find_map(|a| a.parse().ok()).unwrap_or(32usize << 20);
     println!("{samples} scores, f32, {} threads, median of {ROUNDS} (quartiles)", rayon::current_num_threads());
     // A cheap generator with no pattern that a branch predictor could learn.
