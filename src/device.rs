@@ -1,11 +1,11 @@
 //! The choice where to run, and nothing else.
 
+use crate::batch::Batch;
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Buffers, Evaluation, FloatsMut, Output, Request};
 use crate::gpu::{Gpu, adapters};
 use crate::loss::Loss;
 use crate::scores::Prepared;
-use crate::tensor::Batch;
 
 /// The environment variable that [`Device::auto`] obeys.
 pub const DEVICE_VARIABLE: &str = "MAXMARGIN_DEVICE";

@@ -33,6 +33,7 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+mod batch;
 pub mod compat;
 pub(crate) mod cpu;
 mod device;
@@ -50,6 +51,7 @@ pub mod reference;
 mod scores;
 mod tensor;
 
+pub use batch::{Batch, BatchShape};
 pub use device::{DEVICE_VARIABLE, Device};
 pub use error::{Error, Input, Result};
 pub use evaluation::{Buffers, Evaluation, FloatsMut, Output, Precision, Reduction, Request};
@@ -60,4 +62,4 @@ pub use loss::{
 };
 pub use real::{Number, Real};
 pub use scores::ScoreKind;
-pub use tensor::{Batch, BatchShape, BitLabels, Floats, Targets};
+pub use tensor::{BitLabels, Floats, Targets};

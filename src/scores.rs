@@ -4,11 +4,12 @@
 
 use rayon::prelude::*;
 
+use crate::batch::Batch;
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Evaluation, Output};
 use crate::loss::{Loss, Pattern};
 use crate::real::Real;
-use crate::tensor::{Batch, Floats, with_targets};
+use crate::tensor::{Floats, with_targets};
 
 /// What the scores of a batch are. The losses take scores as they are unless the caller says otherwise; nothing is guessed
 /// but by [`ScoreKind::Guessed`].

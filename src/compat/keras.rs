@@ -4,11 +4,12 @@
 //! of the binary losses are one a sample, (N) or (N, 1).
 
 use super::{Peer, evaluate};
+use crate::batch::Batch;
 use crate::device::Device;
 use crate::error::Result;
 use crate::evaluation::{Evaluation, Reduction, Request};
 use crate::loss::{BinaryHinge, Label, LabelEncoding, Penalty};
-use crate::tensor::{Batch, Targets, with_targets};
+use crate::tensor::{Targets, with_targets};
 
 /// Keras's reductions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,11 +2,11 @@
 
 use super::evaluate;
 use super::keras::{KerasReduction, loss};
+use crate::batch::Batch;
 use crate::device::Device;
 use crate::error::Result;
 use crate::evaluation::{Evaluation, Request};
 use crate::loss::{Kink, ListwiseHinge, OverItems};
-use crate::tensor::Batch;
 
 loss!(
     PairwiseHingeLoss,

@@ -1,11 +1,11 @@
 //! kornia.losses: called with the batch's scores as `pred` and its labels 0/1 as `target`.
 
 use super::{Peer, evaluate};
+use crate::batch::Batch;
 use crate::device::Device;
 use crate::error::Result;
 use crate::evaluation::{Evaluation, Request};
 use crate::loss::{LabelEncoding, LovaszHinge};
-use crate::tensor::Batch;
 
 /// `kornia.losses.lovasz_hinge_loss(pred, target)` over a batch of rows, each an image's pixels: [`LovaszHinge`], averaged
 /// over the images.

@@ -34,12 +34,12 @@ pub mod sklearn;
 pub mod torch;
 pub mod torchmetrics;
 
+use crate::batch::Batch;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::evaluation::{Evaluation, Reduction, Request};
 use crate::loss::{Kink, Loss, Ties};
 use crate::scores::ScoreKind;
-use crate::tensor::Batch;
 
 /// A library whose conventions can be asked for by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

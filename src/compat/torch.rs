@@ -4,6 +4,7 @@
 //! As in torch the mean of an empty batch is NaN, and the slope at the kink is 0.
 
 use super::{Peer, evaluate};
+use crate::batch::Batch;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::evaluation::{Evaluation, Reduction, Request};
@@ -11,7 +12,6 @@ use crate::loss::{
     BinaryHinge, CosineEmbedding, Distance, EmbeddingHinge, MulticlassHinge, MultilabelMargin, OverClasses, Penalty,
     TripletMargin,
 };
-use crate::tensor::Batch;
 
 /// The two calls of every module, from its function `evaluate(device, batch, request)`.
 macro_rules! module {

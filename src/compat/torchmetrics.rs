@@ -9,6 +9,7 @@
 //! Scores and labels come from the host. The value over no kept sample is NaN.
 
 use super::{Peer, evaluate};
+use crate::batch::Batch;
 use crate::device::Device;
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Evaluation, Request};
@@ -16,7 +17,7 @@ use crate::loss::{
     BinaryHinge, CrammerSinger, Label, LabelEncoding, Loss, MulticlassHinge, OneVsAll, Penalty, RowsLoss,
 };
 use crate::metric::{Metric, Step};
-use crate::tensor::{Batch, Floats, with_targets};
+use crate::tensor::{Floats, with_targets};
 
 /// How torchmetrics looks at several classes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

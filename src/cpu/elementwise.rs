@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
+use crate::batch::{Batch, BatchShape};
 use crate::cpu::dispatch::vectorize_wide;
 use crate::cpu::jobs::{Job, job_samples, run_jobs};
 use crate::cpu::outputs::Destinations;
@@ -13,7 +14,7 @@ use crate::error::{Error, Input, Result};
 use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::penalty::with_penalty;
 use crate::loss::{ElementwiseLoss, LabelEncoding, PenaltyShape, Rule, TargetRule};
-use crate::tensor::{Batch, BatchShape, Floats, with_targets};
+use crate::tensor::{Floats, with_targets};
 
 /// Samples whose labels, weights or half precision are decoded before they are walked over: into the second-level cache, since
 /// shorter runs are read from one place.

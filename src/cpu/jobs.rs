@@ -6,10 +6,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::batch::BatchShape;
 use crate::error::Result;
 use crate::evaluation::Totals;
 use crate::real::Real;
-use crate::tensor::BatchShape;
 
 /// Samples a job, of a batch of so many with `scores_each`: large enough to hide the scheduling, small enough to balance. Large batches have larger
 /// jobs, since each begins to read at a new place: of 32 Mi samples of the binary hinge, jobs of 16 Ki take a tenth longer than

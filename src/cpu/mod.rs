@@ -7,11 +7,12 @@ use std::ops::Range;
 use half::prelude::*;
 use pulp::Simd;
 
+use crate::batch::Batch;
 use crate::error::Error;
 use crate::evaluation::{FloatsMut, Output};
 use crate::loss::Label;
 use crate::real::Real;
-use crate::tensor::{Batch, Floats, Targets};
+use crate::tensor::{Floats, Targets};
 
 use lanes::{DoubleLanes, Lanes, Vector};
 

@@ -2,6 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
+use crate::batch::{Batch, BatchShape};
 use crate::cpu::dispatch::vectorize;
 use crate::cpu::jobs::{Job, job_samples, run_jobs};
 use crate::cpu::outputs::Destinations;
@@ -12,7 +13,7 @@ use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::labels::TargetRowDecoder;
 use crate::loss::penalty::with_penalty;
 use crate::loss::{PairSums, PenaltyShape, RowScratch, Rule, TargetRowsLoss};
-use crate::tensor::{Batch, BatchShape, with_targets};
+use crate::tensor::with_targets;
 
 use super::elementwise::weight_totals;
 

@@ -2,6 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
+use crate::batch::{Batch, BatchShape};
 use crate::cpu::dispatch::vectorize_wide;
 use crate::cpu::distance::{Measure, Measured};
 use crate::cpu::elementwise::{other_scores, weight_totals};
@@ -12,7 +13,7 @@ use crate::error::{Input, Result};
 use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::penalty::with_penalty;
 use crate::loss::{PenaltyShape, Rule, VectorsLoss};
-use crate::tensor::{Batch, BatchShape, with_targets};
+use crate::tensor::with_targets;
 
 /// The vectors of each distance: first and second, first and third, second and third.
 const ENDS: [[usize; 2]; 3] = [[0, 1], [0, 2], [1, 2]];

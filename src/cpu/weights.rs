@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
+use crate::batch::{Batch, BatchShape};
 use crate::cpu::jobs::{job_samples, run_jobs};
 use crate::cpu::{sum, wrong_device};
 use crate::error::{Error, Input, Result};
 use crate::evaluation::Totals;
 use crate::real::Real;
-use crate::tensor::{Batch, BatchShape, Floats};
+use crate::tensor::Floats;
 
 /// What a weight may be, in words.
 pub(crate) const EXPECTED: &str = "a weight of at least 0, finite in f32";

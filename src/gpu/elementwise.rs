@@ -7,10 +7,11 @@ use super::launch::{
 };
 use super::shader::{Constants, Loads, Variant, params, target_rule_number};
 use super::tensor::{DeviceTensor, ElementType, Window};
+use crate::batch::BatchShape;
 use crate::error::Result;
 use crate::evaluation::Request;
 use crate::loss::{ElementwiseKernel, ElementwiseLoss, LabelEncoding, TargetRule};
-use crate::tensor::{BatchShape, Targets, with_targets};
+use crate::tensor::{Targets, with_targets};
 
 params! {
     /// `Params` of shaders/patterns/elementwise.wgsl.

@@ -16,11 +16,12 @@ use super::prepared::Prepared;
 use super::shader::{Arithmetic, Constants, Loads, Variant};
 use super::submit::{Pending, ReadBack, submit};
 use super::tensor::{DeviceTensor, ElementType};
+use crate::batch::{Batch, BatchShape};
 use crate::cpu::weights;
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Evaluation, Output, Outputs, Precision, Request, Totals};
 use crate::loss::{LossShader, Penalty, Terms};
-use crate::tensor::{Batch, BatchShape, Floats, Targets};
+use crate::tensor::{Floats, Targets};
 
 /// Lanes of a workgroup: `WORKGROUP` of shaders/common/partial.wgsl.
 pub(crate) const WORKGROUP: u32 = 256;

@@ -9,11 +9,12 @@ use super::launch::{
 use super::partial::Sum;
 use super::shader::{Constants, Loads, Variant, params, workgroup_bytes};
 use super::tensor::{DeviceTensor, ElementType, Window};
+use crate::batch::{Batch, BatchShape};
 use crate::error::{Error, Result};
 use crate::evaluation::{Request, Totals};
 use crate::loss::labels::{IGNORED, class_index_expected, decode_class_indices};
 use crate::loss::{Combination, MulticlassHinge, Pattern, RowsLoss, Ties};
-use crate::tensor::{Batch, BatchShape, Targets, with_targets};
+use crate::tensor::{Targets, with_targets};
 
 params! {
     /// `Params` of shaders/patterns/rows.wgsl.

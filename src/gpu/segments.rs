@@ -7,11 +7,12 @@ use super::launch::{
 };
 use super::shader::{Constants, Loads, Variant, params};
 use super::tensor::{DeviceTensor, ElementType, Window};
+use crate::batch::BatchShape;
 use crate::error::{Error, Result};
 use crate::evaluation::Request;
 use crate::loss::TargetRowsLoss;
 use crate::loss::labels::{LabelEncoding, TargetRowDecoder, TargetRowRule};
-use crate::tensor::{BatchShape, Targets, with_targets};
+use crate::tensor::{Targets, with_targets};
 
 params! {
     /// `Params` of shaders/patterns/segments.wgsl.

@@ -8,11 +8,12 @@ use super::launch::{
 };
 use super::shader::{Constants, Variant, params};
 use super::tensor::{DeviceTensor, ElementType, Window};
+use crate::batch::BatchShape;
 use crate::error::Result;
 use crate::evaluation::Request;
 use crate::loss::labels::TargetRowDecoder;
 use crate::loss::{TargetRowsLoss, Ties};
-use crate::tensor::{BatchShape, Targets, with_targets};
+use crate::tensor::{Targets, with_targets};
 
 params! {
     /// `Params` of shaders/patterns/target_rows.wgsl.

@@ -8,10 +8,11 @@ use super::launch::{
 };
 use super::shader::{Constants, Loads, Variant, params};
 use super::tensor::{DeviceTensor, ElementType, Window};
+use crate::batch::BatchShape;
 use crate::error::{Error, Result};
 use crate::evaluation::Request;
 use crate::loss::{Distance, TargetRule, VectorsLoss};
-use crate::tensor::{BatchShape, Targets, with_targets};
+use crate::tensor::{Targets, with_targets};
 
 params! {
     /// `Params` of shaders/patterns/vectors.wgsl.

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::batch::BatchShape;
 use crate::error::{Error, Input, Result};
 use crate::real::Real;
-use crate::tensor::{BatchShape, Targets, with_targets};
+use crate::tensor::{Targets, with_targets};
 
 /// What the labels of a binary loss look like. Never guessed from a batch inside a loss; [`LabelEncoding::detect`] is
 /// there for data whose encoding is not known.

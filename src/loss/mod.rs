@@ -80,12 +80,12 @@ use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
+use crate::batch::{Batch, BatchShape};
 use crate::error::{Error, Result};
 use crate::evaluation::{Buffers, Evaluation, Request};
 use crate::exact;
 use crate::gpu::{DeviceTensor, Gpu, Pending, Prepared};
 use crate::real::Number;
-use crate::tensor::{Batch, BatchShape};
 
 /// Every loss's WGSL: one list for the pipeline cache, the shader tests and the documentation.
 pub const SHADERS: &[LossShader] = &[

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::penalty::Ties;
 use super::{Combination, Loss, Pattern, RowsLoss, Terms, terms_builder};
+use crate::batch::{Batch, BatchShape};
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Buffers, Evaluation, Reduction, Request};
 use crate::exact;
 use crate::gpu::{DeviceTensor, Gpu, Pending, Prepared, launch, rows};
-use crate::tensor::{Batch, BatchShape};
 
 /// Whether a row's loss is the sum over its classes, or that sum divided by C.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

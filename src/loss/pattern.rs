@@ -1,10 +1,10 @@
 //! The access patterns as traits: what a loss of each pattern says of itself, and how it becomes a [`crate::loss::Loss`].
 
 use super::{Distance, LossShader, PenaltyShape, Rule, TargetRowRule, TargetRule, Terms, Ties};
+use crate::batch::{Batch, BatchShape};
 use crate::error::{Error, Result};
 use crate::evaluation::Request;
 use crate::real::{Number, Real};
-use crate::tensor::{Batch, BatchShape};
 
 /// One sample of an elementwise loss, or a vector of samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -263,14 +263,14 @@ macro_rules! evaluate_pattern {
             }
             fn check_batch(
                 &self,
-                batch: &$crate::tensor::Batch<'_>,
+                batch: &$crate::batch::Batch<'_>,
                 request: &$crate::evaluation::Request,
-            ) -> $crate::error::Result<$crate::tensor::BatchShape> {
+            ) -> $crate::error::Result<$crate::batch::BatchShape> {
                 $crate::loss::$trait::check_batch(self, batch, request)
             }
             fn evaluate_on_cpu(
                 &self,
-                batch: &$crate::tensor::Batch<'_>,
+                batch: &$crate::batch::Batch<'_>,
                 request: &$crate::evaluation::Request,
                 buffers: $crate::evaluation::Buffers<'_>,
             ) -> $crate::error::Result<$crate::evaluation::Evaluation> {
@@ -279,7 +279,7 @@ macro_rules! evaluate_pattern {
             async fn evaluate_on_gpu(
                 &self,
                 gpu: &$crate::gpu::Gpu,
-                batch: &$crate::tensor::Batch<'_>,
+                batch: &$crate::batch::Batch<'_>,
                 request: &$crate::evaluation::Request,
             ) -> $crate::error::Result<$crate::evaluation::Evaluation> {
                 let launcher = $crate::gpu::$gpu::launcher(self, $crate::loss::Loss::check_batch(self, batch, request)?);
@@ -288,7 +288,7 @@ macro_rules! evaluate_pattern {
             async fn accumulate_on_gpu(
                 &self,
                 gpu: &$crate::gpu::Gpu,
-                batch: &$crate::tensor::Batch<'_>,
+                batch: &$crate::batch::Batch<'_>,
                 request: &$crate::evaluation::Request,
             ) -> $crate::error::Result<Vec<$crate::gpu::Pending>> {
                 let launcher = $crate::gpu::$gpu::launcher(self, $crate::loss::Loss::check_batch(self, batch, request)?);
@@ -299,14 +299,14 @@ macro_rules! evaluate_pattern {
                 &self,
                 gpu: &$crate::gpu::Gpu,
                 targets: &[f64],
-                shape: $crate::tensor::BatchShape,
+                shape: $crate::batch::BatchShape,
             ) -> $crate::error::Result<$crate::gpu::DeviceTensor> {
                 $crate::gpu::launch::upload_targets(gpu, &$crate::gpu::$gpu::launcher(self, shape), targets).await
             }
             async fn prepare_on_gpu(
                 &self,
                 gpu: &$crate::gpu::Gpu,
-                shape: $crate::tensor::BatchShape,
+                shape: $crate::batch::BatchShape,
                 scores: &$crate::gpu::DeviceTensor,
                 targets: &$crate::gpu::DeviceTensor,
                 gradient: Option<&$crate::gpu::DeviceTensor>,

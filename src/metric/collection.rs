@@ -1,13 +1,14 @@
 //! Several metrics over the same data, updated in one pass over it.
 
 use super::{Metric, in_update};
+use crate::batch::Batch;
 use crate::device::Device;
 use crate::error::{Error, Input, Result};
 use crate::evaluation::Evaluation;
 use crate::gpu::Gpu;
 use crate::loss::Loss;
 use crate::scores::ScoreKind;
-use crate::tensor::{Batch, Floats};
+use crate::tensor::Floats;
 
 /// Scores a block on the CPU: every metric visits a block before the next one is read, so that memory is read once.
 const BLOCK_SCORES: usize = 128 << 10;

@@ -30,13 +30,13 @@ use std::sync::Arc;
 pub use collection::MetricCollection;
 pub use state::MetricState;
 
+use crate::batch::{Batch, BatchShape};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::evaluation::{Buffers, Evaluation, Outputs, Precision, Reduction, Request, Totals};
 use crate::gpu::Pending;
 use crate::loss::Loss;
 use crate::scores::Prepared;
-use crate::tensor::{Batch, BatchShape};
 
 /// Bytes that may wait on a GPU before an update folds them, which waits for the device.
 const MOST_PENDING_BYTES: u64 = 16 << 20;

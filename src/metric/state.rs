@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::finish;
+use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::evaluation::{Evaluation, Precision, Reduction, Request, Totals};
 use crate::loss::{Loss, Pattern};
-use crate::tensor::Batch;
 
 /// Configuration and sums of a [`super::Metric`]. Serialisable with serde; text formats keep every bit of the sums.
 ///

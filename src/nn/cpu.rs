@@ -8,12 +8,13 @@ use super::data::Dataset;
 use super::engine::{Accuracy, Engine, Memory, Part, Progress, Slot, Sums};
 use super::optimizer::Optimizer;
 use super::sequential::LayerShape;
+use crate::batch::Batch;
 use crate::cpu::HostReal;
 use crate::device::Device;
 use crate::error::Result;
 use crate::evaluation::{Output, Request};
 use crate::loss::Loss;
-use crate::tensor::{Batch, Floats};
+use crate::tensor::Floats;
 
 /// Rows that go through the network at a time where nothing is trained.
 const EVALUATED_ROWS: usize = 1024;

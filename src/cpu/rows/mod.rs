@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::batch::{Batch, BatchShape};
 use crate::cpu::dispatch::{dispatch, vectorize, vectorize_wide};
 use crate::cpu::jobs::{Job, job_samples, run_jobs};
 use crate::cpu::outputs::Destinations;
@@ -12,7 +13,7 @@ use crate::loss::labels::{IGNORED, decode_class_indices};
 use crate::loss::penalty::with_penalty;
 use crate::loss::{Combination, Loss, MulticlassHinge, PenaltyShape, RowsLoss, Rule, Ties};
 use crate::real::Real;
-use crate::tensor::{Batch, BatchShape, Floats, with_targets};
+use crate::tensor::{Floats, with_targets};
 
 use by_tile::TilesJob;
 use groups::GroupsJob;

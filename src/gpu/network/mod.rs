@@ -26,10 +26,10 @@ use super::command::Command;
 use super::context::Gpu;
 use super::pool::PooledBuffer;
 use super::tensor::DeviceTensor;
+use crate::batch::BatchShape;
 use crate::error::{Error, Result};
 use crate::loss::Loss;
 use crate::nn::{Accuracy, Dataset, Engine, Features, Memory, Optimizer, Part, Parts, Progress, Slot, Sums};
-use crate::tensor::BatchShape;
 
 /// Rows that go through the network at a time where nothing is trained, at most.
 const EVALUATED_ROWS: u64 = 4096;

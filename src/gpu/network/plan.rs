@@ -4,6 +4,7 @@ use super::kernel::{
     GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, ProductWalk, Role,
     UpdateParams, feature_number,
 };
+use crate::batch::BatchShape;
 use crate::error::{Error, Result};
 use crate::evaluation::Totals;
 use crate::gpu::command::{Command, OwnedWindow, groups_in_row};
@@ -13,7 +14,6 @@ use crate::gpu::prepared::Prepared;
 use crate::gpu::tensor::DeviceTensor;
 use crate::loss::Loss;
 use crate::nn::{Activation, LayerShape, Parts, Sums, Update};
-use crate::tensor::BatchShape;
 
 /// Lanes of the kernels that take one element a lane.
 const LANES: u64 = 256;
