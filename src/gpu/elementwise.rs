@@ -2,11 +2,10 @@
 
 use super::command::{Dispatch, groups_in_row};
 use super::context::Gpu;
-use super::launch::{
-    Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, has_tame_terms, max_samples, penalty_numbers, units_each,
-};
+use super::launch::{Launcher, Pass, Resident, ResidentOutputs, has_tame_terms, penalty_numbers};
 use super::shader::{Constants, Loads, Variant, params, target_rule_number};
 use super::tensor::{DeviceTensor, ElementType, Window};
+use super::workgroups::{WORKGROUP, max_samples, units_each};
 use crate::batch::BatchShape;
 use crate::error::Result;
 use crate::evaluation::Request;

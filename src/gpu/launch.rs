@@ -16,6 +16,7 @@ use super::prepared::Prepared;
 use super::shader::{Arithmetic, Constants, Loads, Variant};
 use super::submit::{Pending, ReadBack, submit};
 use super::tensor::{DeviceTensor, ElementType};
+use super::workgroups::max_samples;
 use crate::batch::{Batch, BatchShape};
 use crate::cpu::weights;
 use crate::error::{Error, Input, Result};
@@ -23,22 +24,12 @@ use crate::evaluation::{Evaluation, Output, Outputs, Precision, Request, Totals}
 use crate::loss::{LossShader, Penalty, Terms};
 use crate::tensor::{Floats, Targets};
 
-/// Lanes of a workgroup: `WORKGROUP` of shaders/common/partial.wgsl.
-pub(crate) const WORKGROUP: u32 = 256;
-
 /// `TAME_LIMIT` of shaders/common/real_finite.wgsl: 2^20.
 pub(crate) const TAME: f64 = 1_048_576.0;
 
 /// Scores uploaded at a time where a binding could hold more: enough that what a submission costs is nothing beside them, and
 /// few enough that a large batch is several chunks, of which one is uploaded while the one before is evaluated.
 const CHUNK_SCORES: usize = 2 << 20;
-
-/// Workgroups that keep a device busy; below it each lane takes fewer samples. A software adapter has few cores, and what a
-/// workgroup does once takes it long. On an H100 twice as many took no kernel less time, and the host twice as long to add up
-/// what they found.
-pub(crate) fn busy_groups(gpu: &Gpu) -> usize {
-    if gpu.description().is_software() { 16 } else { 512 }
-}
 
 /// The inputs of an evaluation, all on the device.
 pub(crate) struct Resident {
@@ -475,103 +466,4 @@ pub(crate) fn penalty_numbers(penalty: Penalty) -> (f32, f32) {
         Penalty::Smooth { gamma, scale } => (gamma as f32, scale as f32),
         _ => (1.0, 1.0),
     }
-}
-
-/// How often a kernel goes through a row, and by how many elements at a time: what its loops' steps are counted by.
-#[derive(Clone, Copy)]
-pub(crate) struct Walks {
-    count: usize,
-    elements_a_load: usize,
-}
-
-impl Walks {
-    /// Four elements at a time and then each of them; a row that begins within four has one load more.
-    pub(crate) const fn by_quads(count: usize) -> Self {
-        Self { count, elements_a_load: 4 }
-    }
-
-    /// Element by element.
-    pub(crate) const fn by_elements(count: usize) -> Self {
-        Self { count, elements_a_load: 1 }
-    }
-
-    /// Steps of loops that a lane takes for all walks over a row.
-    pub(crate) fn steps(self, elements: usize, lanes: usize) -> usize {
-        match self.elements_a_load {
-            1 => self.count * elements.div_ceil(lanes),
-            each => self.count * (elements.div_ceil(each) + 1).div_ceil(lanes) * (each + 1),
-        }
-    }
-
-    /// The longest row that a workgroup goes through in so many steps a lane.
-    fn longest_row(self, steps: usize) -> usize {
-        let each = self.elements_a_load;
-        let loads = WORKGROUP as usize;
-        match each {
-            1 => steps / self.count * loads,
-            _ => (steps / self.count / (each + 1) * loads).saturating_sub(1) * each,
-        }
-    }
-}
-
-/// Samples of `width` scores that one binding can hold, wherever it starts.
-pub(crate) fn max_samples(gpu: &Gpu, width: usize) -> Result<usize> {
-    let elements = (gpu.max_binding_bytes() / 4 - u64::from(WORKGROUP)) as usize;
-    match elements / width {
-        0 => Err(row_too_long(elements, width)),
-        samples => Ok(samples),
-    }
-}
-
-/// Refuses rows that a driver's own limit on loops would cut short.
-pub(crate) fn check_row(gpu: &Gpu, width: usize, walks: Walks) -> Result<()> {
-    let longest = gpu.description().loop_limit().map_or(usize::MAX, |steps| walks.longest_row(steps as usize));
-    if width > longest { Err(row_too_long(longest, width)) } else { Ok(()) }
-}
-
-fn row_too_long(limit: usize, width: usize) -> Error {
-    Error::DeviceLimit { what: "scores in one row", limit: limit as u64, got: width as u64 }
-}
-
-/// Lanes that share a row of so many elements, walked over so many times, where a GPU's lane takes some `elements_each`.
-///
-/// A software adapter runs the lanes of a workgroup one vector after the other and switches between them at every barrier,
-/// so there a lane takes a row of its own, where there are several vectors of them and the driver's loops are long enough.
-/// On a GPU a lane takes several elements, since what lanes tell each other costs as much, and a subgroup's lanes take what
-/// remains; only few rows are worth those of a whole workgroup ([`FEW_ON_A_GPU`]).
-pub(crate) fn team_lanes(gpu: &Gpu, rows: usize, elements: usize, elements_each: usize, walks: Walks) -> usize {
-    if let Some(own) = gpu.options().lanes_per_row {
-        return own.next_power_of_two().clamp(1, WORKGROUP) as usize;
-    }
-    if gpu.description().is_software() {
-        let is_short = walks.steps(elements, 1) <= MOST_STEPS_ALONE;
-        return if rows >= FEW_ROWS && is_short { 1 } else { shared_lanes(elements) };
-    }
-    let most = if rows >= FEW_ON_A_GPU { NEAR_LANES } else { WORKGROUP };
-    elements.div_ceil(elements_each).next_power_of_two().min(most as usize)
-}
-
-/// Scores of a row that a GPU's lane takes.
-pub(crate) const SCORES_EACH: usize = 16;
-
-/// Lanes that tell each other what they know without workgroup memory, on most GPUs.
-const NEAR_LANES: u32 = 32;
-
-/// With fewer rows the lanes of some multiprocessors would stay without one.
-const FEW_ON_A_GPU: usize = 2048;
-
-/// Lanes that share a row where each keeps something of some four of its elements at hand.
-pub(crate) fn shared_lanes(elements: usize) -> usize {
-    elements.div_ceil(4).next_power_of_two().min(WORKGROUP as usize)
-}
-
-/// With fewer rows the lanes of some vectors stay without one.
-pub(crate) const FEW_ROWS: usize = 64;
-
-/// Steps that a lane takes for a row of its own at most.
-const MOST_STEPS_ALONE: usize = 10_240;
-
-/// How many units of work a lane or team takes, so that small inputs still spread over the device.
-pub(crate) fn units_each(gpu: &Gpu, units: usize, units_per_group: usize, most: usize) -> usize {
-    (units / (units_per_group * busy_groups(gpu))).clamp(1, most)
 }

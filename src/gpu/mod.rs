@@ -13,6 +13,7 @@
 //! | `shader.rs` | assembling WGSL, and the list of all variants |
 //! | `partial.rs` | what a workgroup returns, finished in f64 |
 //! | `launch.rs` | from a batch to passes: uploads, chunks, the choice of arithmetic |
+//! | `workgroups.rs` | how work is spread over lanes and workgroups |
 //! | `command.rs` | one call of a kernel and its bindings |
 //! | `submit.rs` | one pass: its calls, their submission, and the partials read back |
 //! | `prepared.rs` | a pass that is bound once and run often |
@@ -43,6 +44,7 @@ mod submit;
 pub(crate) mod target_rows;
 mod tensor;
 pub(crate) mod vectors;
+mod workgroups;
 
 pub use adapter::{AdapterDescription, adapters, adapters_async};
 pub use context::{Gpu, GpuOptions};

@@ -2,10 +2,10 @@
 
 use super::command::Command;
 use super::context::Gpu;
-use super::launch::busy_groups;
 use super::pool::PooledBuffer;
 use super::shader::{Binding, create_pipeline, params};
 use super::tensor::QUAD_BYTES;
+use super::workgroups::busy_groups;
 use crate::error::Result;
 
 params! {

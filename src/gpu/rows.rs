@@ -2,13 +2,13 @@
 
 use super::command::{Dispatch, groups_in_row};
 use super::context::Gpu;
-use super::launch::{
-    Launcher, Pass, Resident, ResidentOutputs, SCORES_EACH, WORKGROUP, Walks, busy_groups, check_row, has_tame_terms,
-    is_tame, max_samples, penalty_numbers, shared_lanes, team_lanes, units_each,
-};
+use super::launch::{Launcher, Pass, Resident, ResidentOutputs, has_tame_terms, is_tame, penalty_numbers};
 use super::partial::Sum;
 use super::shader::{Constants, Loads, Variant, params, workgroup_bytes};
 use super::tensor::{DeviceTensor, ElementType, Window};
+use super::workgroups::{
+    SCORES_EACH, WORKGROUP, Walks, busy_groups, check_row, max_samples, shared_lanes, team_lanes, units_each,
+};
 use crate::batch::{Batch, BatchShape};
 use crate::error::{Error, Result};
 use crate::evaluation::{Request, Totals};

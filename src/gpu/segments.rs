@@ -2,11 +2,10 @@
 
 use super::command::{Dispatch, groups_in_row};
 use super::context::Gpu;
-use super::launch::{
-    self, Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, has_tame_terms, is_tame, penalty_numbers, units_each,
-};
+use super::launch::{self, Launcher, Pass, Resident, ResidentOutputs, has_tame_terms, is_tame, penalty_numbers};
 use super::shader::{Constants, Loads, Variant, params};
 use super::tensor::{DeviceTensor, ElementType, Window};
+use super::workgroups::{WORKGROUP, units_each};
 use crate::batch::BatchShape;
 use crate::error::{Error, Result};
 use crate::evaluation::Request;

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::adapter::AdapterDescription;
-use super::launch::WORKGROUP;
 use super::partial::Partial;
 use super::tensor::ElementType;
+use super::workgroups::WORKGROUP;
 use crate::error::{Error, Result};
 use crate::loss::{LossShader, Pattern, Penalty, SHADERS};
 

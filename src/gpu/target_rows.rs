@@ -2,12 +2,12 @@
 
 use super::command::{Dispatch, groups_in_row};
 use super::context::Gpu;
-use super::launch::{
-    self, FEW_ROWS, Launcher, Pass, Resident, ResidentOutputs, SCORES_EACH, WORKGROUP, Walks, check_row,
-    has_tame_terms, is_tame, max_samples, penalty_numbers, shared_lanes, team_lanes, units_each,
-};
+use super::launch::{self, Launcher, Pass, Resident, ResidentOutputs, has_tame_terms, is_tame, penalty_numbers};
 use super::shader::{Constants, Variant, params};
 use super::tensor::{DeviceTensor, ElementType, Window};
+use super::workgroups::{
+    FEW_ROWS, SCORES_EACH, WORKGROUP, Walks, check_row, max_samples, shared_lanes, team_lanes, units_each,
+};
 use crate::batch::BatchShape;
 use crate::error::Result;
 use crate::evaluation::Request;

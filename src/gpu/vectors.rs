@@ -2,12 +2,10 @@
 
 use super::command::{Dispatch, groups_in_row};
 use super::context::Gpu;
-use super::launch::{
-    Launcher, Pass, Resident, ResidentOutputs, WORKGROUP, Walks, check_row, has_tame_terms, is_tame, max_samples,
-    penalty_numbers, team_lanes, units_each,
-};
+use super::launch::{Launcher, Pass, Resident, ResidentOutputs, has_tame_terms, is_tame, penalty_numbers};
 use super::shader::{Constants, Loads, Variant, params};
 use super::tensor::{DeviceTensor, ElementType, Window};
+use super::workgroups::{WORKGROUP, Walks, check_row, max_samples, team_lanes, units_each};
 use crate::batch::BatchShape;
 use crate::error::{Error, Result};
 use crate::evaluation::Request;
