@@ -164,7 +164,16 @@ impl<'a> Batch<'a> {
         let targets = self.targets.len();
         match (pattern, self.sample_weights) {
             (Pattern::Elementwise | Pattern::Rows, _) => self.check_lengths(targets, "target").map(|()| targets),
-            (_, Some(weights)) => Ok(weights.len()),
+            (_, Some(weights)) => {
+                let (samples, columns) = (weights.len(), self.columns.unwrap_or(1));
+                // Triplets have no targets, a cosine has one a sample, and rows of them have one or one a column.
+                if [0, samples, samples.saturating_mul(columns)].contains(&targets) {
+                    return Ok(samples);
+                }
+                let (input, expected, unit) = (Input::SampleWeights, targets / columns.max(1), "row of targets");
+                Err(Error::Length { input, expected, got: samples, unit })
+            }
+            (Pattern::Vectors, None) => Ok(targets),
             (_, None) if targets == 0 => Ok(0),
             (_, None) => {
                 let (expected, got) = ("scores, or weights to count the samples by".into(), "neither".into());

@@ -120,19 +120,28 @@ impl Device {
         loss.check()?;
         request.check()?;
         if matches!(self, Device::Cpu) && !Prepared::is_needed(batch) {
-            let evaluation = loss.evaluate_on_cpu(batch, &request, buffers);
-            return evaluation.or_else(|error| pollster::block_on(self.targets_first(loss, batch, error)));
+            return self.evaluate_on_cpu(loss, batch, &request, buffers);
         }
         let prepared = Prepared::new(loss, batch)?;
         if matches!(self, Device::Cpu) && prepared.has_own_scores() {
-            let batch = &prepared.batch(batch);
-            let evaluation = loss.evaluate_on_cpu(batch, &request, buffers);
-            return evaluation.or_else(|error| pollster::block_on(self.targets_first(loss, batch, error)));
+            return self.evaluate_on_cpu(loss, &prepared.batch(batch), &request, buffers);
         }
         let mut evaluation = pollster::block_on(self.evaluate_prepared(loss, batch, &request, &prepared))?;
         move_to(buffers.losses.take(), &mut evaluation.losses, Input::LossesBuffer)?;
         move_to(buffers.gradient.take(), &mut evaluation.gradient, Input::GradientBuffer)?;
         Ok(evaluation)
+    }
+
+    #[inline]
+    fn evaluate_on_cpu<L: Loss>(
+        &self,
+        loss: &L,
+        batch: &Batch<'_>,
+        request: &Request,
+        buffers: Buffers<'_>,
+    ) -> Result<Evaluation> {
+        let evaluation = loss.evaluate_on_cpu(batch, request, buffers);
+        evaluation.or_else(|error| pollster::block_on(self.targets_first(loss, batch, error)))
     }
 
     /// As [`Device::evaluate`], without blocking in a browser; natively it waits for the device inside.

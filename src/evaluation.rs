@@ -63,7 +63,7 @@ impl Request {
         if rounded.is_infinite() || (T::ONE / rounded).is_infinite() {
             let type_name = if size_of::<T>() == size_of::<f32>() { "f32" } else { "f64" };
             return Err(Error::Option {
-                option: "the gradient's divisor",
+                option: if self.needs_divisor() { "sum of the sample weights" } else { "the gradient's divisor" },
                 expected: format!("a number that is finite in {type_name}, and its reciprocal too"),
                 got: divisor.to_string(),
             });

@@ -143,8 +143,13 @@ fn headers_like_a_maze() {
     for (open, close, depth) in [("[", "]", 45), ("{", "}", 30), ("(", ")", 4000)] {
         let header = format!("{}1{}", open.repeat(depth), close.repeat(depth));
         folder.write("s.npy", &npy("<f4", &header, false, &[0; 32]));
-        folder.fails(ROWS, 1, &["s.npy", "deep"]);
+        folder.fails(ROWS, 1, &["s.npy", "brackets"]);
     }
+    let hidden = format!("{}1{}", "[\")\",".repeat(60), "]".repeat(60));
+    folder.write("s.npy", &npy("<f4", &hidden, false, &[0; 32]));
+    folder.fails(ROWS, 1, &["s.npy", "brackets"]);
+    folder.write("s.npy", b"1.0,2.0,3.0,4.0\n");
+    folder.fails(ROWS, 1, &["s.npy", "magic"]);
     folder.write("s.npy", &npy("<f4", &format!("(8,{})", " ".repeat(20_000)), false, &[0; 32]));
     folder.fails(ROWS, 1, &["s.npy", "10000"]);
 }
@@ -188,14 +193,46 @@ fn ended_from_outside() {
         .current_dir(folder.path(""))
         .spawn()
         .unwrap();
-    while folder.names() == before {
-        assert_eq!(program.try_wait().unwrap(), None, "it ended by itself");
+    while folder.names() == before && program.try_wait().unwrap().is_none() {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     let kill = std::process::Command::new("kill").args(["-TERM", &program.id().to_string()]).status().unwrap();
-    assert!(kill.success());
+    assert!(kill.success(), "it ended by itself");
     assert_eq!(program.wait().unwrap().code(), Some(130));
     assert_eq!(folder.names(), before);
+}
+
+/// Who starts the program with nohup wants it to go on.
+#[test]
+#[cfg(target_os = "linux")]
+fn ignored_signals_stay_ignored() {
+    let folder = good();
+    let program = env!("CARGO_BIN_EXE_maxmargin");
+    // It waits for the other end of its input, which never comes.
+    assert!(std::process::Command::new("mkfifo").arg(folder.path("fifo.npy")).status().unwrap().success());
+    let script = format!("trap '' HUP; exec {program} eval binary --scores fifo.npy --targets t.npy");
+    let mut child =
+        std::process::Command::new("sh").args(["-c", &script]).current_dir(folder.path("")).spawn().unwrap();
+    // The bits of signals that are caught, in hexadecimal: SIGTERM is the fifteenth, SIGHUP the first.
+    let caught = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let bits = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            u64::from_str_radix(line.trim(), 16).unwrap()
+        };
+        (bits("SigCgt:") >> 14 & 1 == 1, bits("SigIgn:") & 1 == 1)
+    };
+    let mut seen = caught();
+    for _ in 0..2000 {
+        if seen == (true, true) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        seen = caught();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(seen, (true, true));
 }
 
 #[test]
@@ -240,6 +277,8 @@ fn weights() {
     }
     folder.f32("w.npy", "(4,)", &[0.0; 4]);
     folder.fails(&sample, 1, &["w.npy", "weight"]);
+    folder.f32("w.npy", "(4,)", &[3e38; 4]);
+    folder.fails(&sample, 1, &["w.npy", "sum", "f32"]);
     folder.f32("w.npy", "(3,)", &[1.0; 3]);
     folder.fails(&sample, 1, &["w.npy", "4", "3"]);
     // Also where the labels are looked at first, and the file is held in memory.
@@ -282,6 +321,11 @@ fn devices_and_outputs() {
     folder.fails(&ROWS.replace("g.npy", "/dev/null"), 1, &["/dev/null", "no regular file"]);
     for (output, input) in [("g.npy", "s.npy"), ("l.npy", "./t.npy")] {
         folder.fails(&ROWS.replace(output, input), 2, &["same file"]);
+    }
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("s.npy", folder.path("link.npy")).unwrap();
+        folder.fails(&ROWS.replace("s.npy", "link.npy").replace("g.npy", "s.npy"), 2, &["same file"]);
     }
     let train = "train --features s.npy --targets t.npy --layers 1 --epochs 1";
     folder.write("s.csv", b"0.5,1\n0.5,-1\n");

@@ -212,7 +212,7 @@ fn term(x: Real, highest: f32) -> f32 {
     let t = abs(scaled(x, highest));
     if DISTANCE == NORM_1 { return t; }
     if DISTANCE == NORM_2 { return t * t; }
-    return power(t, params.exponent);
+    return power(select(t, 1.0, is_highest(x, highest)), params.exponent);
 }
 
 // The second walk: sums in chains, given the largest magnitudes.
@@ -303,7 +303,8 @@ fn norm_slope(x: Real, highest: f32, sum: f32) -> f32 {
     if DISTANCE == NORM_2 { return sign(t) * (abs(t) / root(sum)); }
     // (|t| / root)^(p - 1); for a large p the root rounds to 1, its power does not.
     let p = params.exponent;
-    return sign(t) * power(abs(t), p - 1.0) * exp2(-log2(max(sum, 1.0)) * (p - 1.0) / p);
+    let relative = select(abs(t), 1.0, is_highest(x, highest));
+    return sign(t) * power(relative, p - 1.0) * exp2(-log2(max(sum, 1.0)) * ((p - 1.0) / p));
 }
 
 // The slope of 1 - cos(x, y) with respect to x.

@@ -163,6 +163,8 @@ impl Kept {
         let (kept, labels) = with_targets!(batch.targets, x => read(x, ignored)?,
             _tensor => return Err(on_device(Input::Targets)));
         let scores = KeptFloats::of(Input::Scores, batch.scores, &kept)?;
+        // Before any are left out, so that an index is the batch's.
+        crate::cpu::elementwise::weight_totals(batch, kept.len())?;
         let weights = batch.sample_weights.map(|w| KeptFloats::of(Input::SampleWeights, w, &kept)).transpose()?;
         Ok(Self { copied: Some(Copied { scores, labels, weights }) })
     }

@@ -125,7 +125,7 @@ pub(super) struct Measured {
     pub(super) distance: f64,
     /// The largest component of the difference (norms), 0 where it was not needed.
     highest: f64,
-    /// The sum of the powers of the components over the largest (other norms than 1, 2 and infinity).
+    /// The sum of the powers of the components over the largest, where those were needed.
     power: f64,
     /// How many components are the largest (infinite norm).
     ties: f64,
@@ -276,14 +276,16 @@ fn add_norm_slopes<T: HostReal>(
     weight: f64,
     [x_slopes, y_slopes]: [&mut [f64]; 2],
 ) {
+    // For a large p the distance rounds to the largest component, so that (|d| / distance)^(p - 1) is taken apart.
+    let divisor = measured.power.powf(1.0 - 1.0 / p);
     for ((x, y), (x_slope, y_slope)) in x.iter().zip(y).zip(x_slopes.iter_mut().zip(y_slopes)) {
         let d = difference(x.to_f64(), y.to_f64(), epsilon);
         let slope = match p {
             _ if d == 0.0 => 0.0,
             f64::INFINITY if d.abs() == measured.highest => d.signum() / measured.ties,
             f64::INFINITY => 0.0,
-            // (|d| / distance)^(p - 1), where for a large p the distance rounds to the largest component.
-            _ => d.signum() * (d.abs() / measured.highest).powf(p - 1.0) / measured.power.powf(1.0 - 1.0 / p),
+            2.0 => d / measured.distance,
+            _ => d.signum() * (d.abs() / measured.highest).powf(p - 1.0) / divisor,
         };
         *x_slope += weight * slope;
         *y_slope -= weight * slope;

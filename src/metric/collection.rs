@@ -194,6 +194,8 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug + Send + 'static> AnyMetric f
         let result = Metric::update(self, device, part);
         self.state.updates = number;
         let shape = Metric::check_batch(self, whole)?;
+        // Rows before the part, of which a loss of single scores sees each score.
+        let start = start * whole.columns.unwrap_or(1) / shape.columns;
         result.map_err(|error| shape.whole_index(error, start))
     }
 

@@ -190,9 +190,9 @@ impl<L: Loss> Trainer<L> {
                 return Err(wrong(format!("a checkpoint with {what} {own}"), saved));
             }
         }
-        let Position { epoch, batch, batch_size, updates, rows, sums, .. } = saved.position;
+        let Position { epoch, batch, batch_size, updates, rows, sums, since_lowest, .. } = saved.position;
         if let Some(count) =
-            [epoch, batch, batch_size, updates, rows, sums.count].into_iter().find(|&n| n > MOST_COUNTED)
+            [epoch, batch, batch_size, updates, rows, sums.count, since_lowest].into_iter().find(|&n| n > MOST_COUNTED)
         {
             return Err(wrong(format!("a checkpoint that counts to {MOST_COUNTED} at most"), count.to_string()));
         }

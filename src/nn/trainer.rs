@@ -65,7 +65,9 @@ pub(super) struct Position {
     pub(super) rows: u64,
     /// The seed that training began with.
     pub(super) seed: Option<u64>,
-    /// The lowest loss that an epoch ended with, of the validation data where there is some.
+    /// Whether the lowest loss is of validation data.
+    pub(super) is_validated: bool,
+    /// The lowest loss that an epoch ended with.
     #[serde(with = "crate::exact::number")]
     pub(super) lowest: f64,
     /// Epochs since.
@@ -74,9 +76,18 @@ pub(super) struct Position {
 
 impl Default for Position {
     fn default() -> Self {
-        let (epoch, batch, batch_size, updates, rows, since_lowest) = Default::default();
-        let (sums, seed, lowest) = (Sums::default(), None, f64::INFINITY);
-        Self { epoch, batch, batch_size, updates, sums, rows, seed, lowest, since_lowest }
+        Self {
+            epoch: 0,
+            batch: 0,
+            batch_size: 0,
+            updates: 0,
+            sums: Sums::default(),
+            rows: 0,
+            seed: None,
+            is_validated: false,
+            lowest: f64::INFINITY,
+            since_lowest: 0,
+        }
     }
 }
 
@@ -367,6 +378,16 @@ impl Course<'_> {
         // Where the weights of the epoch at hand and of the one before are remembered.
         let mut slot = Slot::A;
         let mut good: Option<(Slot, Position)> = None;
+        let is_validated = self.fit.validation.is_some();
+        if self.position.is_validated != is_validated {
+            // Losses of other data tell nothing.
+            (self.position.is_validated, self.position.lowest, self.position.since_lowest) =
+                (is_validated, f64::INFINITY, 0);
+        }
+        if self.position.epoch < self.fit.epochs && self.has_waited_long_enough() {
+            history.end = End::EarlyStopping;
+            return Ok(history);
+        }
         while self.position.epoch < self.fit.epochs {
             let started = Instant::now();
             engine.remember(slot)?;
@@ -407,12 +428,17 @@ impl Course<'_> {
                 history.end = End::Stopped;
                 return Ok(history);
             }
-            if self.fit.early_stopping.is_some_and(|patience| self.position.since_lowest >= patience.max(1)) {
+            if self.has_waited_long_enough() {
                 history.end = End::EarlyStopping;
                 return Ok(history);
             }
         }
         Ok(history)
+    }
+
+    /// Whether the loss has not improved for as many epochs as early stopping waits.
+    fn has_waited_long_enough(&self) -> bool {
+        self.fit.early_stopping.is_some_and(|patience| self.position.since_lowest >= patience.max(1))
     }
 
     fn advance(&mut self, progress: &Progress) {

@@ -332,6 +332,14 @@ fn divisor(inputs: &Inputs<'_>, files: &mut Files, loss: &dyn ErasedLoss, settin
         }
     }
     let divisor = if settings.reduction == Reduction::Mean { weight } else { count as f64 };
+    let single = divisor as f32;
+    if let Some(path) = &inputs.family.inputs().sample_weights
+        && !inputs.is_double
+        && divisor > 0.0
+        && !(single.is_finite() && (1.0 / single).is_finite())
+    {
+        return Err(Failure::file(path, format!("the weights' sum is {divisor}, which f32 cannot divide by")));
+    }
     // A mean of nothing is refused where the sums are put together.
     Ok(if divisor > 0.0 { divisor } else { 1.0 })
 }

@@ -1,7 +1,7 @@
 //! NumPy's .npy: any order, either byte order.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek};
 use std::path::Path;
 
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
@@ -11,40 +11,31 @@ use super::source::Place;
 use crate::failure::{Failure, Outcome};
 
 /// Bytes of the longest header that is read; NumPy's own limit.
-const LONGEST_HEADER: u32 = 10_000;
+const LONGEST_HEADER: u64 = 10_000;
 
-/// How deep brackets may be in one another: that of a structure is 3. The parser takes twice as long for each level.
-const DEEPEST_HEADER: usize = 8;
+/// Brackets that a header may open: plain numbers take two. The parser takes up to three times as long for each.
+const MOST_BRACKETS: usize = 12;
 
 /// Refuses a header that takes the parser forever, or out of its stack. What else is wrong with it the parser says.
-fn check_header(file: &File) -> std::io::Result<()> {
-    let mut file = file;
-    let mut start = [0; 12];
-    let got = file.take(start.len() as u64).read(&mut start)?;
-    let (length, first) = match start {
-        _ if got < start.len() => (0, 0),
-        [.., 1, _, a, b, _, _] => (u16::from_le_bytes([a, b]).into(), 10),
-        [.., a, b, c, d] => (u32::from_le_bytes([a, b, c, d]), 12),
-    };
+fn check_header(mut file: &File) -> std::io::Result<()> {
     let refuse = |what: String| Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
+    let mut bytes = Vec::new();
+    file.take(LONGEST_HEADER + 12).read_to_end(&mut bytes)?;
+    file.rewind()?;
+    // The magic bytes, the version, and the header's length: of two bytes in the first version, of four later.
+    let (length, header) = match bytes.strip_prefix(b"\x93NUMPY") {
+        Some([1, _, a, b, header @ ..]) => (u64::from(u16::from_le_bytes([*a, *b])), header),
+        Some([_, _, a, b, c, d, header @ ..]) => (u64::from(u32::from_le_bytes([*a, *b, *c, *d])), header),
+        _ => return Ok(()),
+    };
     if length > LONGEST_HEADER {
         return refuse(format!("{length} bytes long, where at most {LONGEST_HEADER} are read"));
     }
-    file.seek(SeekFrom::Start(first))?;
-    let mut header = Vec::new();
-    file.take(length.into()).read_to_end(&mut header)?;
-    let mut depth = 0usize;
-    for byte in header {
-        match byte {
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > DEEPEST_HEADER {
-            return refuse(format!("brackets more than {DEEPEST_HEADER} deep"));
-        }
+    let brackets = header.iter().take(length as usize).filter(|byte| b"([{".contains(byte)).count();
+    if brackets > MOST_BRACKETS {
+        return refuse(format!("{brackets} brackets, where at most {MOST_BRACKETS} are read"));
     }
-    file.rewind()
+    Ok(())
 }
 
 /// Opens an array; whether it is in row-major order.

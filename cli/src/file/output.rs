@@ -14,8 +14,13 @@ use crate::failure::{Failure, Outcome};
 /// Refuses an output that names the same file as an input or another output, however they spell it: it would overwrite it.
 pub(crate) fn refuse_same_file(inputs: &[(&str, Option<&Path>)], outputs: &[(&str, Option<&Path>)]) -> Outcome<()> {
     let place = |path: &Path| Some((folder_of(path).canonicalize().ok()?, path.file_name()?.to_owned()));
-    let of_input = |&(option, path): &(_, Option<&Path>)| Some((option, place(&file_of(path?))?));
-    let mut seen: Vec<_> = inputs.iter().filter_map(of_input).collect();
+    let mut seen = Vec::new();
+    for &(option, path) in inputs {
+        let Some(file) = path.map(file_of) else { continue };
+        // The name that is given, and the file that it leads to.
+        let places = [place(&file), file.canonicalize().ok().as_deref().and_then(place)];
+        seen.extend(places.into_iter().flatten().map(|place| (option, place)));
+    }
     for &(option, path) in outputs {
         let Some(place) = path.and_then(place) else { continue };
         if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == place) {
@@ -33,12 +38,14 @@ fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes what is half-written, for a program that ends at once.
+/// Removes what is half-written, for a program that ends at once: nobody makes or publishes a file any more.
 pub(crate) fn remove_unfinished() {
-    for path in unfinished().drain(..) {
+    let mut paths = unfinished();
+    for path in paths.drain(..) {
         // What is gone already needs no removing.
         let _ = std::fs::remove_file(path);
     }
+    std::mem::forget(paths);
 }
 
 /// The folder that a file is in.
@@ -113,9 +120,8 @@ impl PendingOutput {
     /// Gives the file its name.
     pub(crate) fn publish(self) -> Outcome<()> {
         let Self { file, path, .. } = self;
-        let temporary = file.path().to_owned();
-        let published = file.persist(&path).map(drop).map_err(|error| Failure::file(&path, error.error));
-        unfinished().retain(|path| *path != temporary);
-        published
+        let mut unfinished = unfinished();
+        unfinished.retain(|path| path != file.path());
+        file.persist(&path).map(drop).map_err(|error| Failure::file(&path, error.error))
     }
 }

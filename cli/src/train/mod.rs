@@ -180,7 +180,7 @@ impl Session<'_> {
             // Without a stderr there is nobody to tell.
             let _ = writeln!(std::io::stderr(), "{}", outputs::stopped_note(arguments, !rows.is_empty()));
         }
-        Ok(end == End::Stopped)
+        Ok(end == End::Stopped || interrupt::is_asked())
     }
 
     /// The network at its start.
