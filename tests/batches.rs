@@ -2,8 +2,8 @@
 
 mod harness;
 
-use harness::{Outcome, adapters_under_test, label, near, open};
-use libtest_mimic::{Arguments, Trial};
+use harness::{Outcome, Test, adapters_under_test, near, on_adapter, on_cpu};
+use libtest_mimic::Arguments;
 use maxmargin::loss::Loss;
 use maxmargin::metric::{Metric, MetricState};
 use maxmargin::{
@@ -129,29 +129,19 @@ fn scores_beside_those_that_are_seen(device: &Device) -> Outcome {
     }
 }
 
-type Test = fn(&Device) -> Outcome;
+const TESTS: &[Test] = &[
+    ("single scores in rows", single_scores_in_rows),
+    ("batches are weighed", batches_are_weighed),
+    ("bad targets come first", bad_targets_come_first),
+    ("divisors out of range", divisors_out_of_range),
+    ("scores beside those that are seen", scores_beside_those_that_are_seen),
+];
 
 fn main() {
     let arguments = Arguments::from_args();
-    let tests: [(&str, Test); 5] = [
-        ("single scores in rows", single_scores_in_rows),
-        ("batches are weighed", batches_are_weighed),
-        ("bad targets come first", bad_targets_come_first),
-        ("divisors out of range", divisors_out_of_range),
-        ("scores beside those that are seen", scores_beside_those_that_are_seen),
-    ];
-    let mut trials = Vec::new();
-    for (name, test) in tests {
-        trials.push(Trial::test(format!("[cpu] {name}"), move || test(&Device::cpu())));
-    }
+    let mut trials = on_cpu(TESTS);
     let (found, none_found) = adapters_under_test();
-    for adapter in found {
-        let index = adapter.index;
-        for (name, test) in tests {
-            let name = format!("[{}] {name}", label(&adapter));
-            trials.push(Trial::test(name, move || test(&open(index, |_| {})?)));
-        }
-    }
+    trials.extend(found.iter().flat_map(|adapter| on_adapter(adapter, TESTS)));
     trials.extend(none_found);
     libtest_mimic::run(&arguments, trials).exit();
 }

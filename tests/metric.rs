@@ -2,8 +2,8 @@
 
 mod harness;
 
-use harness::{Outcome, adapters_under_test, label, near, open};
-use libtest_mimic::{Arguments, Trial};
+use harness::{Outcome, Test, adapters_under_test, near, on_adapter, on_cpu};
+use libtest_mimic::Arguments;
 use maxmargin::loss::Loss;
 use maxmargin::metric::{Metric, MetricCollection, MetricState};
 use maxmargin::{
@@ -358,34 +358,27 @@ fn negative_control(device: &Device) -> Outcome {
     Ok(())
 }
 
+const TESTS: &[Test] = &[
+    ("negative control", negative_control),
+    ("invariant to splits", invariant_to_splits),
+    ("parts into the caller's memory", parts_into_the_callers_memory),
+    ("rows, per class", rows_per_class),
+    ("forward gives both values", forward_gives_both_values),
+    ("merges equals only", merges_equals_only),
+    ("saved and restored", saved_and_restored),
+    ("bad updates change nothing", bad_updates_change_nothing),
+    ("collection is one update", collection_is_one_update),
+    ("collection sees the whole batch", collection_sees_the_whole_batch),
+    ("classes stay as many", classes_stay_as_many),
+];
+
 fn main() {
     let arguments = Arguments::from_args();
-    type Test = fn(&Device) -> Outcome;
-    let tests: [(&str, Test); 11] = [
-        ("negative control", negative_control),
-        ("invariant to splits", invariant_to_splits),
-        ("parts into the caller's memory", parts_into_the_callers_memory),
-        ("rows, per class", rows_per_class),
-        ("forward gives both values", forward_gives_both_values),
-        ("merges equals only", merges_equals_only),
-        ("saved and restored", saved_and_restored),
-        ("bad updates change nothing", bad_updates_change_nothing),
-        ("collection is one update", collection_is_one_update),
-        ("collection sees the whole batch", collection_sees_the_whole_batch),
-        ("classes stay as many", classes_stay_as_many),
-    ];
-    let mut trials = Vec::new();
-    for (name, test) in tests {
-        trials.push(Trial::test(format!("[cpu] {name}"), move || test(&Device::cpu())));
-    }
+    let mut trials = on_cpu(TESTS);
     let (found, none_found) = adapters_under_test();
-    for adapter in found {
-        let index = adapter.index;
-        let resident: (&str, Test) = ("resident errors name the update", resident_errors_name_the_update);
-        for (name, test) in tests.into_iter().chain([resident]) {
-            let name = format!("[{}] {name}", label(&adapter));
-            trials.push(Trial::test(name, move || test(&open(index, |_| {})?)));
-        }
+    for adapter in &found {
+        trials.extend(on_adapter(adapter, TESTS));
+        trials.extend(on_adapter(adapter, &[("resident errors name the update", resident_errors_name_the_update)]));
     }
     trials.extend(none_found);
     libtest_mimic::run(&arguments, trials).exit();

@@ -3,7 +3,7 @@
 mod harness;
 
 use half::{bf16, f16};
-use harness::{Outcome, adapters_under_test, label, open};
+use harness::{Outcome, Test, adapters_under_test, label, on_adapter, on_cpu, open};
 use libtest_mimic::{Arguments, Trial};
 use maxmargin::gpu::ProductWalk;
 use maxmargin::loss::Loss;
@@ -469,8 +469,6 @@ fn beyond_a_binding(index: usize) -> Outcome {
     }
 }
 
-type Test = (&'static str, fn(&Device) -> Outcome);
-
 const TESTS: &[Test] = &[
     ("follows Keras", follows_keras),
     ("follows torch", follows_torch),
@@ -488,16 +486,12 @@ const TESTS: &[Test] = &[
 fn main() {
     let arguments = Arguments::from_args();
     let mut trials = vec![Trial::test("[cpu] finite differences in f64", finite_differences)];
-    for &(name, test) in TESTS {
-        trials.push(Trial::test(format!("[cpu] {name}"), move || test(&Device::cpu())));
-    }
+    trials.extend(on_cpu(TESTS));
     let (found, none_found) = adapters_under_test();
     trials.extend(none_found);
     for adapter in found {
         let (index, label) = (adapter.index, label(&adapter));
-        for &(name, test) in TESTS {
-            trials.push(Trial::test(format!("[{label}] {name}"), move || test(&open(index, |_| {})?)));
-        }
+        trials.extend(on_adapter(&adapter, TESTS));
         trials.push(Trial::test(format!("[{label}] beyond a binding"), move || beyond_a_binding(index)));
         trials.push(Trial::test(format!("[{label}] rows of several workgroups: every loss and size"), move || {
             every_loss_and_size(&open(index, |options| {

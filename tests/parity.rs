@@ -11,7 +11,7 @@ mod vectors;
 
 use cases::{Case, KINDS, Kind, Values, check, compare};
 use half::{bf16, f16};
-use harness::{Outcome, adapters_under_test, label, open};
+use harness::{Outcome, Test, adapters_under_test, on_adapter, on_cpu};
 use libtest_mimic::{Arguments, Trial};
 use maxmargin::{
     Batch, BinaryHinge, BitLabels, Device, Error, Floats, Input, MulticlassHinge, Reduction, Request, Targets,
@@ -416,8 +416,6 @@ fn finite_differences() -> Outcome {
     Ok(())
 }
 
-type Test = (&'static str, fn(&Device) -> Outcome);
-
 const TESTS: &[Test] = &[
     ("plain values", |d| random_cases(d, Values::Plain, false)),
     ("dyadic values are exact", |d| random_cases(d, Values::Dyadic, false)),
@@ -449,21 +447,16 @@ fn main() {
         vectors::vectors_finite_differences,
     ));
     trials.push(Trial::test("[cpu] vectors in f64", || vectors::vectors(&Device::cpu(), true)));
-    for &(name, test) in TESTS {
-        trials.push(Trial::test(format!("[cpu] {name}"), move || test(&Device::cpu())));
-    }
+    trials.extend(on_cpu(TESTS));
     for values in [Values::Plain, Values::Dyadic, Values::Spicy, Values::Large] {
         let name = format!("[cpu] {values:?} values in f64");
         trials.push(Trial::test(name, move || random_cases(&Device::cpu(), values, true)));
     }
     let (found, none_found) = adapters_under_test();
     trials.extend(none_found);
-    for adapter in found {
-        let (index, label) = (adapter.index, label(&adapter));
-        for &(name, test) in TESTS {
-            trials.push(Trial::test(format!("[{label}] {name}"), move || test(&open(index, |_| {})?)));
-        }
-        trials.extend(device::trials(&adapter));
+    for adapter in &found {
+        trials.extend(on_adapter(adapter, TESTS));
+        trials.extend(device::trials(adapter));
     }
     libtest_mimic::run(&arguments, trials).exit();
 }

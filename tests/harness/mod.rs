@@ -11,6 +11,22 @@ use maxmargin::{Device, Error};
 
 pub(crate) type Outcome = Result<(), Failed>;
 
+/// A test of any device, and its name.
+pub(crate) type Test = (&'static str, fn(&Device) -> Outcome);
+
+/// Trials of tests on the CPU.
+pub(crate) fn on_cpu(tests: &[Test]) -> Vec<Trial> {
+    let trial = |&(name, test): &Test| Trial::test(format!("[cpu] {name}"), move || test(&Device::cpu()));
+    tests.iter().map(trial).collect()
+}
+
+/// Trials of tests on an adapter, each of which opens it.
+pub(crate) fn on_adapter(adapter: &AdapterDescription, tests: &[Test]) -> Vec<Trial> {
+    let (index, label) = (adapter.index, label(adapter));
+    let trial = |&(name, test): &Test| Trial::test(format!("[{label}] {name}"), move || test(&open(index, |_| {})?));
+    tests.iter().map(trial).collect()
+}
+
 /// The adapters to test on, and where there are none the trial that says so.
 pub(crate) fn adapters_under_test() -> (Vec<AdapterDescription>, Option<Trial>) {
     let mode = std::env::var("MAXMARGIN_GPU").unwrap_or_else(|_| "auto".into());
@@ -39,7 +55,6 @@ pub(crate) fn open(index: usize, options: impl Fn(&mut GpuOptions)) -> Result<De
 }
 
 /// Two numbers whose distance is at most so much of the second.
-#[allow(dead_code, reason = "each test program uses its part")]
 pub(crate) fn near(what: &str, got: Option<f64>, expected: Option<f64>, relative: f64) -> Outcome {
     match (got, expected) {
         (Some(got), Some(expected)) if (got - expected).abs() <= relative * expected.abs() => Ok(()),
