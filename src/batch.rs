@@ -183,7 +183,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Checks that targets and weights have one element for each of `samples` samples.
-    #[inline]
+    #[inline(always)]
     fn check_lengths(&self, samples: usize, unit: &'static str) -> Result<()> {
         let check = |input, got| {
             if got == samples { Ok(()) } else { Err(Error::Length { input, expected: samples, got, unit }) }
@@ -198,8 +198,9 @@ impl<'a> Batch<'a> {
         1 + usize::from(self.second_scores.is_some()) + usize::from(self.third_scores.is_some())
     }
 
-    /// Checks an elementwise batch, of pairs or of single scores.
-    #[inline]
+    /// Checks an elementwise batch, of pairs or of single scores. Inlined, as is what follows it on the CPU: a result that goes
+    /// through memory, written in pieces and read whole, keeps a small batch waiting as long as some of its samples.
+    #[inline(always)]
     pub(crate) fn check_elementwise(&self, pairs: bool) -> Result<BatchShape> {
         let samples = self.scores.len();
         let (wanted, given) = (1 + usize::from(pairs), self.scores_a_sample());
@@ -302,6 +303,11 @@ impl<'a> Batch<'a> {
         }
         Ok((self.len() / columns, columns))
     }
+}
+
+/// The error of further scores of a sample that are not of the first ones' type.
+pub(crate) fn mixed_types(input: Input, other: Floats<'_>) -> Error {
+    Error::ElementType { input, expected: "the type of the first scores", got: other.type_name() }
 }
 
 /// The shape of a batch whose inputs fit each other.

@@ -349,7 +349,7 @@ impl Totals {
     }
 
     /// Finishes an evaluation: the same arithmetic for every device.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn finish(
         self,
         request: &Request,

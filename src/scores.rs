@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, mixed_types};
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Evaluation, Output};
 use crate::loss::{Loss, Pattern};
@@ -123,8 +123,7 @@ impl PreparedScores {
             return Ok(Self::Own);
         }
         if let Some(second) = batch.second_scores.filter(|second| second.type_name() != batch.scores.type_name()) {
-            let (input, expected) = (Input::SecondScores, "the type of the first scores");
-            return Err(Error::ElementType { input, expected, got: second.type_name() });
+            return Err(mixed_types(Input::SecondScores, second));
         }
         let single = |floats: Floats<'_>| match floats {
             Floats::F32(x) => Some(x.to_vec()),
@@ -148,8 +147,8 @@ impl PreparedScores {
         let with = |scores, second| Batch { scores, second_scores: second, score_kind: ScoreKind::Raw, ..*batch };
         match self {
             Self::Own => *batch,
-            Self::F32(s) => with(Floats::F32(&s.scores), s.second.as_deref().map(Floats::F32).or(batch.second_scores)),
-            Self::F64(s) => with(Floats::F64(&s.scores), s.second.as_deref().map(Floats::F64).or(batch.second_scores)),
+            Self::F32(s) => with(Floats::F32(&s.scores), s.second.as_deref().map(Floats::F32)),
+            Self::F64(s) => with(Floats::F64(&s.scores), s.second.as_deref().map(Floats::F64)),
         }
     }
 

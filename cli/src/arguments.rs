@@ -119,7 +119,8 @@ pub(crate) enum Family {
         #[command(flatten)]
         inputs: Inputs,
         /// crammer-singer (the default) charges the best rival, weston-watkins every rival, one-vs-all every class by
-        /// itself, lee-lin-wahba every rival that scores above -margin/(C-1), for scores that sum to zero, top-k the mean of the k worst violations.
+        /// itself, lee-lin-wahba every rival that scores above -margin/(C-1), for scores that sum to zero, top-k the
+        /// mean of the k worst violations.
         #[arg(long, value_enum)]
         method: Option<Method>,
         /// How many violations top-k takes the mean of, from 1 to C.

@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use crate::batch::{Batch, BatchShape};
+use crate::batch::{Batch, BatchShape, mixed_types};
 use crate::cpu::dispatch::vectorize_wide;
 use crate::cpu::jobs::{Job, job_samples, run_jobs};
 use crate::cpu::outputs::Destinations;
 use crate::cpu::vector_samples::{APART, Samples};
 use crate::cpu::{HostReal, Stored, sum, weights, with_stored, wrong_device};
-use crate::error::{Error, Input, Result};
+use crate::error::{Input, Result};
 use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
 use crate::loss::penalty::with_penalty;
 use crate::loss::{ElementwiseLoss, LabelEncoding, PenaltyShape, Rule, TargetRule};
@@ -39,6 +39,7 @@ pub(crate) fn evaluate<L: ElementwiseLoss>(
 }
 
 /// Further scores of a sample, which have the first ones' type.
+#[inline(always)]
 pub(super) fn other_scores<'a, T: HostReal>(
     first: Stored<'a, T>,
     other: Option<Floats<'a>>,
@@ -51,8 +52,7 @@ pub(super) fn other_scores<'a, T: HostReal>(
         (Stored::Own(_), other) => T::own(other).map(Stored::Own),
         _ => None,
     };
-    let mismatch = Error::ElementType { input, expected: "the type of the first scores", got: other.type_name() };
-    stored.map(Some).ok_or(mismatch)
+    stored.map(Some).ok_or_else(|| mixed_types(input, other))
 }
 
 /// Count and weight sum of a batch of so many samples, its weights validated.

@@ -1,7 +1,7 @@
 //! A batch in jobs, on all threads.
 //!
-//! Samples are cut into jobs whose size depends on the batch alone, not on the number of threads, and the jobs' sums are merged in order:
-//! the same input gives the same bits on every run.
+//! Samples are cut into jobs whose size depends on the batch alone, not on the number of threads, and the jobs' sums are
+//! merged in order: the same input gives the same bits on every run.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,9 +11,10 @@ use crate::error::Result;
 use crate::evaluation::Totals;
 use crate::real::Real;
 
-/// Samples a job, of a batch of so many with `scores_each`: large enough to hide the scheduling, small enough to balance. Large batches have larger
-/// jobs, since each begins to read at a new place: of 32 Mi samples of the binary hinge, jobs of 16 Ki take a tenth longer than
-/// of 128 Ki, and larger ones as long. There are at least 256 of them, for machines of many threads.
+/// Samples a job, of a batch of so many with `scores_each`: large enough to hide the scheduling, small enough to balance.
+/// Large batches have larger jobs, since each begins to read at a new place: of 32 Mi samples of the binary hinge, jobs of
+/// 16 Ki take a tenth longer than of 128 Ki, and larger ones as long. There are at least 256 of them, for machines of many
+/// threads.
 #[inline]
 pub(super) fn job_samples(samples: usize, scores_each: usize) -> usize {
     let scores: usize = 1 << (samples * scores_each / 256).max(1).ilog2().clamp(14, 17);

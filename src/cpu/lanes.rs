@@ -383,8 +383,8 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
-            fn has_bits(self) -> bool {
-                bytemuck::bytes_of(&self.raw).iter().any(|&byte| byte != 0)
+            fn has_bits(mut self) -> bool {
+                lanes_of::<_, u32>(&mut self.raw).iter().fold(0, |any, &bits| any | bits) != 0
             }
 
             #[inline(always)]

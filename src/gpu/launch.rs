@@ -17,7 +17,7 @@ use super::shader::{Arithmetic, Constants, Loads, Variant};
 use super::submit::{Pending, ReadBack, submit};
 use super::tensor::{DeviceTensor, ElementType};
 use super::workgroups::max_samples;
-use crate::batch::{Batch, BatchShape};
+use crate::batch::{Batch, BatchShape, mixed_types};
 use crate::cpu::weights;
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Evaluation, Output, Outputs, Precision, Request, Totals};
@@ -337,10 +337,7 @@ async fn upload<L: Launcher>(gpu: &Gpu, launcher: &L, batch: &Batch<'_>, start: 
     let (first, last) = (start * width, end * width);
     let other = async |input, floats| match floats {
         // Kernels read all scores of a sample as one type.
-        Some(floats) if stored_type(floats) != stored_type(batch.scores) => {
-            let expected = "the type of the first scores";
-            Err(Error::ElementType { input, expected, got: floats.type_name() })
-        }
+        Some(floats) if stored_type(floats) != stored_type(batch.scores) => Err(mixed_types(input, floats)),
         Some(floats) => upload_floats(gpu, input, floats, first, last).await.map(Some),
         None => Ok(None),
     };

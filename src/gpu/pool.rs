@@ -71,7 +71,8 @@ fn size_class(bytes: u64) -> u64 {
 }
 
 impl BufferPool {
-    /// A buffer of at least `bytes`, to be vouched for; its content is whatever its last user left. `limit` is the device's own on sizes.
+    /// A buffer of at least `bytes`, to be vouched for; its content is whatever its last user left. `limit` is the device's
+    /// own on sizes.
     pub(super) fn take(
         self: &Arc<Self>,
         device: &wgpu::Device,

@@ -1,5 +1,5 @@
-//! How a kernel's work is spread over workgroups and their lanes: as suits a software adapter, whose barriers and workgroups are dear,
-//! or a GPU, whose lanes are many; and within what a binding holds and a driver's loops allow.
+//! How a kernel's work is spread over workgroups and their lanes: as suits a software adapter, whose barriers and
+//! workgroups are dear, or a GPU, whose lanes are many; and within what a binding holds and a driver's loops allow.
 
 use super::context::Gpu;
 use crate::error::{Error, Result};

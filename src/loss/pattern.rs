@@ -42,6 +42,7 @@ pub trait ElementwiseLoss: Sync {
     ///
     /// # Errors
     /// As [`crate::loss::Loss::check_batch`].
+    #[inline(always)]
     fn check_batch(&self, batch: &Batch<'_>, request: &Request) -> Result<BatchShape> {
         refuse_per_class(request, Self::SHADER.name)?;
         batch.check_elementwise(Self::PAIRS)
@@ -235,7 +236,7 @@ pub trait VectorsLoss: Sync {
 }
 
 /// Per-class values exist only where there are classes.
-#[inline]
+#[inline(always)]
 fn refuse_per_class(request: &Request, loss: &'static str) -> Result<()> {
     if request.per_class {
         let (option, expected) = ("per-class values", "a multiclass loss".into());

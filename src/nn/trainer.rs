@@ -146,7 +146,8 @@ impl<'a> Fit<'a> {
     }
 
     /// Ends when the validation loss (or, without validation data, the loss) has not been below its lowest for this many
-    /// epochs, those of a training that is continued included. The weights are those of the last epoch, as with Keras's EarlyStopping by default.
+    /// epochs, those of a training that is continued included. The weights are those of the last epoch, as with Keras's
+    /// EarlyStopping by default.
     pub fn early_stopping(mut self, patience: u64) -> Self {
         self.early_stopping = Some(patience);
         self

@@ -10,13 +10,13 @@ pub(super) fn between(x: &[f64], y: &[f64], distance: Distance) -> (f64, Vec<f64
             let d: Vec<f64> = pairs().map(|(x, y)| x - y + epsilon).collect();
             // Of the components in units of the largest, whose powers would overflow.
             let unit = d.iter().fold(f64::MIN_POSITIVE, |m: f64, d| m.max(d.abs()));
-            let power = || d.iter().map(|d| (d.abs() / unit).powf(p)).sum::<f64>();
+            let power: f64 = d.iter().map(|d| (d.abs() / unit).powf(p)).sum();
             let norm = match p {
                 // Of no NaN, which the callers have seen to, unless two equal infinities were subtracted.
                 _ if d.iter().any(|d| d.is_nan()) => f64::NAN,
                 _ if d.iter().any(|d| d.is_infinite()) => f64::INFINITY,
                 f64::INFINITY => d.iter().fold(0.0, |m: f64, d| m.max(d.abs())),
-                _ => unit * power().powf(1.0 / p),
+                _ => unit * power.powf(1.0 / p),
             };
             let largest = d.iter().filter(|d| d.abs() == norm).count() as f64;
             // At distance 0 every direction is as good as another: none.
@@ -24,7 +24,7 @@ pub(super) fn between(x: &[f64], y: &[f64], distance: Distance) -> (f64, Vec<f64
                 _ if norm == 0.0 || *d == 0.0 => 0.0,
                 f64::INFINITY => d.signum() * f64::from(u8::from(d.abs() == norm)) / largest,
                 // (|d| / norm)^(p - 1); for a large p the norm rounds to the largest component, its power does not.
-                _ => d.signum() * (d.abs() / unit).powf(p - 1.0) / power().powf(1.0 - 1.0 / p),
+                _ => d.signum() * (d.abs() / unit).powf(p - 1.0) / power.powf(1.0 - 1.0 / p),
             };
             let slopes: Vec<f64> = d.iter().map(slope).collect();
             let opposite = slopes.iter().map(|s| -s).collect();

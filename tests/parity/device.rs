@@ -7,27 +7,29 @@ use maxmargin::{Batch, BinaryHinge, Device, Error, Evaluation, Input, Multiclass
 
 use crate::cases::vectors::{VECTORS_KINDS, VectorsCase};
 use crate::cases::{Case, KINDS, Kind, Random, Values, check, compare};
-use crate::harness::{Outcome, label, open};
+use crate::harness::{Outcome, label, on_adapter, open};
 use crate::run;
 use crate::vectors::run_vectors;
 
 /// The trials of one adapter.
 pub(crate) fn trials(adapter: &AdapterDescription) -> Vec<Trial> {
     let (index, label) = (adapter.index, label(adapter));
-    let on_device = |name: &str, test: fn(&Device) -> Outcome| {
-        Trial::test(format!("[{label}] {name}"), move || test(&open(index, |_| {})?))
-    };
     let opened = |name: &str, test: fn(usize) -> Outcome| Trial::test(format!("[{label}] {name}"), move || test(index));
     // Elsewhere `max_binding_bytes` stands in for the device's own limit, in the trial of small bindings.
     let limit = adapter.limits.max_storage_buffer_binding_size;
     let is_small = limit <= 256 << 20;
     let over_limit = if is_small { String::new() } else { format!(": {limit} bytes are too many to fill") };
     let has_subgroups = adapter.features.contains(wgpu::Features::SUBGROUP);
-    vec![
-        on_device("resident tensors", resident),
-        on_device("a caller's own buffers", own_buffers),
-        on_device("uploads of many pieces, from many threads", uploads),
-        on_device("host data of several chunks", chunks),
+    let mut trials = on_adapter(
+        adapter,
+        &[
+            ("resident tensors", resident),
+            ("a caller's own buffers", own_buffers),
+            ("uploads of many pieces, from many threads", uploads),
+            ("host data of several chunks", chunks),
+        ],
+    );
+    trials.extend([
         opened("host data of several chunks, of every loss", small_chunks),
         opened("a lost device is an error", lost_device),
         opened("over a row of workgroups and small bindings", beyond_limits),
@@ -37,7 +39,8 @@ pub(crate) fn trials(adapter: &AdapterDescription) -> Vec<Trial> {
         opened("lanes that exchange through workgroup memory alone", without_subgroups),
         opened("subgroups of another size are an error", other_subgroups).with_ignored_flag(!has_subgroups),
         opened(&format!("over the binding limit{over_limit}"), beyond_real_binding).with_ignored_flag(!is_small),
-    ]
+    ]);
+    trials
 }
 
 /// Tensors on the device, windows with shifts, validation on the device, and a caller's own device and buffer.

@@ -44,8 +44,8 @@ pub(super) fn open(path: &Path) -> Outcome<(File, Place, bool)> {
     let io = |error: std::io::Error| Failure::file(path, error);
     let mut file = File::open(path).map_err(io)?;
     let size = file.metadata().map_err(io)?.len();
-    check_header(&file).map_err(|error| fail(format!("no .npy header: {error}")))?;
-    let header = NpyHeader::from_reader(&mut file).map_err(|error| fail(format!("no .npy header: {error}")))?;
+    let header = check_header(&file).and_then(|()| NpyHeader::from_reader(&mut file));
+    let header = header.map_err(|error| fail(format!("no .npy header: {error}")))?;
     let start = file.stream_position().map_err(io)?;
     let descr = header.dtype().descr();
     let DType::Plain(ty) = header.dtype() else { return Err(fail(format!("expected plain numbers, got {descr}"))) };

@@ -33,15 +33,11 @@ pub(crate) fn run(arguments: &TrainArguments) -> Outcome<bool> {
         return Err(Failure::usage(format!("--k goes with --loss top-k, got {}", arguments.loss.text())));
     }
     let is_binary = matches!(arguments.loss, LossName::Binary | LossName::Squared);
-    if arguments.labels.is_some() && !is_binary {
-        return Err(Failure::usage(format!(
-            "--labels goes with --loss binary or squared, got {}",
-            arguments.loss.text()
-        )));
-    }
-    if arguments.accuracy == AccuracyName::Keras && !is_binary {
+    let of_binary =
+        [("--labels", arguments.labels.is_some()), ("--accuracy keras", arguments.accuracy == AccuracyName::Keras)];
+    if let Some((option, _)) = of_binary.iter().find(|(_, is_given)| *is_given && !is_binary) {
         let loss = arguments.loss.text();
-        return Err(Failure::usage(format!("--accuracy keras goes with --loss binary or squared, got {loss}")));
+        return Err(Failure::usage(format!("{option} goes with --loss binary or squared, got {loss}")));
     }
     let (data, validation) = data::load(arguments)?;
     let binary = |penalty| -> Outcome<BinaryHinge> {
