@@ -302,6 +302,21 @@ fn differs_on_purpose(_: &[Value]) -> Outcome {
     }
 }
 
+/// torchmetrics has no weights; a sample that is ignored leaves with its own.
+fn ignored_weights(_: &[Value]) -> Outcome {
+    let (cpu, options) = (Device::cpu(), Options { ignore_index: Some(-1), ..Options::default() });
+    let batch = Batch::new(&[0.5f32, 0.25, 0.75], &[1i8, -1, 0]);
+    let value = |batch: &Batch<'_>| Ok::<_, Failed>(binary_hinge_loss(&cpu, batch, options)?.value.unwrap_or(f64::NAN));
+    // Losses 1 - 0.5 and 1 + 0.75.
+    compare("weights", &[value(&batch.sample_weights(&[3.0f32, 100.0, 1.0]))?], &[3.25 / 4.0], 1e-12)?;
+    compare("no weights", &[value(&batch)?], &[2.25 / 2.0], 1e-12)?;
+    // Its index is the batch's, behind one that was left out.
+    match binary_hinge_loss(&cpu, &batch.sample_weights(&[1.0f32, 1.0, -1.0]), options) {
+        Err(error) if error.to_string().contains("sample weights[2]") => Ok(()),
+        other => Err(format!("a bad weight: {other:?}").into()),
+    }
+}
+
 type Test = Box<dyn Fn(&[Value]) -> Outcome + Send>;
 
 fn load() -> Result<Vec<Value>, Failed> {
@@ -327,6 +342,7 @@ fn main() {
     };
     trial("[cpu] negative control".into(), Box::new(negative_control));
     trial("[cpu] differs on purpose".into(), Box::new(differs_on_purpose));
+    trial("[cpu] weights of ignored samples".into(), Box::new(ignored_weights));
     for in_f64 in [false, true] {
         let name = format!("[cpu] peers' functions in {}", if in_f64 { "f64" } else { "f32" });
         trial(name, Box::new(move |cases| agree(cases, &Device::cpu(), in_f64)));
