@@ -137,6 +137,10 @@ fn edges(device: &Device) -> Outcome {
     // Losses and counters of lists that take several workgroups.
     let case = Case { reduction: Reduction::None, ..Case::random(Kind::Listwise, 3, 700, Values::Plain, 8) };
     run(&case, device)?;
+    // A divisor of which the inverse is no normal number.
+    let batch = Batch::new(&[0.5f32], &[1i8]).sample_weights(&[2e38f32]);
+    let got = device.evaluate(&BinaryHinge::new(), &batch, &Request::new().gradient())?;
+    compare("large weight", &got.gradient.ok_or("no gradient")?.to_f64()?, &[-1.0], |_| 1e-6)?;
     // Differences far below 1.
     let (anchor, other, zero) = ([1e-25f32, 0.0], [0.0f32; 2], [0.0f32; 2]);
     for p in [1.0, 2.0, 3.0, f64::INFINITY] {
@@ -426,6 +430,7 @@ const TESTS: &[Test] = &[
     ("categorical sums cancel", categorical_cancels),
     ("many labels", labels::many_labels),
     ("labels on the device", labels::labels_on_the_device),
+    ("sorted lists", labels::sorted_lists),
     ("bad targets far in", labels::bad_targets_far_in),
     ("lists and vectors at the edges", edges),
     ("vectors", |d| vectors::vectors(d, false)),

@@ -92,7 +92,7 @@ fn every_shader_file_is_part_of_a_variant() {
     // In both arithmetics: with and without subgroups, word by word where that is not how it is done anyway, and rows of classes
     // out of workgroup memory.
     let texts = |pattern| match pattern {
-        Pattern::Segments | Pattern::Vectors => 2 * 2,
+        Pattern::Segments | Pattern::Ranked | Pattern::Vectors => 2 * 2,
         Pattern::Rows => 2 * 4,
         _ => 2 * 3,
     };
@@ -132,7 +132,7 @@ fn host_structs_match_the_shaders() {
             Pattern::Elementwise => (ElementwiseParams::MEMBERS, size_of::<ElementwiseParams>()),
             Pattern::Rows => (RowsParams::MEMBERS, size_of::<RowsParams>()),
             Pattern::Vectors => (VectorsParams::MEMBERS, size_of::<VectorsParams>()),
-            Pattern::Segments => (SegmentsParams::MEMBERS, size_of::<SegmentsParams>()),
+            Pattern::Segments | Pattern::Ranked => (SegmentsParams::MEMBERS, size_of::<SegmentsParams>()),
             Pattern::TargetRows => (TargetRowsParams::MEMBERS, size_of::<TargetRowsParams>()),
             other => panic!("no host struct for {other:?}"),
         };

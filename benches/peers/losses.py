@@ -194,6 +194,31 @@ def rows(folder, gradient):
               {f"torch {torch.__version__} MultiMarginLoss": waits(backward if gradient else forward)})
 
 
+def lovasz(folder, gradient):
+    """Lists as long as an image of 512 x 512; the peers' as their users write it, by the definition."""
+    items = 512 * 512
+    lists = max(SAMPLES // 8 // items, 1)
+    s = random.uniform(-2, 2, (lists, items)).astype(np.float32)
+    t = random.choice(np.array([-1, 1], np.float32), (lists, items), p=[0.8, 0.2])
+    np.save(folder / "l.npy", s), np.save(folder / "p.npy", t)
+    if not has("torch"):
+        return
+    import torch
+
+    x, y = torch.from_numpy(s).to(TORCH_DEVICE).requires_grad_(), torch.from_numpy(t).to(TORCH_DEVICE)
+
+    def loss():
+        errors, order = (1 - x * y).sort(dim=1, descending=True)
+        positive = (y > 0).float().gather(1, order)
+        positives = positive.sum(1, keepdim=True)
+        jaccard = 1 - (positives - positive.cumsum(1)) / (positives + (1 - positive).cumsum(1))
+        return (errors.relu() * jaccard.diff(dim=1, prepend=torch.zeros_like(positives))).sum(1).mean()
+
+    modes, kind = (GRADIENT_MODES, "forward and gradient") if gradient else (["forward"], "forward")
+    peers = torch_runs(loss, x if gradient else None)
+    table(f"Lovasz hinge, {lists} x {items}, {kind}", ours(folder, "lovasz", "l.npy", "p.npy", modes), peers)
+
+
 def table(title, runs, peers):
     for call in [*runs.values(), *peers.values()]:
         call()
@@ -219,3 +244,5 @@ with tempfile.TemporaryDirectory() as name:
     binary_gradient(place)
     rows(place, False)
     rows(place, True)
+    lovasz(place, False)
+    lovasz(place, True)

@@ -11,7 +11,9 @@ use std::io::{BufRead, Write};
 use std::time::Instant;
 
 use maxmargin::loss::Loss;
-use maxmargin::{Batch, BinaryHinge, Buffers, Device, MulticlassHinge, OverClasses, Request};
+use maxmargin::{
+    Batch, BinaryHinge, Buffers, Device, Floats, LovaszHinge, MulticlassHinge, OverClasses, Request, Targets,
+};
 use npyz::NpyFile;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -25,13 +27,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let scores: Vec<f32> = scores_file.into_vec()?;
     let targets_file = NpyFile::new(std::io::BufReader::new(std::fs::File::open(targets)?))?;
     match loss.as_str() {
-        "binary" => {
+        "binary" | "lovasz" => {
             let targets: Vec<f32> = targets_file.into_vec()?;
             if let Device::Gpu(gpu) = &device {
                 let (scores, targets) = (gpu.upload_f32(&scores)?, gpu.upload_f32(&targets)?);
-                return serve(&BinaryHinge::new(), &device, Batch::new(&scores, &targets), mode);
+                return serve_labels(loss, &device, (&scores).into(), columns, (&targets).into(), mode);
             }
-            serve(&BinaryHinge::new(), &device, Batch::new(&scores, &targets), mode)
+            serve_labels(loss, &device, (&scores).into(), columns, (&targets).into(), mode)
         }
         _ => {
             let targets: Vec<i64> = targets_file.into_vec()?;
@@ -42,6 +44,20 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
             serve_rows(loss, &device, Batch::rows(&scores, columns, &targets), mode)
         }
+    }
+}
+
+fn serve_labels(
+    loss: &str,
+    device: &Device,
+    scores: Floats<'_>,
+    columns: usize,
+    labels: Targets<'_>,
+    mode: &str,
+) -> Result<(), Box<dyn Error>> {
+    match loss {
+        "binary" => serve(&BinaryHinge::new(), device, Batch::new(scores, labels), mode),
+        _ => serve(&LovaszHinge::new(), device, Batch::rows(scores, columns, labels), mode),
     }
 }
 

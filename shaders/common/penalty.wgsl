@@ -29,8 +29,9 @@ fn smooth_hinge(violation: Real) -> Penalised {
     let gamma = params.penalty_gamma;
     if real_less(violation, real(gamma)) {
         // In this order the square of a large violation below a large gamma does not overflow.
-        let square = real_multiply(violation, real_multiply(violation, real(0.5 / gamma)));
-        return Penalised(real_multiply(scale, square), real_multiply(scale, real_divide(violation, gamma)));
+        let ratio = real_divide(violation, gamma);
+        let square = real_multiply(violation, real_multiply(real(0.5), ratio));
+        return Penalised(real_multiply(scale, square), real_multiply(scale, ratio));
     }
     return Penalised(real_multiply(scale, real_subtract(violation, real(0.5 * gamma))), scale);
 }

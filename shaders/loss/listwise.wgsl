@@ -48,7 +48,3 @@ fn see(own: Item, other: Item, seen: ptr<function, Seen>, chain: ptr<function, C
     (*chain).value = sum_add((*chain).value, penalised.value);
     return select(0u, ROW_ACTIVE, real_is_positive(violation));
 }
-
-fn item_result(own: Item, seen: Seen, value: Sum, slope: Sum) -> ItemResult {
-    return ItemResult(value, sum_to_real(slope), 0u);
-}

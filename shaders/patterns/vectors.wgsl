@@ -192,7 +192,7 @@ fn scale(highest: f32) -> f32 { return max(highest, select(0x1p-126f, 1e-20, DIS
 // A finite component over the largest; 0 where it is not finite.
 fn scaled(x: Real, highest: f32) -> f32 {
     if real_is_nan(x) || real_is_infinite(x) { return 0.0; }
-    return real_to_f32(x) / scale(highest);
+    return real_to_f32(real_divide(x, scale(highest)));
 }
 
 // x^p for x in [0, 1].

@@ -1,7 +1,9 @@
 //! A kernel's calls: what each of them takes, and its bindings.
 
 use super::context::Gpu;
-use super::partial::{Partial, Sum};
+use super::partial::Partial;
+use super::pool::PooledBuffer;
+use super::shader::Variant;
 use super::tensor::Window;
 use crate::error::Result;
 
@@ -19,10 +21,12 @@ pub(crate) struct Dispatch<'a> {
     pub(super) first_sample: usize,
     /// Elements of the per-class binding (rows).
     pub(super) per_class: u64,
-    /// Elements of the same binding where workgroups leave what they know of their parts of rows.
-    pub(super) parts: u64,
-    /// It leaves only these: the dispatch after it finishes the rows.
+    /// Bytes of the last binding where it is no per-class sums but what workgroups leave for the dispatch after theirs.
+    pub(super) part_bytes: u64,
+    /// It leaves only these: a dispatch after it finishes the samples.
     pub(super) leaves_parts: bool,
+    /// Which of its variant's kernels it is, where there is one a step.
+    pub(super) step: u8,
 }
 
 impl Dispatch<'_> {
@@ -32,9 +36,23 @@ impl Dispatch<'_> {
     }
 }
 
-/// Bytes for the parts of rows: each dispatch is done with them before the next begins.
-pub(super) fn part_bytes(dispatches: &[Dispatch<'_>]) -> u64 {
-    dispatches.iter().map(|d| d.parts * size_of::<Sum>() as u64).max().unwrap_or(0)
+/// A buffer, where one is needed, for what dispatches leave for those after them, all of them in the same place; and its bytes.
+pub(super) async fn parts(gpu: &Gpu, dispatches: &[Dispatch<'_>]) -> Result<(Option<PooledBuffer>, u64)> {
+    let bytes = dispatches.iter().map(|d| d.part_bytes).max().unwrap_or(0);
+    Ok((if bytes > 0 { Some(gpu.allocate_output(bytes).await?) } else { None }, bytes))
+}
+
+/// The kernel of each dispatch.
+pub(super) async fn pipelines(
+    gpu: &Gpu,
+    variant: &Variant,
+    dispatches: &[Dispatch<'_>],
+) -> Result<Vec<wgpu::ComputePipeline>> {
+    let mut pipelines = Vec::with_capacity(dispatches.len());
+    for dispatch in dispatches {
+        pipelines.push(gpu.pipeline(&variant.at_step(dispatch.step)).await?);
+    }
+    Ok(pipelines)
 }
 
 /// A binding: buffer, offset and bytes.

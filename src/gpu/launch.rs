@@ -27,6 +27,9 @@ use crate::tensor::{Floats, Targets};
 /// `TAME_LIMIT` of shaders/common/real_finite.wgsl: 2^20.
 pub(crate) const TAME: f64 = 1_048_576.0;
 
+/// 2^126: of a larger number a device need not know the inverse.
+const MOST_TAME_DIVISOR: f64 = 8.507059173023462e37;
+
 /// Scores uploaded at a time where a binding could hold more: enough that what a submission costs is nothing beside them, and
 /// few enough that a large batch is several chunks, of which one is uploaded while the one before is evaluated.
 const CHUNK_SCORES: usize = 2 << 20;
@@ -123,7 +126,7 @@ pub(crate) trait Launcher {
     /// The kernel for a pass.
     fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant;
     /// Workgroups that share a sample, where it is too large for one; the host then puts their parts together.
-    fn groups_a_sample(&self) -> u32 {
+    fn groups_a_sample(&self, _: &Gpu) -> u32 {
         1
     }
     /// Gradients of the scores' size that follow each other: one a vector of a sample.
@@ -416,7 +419,7 @@ impl Running {
         if request.gradient {
             outputs.gradient = Some(gpu.output_tensor(inputs.scores.len() * launcher.gradient_blocks()).await?);
         }
-        let tame = launcher.has_tame_options() && f64::from(divisor) >= 1.0 / TAME;
+        let tame = launcher.has_tame_options() && (1.0 / TAME..=MOST_TAME_DIVISOR).contains(&f64::from(divisor));
         let arithmetic = if tame { Arithmetic::Finite } else { Arithmetic::Extended };
         let pass = Pass { arithmetic, only_weights: false, divisor };
         let pending = submit(gpu, launcher, &inputs, &outputs, request, pass, ReadBack::Soon).await?;
@@ -436,7 +439,7 @@ impl Running {
             let pass = Pass { arithmetic: Arithmetic::Extended, ..pass };
             found = submit(gpu, launcher, &inputs, &outputs, request, pass, ReadBack::Soon).await?.fold().await?;
         }
-        if let (Some(losses), true) = (&mut outputs.losses, launcher.groups_a_sample() > 1) {
+        if let (Some(losses), true) = (&mut outputs.losses, launcher.groups_a_sample(gpu) > 1) {
             *losses = gpu.upload_f32_async(&found.losses).await?;
         }
         Ok((found.totals, outputs))

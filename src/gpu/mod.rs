@@ -19,7 +19,8 @@
 //! | `prepared.rs` | a pass that is bound once and run often |
 //! | `probe.rs` | how fast the device's own memory is |
 //! | `network/` | training: its kernels beside the losses', and the plan of an epoch |
-//! | `elementwise.rs`, `rows.rs`, `target_rows.rs`, `segments.rs`, `vectors.rs` | one launcher a pattern |
+//! | `elementwise.rs`, `rows.rs`, `target_rows.rs`, `segments.rs`, `vectors.rs` | one launcher a pattern; `segments.rs` has that of ranked lists too |
+//! | `ranked.rs` | how lists are sorted: their dispatches and scratch memory |
 //!
 //! The functions ending in `_async` are the core; the others block on them and exist on native targets only.
 
@@ -35,6 +36,7 @@ mod partial;
 mod pool;
 mod prepared;
 mod probe;
+mod ranked;
 mod readback;
 pub(crate) mod rows;
 pub(crate) mod segments;

@@ -1,18 +1,16 @@
 //! Kernels that are bound once and run often: what training does.
 
-use super::command::{Command, Dispatch, Layout, OwnedWindow, bindings, part_bytes, result_window};
+use super::command::{Command, Dispatch, Layout, OwnedWindow, bindings, parts, pipelines, result_window};
 use super::context::Gpu;
 use super::partial::Partial;
 use super::pool::PooledBuffer;
-use super::shader::Variant;
+use super::shader::{Variant, has_last_binding};
 use super::tensor::DeviceTensor;
 use crate::error::Result;
 use crate::evaluation::Totals;
-use crate::loss::Pattern;
 
 /// A kernel over tensors that stay where they are: bound once, run as often as wanted.
 pub struct Prepared {
-    pipeline: wgpu::ComputePipeline,
     dispatches: Vec<PreparedDispatch>,
     /// The bindings after the partials.
     last: Option<OwnedWindow>,
@@ -24,6 +22,7 @@ pub struct Prepared {
 
 #[derive(Debug)]
 struct PreparedDispatch {
+    pipeline: wgpu::ComputePipeline,
     /// The bindings before the partials.
     windows: Vec<OwnedWindow>,
     groups: u32,
@@ -39,24 +38,21 @@ impl Prepared {
         class_table: Option<DeviceTensor>,
     ) -> Result<Self> {
         let bindings = bindings(gpu, dispatches).await?;
-        let pipeline = gpu.pipeline(variant).await?;
-        let prepared = |(windows, dispatch): (Vec<OwnedWindow>, &Dispatch<'_>)| PreparedDispatch {
+        let pipelines = pipelines(gpu, variant, dispatches).await?;
+        let prepared = |((windows, dispatch), pipeline): ((Vec<OwnedWindow>, &Dispatch<'_>), _)| PreparedDispatch {
+            pipeline,
             windows,
             groups: dispatch.groups,
             partial_bytes: dispatch.partial_bytes(),
         };
-        let all = bindings.into_iter().zip(dispatches).map(prepared).collect();
-        let parts = match part_bytes(dispatches) {
-            0 => None,
-            bytes => Some((gpu.allocate_output(bytes).await?, bytes)),
-        };
+        let all = bindings.into_iter().zip(dispatches).zip(pipelines).map(prepared).collect();
+        let (parts, part_bytes) = parts(gpu, dispatches).await?;
         // Where per-class sums would go.
-        let last = (variant.loss.pattern == Pattern::Rows).then(|| match &parts {
-            Some((parts, bytes)) => (parts.buffer.clone(), 0, *bytes),
+        let last = has_last_binding(variant.loss.pattern).then(|| match &parts {
+            Some(parts) => (parts.buffer.clone(), 0, part_bytes),
             None => gpu.unused_output().owned(),
         });
-        let parts = parts.map(|(parts, _)| parts);
-        Ok(Self { pipeline, dispatches: all, last, _parts: parts, _class_table: class_table })
+        Ok(Self { dispatches: all, last, _parts: parts, _class_table: class_table })
     }
 
     /// Bytes of partials of one run.
@@ -75,7 +71,7 @@ impl Prepared {
             let mut windows = dispatch.windows.clone();
             windows.push(result_window(gpu, results, start + offset, bytes));
             windows.extend(self.last.clone());
-            Command::of_groups(gpu, &self.pipeline, &windows, dispatch.groups)
+            Command::of_groups(gpu, &dispatch.pipeline, &windows, dispatch.groups)
         };
         self.dispatches.iter().zip(parts).map(command).collect()
     }

@@ -57,8 +57,8 @@ enum Step {
     Finish = 2,
 }
 
-/// `PART_SUMS` of shaders/patterns/rows.wgsl: what a workgroup knows of its part of a row, in elements of a Sum's size.
-const PART_SUMS: u64 = 6;
+/// What a workgroup knows of its part of a row: `PART_SUMS` of shaders/patterns/rows.wgsl.
+const PART_BYTES: u64 = 6 * size_of::<Sum>() as u64;
 
 /// Scores of a row for which a workgroup more pays: several loads a lane. What a workgroup does once takes a software adapter
 /// as long as thousands of scores (llvmpipe: one row of 2^20 by 16 workgroups 30 ms with gradient, by one 47; a row of 100,000
@@ -244,7 +244,7 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
         let most_rows = most_rows.clamp(1, MOST_ROWS);
         // Per-class sums take C elements of 12 bytes a team: long turns keep them small beside the scores.
         let (most, rows_per_team) = if groups_per_row > 1 {
-            let row_bytes = PART_SUMS * (groups_per_row * size_of::<Sum>()) as u64;
+            let row_bytes = PART_BYTES * groups_per_row as u64;
             (most.min((gpu.max_binding_bytes() / row_bytes).max(1) as usize), Some(1))
         } else if request.per_class {
             let group_bytes = (teams * columns * size_of::<Sum>()) as u64;
@@ -304,8 +304,9 @@ impl<M: RowsLoss> Launcher for Rows<'_, M> {
                 groups,
                 first_sample: start,
                 per_class: if request.per_class { u64::from(groups) * (teams * columns) as u64 } else { 0 },
-                parts: if groups_per_row > 1 { u64::from(groups) * PART_SUMS } else { 0 },
+                part_bytes: if groups_per_row > 1 { u64::from(groups) * PART_BYTES } else { 0 },
                 leaves_parts: step == Step::Look,
+                ..Dispatch::default()
             }));
         }
         Ok(dispatches)

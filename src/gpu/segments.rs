@@ -1,20 +1,21 @@
-//! The launcher of the segments pattern.
+//! The launcher of lists: of the segments pattern here, of the ranked one by `ranked.rs`.
 
 use super::command::{Dispatch, groups_in_row};
 use super::context::Gpu;
 use super::launch::{self, Launcher, Pass, Resident, ResidentOutputs, has_tame_terms, is_tame, penalty_numbers};
+use super::ranked;
 use super::shader::{Constants, Loads, Variant, params};
 use super::tensor::{DeviceTensor, ElementType, Window};
 use super::workgroups::{WORKGROUP, units_each};
 use crate::batch::BatchShape;
 use crate::error::{Error, Result};
 use crate::evaluation::Request;
-use crate::loss::TargetRowsLoss;
 use crate::loss::labels::{LabelEncoding, TargetRowDecoder, TargetRowRule};
+use crate::loss::{Pattern, TargetRowsLoss};
 use crate::tensor::{Targets, with_targets};
 
 params! {
-    /// `Params` of shaders/patterns/segments.wgsl.
+    /// `Params` of shaders/common/lists.wgsl.
     pub struct SegmentsParams {
         lists: u32,
         items: u32,
@@ -34,12 +35,15 @@ params! {
         penalty_scale: f32,
         divisor: f32,
         list_divisor: f32,
+        tiles_per_group: u32,
+        run: u32,
+        half_read: u32,
     }
-    padding: [u32; 2]
+    padding: [u32; 3]
 }
 
 /// Lists a team takes at most: the length of its chain of list losses.
-const MOST_LISTS: usize = 16;
+pub(super) const MOST_LISTS: usize = 16;
 
 /// Pairs that a lane meets in one step of its loop: `STRIDE` of shaders/common/team.wgsl.
 const STRIDE: usize = 8;
@@ -57,13 +61,43 @@ struct Segments<'a, L> {
     shape: BatchShape,
 }
 
+/// How the lists of a dispatch, or of several in turn, are spread over lanes and workgroups.
+pub(super) struct Plan {
+    /// Lanes of a team.
+    pub(super) lanes: usize,
+    pub(super) lists_per_team: usize,
+    /// Parts of a list that are a workgroup's at a time, and how many of them a workgroup takes in the end.
+    pub(super) tiles: usize,
+    pub(super) tiles_per_group: usize,
+    /// Bytes of scratch.
+    pub(super) part_bytes: u64,
+    pub(super) steps: Vec<Step>,
+}
+
+/// A dispatch of a plan: the kernel's step, `run` and `half_read` of the parameters, and whether it ends with partials.
+#[derive(Clone, Copy)]
+pub(super) struct Step {
+    pub(super) number: u8,
+    pub(super) groups: usize,
+    pub(super) run: usize,
+    pub(super) half_read: u32,
+    pub(super) leaves_parts: bool,
+}
+
 impl<L: TargetRowsLoss> Segments<'_, L> {
-    /// Lists that one dispatch can take: they fit a binding, and each of their loops the driver.
+    fn is_ranked(&self) -> bool {
+        L::SHADER.pattern == Pattern::Ranked
+    }
+
+    /// Lists that one dispatch can take: they fit a binding, and what they are sorted in, or the loops over pairs, the driver.
     fn most_lists(&self, gpu: &Gpu) -> Result<usize> {
         let items = self.shape.columns;
         let (mut limit, got) = ((gpu.max_binding_bytes() / 4).saturating_sub(WORKGROUP.into()), items as u64);
-        let most = limit / got;
-        if let Some(steps) = gpu.description().loop_limit() {
+        let mut most = limit / got;
+        if self.is_ranked() {
+            let scratch = ranked::scratch_limits(gpu, items);
+            (limit, most) = (limit.min(scratch.items), most.min(scratch.lists));
+        } else if let Some(steps) = gpu.description().loop_limit() {
             // A step for each tile and one for each eight pairs.
             limit = limit.min(u64::from(steps) * STRIDE as u64 * 7 / 8);
         }
@@ -71,6 +105,16 @@ impl<L: TargetRowsLoss> Segments<'_, L> {
             most if most > 0 && got <= limit => Ok(most as usize),
             _ => Err(Error::DeviceLimit { what: "items in one list", limit, got }),
         }
+    }
+
+    /// Each item of a list has a lane that meets all others.
+    fn plan_of_pairs(&self, gpu: &Gpu, lists: usize) -> Plan {
+        let lanes = self.shape.columns.next_power_of_two().min(WORKGROUP as usize);
+        let (teams, tiles) = (WORKGROUP as usize / lanes, self.groups_a_sample(gpu) as usize);
+        let lists_per_team = if tiles > 1 { 1 } else { units_each(gpu, lists, teams, MOST_LISTS) };
+        let groups = (lists * tiles).div_ceil(teams * lists_per_team);
+        let step = Step { number: 0, groups, run: 0, half_read: 0, leaves_parts: false };
+        Plan { lanes, lists_per_team, tiles, tiles_per_group: 1, part_bytes: 0, steps: vec![step] }
     }
 }
 
@@ -80,7 +124,9 @@ impl<L: TargetRowsLoss> Launcher for Segments<'_, L> {
     }
 
     fn has_tame_options(&self) -> bool {
-        has_tame_terms(&self.loss.terms()) && is_tame(self.shape.columns as f64 * (launch::TAME / MOST_TAME_ITEMS))
+        // What ranked items are worth is multiplied by steps that add up to 1.
+        let is_short = self.is_ranked() || is_tame(self.shape.columns as f64 * (launch::TAME / MOST_TAME_ITEMS));
+        has_tame_terms(&self.loss.terms()) && is_short
     }
 
     fn has_correct(&self) -> bool {
@@ -121,8 +167,11 @@ impl<L: TargetRowsLoss> Launcher for Segments<'_, L> {
         inputs.variant(L::SHADER, Loads::Words, pass, request, own)
     }
 
-    fn groups_a_sample(&self) -> u32 {
-        self.shape.columns.div_ceil(WORKGROUP as usize) as u32
+    fn groups_a_sample(&self, gpu: &Gpu) -> u32 {
+        match self.is_ranked() {
+            true => ranked::groups_a_list(gpu, &self.shape) as u32,
+            false => self.shape.columns.div_ceil(WORKGROUP as usize) as u32,
+        }
     }
 
     fn dispatches<'a>(
@@ -136,15 +185,14 @@ impl<L: TargetRowsLoss> Launcher for Segments<'_, L> {
         let items = self.shape.columns;
         let terms = self.loss.terms();
         let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
-        let lanes = items.next_power_of_two().min(WORKGROUP as usize);
-        let teams = WORKGROUP as usize / lanes;
-        let tiles = self.groups_a_sample() as usize;
         let most = self.most_lists(gpu)?;
         let mut dispatches = Vec::new();
         for start in (0..inputs.samples).step_by(most) {
             let lists = most.min(inputs.samples - start);
-            let lists_per_team = if tiles > 1 { 1 } else { units_each(gpu, lists, teams, MOST_LISTS) };
-            let groups = (lists * tiles).div_ceil(teams * lists_per_team) as u32;
+            let plan = match self.is_ranked() {
+                true => ranked::plan(gpu, lists, &self.shape, pass.only_weights),
+                false => self.plan_of_pairs(gpu, lists),
+            };
             let of_lists = |tensor: &'a DeviceTensor| tensor.window(start, lists);
             let of_items = |tensor: &'a DeviceTensor| tensor.window(start * items, lists * items);
             let (scores, targets) = (of_items(&inputs.scores), of_items(&inputs.targets));
@@ -154,11 +202,10 @@ impl<L: TargetRowsLoss> Launcher for Segments<'_, L> {
             let params = SegmentsParams {
                 lists: lists as u32,
                 items: items as u32,
-                groups_in_row: groups_in_row(gpu, groups),
-                groups,
-                lanes: lanes as u32,
-                lists_per_team: lists_per_team as u32,
-                tiles: tiles as u32,
+                lanes: plan.lanes as u32,
+                lists_per_team: plan.lists_per_team as u32,
+                tiles: plan.tiles as u32,
+                tiles_per_group: plan.tiles_per_group as u32,
                 scores_shift: scores.shift,
                 targets_shift: targets.shift,
                 weights_shift: shift(weights),
@@ -170,16 +217,29 @@ impl<L: TargetRowsLoss> Launcher for Segments<'_, L> {
                 penalty_scale,
                 divisor: pass.divisor,
                 list_divisor: self.loss.divisor(items) as f32,
-                padding: [0; 2],
+                ..SegmentsParams::default()
             };
-            dispatches.push(Dispatch {
-                params: bytemuck::bytes_of(&params).to_vec(),
-                inputs: vec![Some(scores), Some(targets), weights],
-                outputs: vec![losses, gradient],
-                groups,
-                first_sample: start,
-                ..Dispatch::default()
-            });
+            dispatches.extend(plan.steps.iter().map(|step| {
+                let groups = step.groups as u32;
+                let params = SegmentsParams {
+                    groups_in_row: groups_in_row(gpu, groups),
+                    groups,
+                    run: step.run as u32,
+                    half_read: step.half_read,
+                    ..params
+                };
+                Dispatch {
+                    params: bytemuck::bytes_of(&params).to_vec(),
+                    inputs: vec![Some(scores), Some(targets), weights],
+                    outputs: vec![losses, gradient],
+                    groups,
+                    first_sample: start,
+                    part_bytes: plan.part_bytes,
+                    leaves_parts: step.leaves_parts,
+                    step: step.number,
+                    ..Dispatch::default()
+                }
+            }));
         }
         Ok(dispatches)
     }

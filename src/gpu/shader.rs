@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::adapter::AdapterDescription;
 use super::partial::Partial;
+use super::ranked::RANKED_STEPS;
 use super::tensor::ElementType;
 use super::workgroups::WORKGROUP;
 use crate::error::{Error, Result};
@@ -78,6 +79,8 @@ pub struct Constants {
     pub distance: u8,
     /// The distance of second and third is wanted (vectors).
     pub third: bool,
+    /// The number of the step, where several dispatches go through a list (ranked).
+    pub step: u8,
 }
 
 impl Constants {
@@ -104,6 +107,7 @@ impl Constants {
                 ("THIRD", flag(self.third)),
             ],
             Pattern::Segments => vec![("TARGET_RULE", f64::from(self.target_rule))],
+            Pattern::Ranked => vec![("TARGET_RULE", f64::from(self.target_rule)), ("STEP", f64::from(self.step))],
             Pattern::Rows => vec![
                 ("HAS_CLASS_WEIGHTS", flag(self.has_class_weights)),
                 ("HAS_MARGIN_MATRIX", flag(self.has_margin_matrix)),
@@ -208,19 +212,26 @@ fn bindings(pattern: Pattern) -> &'static [Binding] {
         Pattern::Elementwise => &[Params, Read, Read, Read, Read, Write, Write, Write],
         Pattern::TargetRows | Pattern::Segments => &[Params, Read, Read, Read, Write, Write, Write],
         Pattern::Vectors => &[Params, Read, Read, Read, Read, Read, Write, Write, Write, Write, Write],
+        Pattern::Ranked => &[Params, Read, Read, Read, Write, Write, Write, Write],
         Pattern::Rows => &[Params, Read, Read, Read, Read, Write, Write, Write, Write],
     }
 }
 
+/// Whether a pattern's last binding, after the partials, is for per-class sums or for what its dispatches leave each other.
+pub(super) fn has_last_binding(pattern: Pattern) -> bool {
+    matches!(pattern, Pattern::Rows | Pattern::Ranked)
+}
+
 /// Bytes of workgroup memory of a pattern: for each subgroup, or each lane without them, a Partial, for rows a Row of 40 bytes
-/// (of targets one a lane) and a violation of 8, for segments a Row of 16 bytes and for each lane an item of 8; and the columns
-/// of a stage.
+/// (of targets one a lane) and a violation of 8, for lists a Row of 16 bytes and for each lane an item of 8, or, ranked, four and
+/// two counts of 4; and the columns of a stage.
 pub(super) fn workgroup_bytes(pattern: Pattern, loads: Loads, exchange: Exchange) -> u64 {
     let a_lane = |bytes: usize| bytes as u64 * u64::from(WORKGROUP);
     let a_subgroup = |bytes: usize| bytes as u64 * u64::from(exchange.most_subgroups());
     let row = match pattern {
         Pattern::Elementwise => 0,
         Pattern::Segments => a_subgroup(16) + a_lane(8),
+        Pattern::Ranked => a_subgroup(16) + a_lane(4 * 8 + 2 * 4),
         Pattern::Rows => a_subgroup(40 + 8),
         Pattern::Vectors => a_subgroup(40),
         Pattern::TargetRows => a_lane(40),
@@ -230,6 +241,11 @@ pub(super) fn workgroup_bytes(pattern: Pattern, loads: Loads, exchange: Exchange
 }
 
 impl Variant {
+    /// Its kernel for a step.
+    pub(super) fn at_step(&self, step: u8) -> Self {
+        Self { constants: Constants { step, ..self.constants }, ..self.clone() }
+    }
+
     /// The WGSL text, without the constants.
     pub fn source(&self) -> String {
         let pattern = match self.loss.pattern {
@@ -238,6 +254,7 @@ impl Variant {
             Pattern::TargetRows => include_str!("../../shaders/patterns/target_rows.wgsl"),
             Pattern::Vectors => include_str!("../../shaders/patterns/vectors.wgsl"),
             Pattern::Segments => include_str!("../../shaders/patterns/segments.wgsl"),
+            Pattern::Ranked => include_str!("../../shaders/patterns/ranked.wgsl"),
         };
         let (point, team) =
             (include_str!("../../shaders/common/point.wgsl"), include_str!("../../shaders/common/team.wgsl"));
@@ -253,7 +270,8 @@ impl Variant {
             Pattern::Elementwise => vec![point],
             Pattern::Rows => vec![team, include_str!("../../shaders/common/top.wgsl"), walk],
             Pattern::TargetRows => vec![team],
-            Pattern::Segments | Pattern::Vectors => vec![point, team],
+            Pattern::Segments | Pattern::Ranked => vec![point, team, include_str!("../../shaders/common/lists.wgsl")],
+            Pattern::Vectors => vec![point, team],
         };
         let mut parts = vec![common_source(self.arithmetic, self.exchange, WORKGROUP), loads.to_owned()];
         parts.extend(common.into_iter().chain([self.loss.source, pattern]).map(str::to_owned));
@@ -261,7 +279,7 @@ impl Variant {
     }
 
     /// Bytes of workgroup memory: the pattern's, and the loss's own.
-    /// A device opened with wgpu's default limits has 16 KiB, too few for rows without subgroups.
+    /// A device opened with wgpu's default limits has 16 KiB, too few for rows and lists without subgroups.
     pub fn workgroup_bytes(&self) -> u64 {
         workgroup_bytes(self.loss.pattern, self.loads, self.exchange) + self.loss.workgroup_bytes
     }
@@ -374,7 +392,7 @@ pub fn variants() -> Vec<Variant> {
             for bits in 0..1u32 << 10 {
                 let bit = |n: u32| bits >> n & 1 == 1;
                 let (elementwise, rows) = (loss.pattern == Pattern::Elementwise, loss.pattern == Pattern::Rows);
-                let segments = loss.pattern == Pattern::Segments;
+                let lists = matches!(loss.pattern, Pattern::Segments | Pattern::Ranked);
                 let vectors = loss.pattern == Pattern::Vectors;
                 let constants = Constants {
                     has_weights: bit(0),
@@ -389,21 +407,23 @@ pub fn variants() -> Vec<Variant> {
                     third: vectors && bit(7),
                     target_rule: match loss.pattern {
                         Pattern::Elementwise => (bits >> 5 & 3).min(2) as u8,
-                        Pattern::Segments => u8::from(bit(5)),
+                        Pattern::Segments | Pattern::Ranked => u8::from(bit(5)),
                         _ => 0,
                     },
                     pairs: elementwise && bit(7),
                     penalty: (bits >> 8) as u8,
                     ..Constants::default()
                 };
-                let by_default = if segments || vectors { Loads::Words } else { Loads::Quads };
+                let by_default = if lists || vectors { Loads::Words } else { Loads::Quads };
                 let mut add = |loads, exchange, constants| {
                     let variant = Variant { loss, arithmetic, loads, exchange, constants };
                     if found.insert(variant.clone()) {
                         all.push(variant);
                     }
                 };
-                add(by_default, Exchange::Workgroup, constants);
+                for step in 0..if loss.pattern == Pattern::Ranked { RANKED_STEPS } else { 1 } {
+                    add(by_default, Exchange::Workgroup, Constants { step, ..constants });
+                }
                 if rows && !constants.write_per_class {
                     add(Loads::Staged, Exchange::Subgroups(32), constants);
                 }
@@ -413,7 +433,7 @@ pub fn variants() -> Vec<Variant> {
                     for (score_type, target_type) in (0..3).flat_map(|score| (0..5).map(move |target| (score, target)))
                     {
                         // Class indices are integers.
-                        if elementwise || segments || vectors || target_type != ElementType::F32.target_number() {
+                        if elementwise || lists || vectors || target_type != ElementType::F32.target_number() {
                             add(by_default, Exchange::Workgroup, Constants { score_type, target_type, ..constants });
                         }
                         if elementwise || target_type == ElementType::I32.target_number() {

@@ -1,17 +1,16 @@
 //! One submission: all dispatches of a pass, and what their workgroups found, to be read when wanted.
 
-use super::command::{Command, Dispatch, Layout, bindings, part_bytes, result_window};
+use super::command::{Command, Dispatch, Layout, bindings, parts, pipelines, result_window};
 use super::context::Gpu;
 use super::launch::{Launcher, Pass, Resident, ResidentOutputs};
 use super::partial::{Bad, FLAG_WILD, Partial, Sum};
 use super::pool::PooledBuffer;
 use super::readback::{Readback, elements};
-use super::shader::Variant;
+use super::shader::{Variant, has_last_binding};
 use super::tensor::ElementType;
 use crate::cpu::weights;
 use crate::error::{Error, Input, Result};
 use crate::evaluation::{Request, Totals};
-use crate::loss::Pattern;
 
 /// What a pass left on the device: its workgroups' partials, and what it takes to finish them on the host.
 #[derive(Debug)]
@@ -92,7 +91,7 @@ pub(super) async fn submit<L: Launcher>(
         targets: inputs.targets.element_type(),
         target_expected: launcher.target_expected(),
         target_width: launcher.shape().target_width,
-        groups_a_sample: launcher.groups_a_sample() as usize,
+        groups_a_sample: launcher.groups_a_sample(gpu) as usize,
     };
     if !dispatches.is_empty() {
         pending.run(&launcher.variant(inputs, request, pass), &dispatches, read_back).await?;
@@ -109,21 +108,24 @@ impl Pending {
     async fn run(&mut self, variant: &Variant, dispatches: &[Dispatch<'_>], read_back: ReadBack) -> Result<()> {
         let gpu = &self.gpu;
         let bindings = bindings(gpu, dispatches).await?;
-        // Parts of rows come after what is read.
-        let parts = (self.bytes.next_multiple_of(gpu.storage_alignment()), part_bytes(dispatches));
-        let results = gpu.allocate_output(parts.0 + parts.1).await?;
-        let pipeline = gpu.pipeline(variant).await?;
+        let results = gpu.allocate_output(self.bytes).await?;
+        // What dispatches leave each other goes back to the pool once they are submitted: results may be kept for long.
+        let (parts, part_bytes) = parts(gpu, dispatches).await?;
+        let pipelines = pipelines(gpu, variant, dispatches).await?;
         let result = |(offset, bytes)| result_window(gpu, &results.buffer, offset, bytes);
         let record = |encoder: &mut wgpu::CommandEncoder| {
             let mut pass = gpu.begin_pass(encoder);
             for (index, (dispatch, mut windows)) in dispatches.iter().zip(bindings).enumerate() {
                 windows.push(result(self.partials.parts[index]));
-                if variant.loss.pattern == Pattern::Rows {
+                if has_last_binding(variant.loss.pattern) {
                     let (offset, bytes) = self.per_class.parts[index];
                     let sums = (self.per_class_start + offset, bytes);
-                    windows.push(result(if dispatch.parts > 0 { parts } else { sums }));
+                    windows.push(match &parts {
+                        Some(parts) if dispatch.part_bytes > 0 => result_window(gpu, &parts.buffer, 0, part_bytes),
+                        _ => result(sums),
+                    });
                 }
-                Command::of_groups(gpu, &pipeline, &windows, dispatch.groups).record(&mut pass);
+                Command::of_groups(gpu, &pipelines[index], &windows, dispatch.groups).record(&mut pass);
             }
         };
         let operation = "running a kernel";

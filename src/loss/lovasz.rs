@@ -11,7 +11,7 @@ use crate::real::Real;
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "lovasz",
-    pattern: Pattern::Segments,
+    pattern: Pattern::Ranked,
     source: include_str!("../../shaders/loss/lovasz.wgsl"),
     workgroup_bytes: 0,
 };
@@ -24,7 +24,8 @@ pub(super) const SHADER: LossShader = LossShader {
 /// input, make it one list. Equal errors keep their order. A list without positives costs its largest error. No accuracy
 /// is reported.
 ///
-/// On the CPU a list takes O(L log L) steps; on a GPU a step a pair of items, spread over the device.
+/// A list is sorted, in O(L log L) steps on the CPU; on a GPU, up to 1024 items, in workgroup memory, and more of them in
+/// runs of 1024 that are merged, for which there is scratch memory of 16 KiB a run.
 ///
 /// ```
 /// use maxmargin::{Batch, Device, LovaszHinge, Request};

@@ -147,6 +147,8 @@ pub enum Pattern {
     TargetRows,
     /// One list of scores and one list of targets a sample, whose items are compared with each other.
     Segments,
+    /// One list of scores and one list of targets a sample, whose items are seen in an order.
+    Ranked,
     /// Two or three vectors a sample, of which the loss sees the distances.
     Vectors,
 }
@@ -169,7 +171,7 @@ pub trait Loss: Sync + std::fmt::Debug {
 
     /// Whether what the loss sees is no classifier's scores, so that no other [`crate::ScoreKind`] than raw makes sense.
     fn takes_raw_scores_only(&self) -> bool {
-        matches!(self.pattern(), Pattern::Segments | Pattern::Vectors)
+        matches!(self.pattern(), Pattern::Segments | Pattern::Ranked | Pattern::Vectors)
     }
 
     /// Checks the options.

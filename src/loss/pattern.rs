@@ -341,7 +341,8 @@ macro_rules! evaluate_target_rows {
     };
 }
 
-/// [`evaluate_pattern`] for a [`TargetRowsLoss`] of [`crate::loss::Pattern::Segments`].
+/// [`evaluate_pattern`] for a [`TargetRowsLoss`] of lists: [`crate::loss::Pattern::Segments`] or
+/// [`crate::loss::Pattern::Ranked`].
 macro_rules! evaluate_segments {
     ($loss:ty) => {
         $crate::loss::evaluate_pattern!($loss, TargetRowsLoss, target_rows, segments);

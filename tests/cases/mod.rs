@@ -106,11 +106,11 @@ impl Kind {
 
     /// A sample has a row of targets.
     pub(crate) fn has_target_rows(self) -> bool {
-        matches!(self, Kind::Multilabel | Kind::CategoricalMatrix) || self.is_segments()
+        matches!(self, Kind::Multilabel | Kind::CategoricalMatrix) || self.is_list()
     }
 
-    /// A sample is a list whose items are compared with each other.
-    pub(crate) fn is_segments(self) -> bool {
+    /// A sample is a list whose items are seen beside each other.
+    pub(crate) fn is_list(self) -> bool {
         matches!(self, Kind::Listwise | Kind::Lovasz(_))
     }
 
@@ -121,7 +121,7 @@ impl Kind {
 
     /// Samples of so many columns, fewer where a sample takes a step a pair of its items.
     pub(crate) fn samples(self, samples: usize, columns: usize) -> usize {
-        if self.is_segments() { samples.min((30_000_000 / (columns * columns)).max(1)) } else { samples }
+        if self == Kind::Listwise { samples.min((30_000_000 / (columns * columns)).max(1)) } else { samples }
     }
 }
 

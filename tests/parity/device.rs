@@ -3,7 +3,9 @@
 use half::f16;
 use libtest_mimic::Trial;
 use maxmargin::gpu::{AdapterDescription, DeviceTensor, ElementType, Exchange, Gpu, GpuOptions};
-use maxmargin::{Batch, BinaryHinge, Device, Error, Evaluation, Input, MulticlassHinge, Output, Reduction, Request};
+use maxmargin::{
+    Batch, BinaryHinge, Device, Error, Evaluation, Input, LabelEncoding, MulticlassHinge, Output, Reduction, Request,
+};
 
 use crate::cases::vectors::{VECTORS_KINDS, VectorsCase};
 use crate::cases::{Case, KINDS, Kind, Random, Values, check, compare};
@@ -151,6 +153,14 @@ fn small_chunks(index: usize) -> Outcome {
     }
     for (seed, &kind) in (70..).zip(VECTORS_KINDS) {
         run_vectors(&VectorsCase::random(kind, 501, 6, Values::Spicy, seed), &device)?;
+    }
+    // Room for what a list of two workgroups is sorted in, and for none of four.
+    let room = open(index, |o| o.max_binding_bytes = Some(1 << 16))?;
+    let lists = |items| Case::random(Kind::Lovasz(LabelEncoding::PlusMinusOne), 5, items, Values::Spicy, 7);
+    run(&lists(2000), &room)?;
+    match lists(4000).evaluate(&room, &Request::new()) {
+        Err(Error::DeviceLimit { what: "items in one list", limit: 3072, got: 4000 }) => {}
+        other => return Err(format!("{other:?}").into()),
     }
     // The second of these rows is in another chunk than the first, and bad in itself.
     let (scores, weights) = (vec![0.5f32; 6 * 900], vec![1.0f32; 900]);

@@ -3,8 +3,8 @@
 use libtest_mimic::Failed;
 use maxmargin::loss::Loss;
 use maxmargin::{
-    Batch, CategoricalHinge, Device, Error, Input, ListwiseHinge, LovaszHinge, MultilabelMargin, Reduction, Request,
-    Targets,
+    Batch, CategoricalHinge, Device, Error, Input, LabelEncoding, ListwiseHinge, LovaszHinge, MultilabelMargin,
+    Reduction, Request, Targets,
 };
 
 use crate::cases::{Case, Kind, Values, compare};
@@ -63,6 +63,28 @@ pub(crate) fn labels_on_the_device(device: &Device) -> Outcome {
     Ok(())
 }
 
+/// Lists that are sorted: as long as what a workgroup takes, shorter and longer by one, and of many such parts; with scores
+/// all alike, in order and in opposite order; and with one score that makes all undefined far from the beginning.
+pub(crate) fn sorted_lists(device: &Device) -> Outcome {
+    for (seed, items) in (40..).zip([1023, 1024, 1025, 2047, 2048, 2049, 3072, 4097, 5120, 20_011]) {
+        for values in [Values::Plain, Values::Dyadic, Values::Spicy, Values::Large] {
+            for labels in [LabelEncoding::PlusMinusOne, LabelEncoding::ZeroOne] {
+                run(&Case::random(Kind::Lovasz(labels), 1 + seed as usize % 3, items, values, seed), device)?;
+            }
+        }
+        let ordered = Case::random(Kind::Lovasz(LabelEncoding::PlusMinusOne), 2, items, Values::Dyadic, seed);
+        let rising = |i: usize| (i % items) as f32 / 4096.0 - 2.0;
+        let scores: [&dyn Fn(usize) -> f32; 4] = [&|_| 0.25, &rising, &|i| -rising(i), &|i| {
+            if i == 2 * items - 2 { f32::NAN } else { rising(i) }
+        }];
+        for score in scores {
+            let case = Case { scores: (0..2 * items).map(score).collect(), ..ordered.clone() };
+            run(&case, device)?;
+        }
+    }
+    Ok(())
+}
+
 /// A bad target is named with its place in the whole batch, in whichever block of whichever job it lies.
 pub(crate) fn bad_targets_far_in(device: &Device) -> Outcome {
     const COLUMNS: usize = 10;
@@ -91,5 +113,13 @@ pub(crate) fn bad_targets_far_in(device: &Device) -> Outcome {
         index_of(device, &ListwiseHinge::new(), &scores, (&relevances).into())?,
         index_of(device, &LovaszHinge::new(), &scores, (&categories).into())?,
     ];
-    if found == [43_217, 4321, 43_217, 43_217, 43_217] { Ok(()) } else { Err(format!("{found:?}").into()) }
+    if found != [43_217, 4321, 43_217, 43_217, 43_217] {
+        return Err(format!("{found:?}").into());
+    }
+    // In lists that take several workgroups.
+    let batch = Batch::rows(&scores, ROWS * COLUMNS / 2, &categories);
+    match device.evaluate(&LovaszHinge::new(), &batch, &Request::new()) {
+        Err(Error::Value { input: Input::Targets, index: 43_217, .. }) => Ok(()),
+        other => Err(format!("{other:?}").into()),
+    }
 }

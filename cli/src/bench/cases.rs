@@ -300,14 +300,16 @@ fn add_all(maker: &mut Maker<'_>) -> Outcome<()> {
         Data { targets: Some(Stored::I32(labels)), ..rows(r, 20) }
     })?;
     for items in [16, 1024] {
-        let lists = |r: &mut Random| Data { targets: None, ..rows(r, items) };
         maker.add(&format!("listwise, {items} items"), &ListwiseHinge::new(), |r| Data {
             targets: Some(Stored::I32(r.indices(n, 3))),
-            ..lists(r)
+            ..rows(r, items)
         })?;
+    }
+    // The last as long as an image of 512 x 512.
+    for items in [16, 1024, 1 << 18].into_iter().filter(|&items| items <= n) {
         maker.add(&format!("lovasz, {items} items"), &LovaszHinge::new(), |r| Data {
             targets: Some(Stored::I8(r.signs(n))),
-            ..lists(r)
+            ..rows(r, items)
         })?;
     }
     let vectors = |r: &mut Random, inputs: usize| (0..inputs).map(|_| Stored::F32(r.scores(n / 128 * 128))).collect();

@@ -1,0 +1,410 @@
+// The ranked pattern: the items of a list are seen in an order, and what an item is worth follows from how many of either
+// label come before it. The loss gives decode_target, the key that items are ordered by (rank_key) and the score that it is
+// the key of (key_score_bits), and what follows for an item (item_result). Equal keys keep the order of the list.
+//
+// Lists are sorted by merging: a lane puts EACH entries in order, and runs are merged two by two, where each lane finds by
+// bisection what its EACH entries of the merged run are made of. A list that fits a tile is sorted in workgroup memory,
+// others like it beside it. A longer one takes several dispatches: its tiles are sorted (STEP_SORT); for runs of tiles a
+// lane finds what a tile of the merged run is made of (STEP_SPLIT), and a workgroup merges it, from one half of the scratch
+// into the other (STEP_MERGE); the positives of the tiles are added up (STEP_COUNT); and each workgroup goes on with a tile
+// of the sorted list, or several (STEP_FINISH). No atomics, and the same order every time.
+
+// A kernel of its own for each step: all in one took llvmpipe 9 seconds to compile, and sharing more between them made them
+// half as fast on an H100.
+override STEP: u32 = 0u;
+const STEP_WHOLE: u32 = 0u;
+const STEP_SORT: u32 = 1u;
+const STEP_SPLIT: u32 = 2u;
+const STEP_MERGE: u32 = 3u;
+const STEP_COUNT: u32 = 4u;
+const STEP_FINISH: u32 = 5u;
+
+// Items of a lane and of a workgroup.
+const EACH: u32 = 4u;
+const TILE: u32 = EACH * WORKGROUP;
+
+// The key and, doubled, the index of an item in its list; the lowest bit says that it is positive.
+alias Entry = vec2<u32>;
+
+// Beyond the end of a list: after all items.
+const NO_ENTRY: Entry = Entry(0xffffffffu, 0xffffffffu);
+
+// Two halves of params.tiles tiles a list; how many entries of a merged run's first half come before each tile; its positives,
+// or how many come before it, and its flags; and both of the lists.
+@group(0) @binding(7) var<storage, read_write> scratch: array<Entry>;
+
+// Items before an item.
+struct Before {
+    positives: u32,
+    negatives: u32,
+}
+
+fn is_positive(entry: Entry) -> bool { return (entry.y & 1u) == 1u; }
+fn is_item(entry: Entry) -> bool { return entry.y != NO_ENTRY.y; }
+fn entry_less(a: Entry, b: Entry) -> bool { return a.x < b.x || (a.x == b.x && a.y < b.y); }
+
+// ROW_NAN and ROW_WILD of an item.
+fn entry_flags(entry: Entry) -> u32 {
+    if !is_item(entry) { return 0u; }
+    let bits = key_score_bits(entry.x, is_positive(entry));
+    return select(0u, ROW_NAN, real_is_nan(real_from_bits(bits))) | select(0u, ROW_WILD, is_wild(bits));
+}
+
+fn entry_at(list: u32, index: u32) -> Entry {
+    if list >= params.lists || index >= params.items { return NO_ENTRY; }
+    let element = list * params.items + index;
+    let positive = decode_target(bitcast<u32>(label_at(element + params.targets_shift))).value > 0;
+    return Entry(rank_key(score_bits(element + params.scores_shift), positive), 2u * index + u32(positive));
+}
+
+var<workgroup> tile: array<Entry, TILE>;
+
+alias Entries = array<Entry, EACH>;
+
+fn put_in_order(entries: ptr<function, Entries>, first: u32, second: u32) {
+    let a = (*entries)[first];
+    let b = (*entries)[second];
+    if entry_less(b, a) {
+        (*entries)[first] = b;
+        (*entries)[second] = a;
+    }
+}
+
+// A lane's entries of the tile.
+fn own_entries(lane: u32) -> Entries {
+    let first = EACH * lane;
+    return Entries(tile[first], tile[first + 1u], tile[first + 2u], tile[first + 3u]);
+}
+
+fn put_own_entries(lane: u32, entries: Entries) {
+    let first = EACH * lane;
+    tile[first] = entries[0];
+    tile[first + 1u] = entries[1];
+    tile[first + 2u] = entries[2];
+    tile[first + 3u] = entries[3];
+}
+
+// Two sorted runs, of which the second begins where the first ends.
+struct Runs {
+    first: u32,
+    second: u32,
+    end: u32,
+}
+
+fn sorted_entry(in_tile: bool, i: u32) -> Entry {
+    if in_tile { return tile[i]; }
+    return scratch[i];
+}
+
+// Entries of the first of two runs among the least `count` of both.
+fn taken_from_first(in_tile: bool, runs: Runs, count: u32) -> u32 {
+    var low = count - min(count, runs.end - runs.second);
+    var high = min(count, runs.second - runs.first);
+    for (var step = 0u; step < 32u; step++) {
+        if low >= high { break; }
+        let middle = (low + high) / 2u;
+        let other = sorted_entry(in_tile, runs.second + count - 1u - middle);
+        if entry_less(sorted_entry(in_tile, runs.first + middle), other) { low = middle + 1u; } else { high = middle; }
+    }
+    return low;
+}
+
+// EACH entries of two merged runs of the tile, from number `count` on.
+fn merged_entries(runs: Runs, count: u32) -> Entries {
+    let taken = taken_from_first(true, runs, count);
+    var i = runs.first + taken;
+    var j = runs.second + count - taken;
+    var a = tile[min(i, TILE - 1u)];
+    var b = tile[min(j, TILE - 1u)];
+    var merged: Entries;
+    for (var k = 0u; k < EACH; k++) {
+        if j >= runs.end || (i < runs.second && entry_less(a, b)) {
+            merged[k] = a;
+            i += 1u;
+            a = tile[min(i, TILE - 1u)];
+        } else {
+            merged[k] = b;
+            j += 1u;
+            b = tile[min(j, TILE - 1u)];
+        }
+    }
+    return merged;
+}
+
+// Sorts each `length` entries of the tile, a power of two and at least EACH. Called by every lane of the workgroup, after a
+// barrier. Returns the lane's entries; the tile itself is left as it was before the last merge.
+fn sorted_entries(lane: u32, length: u32) -> Entries {
+    var own = own_entries(lane);
+    put_in_order(&own, 0u, 1u);
+    put_in_order(&own, 2u, 3u);
+    put_in_order(&own, 0u, 2u);
+    put_in_order(&own, 1u, 3u);
+    put_in_order(&own, 1u, 2u);
+    for (var run = EACH; run < length; run *= 2u) {
+        put_own_entries(lane, own);
+        workgroupBarrier();
+        let count = EACH * lane % (2u * run);
+        let first = EACH * lane - count;
+        own = merged_entries(Runs(first, first + run, first + 2u * run), count);
+        workgroupBarrier();
+    }
+    return own;
+}
+
+var<workgroup> lane_sums: array<u32, 2u * WORKGROUP>;
+
+// The sum over the lanes of a team up to a lane, its own included, and over all of them.
+struct Scan {
+    up_to: u32,
+    total: u32,
+}
+
+// Called by every lane of the workgroup, which passes a barrier before it is called again.
+fn team_scan(lane: u32, own: u32) -> Scan {
+    let member = lane % params.lanes;
+    var sum = own;
+    var at = 0u;
+    lane_sums[lane] = sum;
+    workgroupBarrier();
+    for (var stride = 1u; stride < params.lanes; stride *= 2u) {
+        if member >= stride { sum += lane_sums[at + lane - stride]; }
+        at = WORKGROUP - at;
+        lane_sums[at + lane] = sum;
+        workgroupBarrier();
+    }
+    return Scan(sum, lane_sums[at + lane - member + params.lanes - 1u]);
+}
+
+// Of the scratch: entries of a list in a half, and where what is known of tiles and lists begins.
+fn tiled_items() -> u32 { return params.tiles * TILE; }
+fn half_start(half: u32, list: u32) -> u32 { return (half * params.lists + list) * tiled_items(); }
+fn splits_start() -> u32 { return half_start(2u, 0u); }
+fn tiles_start() -> u32 { return splits_start() + params.lists * params.tiles; }
+fn lists_start() -> u32 { return tiles_start() + params.lists * params.tiles; }
+
+fn sort_step(lane: u32, group: u32) {
+    let list = group / params.tiles;
+    let first = group % params.tiles * TILE;
+    for (var slot = lane; slot < TILE; slot += WORKGROUP) { tile[slot] = entry_at(list, first + slot); }
+    workgroupBarrier();
+    let own = sorted_entries(lane, TILE);
+    let start = half_start(0u, list) + first + EACH * lane;
+    for (var k = 0u; k < EACH; k++) { scratch[start + k] = own[k]; }
+}
+
+// A workgroup's tile of a merged run: its first entry's number in that run, and the two runs that it is merged of.
+struct MergedTile {
+    count: u32,
+    runs: Runs,
+}
+
+fn merged_tile(group: u32) -> MergedTile {
+    let start = half_start(params.half_read, group / params.tiles);
+    let number = group % params.tiles * TILE;
+    // What lies beyond the end of the list is no run.
+    let first = number / params.run / 2u * 2u * params.run;
+    let second = min(first + params.run, tiled_items());
+    let end = min(second + params.run, tiled_items());
+    return MergedTile(number - first, Runs(start + first, start + second, start + end));
+}
+
+fn split_step(lane: u32, group: u32) {
+    let tile_group = group * WORKGROUP + lane;
+    if tile_group >= params.lists * params.tiles { return; }
+    let to = merged_tile(tile_group);
+    scratch[splits_start() + tile_group].x = taken_from_first(false, to.runs, to.count);
+}
+
+fn merge_step(lane: u32, group: u32) {
+    let to = merged_tile(group);
+    let runs = to.runs;
+    let taken = scratch[splits_start() + group].x;
+    // The next tile is of the same run, or all of the run is taken.
+    var taken_next = runs.second - runs.first;
+    if to.count + TILE < runs.end - runs.first { taken_next = scratch[splits_start() + group + 1u].x; }
+    let from_first = taken_next - taken;
+    let first = runs.first + taken;
+    let second = runs.second + (to.count - taken);
+    for (var slot = lane; slot < TILE; slot += WORKGROUP) {
+        tile[slot] = scratch[select(second + slot - from_first, first + slot, slot < from_first)];
+    }
+    workgroupBarrier();
+    let own = merged_entries(Runs(0u, from_first, TILE), EACH * lane);
+    let start = half_start(1u - params.half_read, group / params.tiles) + group % params.tiles * TILE + EACH * lane;
+    for (var k = 0u; k < EACH; k++) { scratch[start + k] = own[k]; }
+    // The last merge notes a tile's positives and flags.
+    if 2u * params.run < tiled_items() { return; }
+    let flags = flags_of(own);
+    // At most 1024 positives, 256 lanes that know of a NaN, and 256 that know of a wild score.
+    let knows_nan = u32((flags & ROW_NAN) != 0u);
+    let knows_wild = u32((flags & ROW_WILD) != 0u);
+    let total = team_scan(lane, positives_of(own) | (knows_nan << 12u) | (knows_wild << 22u)).total;
+    if lane != 0u { return; }
+    let found = select(0u, ROW_NAN, ((total >> 12u) & 0x3ffu) != 0u) | select(0u, ROW_WILD, (total >> 22u) != 0u);
+    scratch[tiles_start() + group] = Entry(total & 0xfffu, found);
+}
+
+// Adds up a list's tiles: what was a tile's count becomes how many come before it.
+fn count_step(lane: u32, list: u32) {
+    let start = tiles_start() + list * params.tiles;
+    var positives = 0u;
+    var flags = 0u;
+    for (var first = 0u; first < params.tiles; first += WORKGROUP) {
+        var own = Entry(0u, 0u);
+        if first + lane < params.tiles { own = scratch[start + first + lane]; }
+        let scan = team_scan(lane, own.x);
+        if first + lane < params.tiles { scratch[start + first + lane].x = positives + scan.up_to - own.x; }
+        positives += scan.total;
+        flags |= own.y;
+        workgroupBarrier();
+    }
+    let row = team_merge(lane, Row(sum_zero(), flags));
+    if lane == 0u { scratch[lists_start() + list] = Entry(positives, row.flags); }
+}
+
+// What follows for a lane's entries.
+struct Found {
+    value: Sum,
+    slopes: array<Real, EACH>,
+    flags: u32,
+}
+
+// Of `all_positives` of the list, given what comes before the first of the entries.
+fn found_in(entries: Entries, all_positives: u32, before_first: Before) -> Found {
+    var found: Found;
+    found.value = sum_zero();
+    var before = before_first;
+    for (var k = 0u; k < EACH; k++) {
+        let entry = entries[k];
+        if !is_item(entry) { continue; }
+        let positive = is_positive(entry);
+        let score = real_from_bits(key_score_bits(entry.x, positive));
+        if !real_is_nan(score) {
+            let result = item_result(score, positive, all_positives, before);
+            found.value = sum_merge(found.value, result.value);
+            found.slopes[k] = result.slope;
+            found.flags |= result.flags;
+        }
+        before.positives += u32(positive);
+        before.negatives += u32(!positive);
+    }
+    return found;
+}
+
+fn positives_of(entries: Entries) -> u32 {
+    var positives = 0u;
+    for (var k = 0u; k < EACH; k++) { positives += u32(is_item(entries[k]) && is_positive(entries[k])); }
+    return positives;
+}
+
+fn flags_of(entries: Entries) -> u32 {
+    var flags = 0u;
+    for (var k = 0u; k < EACH; k++) { flags |= entry_flags(entries[k]); }
+    return flags;
+}
+
+// Lists that fit a tile.
+fn whole_step(lane: u32, group: u32) {
+    let teams = WORKGROUP / params.lanes;
+    let member = lane % params.lanes;
+    // Slots of a list in the tile, and the first slot of the lane's.
+    let length = EACH * params.lanes;
+    let own_start = EACH * (lane - member);
+    var partial = partial_zero();
+    for (var turn = 0u; turn < params.lists_per_team; turn++) {
+        // Neighbouring teams take neighbouring lists.
+        let first_list = (group * params.lists_per_team + turn) * teams;
+        let list = first_list + lane / params.lanes;
+        let sample = read_sample(list, member == 0u, &partial);
+        if ONLY_WEIGHTS { continue; }
+        for (var slot = lane; slot < TILE; slot += WORKGROUP) {
+            note_bad_target(first_list + slot / length, slot % length, &partial);
+            tile[slot] = entry_at(first_list + slot / length, slot % length);
+        }
+        workgroupBarrier();
+        let entries = sorted_entries(lane, length);
+        let positives = positives_of(entries);
+        let scan = team_scan(lane, positives);
+        let before = scan.up_to - positives;
+        let found = found_in(entries, scan.total, Before(before, EACH * member - before));
+        let row = team_merge(lane, Row(found.value, found.flags | flags_of(entries)));
+        let value = list_value(row);
+        if WRITE_GRADIENT {
+            // Back to the order of the list.
+            for (var k = 0u; k < EACH; k++) {
+                if !is_item(entries[k]) { continue; }
+                let bits = gradient_bits(sample, found.slopes[k], real_is_nan(value), false);
+                tile[own_start + entries[k].y / 2u].x = bits;
+            }
+            workgroupBarrier();
+            for (var slot = lane; slot < TILE; slot += WORKGROUP) {
+                let slot_list = first_list + slot / length;
+                let index = slot % length;
+                if slot_list < params.lists && index < params.items {
+                    gradient[slot_list * params.items + index + params.gradient_shift] = tile[slot].x;
+                }
+            }
+        }
+        if member == 0u && sample.kept { take_list(list, sample, row, value, true, &partial); }
+        workgroupBarrier();
+    }
+    let merged = workgroup_merge(lane, partial);
+    if lane == 0u { partials[group] = merged; }
+}
+
+// A workgroup's tiles of a list that was sorted.
+fn finish_step(lane: u32, group: u32) {
+    let groups_a_list = (params.tiles + params.tiles_per_group - 1u) / params.tiles_per_group;
+    let list = group / groups_a_list;
+    let first_tile = group % groups_a_list * params.tiles_per_group;
+    var partial = partial_zero();
+    let sample = read_sample(list, lane == 0u && first_tile == 0u, &partial);
+    if !ONLY_WEIGHTS {
+        let known = scratch[lists_start() + list];
+        var row = Row(sum_zero(), known.y);
+        let end = min(first_tile + params.tiles_per_group, params.tiles);
+        for (var number = first_tile; number < end; number++) {
+            let first = number * TILE;
+            for (var slot = lane; slot < TILE; slot += WORKGROUP) { note_bad_target(list, first + slot, &partial); }
+            let start = half_start(params.half_read, list) + first + EACH * lane;
+            let entries = Entries(scratch[start], scratch[start + 1u], scratch[start + 2u], scratch[start + 3u]);
+            let positives = positives_of(entries);
+            let before = scratch[tiles_start() + list * params.tiles + number].x + team_scan(lane, positives).up_to - positives;
+            let found = found_in(entries, known.x, Before(before, first + EACH * lane - before));
+            row = row_merge(row, Row(found.value, found.flags));
+            if WRITE_GRADIENT {
+                for (var k = 0u; k < EACH; k++) {
+                    if !is_item(entries[k]) { continue; }
+                    let bits = gradient_bits(sample, found.slopes[k], (known.y & ROW_NAN) != 0u, false);
+                    gradient[list * params.items + entries[k].y / 2u + params.gradient_shift] = bits;
+                }
+            }
+            workgroupBarrier();
+        }
+        row = team_merge(lane, row);
+        if lane == 0u && sample.kept {
+            take_list(list, sample, row, list_value(row), groups_a_list == 1u, &partial);
+        }
+    }
+    let merged = workgroup_merge(lane, partial);
+    if lane == 0u { partials[group] = merged; }
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let group = workgroup.y * params.groups_in_row + workgroup.x;
+    if group >= params.groups { return; }
+    if STEP == STEP_WHOLE {
+        whole_step(lane, group);
+    } else if STEP == STEP_SORT {
+        sort_step(lane, group);
+    } else if STEP == STEP_SPLIT {
+        split_step(lane, group);
+    } else if STEP == STEP_MERGE {
+        merge_step(lane, group);
+    } else if STEP == STEP_COUNT {
+        count_step(lane, group);
+    } else {
+        finish_step(lane, group);
+    }
+}
