@@ -196,15 +196,15 @@ def rows(folder, gradient):
 
 def lovasz(folder, gradient):
     """Lists as long as an image of 512 x 512; the peers' as their users write it, by the definition."""
+    if not has("torch"):
+        return
+    import torch
+
     items = 512 * 512
     lists = max(SAMPLES // 8 // items, 1)
     s = random.uniform(-2, 2, (lists, items)).astype(np.float32)
     t = random.choice(np.array([-1, 1], np.float32), (lists, items), p=[0.8, 0.2])
     np.save(folder / "l.npy", s), np.save(folder / "p.npy", t)
-    if not has("torch"):
-        return
-    import torch
-
     x, y = torch.from_numpy(s).to(TORCH_DEVICE).requires_grad_(), torch.from_numpy(t).to(TORCH_DEVICE)
 
     def loss():
