@@ -7,8 +7,9 @@
 
 use std::path::PathBuf;
 
-use maxmargin::nn::{Activation, Conventions, Dataset, Dense, Fit, Initializer, Optimizer, Sequential, Trainer};
+use maxmargin::nn::{Activation, Conventions, Dataset, Dense, Initializer, Optimizer, Sequential};
 use maxmargin::plot::{Chart, Figure, Format};
+use maxmargin::train::{Fit, Trainer};
 use maxmargin::{BinaryHinge, Device};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -5,7 +5,8 @@
 
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
-use maxmargin::nn::{Activation, Dataset, Dense, Fit, Optimizer, Sequential, Trainer};
+use maxmargin::nn::{Activation, Dataset, Dense, Optimizer, Sequential};
+use maxmargin::train::{Fit, Trainer};
 use maxmargin::{Device, EmbeddingHinge};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,11 +1,12 @@
 //! The choice where to run, and nothing else.
 
-use crate::batch::Batch;
-use crate::error::{Error, Input, Result};
-use crate::evaluation::{Buffers, Evaluation, FloatsMut, Output, Request};
+use crate::data::batch::Batch;
+use crate::data::evaluation::{Buffers, Evaluation, Request};
+use crate::engine::{self, Backend};
+use crate::error::{Error, Result};
+#[cfg(feature = "gpu")]
 use crate::gpu::{Gpu, adapters};
 use crate::loss::Loss;
-use crate::scores::Prepared;
 
 /// The environment variable that [`Device::auto`] obeys.
 pub const DEVICE_VARIABLE: &str = "MAXMARGIN_DEVICE";
@@ -17,9 +18,11 @@ pub enum Device {
     /// The native backend: threads and vector instructions, no driver needed.
     Cpu,
     /// An opened GPU.
+    #[cfg(feature = "gpu")]
     Gpu(Gpu),
 }
 
+#[cfg(feature = "gpu")]
 impl From<Gpu> for Device {
     fn from(gpu: Gpu) -> Self {
         Device::Gpu(gpu)
@@ -48,7 +51,25 @@ impl Device {
     /// included), `gpu:N` or a part of an adapter's name.
     ///
     /// # Errors
+    /// [`Error::UnknownDevice`] where nothing answers to the selection; [`Error::Gpu`] where it cannot be opened. Without
+    /// the feature `gpu` there is the CPU alone.
+    #[cfg(not(feature = "gpu"))]
+    pub fn select(selection: &str) -> Result<Self> {
+        match selection.to_lowercase().as_str() {
+            "cpu" | "auto" => Ok(Device::Cpu),
+            _ => Err(Error::UnknownDevice {
+                requested: selection.into(),
+                available: "cpu (built without the feature gpu)".into(),
+            }),
+        }
+    }
+
+    /// `auto` (a real GPU or the CPU, whatever the environment says), `cpu`, `gpu` (the best adapter, a software one
+    /// included), `gpu:N` or a part of an adapter's name.
+    ///
+    /// # Errors
     /// [`Error::UnknownDevice`] where nothing answers to the selection; [`Error::Gpu`] where it cannot be opened.
+    #[cfg(feature = "gpu")]
     pub fn select(selection: &str) -> Result<Self> {
         match selection.to_lowercase().as_str() {
             "cpu" => Ok(Device::Cpu),
@@ -72,7 +93,17 @@ impl Device {
     pub fn name(&self) -> &str {
         match self {
             Device::Cpu => "native CPU backend",
+            #[cfg(feature = "gpu")]
             Device::Gpu(gpu) => gpu.name(),
+        }
+    }
+
+    /// The backend that evaluates.
+    pub(crate) fn backend(&self) -> Backend<'_> {
+        match self {
+            Device::Cpu => Backend::Cpu,
+            #[cfg(feature = "gpu")]
+            Device::Gpu(gpu) => Backend::Gpu(gpu),
         }
     }
 
@@ -85,7 +116,7 @@ impl Device {
     /// first bad target or weight, [`Error::EmptyMean`] and [`Error::ZeroWeight`] for a mean of nothing,
     /// [`Error::Option`] for an option without meaning, [`Error::WrongDevice`] for a tensor that lives elsewhere, and
     /// the device's own failures. A bad target is named before a bad weight, wherever they are.
-    pub fn evaluate<L: Loss>(&self, loss: &L, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
+    pub fn evaluate(&self, loss: &dyn Loss, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
         self.evaluate_into(loss, batch, request, Buffers::new())
     }
 
@@ -107,111 +138,21 @@ impl Device {
     /// # Errors
     /// As [`Device::evaluate`]; [`Error::Length`] and [`Error::ElementType`] for memory that does not fit, and
     /// [`Error::Option`] for host memory beside scores that live on a GPU.
-    pub fn evaluate_into<L: Loss>(
+    pub fn evaluate_into(
         &self,
-        loss: &L,
-        batch: &Batch<'_>,
-        request: &Request,
-        mut buffers: Buffers<'_>,
-    ) -> Result<Evaluation> {
-        let mut request = *request;
-        request.losses |= buffers.losses.is_some();
-        request.gradient |= buffers.gradient.is_some();
-        loss.check()?;
-        request.check()?;
-        if matches!(self, Device::Cpu) && !Prepared::is_needed(batch) {
-            return self.evaluate_on_cpu(loss, batch, &request, buffers);
-        }
-        let prepared = Prepared::new(loss, batch)?;
-        if matches!(self, Device::Cpu) && prepared.has_own_scores() {
-            return self.evaluate_on_cpu(loss, &prepared.batch(batch), &request, buffers);
-        }
-        let mut evaluation = pollster::block_on(self.evaluate_prepared(loss, batch, &request, &prepared))?;
-        move_to(buffers.losses.take(), &mut evaluation.losses, Input::LossesBuffer)?;
-        move_to(buffers.gradient.take(), &mut evaluation.gradient, Input::GradientBuffer)?;
-        Ok(evaluation)
-    }
-
-    #[inline]
-    fn evaluate_on_cpu<L: Loss>(
-        &self,
-        loss: &L,
+        loss: &dyn Loss,
         batch: &Batch<'_>,
         request: &Request,
         buffers: Buffers<'_>,
     ) -> Result<Evaluation> {
-        let evaluation = loss.evaluate_on_cpu(batch, request, buffers);
-        evaluation.or_else(|error| pollster::block_on(self.targets_first(loss, batch, error)))
+        engine::evaluate_into(self.backend(), loss, batch, request, buffers)
     }
 
     /// As [`Device::evaluate`], without blocking in a browser; natively it waits for the device inside.
     ///
     /// # Errors
     /// As [`Device::evaluate`].
-    pub async fn evaluate_async<L: Loss>(&self, loss: &L, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
-        loss.check()?;
-        request.check()?;
-        self.evaluate_prepared(loss, batch, request, &Prepared::new(loss, batch)?).await
+    pub async fn evaluate_async(&self, loss: &dyn Loss, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
+        engine::evaluate(self.backend(), loss, batch, request).await
     }
-
-    async fn evaluate_prepared<L: Loss>(
-        &self,
-        loss: &L,
-        batch: &Batch<'_>,
-        request: &Request,
-        prepared: &Prepared,
-    ) -> Result<Evaluation> {
-        let batch = &prepared.batch(batch);
-        match self.evaluate_raw(loss, batch, request).await {
-            Ok(evaluation) => Ok(prepared.chain(evaluation)),
-            Err(error) => self.targets_first(loss, batch, error).await,
-        }
-    }
-
-    async fn evaluate_raw<L: Loss>(&self, loss: &L, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
-        match self {
-            Device::Cpu => loss.evaluate_on_cpu(batch, request, Buffers::new()),
-            Device::Gpu(gpu) => loss.evaluate_on_gpu(gpu, batch, request).await,
-        }
-    }
-
-    /// The error of an evaluation. Which of bad weights and bad targets a driver meets first depends on the request and on how
-    /// it cuts the batch; where it was a weight, the targets are looked through alone.
-    async fn targets_first<L: Loss>(&self, loss: &L, batch: &Batch<'_>, error: Error) -> Result<Evaluation> {
-        if error.input() == Some(Input::SampleWeights) && matches!(error, Error::Value { .. }) {
-            let unweighted = Batch { sample_weights: None, ..*batch };
-            if let Err(of_targets) = self.evaluate_raw(loss, &unweighted, &Request::new()).await
-                && of_targets.input() == Some(Input::Targets)
-            {
-                return Err(of_targets);
-            }
-        }
-        Err(error)
-    }
-}
-
-/// Moves an output to the caller's memory, where there is any.
-fn move_to(callers: Option<FloatsMut<'_>>, output: &mut Option<Output>, input: Input) -> Result<()> {
-    let Some(callers) = callers else { return Ok(()) };
-    match (callers, output.take()) {
-        (FloatsMut::F32(to), Some(Output::F32(from))) => copy(to, &from, input),
-        (FloatsMut::F64(to), Some(Output::F64(from))) => copy(to, &from, input),
-        (_, Some(Output::Device(_))) => Err(Error::Option {
-            option: "buffers",
-            expected: "none where the scores live on a GPU".into(),
-            got: format!("a {input} in host memory"),
-        }),
-        (callers, output) => {
-            let expected = if matches!(output, Some(Output::F64(_))) { "f64" } else { "f32" };
-            Err(Error::ElementType { input, expected, got: callers.type_name() })
-        }
-    }
-}
-
-fn copy<T: Copy>(to: &mut [T], from: &[T], input: Input) -> Result<()> {
-    if to.len() != from.len() {
-        return Err(Error::Length { input, expected: from.len(), got: to.len(), unit: "element" });
-    }
-    to.copy_from_slice(from);
-    Ok(())
 }

@@ -33,33 +33,32 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
-mod batch;
 pub mod compat;
 pub(crate) mod cpu;
+pub(crate) mod data;
 mod device;
+pub(crate) mod engine;
 mod error;
-mod evaluation;
-mod exact;
+#[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod loss;
 pub mod metric;
 pub mod nn;
 #[cfg(feature = "plot")]
 pub mod plot;
-mod real;
 pub mod reference;
-mod scores;
-mod tensor;
+pub mod train;
 
-pub use batch::{Batch, BatchShape};
+pub use data::batch::{Batch, ScoreKind};
+pub use data::device_tensor::{DeviceTensor, ElementType};
+pub use data::evaluation::{Buffers, Evaluation, FloatsMut, Output, Precision, Reduction, Request};
+pub use data::shape::BatchShape;
+pub use data::tensor::{BitLabels, Floats, Targets};
 pub use device::{DEVICE_VARIABLE, Device};
+pub use engine::weigh;
 pub use error::{Error, Input, Result};
-pub use evaluation::{Buffers, Evaluation, FloatsMut, Output, Precision, Reduction, Request};
 pub use loss::{
     BinaryHinge, CategoricalHinge, CosineEmbedding, CrammerSinger, Distance, EmbeddingHinge, Kink, LabelEncoding,
     LeeLinWahba, ListwiseHinge, LovaszHinge, MarginRanking, MulticlassHinge, MultilabelMargin, OneVsAll, OverClasses,
     OverItems, Penalty, Ties, TopK, TripletMargin, WestonWatkins,
 };
-pub use real::{Number, Real};
-pub use scores::ScoreKind;
-pub use tensor::{BitLabels, Floats, Targets};

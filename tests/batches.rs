@@ -4,8 +4,9 @@ mod harness;
 
 use harness::{Outcome, Test, adapters_under_test, near, on_adapter, on_cpu};
 use libtest_mimic::Arguments;
-use maxmargin::loss::Loss;
+
 use maxmargin::metric::{Metric, MetricState};
+use maxmargin::loss::Loss;
 use maxmargin::{
     Batch, BinaryHinge, CategoricalHinge, Device, Error, Floats, ListwiseHinge, MarginRanking, MulticlassHinge,
     MultilabelMargin, Request, ScoreKind, TripletMargin,
@@ -33,19 +34,19 @@ fn single_scores_in_rows(device: &Device) -> Outcome {
 
 /// The weight of a batch is the divisor of its mean, for every pattern, with weights and without.
 fn batches_are_weighed(device: &Device) -> Outcome {
-    fn weighs<L: Loss>(device: &Device, loss: &L, batch: &Batch<'_>) -> Outcome {
+    fn weighs(device: &Device, loss: &dyn Loss, batch: &Batch<'_>) -> Outcome {
         let half = [half::f16::from_f32(0.5), half::f16::from_f32(2.0)];
         let weights: [Floats<'_>; 2] = [Floats::F32(&[0.5, 2.0]), Floats::F16(&half)];
         let weighted = weights.map(|weights| batch.sample_weights(weights));
         for batch in [batch, &weighted[0], &weighted[1]] {
             let evaluation = device.evaluate(loss, batch, &Request::new())?;
             let expected = (evaluation.count, evaluation.weight_sum);
-            if loss.weigh(batch)? != expected || evaluation.count != 2 {
-                return Err(format!("{}: {:?} instead of {expected:?}", loss.name(), loss.weigh(batch)).into());
+            if maxmargin::weigh(loss, batch)? != expected || evaluation.count != 2 {
+                return Err(format!("{}: {:?} instead of {expected:?}", loss.name(), maxmargin::weigh(loss, batch)).into());
             }
         }
         let long = batch.sample_weights(&[1.0f32; 3]);
-        match loss.weigh(&long) {
+        match maxmargin::weigh(loss, &long) {
             Err(Error::Length { .. }) => Ok(()),
             other => Err(format!("{}: {other:?}", loss.name()).into()),
         }
@@ -62,12 +63,15 @@ fn batches_are_weighed(device: &Device) -> Outcome {
     // Without scores, where something else tells how many there are.
     let short = Batch::rows(none, 3, &[0i64, 1]).sample_weights(&[1.0f32]);
     let untold = Batch::rows(none, 3, &[0i64, 1, 1]);
-    match (MulticlassHinge::crammer_singer().weigh(&short), ListwiseHinge::new().weigh(&untold)) {
+    match (
+        maxmargin::weigh(&MulticlassHinge::crammer_singer(), &short),
+        maxmargin::weigh(&ListwiseHinge::new(), &untold),
+    ) {
         (Err(Error::Length { .. }), Err(Error::Shape { .. })) => {}
         other => return Err(format!("{other:?}").into()),
     }
     let told = untold.sample_weights(&[0.25f32]);
-    match ListwiseHinge::new().weigh(&told)? {
+    match maxmargin::weigh(&ListwiseHinge::new(), &told)? {
         (1, 0.25) => Ok(()),
         other => Err(format!("{other:?}").into()),
     }

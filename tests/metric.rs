@@ -4,7 +4,7 @@ mod harness;
 
 use harness::{Outcome, Test, adapters_under_test, near, on_adapter, on_cpu};
 use libtest_mimic::Arguments;
-use maxmargin::loss::Loss;
+
 use maxmargin::metric::{Metric, MetricCollection, MetricState};
 use maxmargin::{
     Batch, BinaryHinge, Buffers, CategoricalHinge, Device, EmbeddingHinge, Error, Evaluation, LabelEncoding,
@@ -62,7 +62,7 @@ fn parts_into_the_callers_memory(device: &Device) -> Outcome {
     for kind in [ScoreKind::Raw, ScoreKind::Logit] {
         let whole = Batch::new(&scores, &labels).sample_weights(&weights).score_kind(kind);
         let expected = device.evaluate(&loss, &whole, &Request::new().gradient().losses())?;
-        let (count, weight) = loss.weigh(&whole)?;
+        let (count, weight) = maxmargin::weigh(&loss, &whole)?;
         near("weight", Some(weight), Some(expected.weight_sum), 1e-6)?;
         if count != N as u64 {
             return Err(format!("{count} samples").into());

@@ -8,9 +8,9 @@ use libtest_mimic::{Arguments, Trial};
 use maxmargin::gpu::ProductWalk;
 use maxmargin::loss::Loss;
 use maxmargin::nn::{
-    Accuracy, Activation, Conventions, Dataset, Dense, Features, Fit, History, Initializer, Optimizer, Sequential,
-    Trainer,
+    Accuracy, Activation, Conventions, Dataset, Dense, Features, History, Initializer, Optimizer, Sequential,
 };
+use maxmargin::train::{Fit, Trainer};
 use maxmargin::{
     BinaryHinge, CategoricalHinge, Device, EmbeddingHinge, Error, MulticlassHinge, MultilabelMargin, Penalty, Precision,
 };
@@ -78,7 +78,7 @@ impl Peer {
         loss: BinaryHinge,
         optimizer: Optimizer,
         accuracy: Accuracy,
-    ) -> Result<Trainer<BinaryHinge>, Error> {
+    ) -> Result<Trainer, Error> {
         let mut trainer = Trainer::new(device.clone(), tutorial()?, loss, optimizer)?.accuracy(accuracy);
         trainer.set_parameters(&numbers(&self.fixture["parameters"]))?;
         Ok(trainer)
@@ -317,7 +317,7 @@ fn circles() -> Result<(Dataset, Dataset), Error> {
     Dataset::circles(1000, 0.1, 0.8, 1)?.signs().split_tail(0.5)
 }
 
-fn fit(trainer: &mut Trainer<BinaryHinge>, epochs: u64) -> Result<History, Error> {
+fn fit(trainer: &mut Trainer, epochs: u64) -> Result<History, Error> {
     let (train, test) = circles()?;
     trainer.fit(&train, &Fit::new().epochs(epochs).validation(&test).seed(4), |_| {})
 }

@@ -71,7 +71,7 @@ fn serve_rows(loss: &str, device: &Device, batch: Batch<'_>, mode: &str) -> Resu
     }
 }
 
-fn serve<L: Loss>(loss: &L, device: &Device, batch: Batch<'_>, mode: &str) -> Result<(), Box<dyn Error>> {
+fn serve(loss: &dyn Loss, device: &Device, batch: Batch<'_>, mode: &str) -> Result<(), Box<dyn Error>> {
     let mut gradient = vec![0f32; if mode == "into" { batch.len() } else { 0 }];
     for line in std::io::stdin().lock().lines() {
         line?;

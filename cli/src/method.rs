@@ -2,44 +2,39 @@
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
-use maxmargin::loss::RowsLoss;
-use maxmargin::{CrammerSinger, LeeLinWahba, OneVsAll, TopK, WestonWatkins};
 
 use crate::arguments::{choices, text_of};
 
-/// What is done with a method, whose type is only known once its name is.
-pub(crate) trait WithMethod {
-    type Output;
-    fn call<M>(self, method: M) -> Self::Output
-    where
-        M: RowsLoss + PartialEq + std::fmt::Debug + Send + 'static;
-}
+choices! { Method { CrammerSinger, WestonWatkins, OneVsAll, LeeLinWahba, TopK } }
 
-macro_rules! methods {
-    ($($name:ident => $method:expr),+ $(,)?) => {
-        choices! { Method { $($name),+ } }
-
-        impl Method {
-            /// Every loss of `train`.
-            const TRAINED: &[LossName] =
-                &[LossName::Binary, LossName::Squared, LossName::Embedding, $(LossName::Multiclass(Method::$name)),+];
-
-            /// Hands over the method as a value. `k` is what --k says, for those that take it.
-            pub(crate) fn with<W: WithMethod>(self, k: usize, then: W) -> W::Output {
-                match self {
-                    $(Method::$name => then.call($method(k))),+
-                }
+/// Calls `$body` with `$loss` bound to the multiclass hinge of a method; `$k` is what --k says, for those that take it.
+macro_rules! with_method {
+    ($method:expr, $k:expr, $loss:ident => $body:expr) => {
+        match $method {
+            $crate::method::Method::CrammerSinger => {
+                let $loss = maxmargin::MulticlassHinge::crammer_singer();
+                $body
+            }
+            $crate::method::Method::WestonWatkins => {
+                let $loss = maxmargin::MulticlassHinge::weston_watkins();
+                $body
+            }
+            $crate::method::Method::OneVsAll => {
+                let $loss = maxmargin::MulticlassHinge::one_vs_all();
+                $body
+            }
+            $crate::method::Method::LeeLinWahba => {
+                let $loss = maxmargin::MulticlassHinge::lee_lin_wahba();
+                $body
+            }
+            $crate::method::Method::TopK => {
+                let $loss = maxmargin::MulticlassHinge::top_k($k);
+                $body
             }
         }
     };
 }
-methods! {
-    CrammerSinger => |_| CrammerSinger,
-    WestonWatkins => |_| WestonWatkins,
-    OneVsAll => |_| OneVsAll,
-    LeeLinWahba => |_| LeeLinWahba,
-    TopK => TopK::new,
-}
+pub(crate) use with_method;
 
 /// `train --loss`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +54,17 @@ impl LossName {
 
 impl ValueEnum for LossName {
     fn value_variants<'a>() -> &'a [Self] {
-        Method::TRAINED
+        const ALL: &[LossName] = &[
+            LossName::Binary,
+            LossName::Squared,
+            LossName::Embedding,
+            LossName::Multiclass(Method::CrammerSinger),
+            LossName::Multiclass(Method::WestonWatkins),
+            LossName::Multiclass(Method::OneVsAll),
+            LossName::Multiclass(Method::LeeLinWahba),
+            LossName::Multiclass(Method::TopK),
+        ];
+        ALL
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {

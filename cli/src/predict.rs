@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use maxmargin::Precision;
-use maxmargin::nn::{Sequential, predict};
+use maxmargin::nn::Sequential;
+use maxmargin::train::predict;
 use serde_json::json;
 
 use crate::failure::{Failure, Outcome};

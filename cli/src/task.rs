@@ -1,101 +1,21 @@
 //! What the arguments of a family ask for: the loss as a value, and how the report words its options.
 
-use std::any::Any;
 use std::path::Path;
 
 use maxmargin::loss::{Loss, RowsLoss};
-use maxmargin::metric::{Metric, Step};
 use maxmargin::{
-    Batch, BatchShape, BinaryHinge, Buffers, CategoricalHinge, CosineEmbedding, Device, Distance, EmbeddingHinge,
-    Error, Evaluation, Kink, LabelEncoding, ListwiseHinge, LovaszHinge, MarginRanking, MulticlassHinge,
-    MultilabelMargin, OverClasses, OverItems, Penalty, Reduction, ScoreKind, Targets, Ties, TripletMargin,
+    BinaryHinge, CategoricalHinge, CosineEmbedding, Distance, EmbeddingHinge, Error, Kink, LabelEncoding,
+    ListwiseHinge, LovaszHinge, MarginRanking, MulticlassHinge, MultilabelMargin, OverClasses, OverItems, Penalty,
+    ScoreKind, Targets, Ties, TripletMargin,
 };
 use serde_json::{Map, Value, json};
 
 use crate::arguments::{
     Common, DistanceName, Family, Inputs, KinkName, Labels, Over, PenaltyName, Preset, ScoreKindName, TiesName,
 };
-use crate::method::WithMethod;
+use crate::method::with_method;
 use crate::report::number;
 use crate::settings::Settings;
-
-/// Losses of different types behind one face.
-pub(crate) trait ErasedLoss: Sync {
-    /// As [`Loss::check`].
-    fn check(&self) -> Result<(), Error>;
-    /// As [`Loss::weigh`].
-    fn weigh(&self, batch: &Batch<'_>) -> Result<(u64, f64), Error>;
-    /// Whether some samples may be left out.
-    fn may_ignore(&self) -> bool;
-    /// An empty streaming metric of this loss.
-    fn metric(&self, reduction: Reduction, per_class: bool) -> Box<dyn ErasedMetric>;
-}
-
-impl<L: Loss + Clone + PartialEq + std::fmt::Debug + Send + 'static> ErasedLoss for L {
-    fn check(&self) -> Result<(), Error> {
-        Loss::check(self)
-    }
-
-    fn weigh(&self, batch: &Batch<'_>) -> Result<(u64, f64), Error> {
-        Loss::weigh(self, batch)
-    }
-
-    fn may_ignore(&self) -> bool {
-        self.ignore_index().is_some()
-    }
-
-    fn metric(&self, reduction: Reduction, per_class: bool) -> Box<dyn ErasedMetric> {
-        let metric = Metric::new(self.clone()).reduction(reduction);
-        Box::new(if per_class { metric.per_class() } else { metric })
-    }
-}
-
-/// Streaming metrics of different losses behind one face.
-pub(crate) trait ErasedMetric: Any + Send {
-    fn check_batch(&self, batch: &Batch<'_>) -> Result<BatchShape, Error>;
-    fn forward(&mut self, device: &Device, batch: &Batch<'_>) -> Result<Step, Error>;
-    fn update_into(
-        &mut self,
-        device: &Device,
-        batch: &Batch<'_>,
-        divisor: f64,
-        buffers: Buffers<'_>,
-    ) -> Result<Evaluation, Error>;
-    /// As [`Metric::merge`], with another metric of the same loss.
-    fn merge(&mut self, other: &dyn ErasedMetric) -> Result<(), Error>;
-    fn compute(&mut self) -> Result<Evaluation, Error>;
-}
-
-impl<L: Loss + Clone + PartialEq + std::fmt::Debug + Send + 'static> ErasedMetric for Metric<L> {
-    fn check_batch(&self, batch: &Batch<'_>) -> Result<BatchShape, Error> {
-        Metric::check_batch(self, batch)
-    }
-
-    fn forward(&mut self, device: &Device, batch: &Batch<'_>) -> Result<Step, Error> {
-        Metric::forward(self, device, batch)
-    }
-
-    fn update_into(
-        &mut self,
-        device: &Device,
-        batch: &Batch<'_>,
-        divisor: f64,
-        buffers: Buffers<'_>,
-    ) -> Result<Evaluation, Error> {
-        Metric::update_into(self, device, batch, divisor, buffers)
-    }
-
-    fn merge(&mut self, other: &dyn ErasedMetric) -> Result<(), Error> {
-        match (other as &dyn Any).downcast_ref::<Self>() {
-            Some(other) => Metric::merge(self, other),
-            None => Err(Error::Option { option: "loss", expected: "the same".into(), got: "another".into() }),
-        }
-    }
-
-    fn compute(&mut self) -> Result<Evaluation, Error> {
-        Metric::compute(self)
-    }
-}
 
 /// What a sample of the scores is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +32,7 @@ pub(crate) enum Layout {
 
 /// A loss with its options as the report words them.
 pub(crate) struct Setup {
-    pub(crate) loss: Box<dyn ErasedLoss>,
+    pub(crate) loss: Box<dyn Loss>,
     pub(crate) options: Map<String, Value>,
 }
 
@@ -248,7 +168,7 @@ impl Family {
         options.insert("score_kind".into(), score_kind_text(settings.score_kind).into());
         options.insert("preset".into(), json!(self.common().preset.map(Preset::text)));
         let ties = if settings.ties == Ties::First { TiesName::First } else { TiesName::Split };
-        let loss: Box<dyn ErasedLoss> = match self {
+        let loss: Box<dyn Loss> = match self {
             Family::Binary { .. } => {
                 let (encoding, found) = encoding(settings.labels, targets)?;
                 options.insert("labels".into(), found.text().into());
@@ -307,7 +227,7 @@ impl Family {
                 if let Some(k) = k {
                     options.insert("k".into(), json!(k));
                 }
-                settings.method.with(k.unwrap_or(1), Rows { settings, penalty, classes, ignore_index: *ignore_index })
+                with_method!(settings.method, k.unwrap_or(1), loss => with_options(loss, settings, classes, *ignore_index))
             }
         };
         Ok(Setup { loss, options })
@@ -357,35 +277,29 @@ pub(crate) struct ClassNumbers<'a> {
     pub(crate) margins: Option<&'a [f64]>,
 }
 
-/// The options of a multiclass hinge, whatever its method.
-struct Rows<'a> {
-    settings: &'a Settings,
-    penalty: Penalty,
-    classes: ClassNumbers<'a>,
+/// A multiclass hinge with its options, whatever its method.
+fn with_options<M: RowsLoss>(
+    loss: MulticlassHinge<M>,
+    settings: &Settings,
+    classes: ClassNumbers<'_>,
     ignore_index: Option<i64>,
-}
-
-impl WithMethod for Rows<'_> {
-    type Output = Box<dyn ErasedLoss>;
-
-    fn call<M: RowsLoss + PartialEq + std::fmt::Debug + Send + 'static>(self, method: M) -> Self::Output {
-        let mut loss = MulticlassHinge::with_method(method)
-            .margin(self.settings.margin)
-            .penalty(self.penalty)
-            .kink(self.settings.kink)
-            .ties(self.settings.ties)
-            .over_classes(over_classes(self.settings.over));
-        if let Some(weights) = self.classes.weights {
-            loss = loss.class_weights(weights);
-        }
-        if let Some(margins) = self.classes.margins {
-            loss = loss.margin_matrix(margins);
-        }
-        Box::new(match self.ignore_index {
-            Some(index) => loss.ignore_index(index),
-            None => loss,
-        })
+) -> Box<dyn Loss> {
+    let mut loss = loss
+        .margin(settings.margin)
+        .penalty(penalty_of(settings.penalty))
+        .kink(settings.kink)
+        .ties(settings.ties)
+        .over_classes(over_classes(settings.over));
+    if let Some(weights) = classes.weights {
+        loss = loss.class_weights(weights);
     }
+    if let Some(margins) = classes.margins {
+        loss = loss.margin_matrix(margins);
+    }
+    Box::new(match ignore_index {
+        Some(index) => loss.ignore_index(index),
+        None => loss,
+    })
 }
 
 fn over_classes(over: Over) -> OverClasses {

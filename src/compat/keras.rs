@@ -4,12 +4,13 @@
 //! of the binary losses are one a sample, (N) or (N, 1).
 
 use super::{Peer, evaluate};
-use crate::batch::Batch;
+use crate::data::batch::Batch;
+use crate::data::evaluation::{Evaluation, Reduction, Request};
+use crate::data::labels::Label;
+use crate::data::tensor::{Targets, with_targets};
 use crate::device::Device;
 use crate::error::Result;
-use crate::evaluation::{Evaluation, Reduction, Request};
-use crate::loss::{BinaryHinge, Label, LabelEncoding, Penalty};
-use crate::tensor::{Targets, with_targets};
+use crate::loss::{BinaryHinge, LabelEncoding, Penalty};
 
 /// Keras's reductions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

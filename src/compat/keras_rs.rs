@@ -2,10 +2,10 @@
 
 use super::evaluate;
 use super::keras::{KerasReduction, loss};
-use crate::batch::Batch;
+use crate::data::batch::Batch;
+use crate::data::evaluation::{Evaluation, Request};
 use crate::device::Device;
 use crate::error::Result;
-use crate::evaluation::{Evaluation, Request};
 use crate::loss::{Kink, ListwiseHinge, OverItems};
 
 loss!(

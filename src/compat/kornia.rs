@@ -1,10 +1,10 @@
 //! kornia.losses: called with the batch's scores as `pred` and its labels 0/1 as `target`.
 
 use super::{Peer, evaluate};
-use crate::batch::Batch;
+use crate::data::batch::Batch;
+use crate::data::evaluation::{Evaluation, Request};
 use crate::device::Device;
 use crate::error::Result;
-use crate::evaluation::{Evaluation, Request};
 use crate::loss::{LabelEncoding, LovaszHinge};
 
 /// `kornia.losses.lovasz_hinge_loss(pred, target)` over a batch of rows, each an image's pixels: [`LovaszHinge`], averaged

@@ -34,12 +34,11 @@ pub mod sklearn;
 pub mod torch;
 pub mod torchmetrics;
 
-use crate::batch::Batch;
+use crate::data::batch::{Batch, ScoreKind};
+use crate::data::evaluation::{Evaluation, Reduction, Request};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::evaluation::{Evaluation, Reduction, Request};
 use crate::loss::{Kink, Loss, Ties};
-use crate::scores::ScoreKind;
 
 /// A library whose conventions can be asked for by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,13 +86,7 @@ impl Peer {
 }
 
 /// Evaluates, where the mean of nothing is `empty` as the peer has it.
-fn evaluate<L: Loss>(
-    device: &Device,
-    loss: &L,
-    batch: &Batch<'_>,
-    request: &Request,
-    empty: f64,
-) -> Result<Evaluation> {
+fn evaluate(device: &Device, loss: &dyn Loss, batch: &Batch<'_>, request: &Request, empty: f64) -> Result<Evaluation> {
     match device.evaluate(loss, batch, request) {
         Err(Error::EmptyMean { .. } | Error::ZeroWeight { .. }) => {
             // The sum is defined, and its gradient is zeros.

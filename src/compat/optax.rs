@@ -4,10 +4,10 @@
 //! As in JAX the slope at the kink is one half, and ties of a maximum share it.
 
 use super::Peer;
-use crate::batch::Batch;
+use crate::data::batch::Batch;
+use crate::data::evaluation::{Evaluation, Request};
 use crate::device::Device;
 use crate::error::Result;
-use crate::evaluation::{Evaluation, Request};
 use crate::loss::{BinaryHinge, MulticlassHinge};
 
 /// `optax.losses.hinge_loss(predictor_outputs, targets)`: max(0, 1 - t*s), labels -1/+1.

@@ -1,10 +1,10 @@
 //! sklearn.metrics.
 
 use super::{Peer, evaluate};
-use crate::batch::Batch;
+use crate::data::batch::Batch;
+use crate::data::evaluation::{Evaluation, Request};
 use crate::device::Device;
 use crate::error::Result;
-use crate::evaluation::{Evaluation, Request};
 use crate::loss::{BinaryHinge, LabelEncoding, MulticlassHinge};
 
 /// `sklearn.metrics.hinge_loss(y_true, pred_decision, sample_weight=...)`: the batch's targets, scores and sample weights.

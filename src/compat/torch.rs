@@ -4,10 +4,10 @@
 //! As in torch the mean of an empty batch is NaN, and the slope at the kink is 0.
 
 use super::{Peer, evaluate};
-use crate::batch::Batch;
+use crate::data::batch::Batch;
+use crate::data::evaluation::{Evaluation, Reduction, Request};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::evaluation::{Evaluation, Reduction, Request};
 use crate::loss::{
     BinaryHinge, CosineEmbedding, Distance, EmbeddingHinge, MulticlassHinge, MultilabelMargin, OverClasses, Penalty,
     TripletMargin,

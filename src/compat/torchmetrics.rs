@@ -9,15 +9,14 @@
 //! Scores and labels come from the host. The value over no kept sample is NaN.
 
 use super::{Peer, evaluate};
-use crate::batch::Batch;
+use crate::data::batch::Batch;
+use crate::data::evaluation::{Evaluation, Request};
+use crate::data::labels::Label;
+use crate::data::tensor::{Floats, with_targets};
 use crate::device::Device;
 use crate::error::{Error, Input, Result};
-use crate::evaluation::{Evaluation, Request};
-use crate::loss::{
-    BinaryHinge, CrammerSinger, Label, LabelEncoding, Loss, MulticlassHinge, OneVsAll, Penalty, RowsLoss,
-};
+use crate::loss::{BinaryHinge, CrammerSinger, LabelEncoding, Loss, MulticlassHinge, OneVsAll, Penalty, RowsLoss};
 use crate::metric::{Metric, Step};
-use crate::tensor::{Floats, with_targets};
 
 /// How torchmetrics looks at several classes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,7 +163,7 @@ impl Kept {
             _tensor => return Err(on_device(Input::Targets)));
         let scores = KeptFloats::of(Input::Scores, batch.scores, &kept)?;
         // Before any are left out, so that an index is the batch's.
-        crate::cpu::elementwise::weight_totals(batch, kept.len())?;
+        crate::data::weights::totals(batch, kept.len())?;
         let weights = batch.sample_weights.map(|w| KeptFloats::of(Input::SampleWeights, w, &kept)).transpose()?;
         Ok(Self { copied: Some(Copied { scores, labels, weights }) })
     }

@@ -1,11 +1,26 @@
 //! The choice of instruction set at run time: a loop is compiled once for each, vectorised by the compiler or written in
 //! vectors.
+//!
+//! What a loop is compiled for costs build time, so each says what it gains from: 512-bit vectors in f32 alone, and where a
+//! machine has no vectors one loop takes every penalty ([`Loops`]).
 
-use pulp::{NullaryFnOnce, WithSimd};
+use pulp::{NullaryFnOnce, Simd, WithSimd};
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub(super) use machine::avx2;
-pub(super) use machine::{dispatch, vectorize, vectorize_wide};
+pub(super) use machine::{dispatch, loops, vectorize, vectorize_wide};
+
+/// A job with loops of its own for machines with vectors, where speed counts, and for the baseline, where code does.
+pub(super) trait Loops: Sized {
+    /// What it gives.
+    type Output;
+    /// Whether 512-bit vectors gain.
+    const WIDE: bool;
+    /// The job with the machine's vectors.
+    fn on_vectors<S: Simd>(self, simd: S) -> Self::Output;
+    /// The job with the target's baseline.
+    fn on_baseline<S: Simd>(self, simd: S) -> Self::Output;
+}
 
 /// What a job gives one number at a time, first, and with each instruction set that the machine has.
 #[cfg(test)]
@@ -26,7 +41,7 @@ mod machine {
     use pulp::x86::{V3, V4};
     use pulp::{Scalar, Simd};
 
-    use super::{NullaryFnOnce, WithSimd};
+    use super::{Loops, NullaryFnOnce, WithSimd};
 
     /// 256-bit vectors (AVX2 with FMA), and 512-bit vectors (AVX-512), where the machine has them. Asked once: asking takes
     /// as long as a small batch.
@@ -59,6 +74,16 @@ mod machine {
         }
     }
 
+    /// Runs a job with the machine's vectors, or else with the target's baseline.
+    #[inline(always)]
+    pub(crate) fn loops<J: Loops>(job: J) -> J::Output {
+        match widths() {
+            (_, Some(simd)) if J::WIDE => job.on_vectors(simd),
+            (Some(simd), _) => job.on_vectors(simd),
+            _ => job.on_baseline(Scalar::new()),
+        }
+    }
+
     /// As [`vectorize`], also with 512-bit vectors.
     #[inline(always)]
     pub(crate) fn vectorize_wide<F: WithSimd>(job: F) -> F::Output {
@@ -74,7 +99,7 @@ mod machine {
 mod machine {
     use pulp::Arch;
 
-    use super::{NullaryFnOnce, WithSimd};
+    use super::{Loops, NullaryFnOnce, Simd, WithSimd};
 
     /// Runs a job with the target's vectors (NEON), or else its baseline.
     #[inline(always)]
@@ -89,4 +114,22 @@ mod machine {
     }
 
     pub(crate) use vectorize as vectorize_wide;
+
+    /// As [`vectorize`], by the job's loops for vectors.
+    #[inline(always)]
+    pub(crate) fn loops<J: Loops>(job: J) -> J::Output {
+        /// A job that the machine's vectors take.
+        struct OnVectors<J>(J);
+
+        impl<J: Loops> WithSimd for OnVectors<J> {
+            type Output = J::Output;
+
+            #[inline(always)]
+            fn with_simd<S: Simd>(self, simd: S) -> J::Output {
+                self.0.on_vectors(simd)
+            }
+        }
+
+        Arch::new().dispatch(OnVectors(job))
+    }
 }

@@ -6,8 +6,8 @@ use pulp::Simd;
 
 use super::HostReal;
 use super::lanes::{DoubleLanes, Vector, wide};
+use crate::data::real::Number;
 use crate::loss::Distance;
-use crate::real::Number;
 
 /// Sums of squares that neither overflowed nor lost what vanishes.
 const SAFE_SQUARES: Range<f64> = 1e-200..1e200;

@@ -5,7 +5,7 @@ use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
 use pulp::{Simd, bytemuck};
 
-use crate::real::{Number, Real, sealed};
+use crate::data::real::{Number, Real};
 
 /// More than any machine's lanes.
 pub(super) const MOST_LANES: usize = 64;
@@ -170,8 +170,6 @@ macro_rules! lanes {
                 self.raw.fmt(f)
             }
         }
-
-        impl<S: Simd> sealed::Sealed for $lanes<S> {}
 
         lanes!(operator $lanes Add add $add);
         lanes!(operator $lanes Sub sub $sub);

@@ -1,5 +1,7 @@
 //! The native backend: one driver a pattern, threaded, with inner loops in vectors or such that the compiler vectorises them.
 //!
+//! What is decoded, checked and merged is compiled once for each precision. What runs for every score is compiled for each
+//! formula, for the penalties that it meets in its inner loop, and for each instruction set where that gains.
 //! Every f32 loss is added in f64.
 
 use std::ops::Range;
@@ -7,34 +9,87 @@ use std::ops::Range;
 use half::prelude::*;
 use pulp::Simd;
 
-use crate::batch::Batch;
-use crate::error::Error;
-use crate::evaluation::{FloatsMut, Output};
-use crate::loss::Label;
-use crate::real::Real;
-use crate::tensor::{Floats, Targets};
+use crate::data::batch::{Batch, mixed_types};
+use crate::data::evaluation::{Buffers, Evaluation, FloatsMut, Output, Precision, Request};
+use crate::data::labels::Label;
+use crate::data::real::Real;
+use crate::data::tensor::{Floats, Targets};
+use crate::error::{Input, Result};
+use crate::loss::{Loss, Spec};
 
 use lanes::{DoubleLanes, Lanes, Vector};
 
+mod course;
 mod dispatch;
 mod distance;
-pub(crate) mod elementwise;
-mod jobs;
+mod elementwise;
 mod lanes;
+pub(crate) mod network;
 mod outputs;
-pub(crate) mod pairs;
+mod pairs;
 mod prefetch;
-pub(crate) mod rows;
-pub(crate) mod target_rows;
+mod rows;
+mod target_rows;
 mod vector_samples;
-pub(crate) mod vectors;
-pub(crate) mod weights;
+mod vectors;
 
-/// Independent partial sums of a vectorised reduction.
-const LANES: usize = 16;
+/// Evaluates a loss over host data.
+///
+/// # Errors
+/// As [`crate::Device::evaluate_into`].
+#[inline]
+pub(crate) fn evaluate(
+    loss: &dyn Loss,
+    batch: &Batch<'_>,
+    request: &Request,
+    buffers: Buffers<'_>,
+) -> Result<Evaluation> {
+    let spec = &loss.spec();
+    match batch.scores {
+        Floats::F32(x) => evaluate_in(Stored::<f32>::Own(x), spec, batch, request, buffers),
+        Floats::F16(x) => evaluate_in(Stored::<f32>::F16(x), spec, batch, request, buffers),
+        Floats::BF16(x) => evaluate_in(Stored::<f32>::BF16(x), spec, batch, request, buffers),
+        Floats::F64(x) => evaluate_in(Stored::<f64>::Own(x), spec, batch, request, buffers),
+        Floats::Device(_) => spec.check_batch(batch, request).and(Err(batch.not_on_host())),
+    }
+}
+
+/// Hands over to the driver of the loss's pattern.
+fn evaluate_in<T: HostReal>(
+    scores: Stored<'_, T>,
+    spec: &Spec<'_>,
+    batch: &Batch<'_>,
+    request: &Request,
+    buffers: Buffers<'_>,
+) -> Result<Evaluation> {
+    let shape = spec.check_batch(batch, request)?;
+    let inputs = Inputs { scores, shape, batch, request };
+    match spec {
+        Spec::Elementwise(spec) => elementwise::evaluate(spec, &inputs, buffers),
+        Spec::Rows(spec) => rows::evaluate(spec, &inputs, buffers),
+        Spec::TargetRows(spec) => target_rows::evaluate(spec, &inputs, buffers),
+        Spec::Vectors(spec) => vectors::evaluate(spec, &inputs, buffers),
+    }
+}
+
+/// A checked batch in the precision of the computation, and what is asked of it.
+struct Inputs<'a, T> {
+    scores: Stored<'a, T>,
+    shape: crate::data::shape::BatchShape,
+    batch: &'a Batch<'a>,
+    request: &'a Request,
+}
 
 /// A precision that host outputs exist in.
 pub(crate) trait HostReal: Real + Label + Into<f64> {
+    /// Its name.
+    const PRECISION: Precision;
+    /// Whether it is so common that the linear and the squared penalty have loops of their own, and 512-bit vectors too.
+    const COMMON: bool;
+    /// Columns from which on a row of class scores goes by itself: see [`rows`].
+    const LONG_ROW: usize;
+    /// Columns up to which every index is exact in this precision.
+    const EXACT_COLUMNS: usize;
     /// Vectors of this type.
     type Lanes<S: Simd>: Vector<S, Element = Self>;
     /// Wraps a vector of this type.
@@ -50,6 +105,10 @@ pub(crate) trait HostReal: Real + Label + Into<f64> {
 }
 
 impl HostReal for f32 {
+    const PRECISION: Precision = Precision::F32;
+    const COMMON: bool = true;
+    const LONG_ROW: usize = rows::LONG_IN_F32;
+    const EXACT_COLUMNS: usize = 1 << 24;
     type Lanes<S: Simd> = Lanes<S>;
     fn output(values: Vec<Self>) -> Output {
         Output::F32(values)
@@ -69,6 +128,11 @@ impl HostReal for f32 {
 }
 
 impl HostReal for f64 {
+    const PRECISION: Precision = Precision::F64;
+    const COMMON: bool = false;
+    const LONG_ROW: usize = rows::LONG_IN_F64;
+    // All that class indices reach.
+    const EXACT_COLUMNS: usize = usize::MAX;
     type Lanes<S: Simd> = DoubleLanes<S>;
     fn output(values: Vec<Self>) -> Output {
         Output::F64(values)
@@ -104,77 +168,38 @@ impl<'a, T: HostReal> Stored<'a, T> {
     {
         match self {
             Stored::Own(x) => &x[range],
-            Stored::F16(x) => {
-                scratch.resize(range.len(), T::ZERO);
-                T::widen(&x[range], scratch);
-                scratch
-            }
-            Stored::BF16(x) => {
-                scratch.resize(range.len(), T::ZERO);
-                T::widen(&x[range], scratch);
-                scratch
-            }
+            Stored::F16(x) => widen(&x[range], scratch),
+            Stored::BF16(x) => widen(&x[range], scratch),
         }
+    }
+
+    /// Further scores of a sample, which have the first ones' type.
+    fn other(self, other: Option<Floats<'a>>, input: Input) -> Result<Option<Self>> {
+        let Some(other) = other else { return Ok(None) };
+        let stored = match (self, other) {
+            (Stored::F16(_), Floats::F16(x)) => Some(Stored::F16(x)),
+            (Stored::BF16(_), Floats::BF16(x)) => Some(Stored::BF16(x)),
+            (Stored::Own(_), other) => T::own(other).map(Stored::Own),
+            _ => None,
+        };
+        stored.map(Some).ok_or_else(|| mixed_types(input, other))
     }
 }
 
-/// Calls `$body` with `$stored` bound to the scores of a batch and `$precision` to the one it is computed in; a GPU's are
-/// an error.
-macro_rules! with_stored {
-    ($batch:expr, ($stored:ident, $precision:ident) => $body:expr) => {
-        match $batch.scores {
-            $crate::tensor::Floats::F32(x) => {
-                let ($stored, $precision) = ($crate::cpu::Stored::<f32>::Own(x), $crate::evaluation::Precision::F32);
-                $body
-            }
-            $crate::tensor::Floats::F16(x) => {
-                let ($stored, $precision) = ($crate::cpu::Stored::<f32>::F16(x), $crate::evaluation::Precision::F32);
-                $body
-            }
-            $crate::tensor::Floats::BF16(x) => {
-                let ($stored, $precision) = ($crate::cpu::Stored::<f32>::BF16(x), $crate::evaluation::Precision::F32);
-                $body
-            }
-            $crate::tensor::Floats::F64(x) => {
-                let ($stored, $precision) = ($crate::cpu::Stored::<f64>::Own(x), $crate::evaluation::Precision::F64);
-                $body
-            }
-            $crate::tensor::Floats::Device(_) => Err($crate::cpu::wrong_device($batch)),
-        }
-    };
-}
-use with_stored;
-
-/// Sum over fixed lanes, all in f64: a sum of f32 losses is then the same, to f64's rounding, however a batch is split.
-#[inline(always)]
-fn sum<T: Real>(values: &[T]) -> f64 {
-    let mut lanes = [0f64; LANES];
-    let (blocks, rest) = values.as_chunks::<LANES>();
-    for block in blocks {
-        for (lane, x) in lanes.iter_mut().zip(block) {
-            *lane += x.to_f64();
-        }
-    }
-    for (lane, x) in lanes.iter_mut().zip(rest) {
-        *lane += x.to_f64();
-    }
-    // A tree waits less than a chain, which shows in small batches.
-    let mut width = LANES;
-    while width > 1 {
-        width /= 2;
-        for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
-        }
-    }
-    lanes[0]
+#[inline(never)]
+fn widen<'s, T: HostReal>(from: &(impl HalfFloatSliceExt + AsLength + ?Sized), scratch: &'s mut Vec<T>) -> &'s [T] {
+    scratch.resize(from.length(), T::ZERO);
+    T::widen(from, scratch);
+    scratch
 }
 
-/// The error for a device tensor that reached the CPU backend.
-fn wrong_device(batch: &Batch<'_>) -> Error {
-    match batch.device_tensor() {
-        Some((input, tensor)) => {
-            Error::WrongDevice { input, expected: tensor.gpu().name().into(), got: "the native CPU backend".into() }
-        }
-        None => Error::Option { option: "device", expected: "host data".into(), got: "device data".into() },
+/// The length of a slice behind a trait that does not know it.
+trait AsLength {
+    fn length(&self) -> usize;
+}
+
+impl<T> AsLength for [T] {
+    fn length(&self) -> usize {
+        self.len()
     }
 }

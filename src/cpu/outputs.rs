@@ -1,9 +1,9 @@
 //! Where losses and gradient are written: vectors of ours, or memory of the caller's.
 
 use super::HostReal;
-use crate::batch::BatchShape;
+use crate::data::evaluation::{Buffers, FloatsMut, Output, Outputs, Precision, Request};
+use crate::data::shape::BatchShape;
 use crate::error::{Error, Input, Result};
-use crate::evaluation::{Buffers, FloatsMut, Output, Outputs, Precision, Request};
 
 /// One output on its way.
 enum Destination<'a, T> {

@@ -1,109 +1,66 @@
 //! The driver of the target rows pattern: one row of scores and one row of targets a sample.
 
+use std::marker::PhantomData;
+use std::ops::Range;
+
 use pulp::{Simd, WithSimd};
 
-use crate::batch::{Batch, BatchShape};
-use crate::cpu::dispatch::vectorize;
-use crate::cpu::jobs::{Job, job_samples, run_jobs};
-use crate::cpu::outputs::Destinations;
-use crate::cpu::pairs::VectorPairs;
-use crate::cpu::{HostReal, Stored, sum, weights, with_stored, wrong_device};
+use super::course::Course;
+use super::dispatch::{dispatch, vectorize};
+use super::pairs::VectorPairs;
+use super::{HostReal, Inputs};
+use crate::data::evaluation::{Buffers, Evaluation, Totals};
+use crate::data::jobs::{Job, job_samples};
+use crate::data::labels::TargetRowDecoder;
+use crate::data::shape::BatchShape;
+use crate::data::tensor::with_targets;
+use crate::data::weights::{self, sum};
 use crate::error::Result;
-use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
-use crate::loss::labels::TargetRowDecoder;
-use crate::loss::penalty::with_penalty;
-use crate::loss::{PairSums, PenaltyShape, RowScratch, Rule, TargetRowsLoss};
-use crate::tensor::with_targets;
-
-use super::elementwise::weight_totals;
+use crate::loss::{
+    CategoricalFormula, ListwiseFormula, LovaszFormula, MultilabelFormula, PairSums, Penalty, RowScratch, Rule,
+    TargetRows, TargetRowsFormula, TargetRowsSpec,
+};
 
 /// Scores a block, whose targets are decoded in one go and stay in the nearest cache.
 const BLOCK_SCORES: usize = 2 << 10;
 
 /// Evaluates a loss over host data.
-pub(crate) fn evaluate<L: TargetRowsLoss>(
-    loss: &L,
-    batch: &Batch<'_>,
-    request: &Request,
+pub(super) fn evaluate<T: HostReal>(
+    spec: &TargetRowsSpec,
+    inputs: &Inputs<'_, T>,
     buffers: Buffers<'_>,
 ) -> Result<Evaluation> {
-    let shape = loss.check_batch(batch, request)?;
-    with_stored!(batch, (scores, precision) => with_penalty!(loss.terms().penalty, penalty => {
-        Driver::new(loss, penalty, scores, shape, batch, request).evaluate(precision, buffers)
-    }))
+    let BatchShape { samples: rows, columns, .. } = inputs.shape;
+    let rule = Rule::new(spec.terms.margin, spec.terms.kink, spec.terms.penalty);
+    let driver = Driver { spec, rule, inputs };
+    let course = Course { job_samples: job_samples(rows, columns), vectors: 1, has_correct: spec.has_correct };
+    let driver = &driver;
+    course.run(inputs, buffers, &|| weights::totals(inputs.batch, rows), &|job, divisor| match spec.formula {
+        TargetRowsFormula::Multilabel => DriverJob::<MultilabelFormula, T>::run(driver, job, divisor),
+        TargetRowsFormula::Categorical => DriverJob::<CategoricalFormula, T>::run(driver, job, divisor),
+        TargetRowsFormula::Listwise => DriverJob::<ListwiseFormula, T>::run(driver, job, divisor),
+        TargetRowsFormula::Lovasz => DriverJob::<LovaszFormula, T>::run(driver, job, divisor),
+    })
 }
 
-struct Driver<'a, L, P, T> {
-    loss: &'a L,
-    rule: Rule<T, P>,
-    scores: Stored<'a, T>,
-    shape: BatchShape,
-    batch: &'a Batch<'a>,
-    request: &'a Request,
-}
-
-impl<'a, L: TargetRowsLoss, P: PenaltyShape, T: HostReal> Driver<'a, L, P, T> {
-    fn new(
-        loss: &'a L,
-        penalty: P,
-        scores: Stored<'a, T>,
-        shape: BatchShape,
-        batch: &'a Batch<'a>,
-        request: &'a Request,
-    ) -> Self {
-        let rule = Rule::new(loss.terms().margin, loss.terms().kink, penalty);
-        Self { loss, rule, scores, shape, batch, request }
-    }
-
-    fn evaluate(&self, precision: Precision, buffers: Buffers<'_>) -> Result<Evaluation> {
-        let BatchShape { samples: rows, columns, .. } = self.shape;
-        let divisor = self.request.divisor_of_gradient(rows, || weight_totals(self.batch, rows))?;
-        let mut outputs = Destinations::new(self.shape, 1, self.request, buffers)?;
-        let (losses, gradient) = outputs.slices();
-        let job_rows = job_samples(rows, columns);
-        let totals = run_jobs(self.shape, job_rows, losses, gradient, |job| {
-            vectorize(DriverJob { driver: self, job, divisor })
-        })?;
-        totals.finish(self.request, rows, L::HAS_CORRECT, outputs.finish(precision))
-    }
+struct Driver<'a, T> {
+    spec: &'a TargetRowsSpec,
+    rule: Rule<T, Penalty>,
+    inputs: &'a Inputs<'a, T>,
 }
 
 /// One job, as a type that the run-time choice of instruction set can call.
-struct DriverJob<'a, 'j, L, P, T> {
-    driver: &'a Driver<'a, L, P, T>,
+struct DriverJob<'a, 'j, F, T> {
+    driver: &'a Driver<'a, T>,
     job: Job<'j, T>,
     divisor: T,
-}
-
-impl<L: TargetRowsLoss, P: PenaltyShape, T: HostReal> WithSimd for DriverJob<'_, '_, L, P, T> {
-    type Output = Result<Totals>;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) -> Result<Totals> {
-        let driver = self.driver;
-        let columns = driver.shape.columns;
-        let range = self.job.start..self.job.start + self.job.samples;
-        let mut sample_weights = vec![T::ONE; range.len()];
-        weights::read(driver.batch, range.clone(), &mut sample_weights)?;
-        let mut totals = Totals { count: range.len() as u64, weight_sum: sum(&sample_weights), ..Totals::default() };
-        let block_rows = (BLOCK_SCORES / columns).clamp(1, range.len().max(1));
-        let mut scratch = Scratch {
-            targets: vec![0; block_rows * columns],
-            widened: Vec::new(),
-            slopes: vec![0.0; columns],
-            ranks: vec![T::ZERO; columns],
-            times: vec![0; columns],
-        };
-        let pairs = VectorPairs::new(simd, &driver.rule);
-        for (number, weights) in sample_weights.chunks(block_rows).enumerate() {
-            self.block(number * block_rows, weights, &pairs, &mut scratch, &mut totals)?;
-        }
-        Ok(totals)
-    }
+    formula: PhantomData<F>,
 }
 
 /// What a job keeps from block to block.
 struct Scratch<T> {
+    /// Weights of the job's rows.
+    weights: Vec<T>,
     /// Targets of a block's rows.
     targets: Vec<i32>,
     /// Its scores, where they have to be widened.
@@ -114,38 +71,96 @@ struct Scratch<T> {
     times: Vec<u32>,
 }
 
-impl<L: TargetRowsLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, L, P, T> {
-    /// The job's rows from `start` on, a weight for each.
+impl<T: HostReal> Driver<'_, T> {
+    /// Room for a job, its weights read, and the sums that it begins with.
+    #[inline(never)]
+    fn begin(&self, rows: Range<usize>) -> Result<(Scratch<T>, Totals)> {
+        let columns = self.inputs.shape.columns;
+        let mut weights = vec![T::ONE; rows.len()];
+        dispatch(
+            #[inline(always)]
+            || weights::read(self.inputs.batch, rows.clone(), &mut weights),
+        )?;
+        let totals = Totals { count: rows.len() as u64, weight_sum: sum(&weights), ..Totals::default() };
+        let scratch = Scratch {
+            weights,
+            targets: vec![0; block_rows(columns, rows.len()) * columns],
+            widened: Vec::new(),
+            slopes: vec![0.0; columns],
+            ranks: vec![T::ZERO; columns],
+            times: vec![0; columns],
+        };
+        Ok((scratch, totals))
+    }
+
+    /// Reads the targets of rows. Not inlined, so that the loops over every type of label are compiled once.
+    #[inline(never)]
+    fn decode(&self, rows: Range<usize>, targets: &mut [i32]) -> Result<()> {
+        let Inputs { batch, ref shape, .. } = *self.inputs;
+        let labels = batch.targets.part(rows.start * shape.target_width..rows.end * shape.target_width);
+        let decoder = TargetRowDecoder::new(self.spec.target_rule, shape);
+        dispatch(
+            #[inline(always)]
+            || with_targets!(labels, x => decoder.decode_rows(x, targets), _tensor => Err(batch.not_on_host())),
+        )
+    }
+}
+
+/// Rows a block.
+fn block_rows(columns: usize, rows: usize) -> usize {
+    (BLOCK_SCORES / columns).clamp(1, rows.max(1))
+}
+
+impl<'a, 'j, F: TargetRows, T: HostReal> DriverJob<'a, 'j, F, T> {
+    fn run(driver: &'a Driver<'a, T>, job: Job<'j, T>, divisor: T) -> Result<Totals> {
+        vectorize(Self { driver, job, divisor, formula: PhantomData })
+    }
+}
+
+impl<F: TargetRows, T: HostReal> WithSimd for DriverJob<'_, '_, F, T> {
+    type Output = Result<Totals>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) -> Result<Totals> {
+        let rows = self.job.start..self.job.start + self.job.samples;
+        let (mut scratch, mut totals) = self.driver.begin(rows.clone())?;
+        let pairs = VectorPairs::new(simd, &self.driver.rule);
+        let each = block_rows(self.driver.inputs.shape.columns, rows.len());
+        for start in (0..rows.len()).step_by(each) {
+            self.block(start..(start + each).min(rows.len()), &pairs, &mut scratch, &mut totals)?;
+        }
+        Ok(totals)
+    }
+}
+
+impl<F: TargetRows, T: HostReal> DriverJob<'_, '_, F, T> {
+    /// Some rows of the job.
     #[inline(always)]
     fn block(
         &mut self,
-        start: usize,
-        weights: &[T],
+        of_job: Range<usize>,
         pairs: &impl PairSums<T>,
         scratch: &mut Scratch<T>,
         totals: &mut Totals,
     ) -> Result<()> {
         let driver = self.driver;
-        let BatchShape { columns, target_width, .. } = driver.shape;
-        let rows = self.job.start + start..self.job.start + start + weights.len();
-        let targets = &mut scratch.targets[..weights.len() * columns];
-        let labels = driver.batch.targets.part(rows.start * target_width..rows.end * target_width);
-        let decoder = TargetRowDecoder::new(driver.loss.target_rule(), &driver.shape);
-        with_targets!(labels, x => decoder.decode_rows(x, targets)
-                .map_err(|error| error.shifted((start * target_width) as u64))?,
-            _tensor => return Err(wrong_device(driver.batch)));
-        let scores = driver.scores.read(rows.start * columns..rows.end * columns, &mut scratch.widened);
+        let BatchShape { columns, target_width, .. } = driver.inputs.shape;
+        let rows = self.job.start + of_job.start..self.job.start + of_job.end;
+        let targets = &mut scratch.targets[..rows.len() * columns];
+        driver.decode(rows.clone(), targets).map_err(|error| error.shifted((of_job.start * target_width) as u64))?;
+        let scores = driver.inputs.scores.read(rows.start * columns..rows.end * columns, &mut scratch.widened);
         let any_nan = scores.iter().fold(false, |any, score| any | score.is_nan());
-        let class_divisor = T::from_f64(driver.loss.divisor(columns));
-        let samples = scores.chunks_exact(columns).zip(targets.chunks_exact(columns)).zip(weights);
-        for (offset, ((scores, targets), &weight)) in (start..).zip(samples) {
+        let class_divisor = T::from_f64(driver.spec.divisor(columns));
+        let samples = scores.chunks_exact(columns).zip(targets.chunks_exact(columns));
+        for (offset, (scores, targets)) in of_job.zip(samples) {
+            let weight = scratch.weights[offset];
             let wanted = self.job.gradient.is_some().then(|| {
                 scratch.slopes.fill(0.0);
                 &mut scratch.slopes[..]
             });
             let of_row = RowScratch { slopes: wanted, ranks: &mut scratch.ranks, times: &mut scratch.times, pairs };
-            let point = L::row(&driver.rule, driver.loss.ties(), scores, targets, of_row);
-            let is_nan = any_nan && scores.iter().zip(targets).any(|(s, &t)| s.is_nan() && !L::is_padding(t));
+            let point = F::row(&driver.rule, driver.spec.ties, scores, targets, of_row);
+            let is_nan = any_nan && scores.iter().zip(targets).any(|(s, &t)| s.is_nan() && !F::is_padding(t));
             let value = if is_nan { T::NAN } else { T::from_f64(point.value) };
             let loss = value / class_divisor * weight;
             totals.sum += loss.to_f64();

@@ -1,12 +1,16 @@
 //! Samples of one score and one target each, a vector at a time: loss, gradient, sums and counters in one pass.
 
+use std::marker::PhantomData;
+
 use pulp::{Simd, WithSimd};
 
 use super::HostReal;
+use super::dispatch::{self, Loops};
 use super::lanes::{Counts, MOST_LANES, Sum, Vector};
 use super::prefetch;
-use crate::loss::{ElementwiseLoss, PenaltyShape, Point, Rule, TargetRule};
-use crate::real::Number;
+use crate::data::real::Number;
+use crate::loss::penalty::{LinearPenalty, with_common_penalty};
+use crate::loss::{Elementwise, ElementwiseFormula, EmbeddingFormula, PenaltyShape, Point, Rule, SignedHinge, Terms};
 
 /// Least bytes between the two places that a run is read from at once, half of it apart; a shorter run is read from one. Memory
 /// gives more to two than to one, the more so in small pages; within a page it gives less.
@@ -17,9 +21,9 @@ pub(super) const APART: usize = 16 << 10;
 const AHEAD: usize = 512;
 
 /// A run of samples; the slices are equally long.
-pub(super) struct Samples<'a, L, P, T> {
-    pub(super) loss: &'a L,
-    pub(super) rule: Rule<T, P>,
+pub(super) struct Samples<'a, T> {
+    pub(super) formula: ElementwiseFormula,
+    pub(super) terms: Terms,
     pub(super) scores: &'a [T],
     pub(super) targets: &'a [T],
     pub(super) weights: Option<&'a [T]>,
@@ -29,10 +33,15 @@ pub(super) struct Samples<'a, L, P, T> {
     pub(super) divisor: T,
 }
 
-/// Samples of which is known what they have, so that each kind has a loop without branches.
-struct Known<'a, L, P, T, const WEIGHTS: bool, const LOSSES: bool, const GRADIENT: bool>(Samples<'a, L, P, T>);
+/// Samples whose formula, penalty, weights and outputs are known at compile time, so that each kind has a loop without
+/// branches.
+struct Loop<'a, F, P, T, const WEIGHTS: bool, const LOSSES: bool, const GRADIENT: bool> {
+    samples: Samples<'a, T>,
+    penalty: P,
+    formula: PhantomData<F>,
+}
 
-/// What samples come to.
+/// The sums over samples.
 pub(super) struct Sums {
     pub(super) loss: f64,
     pub(super) active: u64,
@@ -40,27 +49,64 @@ pub(super) struct Sums {
     pub(super) has_bad_target: bool,
 }
 
-impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal> Samples<'_, L, P, T> {
+impl<T: HostReal> Samples<'_, T> {
     /// Goes over the samples.
-    #[inline(always)]
-    pub(super) fn sums<S: Simd>(self, simd: S) -> Sums {
-        if self.weights.is_some() { self.with_weights::<S, true>(simd) } else { self.with_weights::<S, false>(simd) }
+    #[inline]
+    pub(super) fn sums(self) -> Sums {
+        dispatch::loops(self)
     }
 
     #[inline(always)]
-    fn with_weights<S: Simd, const W: bool>(self, simd: S) -> Sums {
+    fn with_penalty<S: Simd, F: Elementwise, P: PenaltyShape>(self, simd: S, penalty: P) -> Sums {
+        if self.weights.is_some() {
+            self.with_weights::<S, F, P, true>(simd, penalty)
+        } else {
+            self.with_weights::<S, F, P, false>(simd, penalty)
+        }
+    }
+
+    #[inline(always)]
+    fn with_weights<S: Simd, F: Elementwise, P: PenaltyShape, const W: bool>(self, simd: S, penalty: P) -> Sums {
         match (self.losses.is_some(), self.gradient.is_some()) {
-            (false, false) => Known::<_, _, _, W, false, false>(self).sums(simd),
-            (false, true) => Known::<_, _, _, W, false, true>(self).sums(simd),
-            (true, false) => Known::<_, _, _, W, true, false>(self).sums(simd),
-            (true, true) => Known::<_, _, _, W, true, true>(self).sums(simd),
+            (false, false) => Loop::<F, P, T, W, false, false>::new(self, penalty).sums(simd),
+            (false, true) => Loop::<F, P, T, W, false, true>::new(self, penalty).sums(simd),
+            (true, false) => Loop::<F, P, T, W, true, false>::new(self, penalty).sums(simd),
+            (true, true) => Loop::<F, P, T, W, true, true>::new(self, penalty).sums(simd),
         }
     }
 }
 
-impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal, const W: bool, const O: bool, const G: bool>
-    Known<'_, L, P, T, W, O, G>
+impl<T: HostReal> Loops for Samples<'_, T> {
+    type Output = Sums;
+    const WIDE: bool = T::COMMON;
+
+    #[inline(always)]
+    fn on_vectors<S: Simd>(self, simd: S) -> Sums {
+        match self.formula {
+            ElementwiseFormula::Signed => with_common_penalty!(self.terms.penalty, T::COMMON, penalty => {
+                self.with_penalty::<S, SignedHinge, _>(simd, penalty)
+            }),
+            ElementwiseFormula::Embedding => self.with_penalty::<S, EmbeddingFormula, _>(simd, LinearPenalty),
+        }
+    }
+
+    fn on_baseline<S: Simd>(self, simd: S) -> Sums {
+        let penalty = self.terms.penalty;
+        match self.formula {
+            ElementwiseFormula::Signed => self.with_penalty::<S, SignedHinge, _>(simd, penalty),
+            ElementwiseFormula::Embedding => self.with_penalty::<S, EmbeddingFormula, _>(simd, penalty),
+        }
+    }
+}
+
+impl<'a, F: Elementwise, P: PenaltyShape, T: HostReal, const W: bool, const O: bool, const G: bool>
+    Loop<'a, F, P, T, W, O, G>
 {
+    #[inline(always)]
+    fn new(samples: Samples<'a, T>, penalty: P) -> Self {
+        Self { samples, penalty, formula: PhantomData }
+    }
+
     /// Not inlined: within a larger function the compiler keeps the sums in memory.
     #[inline(never)]
     fn sums<S: Simd>(self, simd: S) -> Sums {
@@ -68,15 +114,16 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal, const W: bool, const O: b
     }
 }
 
-impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal, const W: bool, const O: bool, const G: bool> WithSimd
-    for Known<'_, L, P, T, W, O, G>
+impl<F: Elementwise, P: PenaltyShape, T: HostReal, const W: bool, const O: bool, const G: bool> WithSimd
+    for Loop<'_, F, P, T, W, O, G>
 {
     type Output = Sums;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Sums {
-        let samples = self.0;
-        let mut walk = Walk::<S, T::Lanes<S>, P>::new(simd, &samples.rule, samples.divisor);
+        let samples = self.samples;
+        let rule = Rule::<T, P>::new(samples.terms.margin, samples.terms.kink, self.penalty);
+        let mut walk = Walk::<S, T::Lanes<S>, P>::new(simd, &rule, samples.divisor);
         let (scores, rest_of_scores) = T::Lanes::vectors(samples.scores);
         let (targets, rest_of_targets) = T::Lanes::vectors(samples.targets);
         let (weights, rest_of_weights) = T::Lanes::vectors(samples.weights.unwrap_or_default());
@@ -95,11 +142,11 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal, const W: bool, const O: b
         let (mut first, rest) = all.split_at(half);
         let (mut second, mut last) = rest.split_at(half);
         for i in 0..half {
-            walk.visit_at::<L, W, O, G>(samples.loss, &mut first, i);
-            walk.visit_at::<L, W, O, G>(samples.loss, &mut second, i);
+            walk.visit_at::<F, W, O, G>(&mut first, i);
+            walk.visit_at::<F, W, O, G>(&mut second, i);
         }
         for i in 0..last.scores.len() {
-            walk.visit_at::<L, W, O, G>(samples.loss, &mut last, i);
+            walk.visit_at::<F, W, O, G>(&mut last, i);
         }
         let rest = rest_of_scores.len();
         if rest > 0 {
@@ -107,7 +154,7 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal, const W: bool, const O: b
             let is_sample = part(&[T::ONE; MOST_LANES][..rest]).equals(T::Lanes::all(simd, T::ONE));
             let weight = W.then(|| part(rest_of_weights));
             let (score, target) = (part(rest_of_scores), part(rest_of_targets));
-            let (value, slope) = walk.visit(samples.loss, score, target, weight, Some(is_sample));
+            let (value, slope) = walk.visit::<F>(score, target, weight, Some(is_sample));
             if O {
                 value.store_part(rest_of_losses);
             }
@@ -115,7 +162,7 @@ impl<L: ElementwiseLoss, P: PenaltyShape, T: HostReal, const W: bool, const O: b
                 slope.store_part(rest_of_gradient);
             }
         }
-        walk.sums(samples.loss.target_rule())
+        walk.sums::<F>()
     }
 }
 
@@ -194,9 +241,8 @@ impl<S: Simd, V: Vector<S>, P: PenaltyShape> Walk<S, V, P> {
 
     /// Losses and gradient of the whole vector `i`, stored.
     #[inline(always)]
-    fn visit_at<L: ElementwiseLoss, const W: bool, const O: bool, const G: bool>(
+    fn visit_at<F: Elementwise, const W: bool, const O: bool, const G: bool>(
         &mut self,
-        loss: &L,
         vectors: &mut Vectors<'_, V::Raw>,
         i: usize,
     ) {
@@ -204,7 +250,7 @@ impl<S: Simd, V: Vector<S>, P: PenaltyShape> Walk<S, V, P> {
         let vector = |raw| V::new(self.simd, raw);
         let weight = W.then(|| vector(vectors.weights[i]));
         let (score, target) = (vector(vectors.scores[i]), vector(vectors.targets[i]));
-        let (value, slope) = self.visit(loss, score, target, weight, None);
+        let (value, slope) = self.visit::<F>(score, target, weight, None);
         if O {
             vectors.losses[i] = value.raw();
         }
@@ -215,15 +261,8 @@ impl<S: Simd, V: Vector<S>, P: PenaltyShape> Walk<S, V, P> {
 
     /// Losses and gradient of one vector of samples, of which those of `is_sample` count, or all.
     #[inline(always)]
-    fn visit<L: ElementwiseLoss>(
-        &mut self,
-        loss: &L,
-        score: V,
-        target: V,
-        weight: Option<V>,
-        is_sample: Option<V::Mask>,
-    ) -> (V, V) {
-        let Point { mut value, slope, mut active, mut correct } = L::value_and_slope(&self.rule, score, target);
+    fn visit<F: Elementwise>(&mut self, score: V, target: V, weight: Option<V>, is_sample: Option<V::Mask>) -> (V, V) {
+        let Point { mut value, slope, mut active, mut correct } = F::value_and_slope(&self.rule, score, target);
         let zero = score.splat(0.0);
         let mut checked = target;
         if let Some(is_sample) = is_sample {
@@ -231,14 +270,13 @@ impl<S: Simd, V: Vector<S>, P: PenaltyShape> Walk<S, V, P> {
             (active, correct) = (active & is_sample, correct & is_sample);
             checked = V::select(is_sample, target, zero.splat(1.0));
         }
-        // -1 and +1, or any finite number. The compiler knows which, as it knows the loss.
-        match loss.target_rule() {
-            TargetRule::Labels(_) => {
-                self.any_target = self.any_target.either_bits(checked);
-                self.all_targets = self.all_targets.both_bits(checked);
-            }
+        // -1 and +1, or any finite number.
+        if F::LABELS {
+            self.any_target = self.any_target.either_bits(checked);
+            self.all_targets = self.all_targets.both_bits(checked);
+        } else {
             // 0, or NaN where the target is not finite.
-            TargetRule::Signs => self.any_target = self.any_target.either_bits(checked + -checked),
+            self.any_target = self.any_target.either_bits(checked + -checked);
         }
         V::count([active, correct], &mut self.counts);
         let (value, factor) = match weight {
@@ -251,15 +289,14 @@ impl<S: Simd, V: Vector<S>, P: PenaltyShape> Walk<S, V, P> {
     }
 
     #[inline(always)]
-    fn sums(self, target_rule: TargetRule) -> Sums {
+    fn sums<F: Elementwise>(self) -> Sums {
         let [active, correct] = self.counts.totals();
-        let has_bad_target = match target_rule {
+        let has_bad_target = if F::LABELS {
             // Labels have the bits of 1 in common, and the sign is the only other one.
-            TargetRule::Labels(_) => {
-                let any = self.any_target.either_bits(self.any_target.splat(1.0));
-                any.other_than_sign().either_bits(self.all_targets.other_than_sign()).has_bits()
-            }
-            TargetRule::Signs => self.any_target.has_bits(),
+            let any = self.any_target.either_bits(self.any_target.splat(1.0));
+            any.other_than_sign().either_bits(self.all_targets.other_than_sign()).has_bits()
+        } else {
+            self.any_target.has_bits()
         };
         Sums { loss: self.sum.total(), active, correct, has_bad_target }
     }
@@ -269,11 +306,11 @@ impl<S: Simd, V: Vector<S>, P: PenaltyShape> Walk<S, V, P> {
 mod tests {
     use super::*;
     use crate::cpu::dispatch::on_every_width;
-    use crate::loss::{BinaryHinge, EmbeddingHinge, Kink, SmoothPenalty};
+    use crate::loss::{Kink, Penalty};
 
     /// Samples that are evaluated with one instruction set, or one number at a time.
-    struct Case<'a, L, T> {
-        loss: &'a L,
+    struct Case<'a, T> {
+        formula: ElementwiseFormula,
         scores: &'a [T],
         targets: &'a [T],
         weights: Option<&'a [T]>,
@@ -281,16 +318,26 @@ mod tests {
 
     type Found<T> = (Sums, Vec<T>, Vec<T>);
 
-    impl<L: ElementwiseLoss, T: HostReal> Case<'_, L, T> {
-        fn rule() -> Rule<T, SmoothPenalty> {
-            Rule::new(0.75, Kink::Half, SmoothPenalty { gamma: 0.5, scale: 2.0 })
+    impl<T: HostReal> Case<'_, T> {
+        /// Another penalty than the embedding's own would not be its formula.
+        fn terms(&self) -> Terms {
+            let penalty = match self.formula {
+                ElementwiseFormula::Signed => Penalty::Smooth { gamma: 0.5, scale: 2.0 },
+                ElementwiseFormula::Embedding => Penalty::Linear,
+            };
+            Terms { margin: 0.75, penalty, kink: Kink::Half }
         }
 
         fn one_at_a_time(&self) -> Found<T> {
             let mut sums = Sums { loss: 0.0, active: 0, correct: 0, has_bad_target: false };
             let (mut losses, mut gradient) = (Vec::new(), Vec::new());
+            let terms = self.terms();
+            let rule = Rule::new(terms.margin, terms.kink, terms.penalty);
             for (i, (&score, &target)) in self.scores.iter().zip(self.targets).enumerate() {
-                let point = L::value_and_slope(&Self::rule(), score, target);
+                let point = match self.formula {
+                    ElementwiseFormula::Signed => SignedHinge::value_and_slope(&rule, score, target),
+                    ElementwiseFormula::Embedding => EmbeddingFormula::value_and_slope(&rule, score, target),
+                };
                 let weight = self.weights.map_or(T::ONE, |weights| weights[i]);
                 losses.push(point.value * weight);
                 gradient.push(point.slope * (weight / T::from_f64(3.0)));
@@ -308,14 +355,14 @@ mod tests {
         }
     }
 
-    impl<L: ElementwiseLoss, T: HostReal> WithSimd for &Case<'_, L, T> {
+    impl<T: HostReal> WithSimd for &Case<'_, T> {
         type Output = Found<T>;
         fn with_simd<S: Simd>(self, simd: S) -> Found<T> {
             let count = self.scores.len();
             let run = |losses: Option<&mut [T]>, gradient: Option<&mut [T]>| {
-                let &Case { loss, scores, targets, weights } = self;
-                let (rule, divisor) = (Case::<L, T>::rule(), T::from_f64(3.0));
-                Samples { loss, rule, scores, targets, weights, losses, gradient, divisor }.sums(simd)
+                let &Case { formula, scores, targets, weights } = self;
+                let (terms, divisor) = (self.terms(), T::from_f64(3.0));
+                Samples { formula, terms, scores, targets, weights, losses, gradient, divisor }.on_vectors(simd)
             };
             let (mut losses, mut gradient) = (vec![T::NAN; count], vec![T::NAN; count]);
             let sums = run(Some(&mut losses), Some(&mut gradient));
@@ -363,15 +410,18 @@ mod tests {
             let weights: Vec<T> = scores.iter().map(|_| T::from_f64((next() % 4) as f64)).collect();
             for weights in [None, Some(&weights[..])] {
                 let (scores, targets) = (&scores[..], &targets[..]);
-                Case { loss: &BinaryHinge::new(), scores, targets, weights }.check(&format!("binary, {count}"));
-                Case { loss: &EmbeddingHinge::new(), scores, targets, weights }.check(&format!("embedding, {count}"));
+                Case { formula: ElementwiseFormula::Signed, scores, targets, weights }
+                    .check(&format!("signed, {count}"));
+                let formula = ElementwiseFormula::Embedding;
+                Case { formula, scores, targets, weights }.check(&format!("embedding, {count}"));
             }
             if count > 0 {
                 let bads = [0.0, 2.0, 0.5, -0.5, -3.0, 1e-45, f64::NAN, f64::INFINITY, 1.0 + 1.2e-7, 1.0 - 6e-8];
                 let bad = bads[next() as usize % bads.len()];
                 targets[next() as usize % count] = T::from_f64(bad);
                 let weights = None;
-                let case = Case { loss: &BinaryHinge::new(), scores: &scores, targets: &targets, weights };
+                let formula = ElementwiseFormula::Signed;
+                let case = Case { formula, scores: &scores, targets: &targets, weights };
                 for (sums, ..) in on_every_width(&case) {
                     assert!(sums.has_bad_target, "{bad} of {count}");
                 }

@@ -1,88 +1,96 @@
 //! The driver of the vectors pattern: two or three vectors a sample, of which the loss sees the distances.
 
+use std::ops::Range;
+
 use pulp::{Simd, WithSimd};
 
-use crate::batch::{Batch, BatchShape};
-use crate::cpu::dispatch::vectorize_wide;
-use crate::cpu::distance::{Measure, Measured};
-use crate::cpu::elementwise::{other_scores, weight_totals};
-use crate::cpu::jobs::{Job, job_samples, run_jobs};
-use crate::cpu::outputs::Destinations;
-use crate::cpu::{HostReal, Stored, sum, weights, with_stored, wrong_device};
+use super::course::Course;
+use super::dispatch::{vectorize, vectorize_wide};
+use super::distance::{Measure, Measured};
+use super::{HostReal, Inputs, Stored};
+use crate::data::evaluation::{Buffers, Evaluation, Totals};
+use crate::data::jobs::{Job, job_samples};
+use crate::data::shape::BatchShape;
+use crate::data::tensor::with_targets;
+use crate::data::weights::{self, sum};
 use crate::error::{Input, Result};
-use crate::evaluation::{Buffers, Evaluation, Precision, Request, Totals};
-use crate::loss::penalty::with_penalty;
-use crate::loss::{PenaltyShape, Rule, VectorsLoss};
-use crate::tensor::with_targets;
+use crate::loss::{Combined, CosineFormula, Penalty, Rule, TripletFormula, Vectors, VectorsFormula, VectorsSpec};
 
 /// The vectors of each distance: first and second, first and third, second and third.
 const ENDS: [[usize; 2]; 3] = [[0, 1], [0, 2], [1, 2]];
 
+/// The loss of a sample, given its distances: the only part that depends on the formula, called once a sample.
+type Combine<T> = fn(&Rule<T, Penalty>, [T; 3], bool, T) -> Combined<T>;
+
 /// Evaluates a loss over host data.
-pub(crate) fn evaluate<L: VectorsLoss>(
-    loss: &L,
-    batch: &Batch<'_>,
-    request: &Request,
+pub(super) fn evaluate<T: HostReal>(
+    spec: &VectorsSpec,
+    inputs: &Inputs<'_, T>,
     buffers: Buffers<'_>,
 ) -> Result<Evaluation> {
-    let shape = loss.check_batch(batch, request)?;
-    with_stored!(batch, (first, precision) => with_penalty!(loss.terms().penalty, penalty => {
-        let second = other_scores(first, batch.second_scores, Input::SecondScores)?;
-        let third = other_scores(first, batch.third_scores, Input::ThirdScores)?;
-        let vectors = [Some(first), second, third];
-        let rule = Rule::new(loss.terms().margin, loss.terms().kink, penalty);
-        Driver { loss, rule, vectors, shape, batch, request }.evaluate(precision, buffers)
-    }))
+    let (batch, BatchShape { samples, columns, .. }) = (inputs.batch, inputs.shape);
+    let second = inputs.scores.other(batch.second_scores, Input::SecondScores)?;
+    let third = inputs.scores.other(batch.third_scores, Input::ThirdScores)?;
+    let driver = Driver {
+        spec,
+        rule: Rule::new(spec.terms.margin, spec.terms.kink, spec.terms.penalty),
+        combine: match spec.formula {
+            VectorsFormula::Triplet => TripletFormula::combine::<T, Penalty>,
+            VectorsFormula::Cosine => CosineFormula::combine::<T, Penalty>,
+        },
+        vectors: [Some(inputs.scores), second, third],
+        inputs,
+    };
+    let job_samples = job_samples(samples, spec.inputs * columns);
+    let course = Course { job_samples, vectors: spec.inputs, has_correct: false };
+    course.run(inputs, buffers, &|| weights::totals(batch, samples), &|job, divisor| {
+        let job = DriverJob { driver: &driver, job, divisor };
+        if T::COMMON { vectorize_wide(job) } else { vectorize(job) }
+    })
 }
 
-struct Driver<'a, L, P, T> {
-    loss: &'a L,
-    rule: Rule<T, P>,
+struct Driver<'a, T> {
+    spec: &'a VectorsSpec,
+    rule: Rule<T, Penalty>,
+    combine: Combine<T>,
     vectors: [Option<Stored<'a, T>>; 3],
-    shape: BatchShape,
-    batch: &'a Batch<'a>,
-    request: &'a Request,
+    inputs: &'a Inputs<'a, T>,
 }
 
-impl<L: VectorsLoss, P: PenaltyShape, T: HostReal> Driver<'_, L, P, T> {
-    fn evaluate(&self, precision: Precision, buffers: Buffers<'_>) -> Result<Evaluation> {
-        let BatchShape { samples, columns, .. } = self.shape;
-        let divisor = self.request.divisor_of_gradient(samples, || weight_totals(self.batch, samples))?;
-        let mut outputs = Destinations::new(self.shape, L::INPUTS, self.request, buffers)?;
-        let (losses, gradient) = outputs.slices();
-        let job_samples = job_samples(samples, L::INPUTS * columns);
-        let totals = run_jobs(self.shape, job_samples, losses, gradient, |job| {
-            vectorize_wide(DriverJob { driver: self, job, divisor })
-        })?;
-        totals.finish(self.request, samples, false, outputs.finish(precision))
+impl<T: HostReal> Driver<'_, T> {
+    /// The weights and targets of samples. Not inlined, so that the loops over every type of label are compiled once.
+    #[inline(never)]
+    fn decode(&self, range: Range<usize>) -> Result<[Vec<T>; 2]> {
+        let batch = self.inputs.batch;
+        let mut sample_weights = vec![T::ONE; range.len()];
+        weights::read(batch, range.clone(), &mut sample_weights)?;
+        let mut signs = vec![T::ZERO; range.len()];
+        if let Some(rule) = self.spec.target_rule {
+            with_targets!(batch.targets.part(range), x => rule.decode(x, &mut signs)?,
+                _tensor => return Err(batch.not_on_host()));
+        }
+        Ok([sample_weights, signs])
     }
 }
 
 /// One job, as a type that the run-time choice of instruction set can call.
-struct DriverJob<'a, 'j, L, P, T> {
-    driver: &'a Driver<'a, L, P, T>,
+struct DriverJob<'a, 'j, T> {
+    driver: &'a Driver<'a, T>,
     job: Job<'j, T>,
     divisor: T,
 }
 
-impl<L: VectorsLoss, P: PenaltyShape, T: HostReal> WithSimd for DriverJob<'_, '_, L, P, T> {
+impl<T: HostReal> WithSimd for DriverJob<'_, '_, T> {
     type Output = Result<Totals>;
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) -> Result<Totals> {
         let driver = self.driver;
-        let dimensions = driver.shape.columns;
+        let dimensions = driver.inputs.shape.columns;
         let range = self.job.start..self.job.start + self.job.samples;
-        let mut sample_weights = vec![T::ONE; range.len()];
-        weights::read(driver.batch, range.clone(), &mut sample_weights)?;
-        let mut signs = vec![T::ZERO; range.len()];
-        if let Some(rule) = L::TARGETS {
-            let targets = driver.batch.targets.part(range.clone());
-            with_targets!(targets, x => rule.decode(x, &mut signs)?,
-                _tensor => return Err(wrong_device(driver.batch)));
-        }
-        let measure = Measure { simd, distance: driver.loss.distance() };
-        let has_third = driver.loss.has_third_distance();
+        let [sample_weights, signs] = driver.decode(range.clone())?;
+        let measure = Measure { simd, distance: driver.spec.distance };
+        let has_third = driver.spec.has_third_distance;
         let mut widened = [const { Vec::new() }; 3];
         let mut slopes = [const { Vec::new() }; 3];
         let mut totals = Totals { count: range.len() as u64, weight_sum: sum(&sample_weights), ..Totals::default() };
@@ -94,13 +102,13 @@ impl<L: VectorsLoss, P: PenaltyShape, T: HostReal> WithSimd for DriverJob<'_, '_
                     *vector = stored.read(span.clone(), widened);
                 }
             }
-            let wanted = |pair: usize| pair == 0 || (pair == 1 && L::INPUTS == 3) || (pair == 2 && has_third);
+            let wanted = |pair: usize| pair == 0 || (pair == 1 && driver.spec.inputs == 3) || (pair == 2 && has_third);
             let mut measured = [Measured::default(); 3];
             for (pair, measured) in measured.iter_mut().enumerate().filter(|&(pair, _)| wanted(pair)) {
                 *measured = measure.of(ENDS[pair].map(|end| vectors[end]));
             }
             let distances = measured.each_ref().map(|m| T::from_f64(m.distance));
-            let combined = L::combine(&driver.rule, distances, has_third, sign);
+            let combined = (driver.combine)(&driver.rule, distances, has_third, sign);
             // The distance to a vector that holds a NaN is NaN.
             let is_nan = distances.iter().any(|d| d.is_nan()) && vectors.iter().any(|x| x.iter().any(|x| x.is_nan()));
             let value = if is_nan { T::NAN } else { combined.value };

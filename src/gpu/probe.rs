@@ -1,12 +1,12 @@
 //! What the device's memory allows: the ceiling that kernels are held against.
 
-use super::command::Command;
-use super::context::Gpu;
-use super::pool::PooledBuffer;
-use super::shader::{Binding, create_pipeline, params};
-use super::tensor::QUAD_BYTES;
-use super::workgroups::busy_groups;
 use crate::error::Result;
+use crate::gpu::device::command::Command;
+use crate::gpu::device::context::Gpu;
+use crate::gpu::device::kernel::{Binding, create_pipeline, params};
+use crate::gpu::device::pool::PooledBuffer;
+use crate::gpu::device::tensor::QUAD_BYTES;
+use crate::gpu::workgroups::busy_groups;
 
 params! {
     /// `Params` of shaders/probe/memory.wgsl.

@@ -1,8 +1,8 @@
 //! How a kernel's work is spread over workgroups and their lanes: as suits a software adapter, whose barriers and
 //! workgroups are dear, or a GPU, whose lanes are many; and within what a binding holds and a driver's loops allow.
 
-use super::context::Gpu;
 use crate::error::{Error, Result};
+use crate::gpu::device::context::Gpu;
 
 /// Lanes of a workgroup: `WORKGROUP` of shaders/common/partial.wgsl.
 pub(crate) const WORKGROUP: u32 = 256;

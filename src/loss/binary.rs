@@ -2,12 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::penalty::{Penalty, PenaltyShape, Rule};
-use super::{
-    ElementwiseLoss, LabelEncoding, LossShader, Pattern, Point, TargetRule, Terms, evaluate_elementwise, signed_hinge,
-    terms_builder,
-};
-use crate::real::Number;
+use super::penalty::Penalty;
+use super::spec::{ElementwiseFormula, ElementwiseSpec, LossShader, Pattern, Spec};
+use super::terms::{Terms, terms_builder};
+use super::value::{Loss, Sealed, loss_value};
+use crate::data::labels::{LabelEncoding, TargetRule};
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "binary",
@@ -68,22 +67,19 @@ impl BinaryHinge {
     }
 }
 
-impl ElementwiseLoss for BinaryHinge {
-    const SHADER: LossShader = SHADER;
-    const HAS_CORRECT: bool = true;
+impl Sealed for BinaryHinge {}
 
-    fn terms(&self) -> Terms {
-        self.terms
+impl Loss for BinaryHinge {
+    fn spec(&self) -> Spec<'_> {
+        Spec::Elementwise(ElementwiseSpec {
+            shader: &SHADER,
+            formula: ElementwiseFormula::Signed,
+            terms: self.terms,
+            has_correct: true,
+            pairs: false,
+            target_rule: TargetRule::Labels(self.labels),
+        })
     }
 
-    fn target_rule(&self) -> TargetRule {
-        TargetRule::Labels(self.labels)
-    }
-
-    #[inline(always)]
-    fn value_and_slope<T: Number, P: PenaltyShape>(rule: &Rule<T, P>, score: T, target: T) -> Point<T> {
-        signed_hinge(rule, score, target)
-    }
+    loss_value!();
 }
-
-evaluate_elementwise!(BinaryHinge);

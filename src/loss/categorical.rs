@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::formula::{PairSums, RowPoint, RowScratch, TargetRows};
 use super::penalty::{PenaltyShape, Rule, Ties};
-use super::{
-    LossShader, PairSums, Pattern, RowPoint, RowScratch, TargetRowRule, TargetRowsLoss, Terms, evaluate_target_rows,
-    terms_builder,
-};
-use crate::real::Real;
+use super::spec::{LossShader, Pattern, Spec, TargetRowsFormula, TargetRowsSpec};
+use super::terms::{Terms, terms_builder};
+use super::value::{Loss, Sealed, loss_value};
+use crate::data::labels::TargetRowRule;
+use crate::data::real::Real;
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "categorical",
@@ -129,26 +130,28 @@ fn larger(a: f64, b: f64) -> f64 {
     if b > a { b } else { a }
 }
 
-impl TargetRowsLoss for CategoricalHinge {
-    const SHADER: LossShader = SHADER;
-    const HAS_CORRECT: bool = true;
+impl Sealed for CategoricalHinge {}
 
-    fn target_rule(&self) -> TargetRowRule {
-        TargetRowRule::Categories
+impl Loss for CategoricalHinge {
+    fn spec(&self) -> Spec<'_> {
+        Spec::TargetRows(TargetRowsSpec {
+            shader: &SHADER,
+            formula: TargetRowsFormula::Categorical,
+            terms: self.terms,
+            has_correct: true,
+            target_rule: TargetRowRule::Categories,
+            ties: self.ties,
+            is_mean: false,
+        })
     }
 
-    fn terms(&self) -> Terms {
-        self.terms
-    }
+    loss_value!();
+}
 
-    fn ties(&self) -> Ties {
-        self.ties
-    }
+/// phi(margin + the largest (1 - y)*s - the sum of y*s).
+pub(crate) struct CategoricalFormula;
 
-    fn divisor(&self, _: usize) -> f64 {
-        1.0
-    }
-
+impl TargetRows for CategoricalFormula {
     #[inline(always)]
     fn row<T: Real, P: PenaltyShape>(
         rule: &Rule<T, P>,
@@ -181,5 +184,3 @@ impl TargetRowsLoss for CategoricalHinge {
         RowPoint { value: value.to_f64(), active: violation > T::ZERO, correct: targets[top_index] == 1 }
     }
 }
-
-evaluate_target_rows!(CategoricalHinge);

@@ -2,9 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::distance::Distance;
+use super::formula::{Combined, Vectors};
 use super::penalty::{PenaltyShape, Rule};
-use super::{Combined, Distance, LossShader, Pattern, TargetRule, Terms, VectorsLoss, evaluate_vectors, terms_builder};
-use crate::real::Real;
+use super::spec::{LossShader, Pattern, Spec, VectorsFormula, VectorsSpec};
+use super::terms::{Terms, terms_builder};
+use super::value::{Loss, Sealed, loss_value};
+use crate::data::labels::TargetRule;
+use crate::data::real::Real;
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "cosine",
@@ -47,19 +52,28 @@ impl CosineEmbedding {
     terms_builder!("The cosine that a pair of target -1 must not exceed.");
 }
 
-impl VectorsLoss for CosineEmbedding {
-    const SHADER: LossShader = SHADER;
-    const INPUTS: usize = 2;
-    const TARGETS: Option<TargetRule> = Some(TargetRule::Signs);
+impl Sealed for CosineEmbedding {}
 
-    fn terms(&self) -> Terms {
-        self.terms
+impl Loss for CosineEmbedding {
+    fn spec(&self) -> Spec<'_> {
+        Spec::Vectors(VectorsSpec {
+            shader: &SHADER,
+            formula: VectorsFormula::Cosine,
+            terms: self.terms,
+            inputs: 2,
+            target_rule: Some(TargetRule::Signs),
+            distance: Distance::Cosine,
+            has_third_distance: false,
+        })
     }
 
-    fn distance(&self) -> Distance {
-        Distance::Cosine
-    }
+    loss_value!();
+}
 
+/// phi of 1 - cos for pairs that belong together, of cos - margin for the others.
+pub(crate) struct CosineFormula;
+
+impl Vectors for CosineFormula {
     #[inline(always)]
     fn combine<T: Real, P: PenaltyShape>(rule: &Rule<T, P>, [distance, ..]: [T; 3], _: bool, t: T) -> Combined<T> {
         if t == T::ZERO && !distance.is_nan() {
@@ -73,5 +87,3 @@ impl VectorsLoss for CosineEmbedding {
         Combined { value, slopes, active: violation > T::ZERO }
     }
 }
-
-evaluate_vectors!(CosineEmbedding);

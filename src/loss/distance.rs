@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::exact;
 use crate::error::{Error, Result};
-use crate::exact;
 
 /// The distance of two vectors x and y.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,9 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::formula::{Elementwise, Point};
 use super::penalty::{Kink, Penalty, PenaltyShape, Rule};
-use super::{ElementwiseLoss, LossShader, Pattern, Point, TargetRule, Terms, evaluate_elementwise};
-use crate::real::Number;
+use super::spec::{ElementwiseFormula, ElementwiseSpec, LossShader, Pattern, Spec};
+use super::terms::Terms;
+use super::value::{Loss, Sealed, loss_value};
+use crate::data::labels::TargetRule;
+use crate::data::real::Number;
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "embedding",
@@ -61,17 +65,28 @@ impl EmbeddingHinge {
     }
 }
 
-impl ElementwiseLoss for EmbeddingHinge {
-    const SHADER: LossShader = SHADER;
-    const HAS_CORRECT: bool = false;
+impl Sealed for EmbeddingHinge {}
 
-    fn terms(&self) -> Terms {
-        Terms { penalty: Penalty::Linear, ..self.terms }
+impl Loss for EmbeddingHinge {
+    fn spec(&self) -> Spec<'_> {
+        Spec::Elementwise(ElementwiseSpec {
+            shader: &SHADER,
+            formula: ElementwiseFormula::Embedding,
+            terms: Terms { penalty: Penalty::Linear, ..self.terms },
+            has_correct: false,
+            pairs: false,
+            target_rule: TargetRule::Signs,
+        })
     }
 
-    fn target_rule(&self) -> TargetRule {
-        TargetRule::Signs
-    }
+    loss_value!();
+}
+
+/// x where t = +1, max(0, margin - x) where t = -1, and max(margin, x) for other targets.
+pub(crate) struct EmbeddingFormula;
+
+impl Elementwise for EmbeddingFormula {
+    const LABELS: bool = false;
 
     #[inline(always)]
     fn value_and_slope<T: Number, P: PenaltyShape>(rule: &Rule<T, P>, score: T, target: T) -> Point<T> {
@@ -90,5 +105,3 @@ impl ElementwiseLoss for EmbeddingHinge {
         Point { value, slope, active: is_violated & !is_similar, correct: zero.below(zero) }
     }
 }
-
-evaluate_elementwise!(EmbeddingHinge);

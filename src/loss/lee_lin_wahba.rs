@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Combination, LossShader, MulticlassHinge, Pattern, RowsLoss};
-use crate::real::Number;
+use super::formula::{Combination, Rows};
+use super::multiclass::{MulticlassHinge, RowsLoss};
+use super::spec::{LossShader, Method, MethodSpec, Pattern};
+use super::value::Sealed;
+use crate::data::real::Number;
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "lee_lin_wahba",
@@ -27,19 +30,29 @@ impl MulticlassHinge<LeeLinWahba> {
     }
 }
 
-impl RowsLoss for LeeLinWahba {
-    const SHADER: LossShader = SHADER;
-    const COMBINATION: Combination = Combination::Sum;
-    const TRUE_COLUMN: bool = false;
-    const RIVAL_SLOPE_ON_TRUE: f64 = 0.0;
+impl Sealed for LeeLinWahba {}
 
-    fn column_margin(margin: f64, classes: usize) -> f64 {
-        // There are at least two classes.
-        margin / classes.saturating_sub(1).max(1) as f64
+impl RowsLoss for LeeLinWahba {
+    fn method(&self) -> MethodSpec {
+        MethodSpec::of(*self, &SHADER, Method::LeeLinWahba)
+    }
+}
+
+impl Rows for LeeLinWahba {
+    const COMBINATION: Combination = Combination::Sum;
+
+    #[inline(always)]
+    fn has_true_column(self) -> bool {
+        false
     }
 
     #[inline(always)]
-    fn violation<T: Number>(margin: T, score: T, _: T, _: T::Mask) -> T {
+    fn compares(self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn violation<T: Number>(self, margin: T, score: T, _: T, _: T::Mask) -> T {
         margin + score
     }
 }

@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::formula::{Higher, PairSums, RowPoint, RowScratch, TargetRows};
 use super::penalty::{PenaltyShape, Rule, Ties};
-use super::{
-    Higher, LossShader, PairSums, Pattern, RowPoint, RowScratch, TargetRowRule, TargetRowsLoss, Terms,
-    evaluate_segments, terms_builder,
-};
-use crate::cpu::pairs;
-use crate::real::Real;
+use super::sorted_pairs::{self, PairRule};
+use super::spec::{LossShader, Pattern, Spec, TargetRowsFormula, TargetRowsSpec};
+use super::terms::{Terms, terms_builder};
+use super::value::{Loss, Sealed, loss_value};
+use crate::data::labels::TargetRowRule;
+use crate::data::real::Real;
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "listwise",
@@ -29,16 +30,6 @@ pub enum OverItems {
     Sum,
     /// The sum divided by L, padding included (keras-rs's mean).
     Mean,
-}
-
-impl OverItems {
-    /// What the sum of a list of so many items is divided by.
-    pub(crate) fn divisor(self, items: usize) -> f64 {
-        match self {
-            OverItems::Sum => 1.0,
-            OverItems::Mean => items as f64,
-        }
-    }
 }
 
 /// Pairwise hinge of lists of scores s with relevances y (learning to rank): the sum over all pairs of a list with
@@ -87,26 +78,28 @@ impl ListwiseHinge {
     }
 }
 
-impl TargetRowsLoss for ListwiseHinge {
-    const SHADER: LossShader = SHADER;
-    const HAS_CORRECT: bool = false;
+impl Sealed for ListwiseHinge {}
 
-    fn target_rule(&self) -> TargetRowRule {
-        TargetRowRule::Relevances
+impl Loss for ListwiseHinge {
+    fn spec(&self) -> Spec<'_> {
+        Spec::TargetRows(TargetRowsSpec {
+            shader: &SHADER,
+            formula: TargetRowsFormula::Listwise,
+            terms: self.terms,
+            has_correct: false,
+            target_rule: TargetRowRule::Relevances,
+            ties: Ties::First,
+            is_mean: self.over_items == OverItems::Mean,
+        })
     }
 
-    fn terms(&self) -> Terms {
-        self.terms
-    }
+    loss_value!();
+}
 
-    fn ties(&self) -> Ties {
-        Ties::First
-    }
+/// Each item of a list against each one of lower relevance.
+pub(crate) struct ListwiseFormula;
 
-    fn divisor(&self, columns: usize) -> f64 {
-        self.over_items.divisor(columns)
-    }
-
+impl TargetRows for ListwiseFormula {
     fn is_padding(target: i32) -> bool {
         target < 0
     }
@@ -125,8 +118,8 @@ impl TargetRowsLoss for ListwiseHinge {
             && items().all(|i| scores[i].to_f64().abs() < 1e150)
         {
             let list = items().map(|i| (targets[i], scores[i].to_f64(), i));
-            let rule = pairs::PairRule { margin: rule.margin.to_f64(), kink_slope: rule.kink_slope().to_f64(), pieces };
-            let (value, active) = pairs::sum(list.collect(), &rule, scratch.slopes);
+            let rule = PairRule { margin: rule.margin.to_f64(), kink_slope: rule.kink_slope().to_f64(), pieces };
+            let (value, active) = sorted_pairs::sum(list.collect(), &rule, scratch.slopes);
             return RowPoint { value, active, correct: false };
         }
         // A relevance that is not negative is given as the bits of its f32; padding has no rank.
@@ -138,5 +131,3 @@ impl TargetRowsLoss for ListwiseHinge {
         RowPoint { value, active, correct: false }
     }
 }
-
-evaluate_segments!(ListwiseHinge);

@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::formula::{PairSums, RowPoint, RowScratch, TargetRows};
 use super::penalty::{PenaltyShape, Rule, Ties};
-use super::{
-    LabelEncoding, LossShader, PairSums, Pattern, RowPoint, RowScratch, TargetRowRule, TargetRowsLoss, Terms,
-    evaluate_segments, terms_builder,
-};
-use crate::real::Real;
+use super::spec::{LossShader, Pattern, Spec, TargetRowsFormula, TargetRowsSpec};
+use super::terms::{Terms, terms_builder};
+use super::value::{Loss, Sealed, loss_value};
+use crate::data::labels::{LabelEncoding, TargetRowRule};
+use crate::data::real::Real;
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "lovasz",
@@ -77,26 +78,28 @@ fn jaccard_step(is_positive: bool, positives: f64, positives_before: f64, negati
     }
 }
 
-impl TargetRowsLoss for LovaszHinge {
-    const SHADER: LossShader = SHADER;
-    const HAS_CORRECT: bool = false;
+impl Sealed for LovaszHinge {}
 
-    fn target_rule(&self) -> TargetRowRule {
-        TargetRowRule::Binary(self.labels)
+impl Loss for LovaszHinge {
+    fn spec(&self) -> Spec<'_> {
+        Spec::TargetRows(TargetRowsSpec {
+            shader: &SHADER,
+            formula: TargetRowsFormula::Lovasz,
+            terms: self.terms,
+            has_correct: false,
+            target_rule: TargetRowRule::Binary(self.labels),
+            ties: Ties::First,
+            is_mean: false,
+        })
     }
 
-    fn terms(&self) -> Terms {
-        self.terms
-    }
+    loss_value!();
+}
 
-    fn ties(&self) -> Ties {
-        Ties::First
-    }
+/// The penalties of a list's items in descending order, each times its step of the Jaccard loss.
+pub(crate) struct LovaszFormula;
 
-    fn divisor(&self, _: usize) -> f64 {
-        1.0
-    }
-
+impl TargetRows for LovaszFormula {
     fn row<T: Real, P: PenaltyShape>(
         rule: &Rule<T, P>,
         _: Ties,
@@ -130,5 +133,3 @@ impl TargetRowsLoss for LovaszHinge {
         point
     }
 }
-
-evaluate_segments!(LovaszHinge);

@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::formula::{Higher, PairSums, RowPoint, RowScratch, TargetRows};
+use super::multiclass::OverClasses;
 use super::penalty::{PenaltyShape, Rule, Ties};
-use super::{
-    Higher, LossShader, OverClasses, PairSums, Pattern, RowPoint, RowScratch, TargetRowRule, TargetRowsLoss, Terms,
-    evaluate_target_rows, terms_builder,
-};
-use crate::real::Real;
+use super::spec::{LossShader, Pattern, Spec, TargetRowsFormula, TargetRowsSpec};
+use super::terms::{Terms, terms_builder};
+use super::value::{Loss, Sealed, loss_value};
+use crate::data::labels::TargetRowRule;
+use crate::data::real::Real;
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "multilabel",
@@ -58,26 +60,28 @@ impl MultilabelMargin {
     }
 }
 
-impl TargetRowsLoss for MultilabelMargin {
-    const SHADER: LossShader = SHADER;
-    const HAS_CORRECT: bool = false;
+impl Sealed for MultilabelMargin {}
 
-    fn target_rule(&self) -> TargetRowRule {
-        TargetRowRule::Labels
+impl Loss for MultilabelMargin {
+    fn spec(&self) -> Spec<'_> {
+        Spec::TargetRows(TargetRowsSpec {
+            shader: &SHADER,
+            formula: TargetRowsFormula::Multilabel,
+            terms: self.terms,
+            has_correct: false,
+            target_rule: TargetRowRule::Labels,
+            ties: Ties::First,
+            is_mean: self.over_classes == OverClasses::Mean,
+        })
     }
 
-    fn terms(&self) -> Terms {
-        self.terms
-    }
+    loss_value!();
+}
 
-    fn ties(&self) -> Ties {
-        Ties::First
-    }
+/// Each label of a row against each class that is none.
+pub(crate) struct MultilabelFormula;
 
-    fn divisor(&self, columns: usize) -> f64 {
-        self.over_classes.divisor(columns)
-    }
-
+impl TargetRows for MultilabelFormula {
     #[inline(always)]
     fn row<T: Real, P: PenaltyShape>(
         _: &Rule<T, P>,
@@ -102,5 +106,3 @@ impl TargetRowsLoss for MultilabelMargin {
         RowPoint { value, active, correct: false }
     }
 }
-
-evaluate_target_rows!(MultilabelMargin);

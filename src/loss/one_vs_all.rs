@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Combination, LossShader, MulticlassHinge, Pattern, RowsLoss};
-use crate::real::Number;
+use super::formula::{Combination, Rows};
+use super::multiclass::{MulticlassHinge, RowsLoss};
+use super::spec::{LossShader, Method, MethodSpec, Pattern};
+use super::value::Sealed;
+use crate::data::real::Number;
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "one_vs_all",
@@ -23,14 +26,29 @@ impl MulticlassHinge<OneVsAll> {
     }
 }
 
+impl Sealed for OneVsAll {}
+
 impl RowsLoss for OneVsAll {
-    const SHADER: LossShader = SHADER;
+    fn method(&self) -> MethodSpec {
+        MethodSpec::of(*self, &SHADER, Method::OneVsAll)
+    }
+}
+
+impl Rows for OneVsAll {
     const COMBINATION: Combination = Combination::Sum;
-    const TRUE_COLUMN: bool = true;
-    const RIVAL_SLOPE_ON_TRUE: f64 = 0.0;
 
     #[inline(always)]
-    fn violation<T: Number>(margin: T, score: T, _: T, is_true: T::Mask) -> T {
+    fn has_true_column(self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn compares(self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn violation<T: Number>(self, margin: T, score: T, _: T, is_true: T::Mask) -> T {
         margin + T::select(is_true, -score, score)
     }
 }

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::exact;
+use crate::data::real::{Number, Real};
 use crate::error::{Error, Result};
-use crate::exact;
-use crate::real::{Number, Real};
 
 /// How a margin violation v is penalised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -100,11 +100,11 @@ pub enum Ties {
 
 /// A run of violations over which a penalty is a polynomial.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Piece {
+pub(crate) struct Piece {
     /// The run begins above this violation and ends where the next piece begins.
-    pub above: f64,
+    pub(crate) above: f64,
     /// phi(v) = c0 + c1*v + c2*v^2.
-    pub coefficients: [f64; 3],
+    pub(crate) coefficients: [f64; 3],
 }
 
 impl Piece {
@@ -117,10 +117,11 @@ impl Piece {
     }
 }
 
-/// A penalty as a type, so that the CPU's inner loops are compiled once for each instead of branching in them.
-pub trait PenaltyShape: Copy + Send + Sync {
+/// A penalty as a type, so that the CPU's inner loops are compiled once for each instead of branching in them. Where a
+/// penalty is taken once a row, [`Penalty`] itself is the type, and one loop serves all.
+pub(crate) trait PenaltyShape: Copy + Send + Sync {
     /// phi'(0+): what the kink convention scales. 0 where phi has no kink.
-    const SLOPE_AT_ZERO: f64;
+    fn slope_at_zero(self) -> f64;
     /// phi over v > 0, where it is zero for v <= 0 and piecewise polynomial above.
     fn pieces(self) -> Option<[Piece; 2]>;
     /// phi(v) and phi'(v), where `kink_slope` is phi'(0). A NaN violation gives NaN for both.
@@ -140,10 +141,13 @@ fn one_sided<T: Number>(v: T, kink_slope: T, slope: T) -> T {
 
 /// [`Penalty::Linear`] as a type.
 #[derive(Clone, Copy, Debug)]
-pub struct LinearPenalty;
+pub(crate) struct LinearPenalty;
 
 impl PenaltyShape for LinearPenalty {
-    const SLOPE_AT_ZERO: f64 = 1.0;
+    #[inline(always)]
+    fn slope_at_zero(self) -> f64 {
+        1.0
+    }
     fn pieces(self) -> Option<[Piece; 2]> {
         Some(Piece::all([0.0, 1.0, 0.0]))
     }
@@ -155,10 +159,13 @@ impl PenaltyShape for LinearPenalty {
 
 /// [`Penalty::Squared`] as a type.
 #[derive(Clone, Copy, Debug)]
-pub struct SquaredPenalty;
+pub(crate) struct SquaredPenalty;
 
 impl PenaltyShape for SquaredPenalty {
-    const SLOPE_AT_ZERO: f64 = 0.0;
+    #[inline(always)]
+    fn slope_at_zero(self) -> f64 {
+        0.0
+    }
     fn pieces(self) -> Option<[Piece; 2]> {
         Some(Piece::all([0.0, 0.0, 1.0]))
     }
@@ -171,15 +178,24 @@ impl PenaltyShape for SquaredPenalty {
 
 /// [`Penalty::Smooth`] as a type.
 #[derive(Clone, Copy, Debug)]
-pub struct SmoothPenalty {
+pub(crate) struct SmoothPenalty {
     /// The width of the square part.
-    pub gamma: f64,
+    gamma: f64,
     /// The factor.
-    pub scale: f64,
+    scale: f64,
+}
+
+impl SmoothPenalty {
+    fn new(gamma: f64, scale: f64) -> Self {
+        Self { gamma, scale }
+    }
 }
 
 impl PenaltyShape for SmoothPenalty {
-    const SLOPE_AT_ZERO: f64 = 0.0;
+    #[inline(always)]
+    fn slope_at_zero(self) -> f64 {
+        0.0
+    }
     fn pieces(self) -> Option<[Piece; 2]> {
         let Self { gamma, scale } = self;
         let square = Piece { above: 0.0, coefficients: [0.0, 0.0, scale * (0.5 / gamma)] };
@@ -202,10 +218,13 @@ impl PenaltyShape for SmoothPenalty {
 
 /// [`Penalty::Softplus`] as a type.
 #[derive(Clone, Copy, Debug)]
-pub struct SoftplusPenalty;
+pub(crate) struct SoftplusPenalty;
 
 impl PenaltyShape for SoftplusPenalty {
-    const SLOPE_AT_ZERO: f64 = 0.0;
+    #[inline(always)]
+    fn slope_at_zero(self) -> f64 {
+        0.0
+    }
     fn pieces(self) -> Option<[Piece; 2]> {
         None
     }
@@ -234,7 +253,7 @@ macro_rules! with_penalty {
                 $body
             }
             $crate::loss::Penalty::Smooth { gamma, scale } => {
-                let $shape = $crate::loss::penalty::SmoothPenalty { gamma, scale };
+                let $shape = $crate::loss::penalty::SmoothPenalty::new(gamma, scale);
                 $body
             }
             $crate::loss::Penalty::Softplus => {
@@ -244,21 +263,53 @@ macro_rules! with_penalty {
         }
     };
 }
-pub(crate) use with_penalty;
+
+impl PenaltyShape for Penalty {
+    #[inline(always)]
+    fn slope_at_zero(self) -> f64 {
+        with_penalty!(self, shape => shape.slope_at_zero())
+    }
+    fn pieces(self) -> Option<[Piece; 2]> {
+        with_penalty!(self, shape => shape.pieces())
+    }
+    #[inline(always)]
+    fn penalise<T: Number>(self, v: T, kink_slope: T) -> (T, T) {
+        with_penalty!(self, shape => shape.penalise(v, kink_slope))
+    }
+}
+
+/// Calls `$body` with `$shape` bound to the penalty's type where it is a common one and `$is_common`, or else to the penalty
+/// itself: one loop for all that are rare.
+macro_rules! with_common_penalty {
+    ($penalty:expr, $is_common:expr, $shape:ident => $body:expr) => {
+        match $penalty {
+            $crate::loss::Penalty::Linear if $is_common => {
+                let $shape = $crate::loss::penalty::LinearPenalty;
+                $body
+            }
+            $crate::loss::Penalty::Squared if $is_common => {
+                let $shape = $crate::loss::penalty::SquaredPenalty;
+                $body
+            }
+            $shape => $body,
+        }
+    };
+}
+pub(crate) use with_common_penalty;
 
 /// A loss's numbers in the precision of the computation: margin, penalty and kink.
 #[derive(Clone, Copy, Debug)]
-pub struct Rule<T, P> {
+pub(crate) struct Rule<T, P> {
     /// The margin.
-    pub margin: T,
+    pub(crate) margin: T,
     kink_slope: T,
     shape: P,
 }
 
 impl<T: Real, P: PenaltyShape> Rule<T, P> {
     /// Rounds the margin to `T` and fixes the slope at the kink.
-    pub fn new(margin: f64, kink: Kink, shape: P) -> Self {
-        Self { margin: T::from_f64(margin), kink_slope: T::from_f64(kink.slope() * P::SLOPE_AT_ZERO), shape }
+    pub(crate) fn new(margin: f64, kink: Kink, shape: P) -> Self {
+        Self { margin: T::from_f64(margin), kink_slope: T::from_f64(kink.slope() * shape.slope_at_zero()), shape }
     }
 
     /// The same rule for vectors of numbers like `of`.
@@ -268,20 +319,32 @@ impl<T: Real, P: PenaltyShape> Rule<T, P> {
     }
 
     /// As [`PenaltyShape::pieces`].
-    pub fn pieces(&self) -> Option<[Piece; 2]> {
+    pub(crate) fn pieces(&self) -> Option<[Piece; 2]> {
         self.shape.pieces()
     }
 
     /// The slope at violation 0.
-    pub fn kink_slope(&self) -> T {
+    pub(crate) fn kink_slope(&self) -> T {
         self.kink_slope
     }
 }
 
 impl<T: Number, P: PenaltyShape> Rule<T, P> {
+    /// The same rule with another type for its penalty.
+    #[inline(always)]
+    pub(crate) fn with_shape<Q: PenaltyShape>(&self, shape: Q) -> Rule<T, Q> {
+        Rule { margin: self.margin, kink_slope: self.kink_slope, shape }
+    }
+
+    /// The penalty.
+    #[inline(always)]
+    pub(crate) fn shape(&self) -> P {
+        self.shape
+    }
+
     /// phi(v) and phi'(v). A NaN violation gives NaN for both.
     #[inline(always)]
-    pub fn penalise(&self, v: T) -> (T, T) {
+    pub(crate) fn penalise(&self, v: T) -> (T, T) {
         self.shape.penalise(v, self.kink_slope)
     }
 }

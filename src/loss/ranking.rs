@@ -2,12 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::penalty::{PenaltyShape, Rule};
-use super::{
-    ElementwiseLoss, LabelEncoding, LossShader, Pattern, Point, TargetRule, Terms, evaluate_elementwise, signed_hinge,
-    terms_builder,
-};
-use crate::real::Number;
+use super::spec::{ElementwiseFormula, ElementwiseSpec, LossShader, Pattern, Spec};
+use super::terms::{Terms, terms_builder};
+use super::value::{Loss, Sealed, loss_value};
+use crate::data::labels::{LabelEncoding, TargetRule};
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "ranking",
@@ -52,23 +50,19 @@ impl MarginRanking {
     terms_builder!("By how much the score that ought to be higher must be.");
 }
 
-impl ElementwiseLoss for MarginRanking {
-    const SHADER: LossShader = SHADER;
-    const HAS_CORRECT: bool = true;
-    const PAIRS: bool = true;
+impl Sealed for MarginRanking {}
 
-    fn terms(&self) -> Terms {
-        self.terms
+impl Loss for MarginRanking {
+    fn spec(&self) -> Spec<'_> {
+        Spec::Elementwise(ElementwiseSpec {
+            shader: &SHADER,
+            formula: ElementwiseFormula::Signed,
+            terms: self.terms,
+            has_correct: true,
+            pairs: true,
+            target_rule: TargetRule::Labels(LabelEncoding::PlusMinusOne),
+        })
     }
 
-    fn target_rule(&self) -> TargetRule {
-        TargetRule::Labels(LabelEncoding::PlusMinusOne)
-    }
-
-    #[inline(always)]
-    fn value_and_slope<T: Number, P: PenaltyShape>(rule: &Rule<T, P>, difference: T, target: T) -> Point<T> {
-        signed_hinge(rule, difference, target)
-    }
+    loss_value!();
 }
-
-evaluate_elementwise!(MarginRanking);

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::multiclass::rival_violation;
-use super::{Combination, LossShader, MulticlassHinge, Pattern, RowsLoss};
-use crate::error::{Error, Result};
-use crate::real::Number;
+use super::formula::{Combination, Rows, rival_violation};
+use super::multiclass::{MulticlassHinge, RowsLoss};
+use super::spec::{LossShader, Method, MethodSpec, Pattern};
+use super::value::Sealed;
+use crate::data::real::Number;
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "top_k",
@@ -49,29 +50,29 @@ impl MulticlassHinge<TopK> {
     }
 }
 
+impl Sealed for TopK {}
+
 impl RowsLoss for TopK {
-    const SHADER: LossShader = SHADER;
-    const COMBINATION: Combination = Combination::Top;
-    const TRUE_COLUMN: bool = false;
-    const RIVAL_SLOPE_ON_TRUE: f64 = -1.0;
-
-    fn top(&self) -> usize {
-        self.k
+    fn method(&self) -> MethodSpec {
+        MethodSpec::of(*self, &SHADER, Method::TopK { k: self.k })
     }
+}
 
-    fn check_classes(&self, classes: usize) -> Result<()> {
-        if (1..=classes).contains(&self.k) {
-            return Ok(());
-        }
-        Err(Error::Option {
-            option: "k",
-            expected: format!("a number from 1 to the {classes} classes"),
-            got: self.k.to_string(),
-        })
+impl Rows for TopK {
+    const COMBINATION: Combination = Combination::Top;
+
+    #[inline(always)]
+    fn has_true_column(self) -> bool {
+        false
     }
 
     #[inline(always)]
-    fn violation<T: Number>(margin: T, score: T, true_score: T, _: T::Mask) -> T {
+    fn compares(self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn violation<T: Number>(self, margin: T, score: T, true_score: T, _: T::Mask) -> T {
         rival_violation(margin, score, true_score)
     }
 }

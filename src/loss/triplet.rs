@@ -2,9 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::distance::Distance;
+use super::formula::{Combined, Vectors};
 use super::penalty::{PenaltyShape, Rule};
-use super::{Combined, Distance, LossShader, Pattern, TargetRule, Terms, VectorsLoss, evaluate_vectors, terms_builder};
-use crate::real::Real;
+use super::spec::{LossShader, Pattern, Spec, VectorsFormula, VectorsSpec};
+use super::terms::{Terms, terms_builder};
+use super::value::{Loss, Sealed, loss_value};
+use crate::data::real::Real;
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "triplet",
@@ -64,23 +68,28 @@ impl TripletMargin {
     }
 }
 
-impl VectorsLoss for TripletMargin {
-    const SHADER: LossShader = SHADER;
-    const INPUTS: usize = 3;
-    const TARGETS: Option<TargetRule> = None;
+impl Sealed for TripletMargin {}
 
-    fn terms(&self) -> Terms {
-        self.terms
+impl Loss for TripletMargin {
+    fn spec(&self) -> Spec<'_> {
+        Spec::Vectors(VectorsSpec {
+            shader: &SHADER,
+            formula: VectorsFormula::Triplet,
+            terms: self.terms,
+            inputs: 3,
+            target_rule: None,
+            distance: self.distance,
+            has_third_distance: self.swap,
+        })
     }
 
-    fn distance(&self) -> Distance {
-        self.distance
-    }
+    loss_value!();
+}
 
-    fn has_third_distance(&self) -> bool {
-        self.swap
-    }
+/// phi(margin + d(a, p) - the distance of the negative).
+pub(crate) struct TripletFormula;
 
+impl Vectors for TripletFormula {
     #[inline(always)]
     fn combine<T: Real, P: PenaltyShape>(rule: &Rule<T, P>, [ap, an, pn]: [T; 3], swap: bool, _: T) -> Combined<T> {
         let half = T::from_f64(0.5);
@@ -96,5 +105,3 @@ impl VectorsLoss for TripletMargin {
         Combined { value, slopes, active: violation > T::ZERO }
     }
 }
-
-evaluate_vectors!(TripletMargin);

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::multiclass::rival_violation;
-use super::{Combination, LossShader, MulticlassHinge, Pattern, RowsLoss};
-use crate::real::Number;
+use super::formula::{Combination, Rows, rival_violation};
+use super::multiclass::{MulticlassHinge, RowsLoss};
+use super::spec::{LossShader, Method, MethodSpec, Pattern};
+use super::value::Sealed;
+use crate::data::real::Number;
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "weston_watkins",
@@ -24,14 +26,29 @@ impl MulticlassHinge<WestonWatkins> {
     }
 }
 
+impl Sealed for WestonWatkins {}
+
 impl RowsLoss for WestonWatkins {
-    const SHADER: LossShader = SHADER;
+    fn method(&self) -> MethodSpec {
+        MethodSpec::of(*self, &SHADER, Method::WestonWatkins)
+    }
+}
+
+impl Rows for WestonWatkins {
     const COMBINATION: Combination = Combination::Sum;
-    const TRUE_COLUMN: bool = false;
-    const RIVAL_SLOPE_ON_TRUE: f64 = -1.0;
 
     #[inline(always)]
-    fn violation<T: Number>(margin: T, score: T, true_score: T, _: T::Mask) -> T {
+    fn has_true_column(self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn compares(self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn violation<T: Number>(self, margin: T, score: T, true_score: T, _: T::Mask) -> T {
         rival_violation(margin, score, true_score)
     }
 }

@@ -1,14 +1,13 @@
 //! Several metrics over the same data, updated in one pass over it.
 
-use super::{Metric, in_update};
-use crate::batch::Batch;
+use super::Metric;
+#[cfg(feature = "gpu")]
+use super::accumulator::in_update;
+use crate::data::batch::{Batch, ScoreKind};
+use crate::data::evaluation::Evaluation;
 use crate::device::Device;
-use crate::error::{Error, Input, Result};
-use crate::evaluation::Evaluation;
-use crate::gpu::Gpu;
+use crate::error::{Error, Result};
 use crate::loss::Loss;
-use crate::scores::ScoreKind;
-use crate::tensor::Floats;
 
 /// Scores a block on the CPU: every metric visits a block before the next one is read, so that memory is read once.
 const BLOCK_SCORES: usize = 128 << 10;
@@ -30,7 +29,7 @@ const BLOCK_SCORES: usize = 128 << 10;
 /// ```
 #[derive(Default)]
 pub struct MetricCollection {
-    metrics: Vec<(String, Box<dyn AnyMetric>)>,
+    metrics: Vec<(String, Metric<Box<dyn Loss>>)>,
 }
 
 impl std::fmt::Debug for MetricCollection {
@@ -49,15 +48,15 @@ impl MetricCollection {
     ///
     /// # Errors
     /// [`Error::Option`] for a name that is taken.
-    pub fn add<L>(&mut self, name: impl Into<String>, metric: Metric<L>) -> Result<()>
-    where
-        L: Loss + Clone + PartialEq + std::fmt::Debug + Send + 'static,
-    {
-        let name = name.into();
+    pub fn add(&mut self, name: impl Into<String>, metric: Metric<impl Loss>) -> Result<()> {
+        self.add_boxed(name.into(), metric.boxed())
+    }
+
+    fn add_boxed(&mut self, name: String, metric: Metric<Box<dyn Loss>>) -> Result<()> {
         if self.metrics.iter().any(|(taken, _)| *taken == name) {
             return Err(Error::Option { option: "metric name", expected: "a new one".into(), got: name });
         }
-        self.metrics.push((name, Box::new(metric)));
+        self.metrics.push((name, metric));
         Ok(())
     }
 
@@ -66,10 +65,11 @@ impl MetricCollection {
     /// # Errors
     /// As [`Metric::update`]; no metric is then changed.
     pub fn update(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
-        let before: Vec<_> = self.metrics.iter().map(|(_, metric)| metric.boxed_clone()).collect();
+        let before: Vec<_> = self.metrics.iter().map(|(_, metric)| metric.clone()).collect();
         let result = match device {
+            #[cfg(feature = "gpu")]
             Device::Gpu(gpu) => self.update_on_gpu(gpu, device, batch),
-            _ => self.update_on_cpu(device, batch),
+            Device::Cpu => self.update_on_cpu(device, batch),
         };
         if result.is_err() {
             for ((_, metric), before) in self.metrics.iter_mut().zip(before) {
@@ -106,7 +106,11 @@ impl MetricCollection {
         Ok(())
     }
 
-    fn update_on_gpu(&mut self, gpu: &Gpu, device: &Device, batch: &Batch<'_>) -> Result<()> {
+    #[cfg(feature = "gpu")]
+    fn update_on_gpu(&mut self, gpu: &crate::gpu::Gpu, device: &Device, batch: &Batch<'_>) -> Result<()> {
+        use crate::data::tensor::Floats;
+        use crate::data::weights;
+        use crate::error::Input;
         // What does not fit one buffer goes chunk by chunk, once for each metric.
         let fits = 4 * batch.len() as u64 <= gpu.description().limits.max_buffer_size;
         // Other kinds of scores are squashed on the host.
@@ -117,12 +121,12 @@ impl MetricCollection {
             Floats::Device(_) => None,
             host => Some(gpu.upload_floats(host)?),
         };
-        let weights = match batch.sample_weights {
-            Some(Floats::F32(weights)) => {
+        let resident_weights = match batch.sample_weights {
+            Some(Floats::F32(of_samples)) => {
                 // Bad weights are found before they are uploaded.
                 let bad = |error| in_update(self.updates(), error);
-                crate::cpu::weights::check(weights, Input::SampleWeights).map_err(bad)?;
-                Some(gpu.upload_f32(weights)?)
+                weights::check(of_samples, Input::SampleWeights).map_err(bad)?;
+                Some(gpu.upload_f32(of_samples)?)
             }
             _ => None,
         };
@@ -130,12 +134,13 @@ impl MetricCollection {
         if let Some(scores) = &scores {
             resident.scores = Floats::Device(scores);
         }
-        if let Some(weights) = &weights {
+        if let Some(weights) = &resident_weights {
             resident.sample_weights = Some(Floats::Device(weights));
         }
         self.update_whole(device, &resident)
     }
 
+    #[cfg(feature = "gpu")]
     /// The number of the next update, of the first metric where they differ.
     fn updates(&self) -> u64 {
         self.metrics.first().map_or(0, |(_, metric)| metric.updates())
@@ -159,59 +164,5 @@ impl MetricCollection {
     /// Forgets everything seen.
     pub fn reset(&mut self) {
         self.metrics.iter_mut().for_each(|(_, metric)| metric.reset());
-    }
-}
-
-/// Metrics of different losses behind one face.
-trait AnyMetric: Send {
-    fn update(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()>;
-    fn updates(&self) -> u64;
-    /// Checks that the inputs fit each other and the loss.
-    fn check_batch(&self, batch: &Batch<'_>) -> Result<()>;
-    /// The part of a checked batch that starts at this sample; [`AnyMetric::end_update`] makes one update of all parts.
-    fn update_part(&mut self, device: &Device, part: &Batch<'_>, whole: &Batch<'_>, start: usize) -> Result<()>;
-    fn end_update(&mut self);
-    fn compute(&mut self) -> Result<Evaluation>;
-    fn reset(&mut self);
-    fn boxed_clone(&self) -> Box<dyn AnyMetric>;
-}
-
-impl<L: Loss + Clone + PartialEq + std::fmt::Debug + Send + 'static> AnyMetric for Metric<L> {
-    fn update(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
-        Metric::update(self, device, batch)
-    }
-
-    fn updates(&self) -> u64 {
-        Metric::updates(self)
-    }
-
-    fn check_batch(&self, batch: &Batch<'_>) -> Result<()> {
-        Metric::check_batch(self, batch).map(drop)
-    }
-
-    fn update_part(&mut self, device: &Device, part: &Batch<'_>, whole: &Batch<'_>, start: usize) -> Result<()> {
-        let number = self.state.updates;
-        let result = Metric::update(self, device, part);
-        self.state.updates = number;
-        let shape = Metric::check_batch(self, whole)?;
-        // Rows before the part, of which a loss of single scores sees each score.
-        let start = start * whole.columns.unwrap_or(1) / shape.columns;
-        result.map_err(|error| shape.whole_index(error, start))
-    }
-
-    fn end_update(&mut self) {
-        self.state.updates += 1;
-    }
-
-    fn compute(&mut self) -> Result<Evaluation> {
-        Metric::compute(self)
-    }
-
-    fn reset(&mut self) {
-        Metric::reset(self);
-    }
-
-    fn boxed_clone(&self) -> Box<dyn AnyMetric> {
-        Box::new(self.clone())
     }
 }

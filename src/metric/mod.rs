@@ -22,6 +22,7 @@
 //! A failed update leaves the state as it was. Labels and weights that live on a GPU are found bad when the sums are
 //! folded: [`Metric::compute`] then names the update and the index, until [`Metric::reset`].
 
+mod accumulator;
 mod collection;
 mod state;
 
@@ -30,18 +31,17 @@ use std::sync::Arc;
 pub use collection::MetricCollection;
 pub use state::MetricState;
 
-use crate::batch::{Batch, BatchShape};
+use accumulator::{Accumulator, in_update};
+
+use crate::data::batch::Batch;
+use crate::data::evaluation::{Buffers, Evaluation, Reduction};
+use crate::data::shape::BatchShape;
 use crate::device::Device;
-use crate::error::{Error, Result};
-use crate::evaluation::{Buffers, Evaluation, Outputs, Precision, Reduction, Request, Totals};
-use crate::gpu::Pending;
+use crate::engine::Pending;
+use crate::error::Result;
 use crate::loss::Loss;
-use crate::scores::Prepared;
 
-/// Bytes that may wait on a GPU before an update folds them, which waits for the device.
-const MOST_PENDING_BYTES: u64 = 16 << 20;
-
-/// A loss accumulated over batches.
+/// A loss accumulated over batches. `L` is a loss, or `Box<dyn Loss>` for one that is chosen at run time.
 #[derive(Clone, Debug)]
 pub struct Metric<L> {
     state: MetricState<L>,
@@ -58,7 +58,7 @@ pub struct Step {
     pub running: Evaluation,
 }
 
-impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
+impl<L: Loss> Metric<L> {
     /// The mean of this loss over everything seen; sample weights count as in [`Reduction::Mean`].
     pub fn new(loss: L) -> Self {
         Self { state: MetricState::new(loss), pending: Vec::new() }
@@ -66,13 +66,13 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
 
     /// The sum instead of the mean. [`Reduction::None`] is refused by the first update.
     pub fn reduction(mut self, reduction: Reduction) -> Self {
-        self.state.reduction = reduction;
+        self.state.seen.reduction = reduction;
         self
     }
 
     /// One value a class, where the loss has such ([`crate::MulticlassHinge::one_vs_all`]).
     pub fn per_class(mut self) -> Self {
-        self.state.per_class = true;
+        self.state.seen.per_class = true;
         self
     }
 
@@ -88,7 +88,7 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
 
     /// Updates since the last reset, those of merged metrics included.
     pub fn updates(&self) -> u64 {
-        self.state.updates
+        self.state.seen.updates
     }
 
     /// Checks that the inputs of a batch fit each other and the loss, without looking at their elements.
@@ -96,8 +96,8 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
     /// # Errors
     /// [`Error::Update`] with what [`Loss::check_batch`] says.
     pub fn check_batch(&self, batch: &Batch<'_>) -> Result<BatchShape> {
-        let shape = self.state.loss.check_batch(batch, &self.state.sum_request()?);
-        shape.map_err(|error| in_update(self.state.updates, error))
+        let shape = self.state.loss.check_batch(batch, &self.state.seen.sum_request()?);
+        shape.map_err(|error| in_update(self.state.seen.updates, error))
     }
 
     /// Adds a batch. On a GPU it only submits work.
@@ -113,29 +113,7 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
     /// # Errors
     /// As [`Metric::update`].
     pub async fn update_async(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
-        let Device::Gpu(gpu) = device else {
-            let evaluation = self.evaluate(device, batch).await?;
-            self.state.add(&evaluation, batch);
-            return Ok(());
-        };
-        let number = self.state.updates;
-        let request = self.state.sum_request()?;
-        self.state.loss.check()?;
-        let loss = &self.state.loss;
-        let added = async {
-            let prepared = Prepared::new(loss, batch)?;
-            loss.accumulate_on_gpu(gpu, &prepared.batch(batch), &request).await
-        };
-        let added = added.await.map_err(|error| in_update(number, error))?;
-        check_classes(self.classes(), added.first().map_or(0, Pending::classes))?;
-        self.state.count(batch);
-        self.state.precision = Precision::F32;
-        self.pending.extend(added.into_iter().map(|pending| (number, Arc::new(pending))));
-        if self.pending.iter().map(|(_, pending)| pending.bytes()).sum::<u64>() > MOST_PENDING_BYTES {
-            // An error is kept for compute, which is where it is promised.
-            let _ = self.fold().await;
-        }
-        Ok(())
+        self.accumulator().update(device, batch).await
     }
 
     /// Adds every batch of an iterator.
@@ -157,7 +135,7 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
     }
 
     /// Adds a batch, writes its losses and gradient to the caller's memory, and returns its sums. The gradient is that of the
-    /// sum divided by `divisor`: by the weight of all batches together ([`Loss::weigh`]) it is the batch's part of the
+    /// sum divided by `divisor`: by the weight of all batches together ([`crate::weigh`]) it is the batch's part of the
     /// gradient of their mean.
     ///
     /// # Errors
@@ -169,15 +147,7 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
         divisor: f64,
         buffers: Buffers<'_>,
     ) -> Result<Evaluation> {
-        let mut request = self.state.sum_request()?;
-        if buffers.gradient.is_some() {
-            request = request.gradient_of_part(divisor);
-        }
-        let evaluation = device.evaluate_into(&self.state.loss, batch, &request, buffers);
-        let evaluation = evaluation.map_err(|error| in_update(self.state.updates, error))?;
-        check_classes(self.classes(), evaluation.per_class.as_ref().map_or(0, Vec::len))?;
-        self.state.add(&evaluation, batch);
-        Ok(evaluation)
+        self.accumulator().update_into(device, batch, divisor, buffers)
     }
 
     /// Adds a batch and returns the batch's own value beside the running one. On a GPU it waits for both.
@@ -193,13 +163,7 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
     /// # Errors
     /// As [`Metric::forward`].
     pub async fn forward_async(&mut self, device: &Device, batch: &Batch<'_>) -> Result<Step> {
-        self.fold().await?;
-        let evaluation = self.evaluate(device, batch).await?;
-        let mut alone = self.state.clone();
-        alone.reset();
-        alone.add(&evaluation, batch);
-        self.state.add(&evaluation, batch);
-        Ok(Step { batch: alone.evaluation_or_none()?, running: self.state.evaluation_or_none()? })
+        self.accumulator().forward(device, batch).await
     }
 
     /// The value over everything seen.
@@ -216,14 +180,13 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
     /// # Errors
     /// As [`Metric::compute`].
     pub async fn compute_async(&mut self) -> Result<Evaluation> {
-        self.fold().await?;
-        self.state.evaluation()
+        self.accumulator().compute().await
     }
 
     /// Forgets everything seen.
     pub fn reset(&mut self) {
         self.pending.clear();
-        self.state.reset();
+        self.state.seen.reset();
     }
 
     /// Adds what another metric has seen.
@@ -231,12 +194,8 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
     /// # Errors
     /// [`Error::Option`] where the other has another loss, other options, another reduction, or other classes.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
-        let updates = self.state.updates;
-        check_classes(self.classes(), other.classes())?;
-        self.state.merge(&other.state)?;
-        self.pending
-            .extend(other.pending.iter().map(|(number, pending)| (updates.saturating_add(*number), pending.clone())));
-        Ok(())
+        let (other_loss, pending): (&dyn Loss, _) = (&other.state.loss, &other.pending);
+        self.accumulator().merge(&other.state.seen, other_loss, pending)
     }
 
     /// What is to be saved: configuration and sums, with nothing left on a GPU.
@@ -244,65 +203,33 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> Metric<L> {
     /// # Errors
     /// As [`Metric::compute`], but empty states are fine.
     pub fn state(&mut self) -> Result<&MetricState<L>> {
-        pollster::block_on(self.fold())?;
+        pollster::block_on(self.accumulator().fold())?;
         Ok(&self.state)
     }
 
-    /// The sums of one batch on any device.
-    async fn evaluate(&self, device: &Device, batch: &Batch<'_>) -> Result<Evaluation> {
-        let request = self.state.sum_request()?;
-        let evaluation = device.evaluate_async(&self.state.loss, batch, &request).await;
-        let evaluation = evaluation.map_err(|error| in_update(self.state.updates, error))?;
-        check_classes(self.classes(), evaluation.per_class.as_ref().map_or(0, Vec::len))?;
-        Ok(evaluation)
+    /// The parts of the metric without its type.
+    fn accumulator(&mut self) -> Accumulator<'_> {
+        Accumulator { loss: &self.state.loss, seen: &mut self.state.seen, pending: &mut self.pending }
     }
 
-    /// Columns of the per-class sums so far, wherever they are; 0 where there are none.
-    fn classes(&self) -> usize {
-        match (self.state.totals.per_class.len(), self.pending.first()) {
-            (0, Some((_, pending))) => pending.classes(),
-            (known, _) => known,
-        }
+    /// The same metric of a loss that is only known at run time.
+    pub(crate) fn boxed(self) -> Metric<Box<dyn Loss>> {
+        let state = MetricState { loss: self.state.loss.boxed(), seen: self.state.seen };
+        Metric { state, pending: self.pending }
     }
 
-    /// Brings everything pending into the state, or changes nothing.
-    async fn fold(&mut self) -> Result<()> {
-        let mut totals = self.state.totals.clone();
-        for (number, pending) in &self.pending {
-            let part = pending.fold().await.map_err(|error| in_update(*number, error))?.totals;
-            totals.merge(&part);
-        }
-        self.state.totals = totals;
-        self.pending.clear();
-        Ok(())
+    /// Adds the part of a checked batch that starts at this sample; [`Metric::end_update`] makes one update of all parts.
+    fn update_part(&mut self, device: &Device, part: &Batch<'_>, whole: &Batch<'_>, start: usize) -> Result<()> {
+        let number = self.updates();
+        let result = self.update(device, part);
+        self.state.seen.updates = number;
+        let shape = self.check_batch(whole)?;
+        // Rows before the part, of which a loss of single scores sees each score.
+        let start = start * whole.columns.unwrap_or(1) / shape.columns;
+        result.map_err(|error| shape.whole_index(error, start))
     }
-}
 
-fn in_update(update: u64, error: Error) -> Error {
-    match error {
-        // What is wrong with the options is no update's fault.
-        Error::Option { .. } => error,
-        source => Error::Update { update, source: Box::new(source) },
+    fn end_update(&mut self) {
+        self.state.seen.updates += 1;
     }
-}
-
-/// Per-class sums of different lengths do not add up.
-fn check_classes(known: usize, classes: usize) -> Result<()> {
-    if known == 0 || classes == 0 || known == classes {
-        return Ok(());
-    }
-    let expected = format!("{known}, as in the updates before");
-    Err(Error::Option { option: "number of classes", expected, got: classes.to_string() })
-}
-
-/// An evaluation without outputs.
-fn finish(
-    totals: Totals,
-    request: &Request,
-    samples: u64,
-    has_correct: bool,
-    precision: Precision,
-) -> Result<Evaluation> {
-    let outputs = Outputs { losses: None, gradient: None, precision, upload_time: Default::default() };
-    totals.finish(request, samples as usize, has_correct, outputs)
 }

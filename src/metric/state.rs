@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::finish;
-use crate::batch::Batch;
+use crate::data::batch::Batch;
+use crate::data::evaluation::{Evaluation, Outputs, Precision, Reduction, Request, Totals};
 use crate::error::{Error, Result};
-use crate::evaluation::{Evaluation, Precision, Reduction, Request, Totals};
 use crate::loss::{Loss, Pattern};
 
 /// Configuration and sums of a [`super::Metric`]. Serialisable with serde; text formats keep every bit of the sums.
@@ -20,23 +19,33 @@ use crate::loss::{Loss, Pattern};
 /// # Ok::<(), maxmargin::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "SavedState<L>", bound(deserialize = "L: Loss + Deserialize<'de>"))]
+#[serde(
+    try_from = "SavedState<L>",
+    into = "SavedState<L>",
+    bound(deserialize = "L: Loss + Deserialize<'de>", serialize = "L: Loss + Clone + Serialize")
+)]
 pub struct MetricState<L> {
-    /// The loss's name: two losses may have the same options.
-    name: String,
     pub(super) loss: L,
+    pub(super) seen: Seen,
+}
+
+/// How a metric adds up, and what it has seen: the same for every loss.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Seen {
     pub(super) reduction: Reduction,
     pub(super) per_class: bool,
     pub(super) updates: u64,
     /// Samples seen, ignored ones included.
     pub(super) samples: u64,
+    /// The weakest so far: f32 from the first update in f32 on.
     pub(super) precision: Precision,
     pub(super) totals: Totals,
 }
 
-/// A state as it was read, before it is known to make sense.
-#[derive(Deserialize)]
+/// A state as it is written, and as it was read, before it is known to make sense.
+#[derive(Serialize, Deserialize)]
 struct SavedState<L> {
+    /// The loss's name: two losses may have the same options.
     name: String,
     loss: L,
     reduction: Reduction,
@@ -47,45 +56,56 @@ struct SavedState<L> {
     totals: Totals,
 }
 
+impl<L: Loss> From<MetricState<L>> for SavedState<L> {
+    fn from(state: MetricState<L>) -> Self {
+        let MetricState { loss, seen: Seen { reduction, per_class, updates, samples, precision, totals } } = state;
+        Self { name: loss.name().into(), loss, reduction, per_class, updates, samples, precision, totals }
+    }
+}
+
 impl<L: Loss> TryFrom<SavedState<L>> for MetricState<L> {
     type Error = Error;
 
     fn try_from(saved: SavedState<L>) -> Result<Self> {
         let SavedState { name, loss, reduction, per_class, updates, samples, precision, totals } = saved;
+        let seen = Seen { reduction, per_class, updates, samples, precision, totals };
+        seen.check(&name, &loss)?;
+        Ok(Self { loss, seen })
+    }
+}
+
+impl<L> MetricState<L> {
+    pub(super) fn new(loss: L) -> Self {
+        Self { loss, seen: Seen::new() }
+    }
+}
+
+impl Seen {
+    fn new() -> Self {
+        let (reduction, per_class, precision) = (Reduction::Mean, false, Precision::F64);
+        Self { reduction, per_class, updates: 0, samples: 0, precision, totals: Totals::default() }
+    }
+
+    /// Checks what was read of a metric of this loss.
+    fn check(&self, name: &str, loss: &dyn Loss) -> Result<()> {
+        let Self { per_class, samples, totals, .. } = self;
         if name != loss.name() {
-            return Err(Error::Option { option: "saved metric", expected: loss.name().into(), got: name });
+            return Err(Error::Option { option: "saved metric", expected: loss.name().into(), got: name.into() });
         }
         loss.check()?;
         let counts = [totals.active, totals.correct].iter().all(|&part| part <= totals.count);
         let weights = totals.weight_sum >= 0.0 && totals.weight_sum.is_finite();
         let classes =
-            if per_class { totals.count == 0 || !totals.per_class.is_empty() } else { totals.per_class.is_empty() };
-        if !counts || totals.count > samples || !weights || !classes {
+            if *per_class { totals.count == 0 || !totals.per_class.is_empty() } else { totals.per_class.is_empty() };
+        if !counts || totals.count > *samples || !weights || !classes {
             let expected = "counts that fit each other".into();
             return Err(Error::Option { option: "saved metric", expected, got: format!("{totals:?}") });
         }
-        Ok(Self { name, loss, reduction, per_class, updates, samples, precision, totals })
-    }
-}
-
-impl<L: Loss + Clone + PartialEq + std::fmt::Debug> MetricState<L> {
-    pub(super) fn new(loss: L) -> Self {
-        Self {
-            name: loss.name().into(),
-            loss,
-            reduction: Reduction::Mean,
-            per_class: false,
-            updates: 0,
-            samples: 0,
-            // The weakest so far: f32 from the first update in f32 on.
-            precision: Precision::F64,
-            totals: Totals::default(),
-        }
+        Ok(())
     }
 
     pub(super) fn reset(&mut self) {
-        (self.updates, self.samples, self.precision) = (0, 0, Precision::F64);
-        self.totals = Totals::default();
+        *self = Self { reduction: self.reduction, per_class: self.per_class, ..Self::new() };
     }
 
     /// What is asked of a device: the sums.
@@ -99,32 +119,33 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> MetricState<L> {
     }
 
     /// Adds the sums of one batch.
-    pub(super) fn add(&mut self, sums: &Evaluation, batch: &Batch<'_>) {
+    pub(super) fn add(&mut self, loss: &dyn Loss, sums: &Evaluation, batch: &Batch<'_>) {
         self.totals.merge(&sums.totals());
-        self.count(batch);
+        self.count(loss, batch);
         if sums.precision == Precision::F32 {
             self.precision = Precision::F32;
         }
     }
 
     /// Counts an update by this batch, whose sums go their own way.
-    pub(super) fn count(&mut self, batch: &Batch<'_>) {
+    pub(super) fn count(&mut self, loss: &dyn Loss, batch: &Batch<'_>) {
         // Losses of single scores take them in any shape.
-        let samples = if self.loss.pattern() == Pattern::Elementwise { batch.len() } else { batch.samples() };
+        let samples = if loss.pattern() == Pattern::Elementwise { batch.len() } else { batch.samples() };
         self.updates = self.updates.saturating_add(1);
         self.samples = self.samples.saturating_add(samples as u64);
     }
 
-    pub(super) fn merge(&mut self, other: &Self) -> Result<()> {
-        let configuration = |state: &Self| {
-            let per_class = if state.per_class { ", per class" } else { "" };
-            format!("{:?} by {:?}{per_class}", state.loss, state.reduction)
+    /// Adds what a metric of `other_loss` has seen.
+    pub(super) fn merge(&mut self, loss: &dyn Loss, other: &Self, other_loss: &dyn Loss) -> Result<()> {
+        let configuration = |seen: &Self, loss: &dyn Loss| {
+            let per_class = if seen.per_class { ", per class" } else { "" };
+            format!("{loss:?} by {:?}{per_class}", seen.reduction)
         };
-        if self.loss != other.loss || self.reduction != other.reduction || self.per_class != other.per_class {
+        if !loss.equals(other_loss) || self.reduction != other.reduction || self.per_class != other.per_class {
             return Err(Error::Option {
                 option: "merged metric",
-                expected: configuration(self),
-                got: configuration(other),
+                expected: configuration(self, loss),
+                got: configuration(other, other_loss),
             });
         }
         self.totals.merge(&other.totals);
@@ -142,21 +163,25 @@ impl<L: Loss + Clone + PartialEq + std::fmt::Debug> MetricState<L> {
     }
 
     /// The value of what was seen.
-    pub(super) fn evaluation(&self) -> Result<Evaluation> {
-        let has_correct = self.loss.has_correct();
-        finish(self.totals.clone(), &self.request(), self.samples, has_correct, self.precision)
+    pub(super) fn evaluation(&self, loss: &dyn Loss) -> Result<Evaluation> {
+        self.finish(loss, &self.request())
     }
 
-    /// As [`MetricState::evaluation`], where the mean of nothing is no value.
-    pub(super) fn evaluation_or_none(&self) -> Result<Evaluation> {
-        match self.evaluation() {
+    /// As [`Seen::evaluation`], where the mean of nothing is no value.
+    pub(super) fn evaluation_or_none(&self, loss: &dyn Loss) -> Result<Evaluation> {
+        match self.evaluation(loss) {
             Err(Error::EmptyMean { .. } | Error::ZeroWeight { .. }) => {
-                let sums = self.request().reduction(Reduction::Sum);
-                let has_correct = self.loss.has_correct();
-                let evaluation = finish(self.totals.clone(), &sums, self.samples, has_correct, self.precision)?;
+                let evaluation = self.finish(loss, &self.request().reduction(Reduction::Sum))?;
                 Ok(Evaluation { value: None, per_class: None, ..evaluation })
             }
             other => other,
         }
+    }
+
+    /// An evaluation without outputs.
+    fn finish(&self, loss: &dyn Loss, request: &Request) -> Result<Evaluation> {
+        let precision = self.precision;
+        let outputs = Outputs { losses: None, gradient: None, precision, upload_time: Default::default() };
+        self.totals.clone().finish(request, self.samples as usize, loss.has_correct(), outputs)
     }
 }

@@ -8,8 +8,8 @@ use rand::seq::SliceRandom;
 use rand_distr::{Distribution, StandardNormal};
 
 use super::random::{Stream, generator};
+use crate::data::real::Real;
 use crate::error::{Error, Input, Result};
-use crate::real::Real;
 
 /// Rows of features, row-major.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,8 +4,14 @@ use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 
+use super::data::Dataset;
+use super::optimizer::Optimizer;
+use super::sequential::LayerShape;
+use crate::data::batch::Batch;
+use crate::data::evaluation::Evaluation;
+use crate::data::tensor::Floats;
 use crate::error::Result;
-use crate::evaluation::Evaluation;
+use crate::loss::Loss;
 
 /// Which predictions count as right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -17,6 +23,27 @@ pub enum Accuracy {
     /// Keras's BinaryAccuracy with threshold 0.5, for one output: predicts 1 above it and 0 else, and compares with the
     /// target as it is. With labels -1 and +1 **every negative counts as wrong**.
     Keras,
+}
+
+/// What an engine is made of, on any device.
+pub(crate) struct Parts<'a> {
+    pub(crate) loss: &'a dyn Loss,
+    pub(crate) optimizer: Optimizer,
+    pub(crate) accuracy: Accuracy,
+    /// Samples an update; `None` where nothing is trained.
+    pub(crate) batch_size: Option<usize>,
+    pub(crate) shapes: Vec<LayerShape>,
+    pub(crate) training: &'a Dataset,
+    pub(crate) validation: Option<&'a Dataset>,
+    pub(crate) memory: &'a Memory,
+}
+
+/// A network's outputs as the losses take them: single scores, or rows of them.
+pub(crate) fn batch<'a>(scores: Floats<'a>, outputs: usize, targets: &'a [f64]) -> Batch<'a> {
+    match outputs {
+        1 => Batch::new(scores, targets),
+        columns => Batch::rows(scores, columns, targets),
+    }
 }
 
 /// The sums over samples that an epoch reports.

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::data::real::Real;
 use crate::error::{Error, Result};
-use crate::real::Real;
 
 /// What a layer does to its weighted sums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::real::Real;
 use crate::error::{Error, Result};
-use crate::real::Real;
 
 /// Whose update rules are followed where torch and Keras differ.
 ///

@@ -155,12 +155,7 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn add<L: Loss + Clone + 'static>(
-        &mut self,
-        what: &str,
-        loss: &L,
-        data: impl Fn(&mut Random) -> Data,
-    ) -> Outcome<()> {
+    fn add(&mut self, what: &str, loss: &dyn Loss, data: impl Fn(&mut Random) -> Data) -> Outcome<()> {
         for gradient in [false, true] {
             let kind = if gradient { "gradient" } else { "forward" };
             let name = format!("{what}, {}, {kind}", self.size.name);
@@ -177,13 +172,7 @@ impl Maker<'_> {
     }
 }
 
-fn case<L: Loss + Clone + 'static>(
-    name: String,
-    loss: &L,
-    data: Data,
-    gradient: bool,
-    device: &Device,
-) -> Outcome<Case> {
+fn case(name: String, loss: &dyn Loss, data: Data, gradient: bool, device: &Device) -> Outcome<Case> {
     let scores_bytes: u64 = data.scores.iter().map(Stored::bytes).sum();
     let bytes_read = scores_bytes + data.targets.as_ref().map_or(0, Stored::bytes);
     let samples = data.batch()?.samples() as u64;
@@ -197,7 +186,7 @@ fn case<L: Loss + Clone + 'static>(
     }
     let targets = data.targets.map(|targets| targets.placed(device)).transpose()?;
     let data = Data { scores: placed, targets, ..data };
-    let loss = loss.clone();
+    let loss = loss.boxed();
     let on_host = gradient && matches!(device, Device::Cpu);
     let request = if gradient { Request::new().gradient() } else { Request::new() };
     // Memory that is there before the clock starts, as the ceiling's is.

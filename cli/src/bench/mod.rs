@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use maxmargin::Device;
-use maxmargin::nn::ProductProbe;
+use maxmargin::train::ProductProbe;
 use serde_json::{Value, json};
 
 use crate::arguments::BenchArguments;

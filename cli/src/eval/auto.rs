@@ -5,13 +5,13 @@
 
 use maxmargin::Device;
 use maxmargin::gpu::Gpu;
+use maxmargin::loss::Loss;
 
 use super::inputs::{Files, Inputs};
 use super::outputs::Outputs;
 use super::stream::bytes_per_second;
 use crate::failure::Failure;
 use crate::settings::Settings;
-use crate::task::ErasedLoss;
 
 /// An evaluation that the CPU is through with in so many seconds is not worth opening a GPU and compiling its kernels.
 const WORTH_OPENING: f64 = 1.0;
@@ -20,7 +20,7 @@ const WORTH_OPENING: f64 = 1.0;
 pub(super) fn choose(
     inputs: &Inputs<'_>,
     files: &Files,
-    loss: &dyn ErasedLoss,
+    loss: &dyn Loss,
     settings: &Settings,
     outputs: &Outputs,
     gpu: Option<Gpu>,

@@ -8,7 +8,7 @@ mod stream;
 use std::time::Instant;
 
 use maxmargin::plot::{Chart, Format};
-use maxmargin::{Device, Reduction, Targets};
+use maxmargin::{Device, Targets};
 
 use self::outputs::Outputs;
 use crate::arguments::{EvalArguments, Family, Labels};
@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     // The columns of the scores first, as if there were no samples.
     let nothing = files.empty();
     let nothing = inputs.batch(&nothing)?;
-    let checked = loss.check().and_then(|()| loss.metric(Reduction::Sum, settings.per_class).check_batch(&nothing));
+    let checked = loss.check().and_then(|()| stream::metric(&*loss, &settings).check_batch(&nothing));
     checked.and_then(|_| inputs.check_lengths(&files)).map_err(|error| inputs.explain_part(error, 0))?;
     let opened_seconds = opening.elapsed().as_secs_f64();
     let (device, device_note) = match place {

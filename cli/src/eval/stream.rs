@@ -11,14 +11,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use maxmargin::{Buffers, Device, Evaluation, Reduction};
+use maxmargin::loss::Loss;
+use maxmargin::metric::Metric;
+use maxmargin::{Buffers, Device, Evaluation, Reduction, weigh};
 
 use super::inputs::{Block, Files, Inputs};
 use super::outputs::{Outputs, Room};
 use crate::failure::{Failure, Outcome};
 use crate::file::bar;
 use crate::settings::Settings;
-use crate::task::{ErasedLoss, ErasedMetric};
 
 /// Bytes of a block: few enough to be evaluated out of the cache that they were just read into, and so many that handing over
 /// what came of them takes no time beside it. Of 256 KiB to 8 MiB this was the fastest.
@@ -64,10 +65,13 @@ fn turns(device: &Device, blocks: usize, block_bytes: u64) -> usize {
     cores.min(room).max(2).min(blocks)
 }
 
-fn metric(loss: &dyn ErasedLoss, settings: &Settings) -> Box<dyn ErasedMetric> {
+/// An empty metric of the loss.
+pub(super) fn metric(loss: &dyn Loss, settings: &Settings) -> Metric<Box<dyn Loss>> {
     // Losses have no reduction of their own, but their sums can be added all the same.
     let sums_only = settings.reduction == Reduction::None;
-    loss.metric(if sums_only { Reduction::Sum } else { settings.reduction }, settings.per_class)
+    let reduction = if sums_only { Reduction::Sum } else { settings.reduction };
+    let metric = Metric::new(loss.boxed()).reduction(reduction);
+    if settings.per_class { metric.per_class() } else { metric }
 }
 
 /// How many bytes of the files a device gets through in a second: with their upload and with what comes back, without
@@ -76,7 +80,7 @@ fn metric(loss: &dyn ErasedLoss, settings: &Settings) -> Box<dyn ErasedMetric> {
 pub(super) fn bytes_per_second(
     inputs: &Inputs<'_>,
     files: &mut Files,
-    loss: &dyn ErasedLoss,
+    loss: &dyn Loss,
     device: &Device,
     settings: &Settings,
     outputs: &Outputs,
@@ -100,7 +104,7 @@ pub(super) fn bytes_per_second(
 pub(super) fn run(
     inputs: &Inputs<'_>,
     mut files: Files,
-    loss: &dyn ErasedLoss,
+    loss: &dyn Loss,
     device: &Device,
     settings: &Settings,
     outputs: &mut Outputs,
@@ -150,7 +154,7 @@ pub(super) fn run(
                 early.insert(index, done);
             };
             let done: Done = done?;
-            running.merge(&*done.metric).map_err(|error| inputs.explain_part(error, done.samples.start))?;
+            running.merge(&done.metric).map_err(|error| inputs.explain_part(error, done.samples.start))?;
             batches.extend(done.batches);
             spent.add(&done.spent);
             outputs.write(inputs, done.samples.clone(), &done.room)?;
@@ -199,7 +203,7 @@ impl Spent {
 /// What came of a block.
 struct Done {
     samples: Range<usize>,
-    metric: Box<dyn ErasedMetric>,
+    metric: Metric<Box<dyn Loss>>,
     batches: Vec<Vec<f64>>,
     room: Room,
     spent: Spent,
@@ -223,7 +227,7 @@ impl Drop for Taken<'_> {
 struct Work<'a> {
     inputs: &'a Inputs<'a>,
     device: &'a Device,
-    metric: &'a (dyn Fn() -> Box<dyn ErasedMetric> + Sync),
+    metric: &'a (dyn Fn() -> Metric<Box<dyn Loss>> + Sync),
     divisor: f64,
     batch_size: Option<usize>,
     /// Samples of a block.
@@ -313,20 +317,20 @@ impl Work<'_> {
 }
 
 /// What the gradient of the sum is divided by; weights and ignored samples are looked through beforehand.
-fn divisor(inputs: &Inputs<'_>, files: &mut Files, loss: &dyn ErasedLoss, settings: &Settings) -> Outcome<f64> {
+fn divisor(inputs: &Inputs<'_>, files: &mut Files, loss: &dyn Loss, settings: &Settings) -> Outcome<f64> {
     let is_mean = matches!(settings.reduction, Reduction::Mean | Reduction::MeanOverCount);
     if inputs.family.common().grad_out.is_none() || !is_mean {
         return Ok(1.0);
     }
     let samples = inputs.shape.samples;
     let (mut count, mut weight) = (samples as u64, samples as f64);
-    if inputs.has_weights || loss.may_ignore() {
+    if inputs.has_weights || loss.ignore_index().is_some() {
         (count, weight) = (0, 0.0);
         let step = block_samples(inputs, files, &Device::Cpu);
         let mut block = files.empty();
         for start in (0..samples).step_by(step) {
             files.read_labels(start..start.saturating_add(step).min(samples), &inputs.shape, &mut block)?;
-            let part = loss.weigh(&inputs.labels(&block)?).map_err(|error| inputs.explain_part(error, start))?;
+            let part = weigh(loss, &inputs.labels(&block)?).map_err(|error| inputs.explain_part(error, start))?;
             count += part.0;
             weight += part.1;
         }

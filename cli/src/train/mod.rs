@@ -9,15 +9,14 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use maxmargin::compat::Peer;
-use maxmargin::loss::{Loss, RowsLoss};
-use maxmargin::nn::{
-    Accuracy, Conventions, Dataset, Dense, End, Epoch, Fit, History, Initializer, Optimizer, Sequential, Trainer,
-};
-use maxmargin::{BinaryHinge, EmbeddingHinge, Error, Input, LabelEncoding, MulticlassHinge, Penalty};
+use maxmargin::loss::Loss;
+use maxmargin::nn::{Accuracy, Conventions, Dataset, Dense, End, Epoch, History, Initializer, Optimizer, Sequential};
+use maxmargin::train::{Fit, Trainer};
+use maxmargin::{BinaryHinge, EmbeddingHinge, Error, Input, LabelEncoding, Penalty};
 
 use crate::arguments::Labels;
 use crate::failure::{Failure, Outcome};
-use crate::method::{LossName, Method, WithMethod};
+use crate::method::{LossName, Method, with_method};
 use crate::{file, interrupt, place};
 use arguments::{AccuracyName, OptimizerName, TrainArguments, TrainPreset};
 use outputs::{Outputs, Summary};
@@ -55,9 +54,11 @@ pub(crate) fn run(arguments: &TrainArguments) -> Outcome<bool> {
     };
     let session = Session { arguments, data, validation, peer };
     match arguments.loss {
-        LossName::Binary | LossName::Squared => session.run(binary.unwrap_or_default()),
-        LossName::Embedding => session.run(EmbeddingHinge::new().margin(margin).kink(kink)),
-        LossName::Multiclass(method) => method.with(arguments.k.unwrap_or(1), session),
+        LossName::Binary | LossName::Squared => session.run(Box::new(binary.unwrap_or_default())),
+        LossName::Embedding => session.run(Box::new(EmbeddingHinge::new().margin(margin).kink(kink))),
+        LossName::Multiclass(method) => session.run(with_method!(method, arguments.k.unwrap_or(1), loss => {
+            Box::new(loss.margin(margin).kink(kink).ties(peer.ties()))
+        })),
     }
 }
 
@@ -70,18 +71,8 @@ struct Session<'a> {
     peer: Peer,
 }
 
-impl WithMethod for Session<'_> {
-    type Output = Outcome<bool>;
-
-    fn call<M: RowsLoss + PartialEq + std::fmt::Debug + Send + 'static>(self, method: M) -> Outcome<bool> {
-        let loss = MulticlassHinge::with_method(method).margin(self.arguments.margin);
-        let loss = loss.kink(self.peer.kink()).ties(self.peer.ties());
-        self.run(loss)
-    }
-}
-
 impl Session<'_> {
-    fn run<L: Loss + Clone>(self, loss: L) -> Outcome<bool> {
+    fn run(self, loss: Box<dyn Loss>) -> Outcome<bool> {
         let arguments = self.arguments;
         let started = Instant::now();
         let optimizer = optimizer(arguments, self.peer)?;

@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use maxmargin::Device;
-use maxmargin::loss::Loss;
-use maxmargin::nn::{Dataset, End, Epoch, Score, Trainer};
+use maxmargin::nn::{Dataset, End, Epoch};
 use maxmargin::plot::{Boundary, Chart, Figure, Format};
+use maxmargin::train::{Score, Trainer};
 use serde_json::{Value, json};
 
 use super::arguments::TrainArguments;
@@ -29,7 +29,7 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
-    pub(super) fn new<L: Loss>(arguments: &TrainArguments, trainer: &Trainer<L>) -> Outcome<Self> {
+    pub(super) fn new(arguments: &TrainArguments, trainer: &Trainer) -> Outcome<Self> {
         let paths = [
             ("--weights-out", &arguments.weights_out),
             ("--checkpoint-out", &arguments.checkpoint_out),
@@ -63,7 +63,7 @@ impl Outputs {
     }
 
     /// Writes everything; one that fails does not keep the others from being written.
-    pub(super) fn write<L: Loss>(self, trainer: &Trainer<L>, rows: &[Epoch], data: &Dataset) -> Outcome<()> {
+    pub(super) fn write(self, trainer: &Trainer, rows: &[Epoch], data: &Dataset) -> Outcome<()> {
         let finish = |pending: Option<PendingOutput>, bytes: &dyn Fn() -> maxmargin::Result<Vec<u8>>| {
             let Some(mut pending) = pending else { return Ok(()) };
             pending.write_bytes(&bytes().map_err(Failure::data)?)?;
@@ -95,7 +95,7 @@ fn csv(rows: &[Epoch]) -> String {
 }
 
 /// Loss and accuracy by epoch, and the decision boundary where there is one to see.
-fn figure<L: Loss>(trainer: &Trainer<L>, rows: &[Epoch], data: &Dataset) -> maxmargin::Result<Figure> {
+fn figure(trainer: &Trainer, rows: &[Epoch], data: &Dataset) -> maxmargin::Result<Figure> {
     let line = |value: fn(&Epoch) -> Option<f64>| -> Vec<f64> {
         rows.iter().map(|row| value(row).unwrap_or(f64::NAN)).collect()
     };
@@ -118,7 +118,7 @@ fn figure<L: Loss>(trainer: &Trainer<L>, rows: &[Epoch], data: &Dataset) -> maxm
 }
 
 /// The network's score over the plane, with the training points.
-fn boundary<L: Loss>(trainer: &Trainer<L>, data: &Dataset) -> maxmargin::Result<Boundary> {
+fn boundary(trainer: &Trainer, data: &Dataset) -> maxmargin::Result<Boundary> {
     let points: Vec<(f64, f64, bool)> = data
         .features()
         .to_f64()

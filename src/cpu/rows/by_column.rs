@@ -3,27 +3,24 @@
 
 use pulp::Simd;
 
-use super::groups::{Known, Seen, Walk};
+use super::walk::{BLOCK, RowsKnown, Seen, Walk};
 use crate::cpu::HostReal;
 use crate::cpu::lanes::Vector;
-use crate::loss::{Combination, PenaltyShape, RowsLoss};
-use crate::real::Number;
+use crate::data::real::Number;
+use crate::loss::{Combination, PenaltyShape, Rows};
 
-/// Columns a block; also the longest chain that is added: a row's sum is the sum of such chains.
-pub(super) const BLOCK: usize = 16;
-
-impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
+impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows> Walk<S, T, P, M> {
     /// Visits every column of each row once; where penalties are added up, each column's part of the gradient is written.
     /// Rows of one block are loaded before.
     #[inline(always)]
-    pub(super) fn visit_columns<M: RowsLoss, const GRADIENT: bool>(
+    pub(super) fn visit_columns<const GRADIENT: bool>(
         &mut self,
         scores: &[T],
-        known: Known<T::Lanes<S>>,
+        known: RowsKnown<T::Lanes<S>>,
         gradient: &mut [T],
     ) -> Seen<T::Lanes<S>> {
         let simd = self.simd;
-        let Known { classes, true_scores, coefficients } = known;
+        let RowsKnown { classes, true_scores, coefficients } = known;
         let zero = classes.splat(0.0);
         let lowest = classes.splat(f64::NEG_INFINITY);
         let one = classes.splat(1.0);
@@ -42,11 +39,12 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
                 let rival = T::Lanes::select(is_true, lowest, score);
                 if M::COMBINATION == Combination::Sum {
                     seen.best = rival.max(seen.best);
-                    let v = M::violation(self.rule.margin, score, true_scores, is_true);
+                    let v = self.method.violation(self.rule.margin, score, true_scores, is_true);
                     let (value, slope) = self.rule.penalise(v);
-                    chain = chain + if M::TRUE_COLUMN { value } else { T::Lanes::select(is_true, zero, value) };
+                    chain = chain
+                        + if self.method.has_true_column() { value } else { T::Lanes::select(is_true, zero, value) };
                     if GRADIENT {
-                        if M::RIVAL_SLOPE_ON_TRUE != 0.0 {
+                        if self.method.compares() {
                             slopes = slopes + T::Lanes::select(is_true, zero, slope);
                         }
                         *raw = (slope * coefficients).raw();

@@ -3,12 +3,12 @@
 
 use pulp::Simd;
 
-use super::groups::{Group, Known, Seen, Walk};
+use super::walk::{Group, RowsKnown, Seen, Walk};
 use crate::cpu::lanes::Vector;
 use crate::cpu::{HostReal, prefetch};
-use crate::loss::labels::IGNORED;
-use crate::loss::{Combination, PenaltyShape, RowsLoss};
-use crate::real::Number;
+use crate::data::labels::IGNORED;
+use crate::data::real::Number;
+use crate::loss::{Combination, PenaltyShape, Rows};
 
 /// Vectors that are added in the precision of the computation before f64 takes over.
 const CHAIN: usize = 16;
@@ -18,7 +18,7 @@ const CHAIN: usize = 16;
 /// 0.78 and 0.72, 1 KiB 0.68 and 0.63, 2 KiB 0.57 and 0.55, 3 KiB 0.51 and 0.52, 4 KiB 0.50 and 0.52.
 const AHEAD: usize = 4 << 10;
 
-/// What is known of a row before its columns are visited: an element of [`Known`].
+/// What is known of a row before its columns are visited: an element of [`RowsKnown`].
 #[derive(Clone, Copy)]
 struct Row<T> {
     class: T,
@@ -41,14 +41,14 @@ struct Columns<V: Number> {
     is_rival: V::Mask,
 }
 
-impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
+impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows> Walk<S, T, P, M> {
     /// Visits every column of each row once, but of a row that is ignored. Each column's part of the gradient is written; for a
     /// maximum, zero.
     #[inline(always)]
-    pub(super) fn visit_rows<M: RowsLoss, const GRADIENT: bool>(
+    pub(super) fn visit_rows<const GRADIENT: bool>(
         &self,
         group: &Group<'_, T>,
-        known: Known<T::Lanes<S>>,
+        known: RowsKnown<T::Lanes<S>>,
         gradient: &mut [T],
     ) -> Seen<T::Lanes<S>> {
         let zero = known.classes.splat(0.0);
@@ -67,7 +67,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
                 coefficient: known.coefficients.lanes()[row],
             };
             if M::COMBINATION == Combination::Sum {
-                let sums = self.sum_row::<M, GRADIENT>(scores, of_row, out);
+                let sums = self.sum_row::<GRADIENT>(scores, of_row, out);
                 total.lanes_mut()[row] = sums.total;
                 total_slope.lanes_mut()[row] = sums.total_slope;
                 best.lanes_mut()[row] = sums.best;
@@ -83,7 +83,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
 
     /// Sums over the columns of a row, and its rivals' highest score. Slopes go to `out`, where gradients are asked for.
     #[inline(always)]
-    fn sum_row<M: RowsLoss, const GRADIENT: bool>(&self, scores: &[T], row: Row<T>, out: &mut [T]) -> Sums<T> {
+    fn sum_row<const GRADIENT: bool>(&self, scores: &[T], row: Row<T>, out: &mut [T]) -> Sums<T> {
         let (zero, lowest) = (self.all(T::ZERO), self.all(T::NEG_INFINITY));
         let (true_scores, coefficients) = (self.all(row.true_score), self.all(row.coefficient));
         let mut best = lowest;
@@ -99,19 +99,19 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
                 out.next().unwrap_or_default(),
                 #[inline(always)]
                 |Columns { scores, is_true, is_rival }| {
-                    let v = M::violation(self.rule.margin, scores, true_scores, is_true);
+                    let v = self.method.violation(self.rule.margin, scores, true_scores, is_true);
                     let (value, slope) = self.rule.penalise(v);
-                    let counts = if M::TRUE_COLUMN { is_rival | is_true } else { is_rival };
+                    let counts = if self.method.has_true_column() { is_rival | is_true } else { is_rival };
                     sums = sums + T::Lanes::select(counts, value, zero);
                     best = T::Lanes::select(is_rival, scores, lowest).max(best);
-                    if GRADIENT && M::RIVAL_SLOPE_ON_TRUE != 0.0 {
+                    if GRADIENT && self.method.compares() {
                         slopes = slopes + T::Lanes::select(is_rival, slope, zero);
                     }
                     slope * coefficients
                 },
             );
             total += sums.sum().to_f64();
-            if GRADIENT && M::RIVAL_SLOPE_ON_TRUE != 0.0 {
+            if GRADIENT && self.method.compares() {
                 total_slope += slopes.sum().to_f64();
             }
             // A class before or beyond a part is none of its columns.

@@ -3,36 +3,70 @@
 
 use std::ops::Range;
 
+use pulp::{Simd, WithSimd};
+
+use super::driver::{Driver, DriverJob};
 use super::tile::{Lanes, Margins, Matrix, ROWS, Summary, Tile, Uniform, rank};
-use super::{Driver, DriverJob};
 use crate::cpu::HostReal;
+use crate::cpu::dispatch::Loops;
+use crate::data::evaluation::Totals;
+use crate::data::labels::IGNORED;
 use crate::error::Result;
-use crate::evaluation::Totals;
-use crate::loss::labels::IGNORED;
-use crate::loss::{Combination, PenaltyShape, RowsLoss, Ties};
+use crate::loss::{Combination, Rows, Ties};
 
 /// A job whose rows go by tiles.
-pub(super) struct TilesJob<'a, 'j, M, P, T>(pub(super) DriverJob<'a, 'j, M, P, T>);
+pub(super) struct Tiles<'a, 'j, M, T> {
+    pub(super) job: DriverJob<'a, 'j, T>,
+    pub(super) method: M,
+}
 
-impl<M: RowsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for TilesJob<'_, '_, M, P, T> {
+impl<M: Rows, T: HostReal> Loops for Tiles<'_, '_, M, T> {
+    type Output = Result<Totals>;
+    const WIDE: bool = false;
+
+    #[inline(always)]
+    fn on_vectors<S: Simd>(self, simd: S) -> Result<Totals> {
+        simd.vectorize(TilesJob::<M, T, ROWS> { job: self.job, method: self.method })
+    }
+
+    /// Row by row: the baseline's vectors are short, and sixteen rows would be a lot of code for them.
+    fn on_baseline<S: Simd>(self, simd: S) -> Result<Totals> {
+        simd.vectorize(TilesJob::<M, T, 1> { job: self.job, method: self.method })
+    }
+}
+
+/// The same with so many rows a tile.
+struct TilesJob<'a, 'j, M, T, const R: usize> {
+    job: DriverJob<'a, 'j, T>,
+    method: M,
+}
+
+impl<M: Rows, T: HostReal, const R: usize> WithSimd for TilesJob<'_, '_, M, T, R> {
     type Output = Result<Totals>;
 
     #[inline(always)]
-    fn call(self) -> Result<Totals> {
-        let mut job = self.0;
+    fn with_simd<S: Simd>(self, _: S) -> Result<Totals> {
+        let Self { mut job, method } = self;
         let driver = job.driver;
-        let columns = driver.shape.columns;
-        let mut sums = Sums::new(if driver.request.per_class { columns } else { 0 });
+        let (columns, scores) = (driver.inputs.shape.columns, driver.inputs.scores);
+        let mut sums = Sums::<R>::new(if driver.inputs.request.per_class { columns } else { 0 });
         let mut widened = Vec::new();
         job.each_chunk(
             #[inline(always)]
             |job, chunk, scratch| {
-                for first in chunk.clone().step_by(ROWS) {
-                    let rows = first..(first + ROWS).min(chunk.end);
+                for first in chunk.clone().step_by(R) {
+                    let rows = first..(first + R).min(chunk.end);
                     let labels = rows.start - chunk.start..rows.end - chunk.start;
                     let span = (job.job.start + rows.start) * columns..(job.job.start + rows.end) * columns;
-                    let scores = driver.scores.read(span, &mut widened);
-                    job.tile(rows, scores, &scratch.classes[labels.clone()], &scratch.weights[labels], &mut sums);
+                    let scores = scores.read(span, &mut widened);
+                    job.tile(
+                        method,
+                        rows,
+                        scores,
+                        &scratch.classes[labels.clone()],
+                        &scratch.weights[labels],
+                        &mut sums,
+                    );
                 }
             },
         )?;
@@ -41,25 +75,18 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> pulp::NullaryFnOnce for TilesJob
 }
 
 /// The sums of a job, kept apart for each lane so that no addition waits for the one before.
-struct Sums {
-    losses: Lanes<f64>,
-    weights: Lanes<f64>,
+struct Sums<const R: usize> {
+    losses: Lanes<f64, R>,
+    weights: Lanes<f64, R>,
     count: u64,
     active: u64,
     correct: u64,
     per_class: Vec<f64>,
 }
 
-impl Sums {
+impl<const R: usize> Sums<R> {
     fn new(classes: usize) -> Self {
-        Self {
-            losses: [0.0; ROWS],
-            weights: [0.0; ROWS],
-            count: 0,
-            active: 0,
-            correct: 0,
-            per_class: vec![0.0; classes],
-        }
+        Self { losses: [0.0; R], weights: [0.0; R], count: 0, active: 0, correct: 0, per_class: vec![0.0; classes] }
     }
 
     fn into_totals(self) -> Totals {
@@ -74,37 +101,46 @@ impl Sums {
     }
 }
 
-impl<M: RowsLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, M, P, T> {
+impl<T: HostReal> DriverJob<'_, '_, T> {
     /// Rows of the job, at most a tile of them, with their class indices and sample weights.
     #[inline(always)]
-    fn tile(&mut self, rows: Range<usize>, scores: &[T], classes: &[i32], sample_weights: &[T], sums: &mut Sums) {
+    fn tile<M: Rows, const R: usize>(
+        &mut self,
+        method: M,
+        rows: Range<usize>,
+        scores: &[T],
+        classes: &[i32],
+        sample_weights: &[T],
+        sums: &mut Sums<R>,
+    ) {
         match &self.driver.margin_matrix {
             None => {
                 let margins = Uniform(self.driver.rule.margin);
-                self.tile_with(margins, rows, scores, classes, sample_weights, sums);
+                self.tile_with(method, margins, rows, scores, classes, sample_weights, sums);
             }
             Some(margins) => {
-                let margins = Matrix { margins, classes: self.driver.shape.columns };
-                self.tile_with(margins, rows, scores, classes, sample_weights, sums);
+                let margins = Matrix { margins, classes: self.driver.inputs.shape.columns };
+                self.tile_with(method, margins, rows, scores, classes, sample_weights, sums);
             }
         }
     }
 
     #[inline(always)]
-    fn tile_with<G: Margins<T>>(
+    fn tile_with<M: Rows, G: Margins<T>, const R: usize>(
         &mut self,
+        method: M,
         margins: G,
         rows: Range<usize>,
         scores: &[T],
         classes: &[i32],
         sample_weights: &[T],
-        sums: &mut Sums,
+        sums: &mut Sums<R>,
     ) {
         let driver = self.driver;
-        let columns = driver.shape.columns;
-        let mut tile =
-            Tile { scores, columns, classes: [0; ROWS], true_scores: [T::ZERO; ROWS], top: driver.loss.method.top() };
-        let (mut kept, mut weights) = ([false; ROWS], [T::ZERO; ROWS]);
+        let columns = driver.inputs.shape.columns;
+        let mut tile: Tile<'_, T, R> =
+            Tile { scores, columns, classes: [0; R], true_scores: [T::ZERO; R], top: driver.spec.top() };
+        let (mut kept, mut weights) = ([false; R], [T::ZERO; R]);
         for (row, (&class, &weight)) in classes.iter().zip(sample_weights).enumerate() {
             // IGNORED is no column's index.
             tile.classes[row] = class as u32;
@@ -116,21 +152,21 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, M, P, T> {
             }
         }
         let rule = &driver.rule;
-        let summary = if self.job.gradient.is_some() {
-            tile.summarise::<M, P, G, true>(rule, margins, |_, _| {})
-        } else if sums.per_class.is_empty() {
-            tile.summarise::<M, P, G, false>(rule, margins, |_, _| {})
+        let summary = if self.job.gradient.is_some() && M::COMBINATION != Combination::Top {
+            tile.summarise::<M, _, G, true>(method, rule, margins, |_, _| {})
+        } else if M::COMBINATION != Combination::Sum || sums.per_class.is_empty() {
+            tile.summarise::<M, _, G, false>(method, rule, margins, |_, _| {})
         } else {
             // A class's value depends on its own column alone, so a NaN stays in its class.
-            let add = |column: usize, values: &Lanes<T>| {
+            let add = |column: usize, values: &Lanes<T, R>| {
                 let weighted = |row: usize| if kept[row] { (values[row] * weights[row]).to_f64() } else { 0.0 };
-                sums.per_class[column] += (0..ROWS).map(weighted).sum::<f64>();
+                sums.per_class[column] += (0..R).map(weighted).sum::<f64>();
             };
-            tile.summarise::<M, P, G, false>(rule, margins, add)
+            tile.summarise::<M, _, G, false>(method, rule, margins, add)
         };
-        let class_divisor = T::from_f64(driver.loss.class_divisor(columns));
-        let mut losses = [T::ZERO; ROWS];
-        for row in 0..ROWS {
+        let class_divisor = driver.class_divisor;
+        let mut losses = [T::ZERO; R];
+        for row in 0..R {
             let loss = summary.loss[row] / class_divisor * weights[row];
             losses[row] = if kept[row] { loss } else { T::ZERO };
             sums.losses[row] += losses[row].to_f64();
@@ -147,7 +183,7 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, M, P, T> {
         let gradient = &mut gradient[rows.start * columns..rows.end * columns];
         let coefficients = weights.map(|weight| weight / self.divisor / class_divisor);
         if M::COMBINATION == Combination::Top {
-            tile.write_top_gradient::<M, G>(&summary, margins, driver.loss.ties, &coefficients, gradient);
+            tile.write_top_gradient::<M, G>(method, &summary, margins, driver.spec.ties, &coefficients, gradient);
         }
         for (row, gradient) in gradient.chunks_exact_mut(columns).enumerate() {
             if !kept[row] {
@@ -162,36 +198,38 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> DriverJob<'_, '_, M, P, T> {
                 continue;
             }
             let scores = &scores[row * columns..][..columns];
-            driver.write_gradient(gradient, scores, margins, &tile, &summary, row, coefficients[row]);
+            driver.write_gradient(method, gradient, scores, margins, &tile, &summary, row, coefficients[row]);
         }
     }
 }
 
-impl<M: RowsLoss, P: PenaltyShape, T: HostReal> Driver<'_, M, P, T> {
+impl<T: HostReal> Driver<'_, T> {
     /// The gradient of a row whose loss is not NaN.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "one row of a tile, taken apart")]
-    fn write_gradient<G: Margins<T>>(
+    fn write_gradient<M: Rows, G: Margins<T>, const R: usize>(
         &self,
+        method: M,
         gradient: &mut [T],
         scores: &[T],
         margins: G,
-        tile: &Tile<'_, T>,
-        summary: &Summary<T>,
+        tile: &Tile<'_, T, R>,
+        summary: &Summary<T, R>,
         row: usize,
         coefficient: T,
     ) {
         let (class, true_score) = (tile.classes[row] as usize, tile.true_scores[row]);
         let margin = |column: usize| margins.at(tile.classes[row], column);
         let rival_slope = summary.rival_slope[row];
-        match (M::COMBINATION, self.loss.ties) {
+        match (M::COMBINATION, self.spec.ties) {
             (Combination::Max, Ties::First) => {
                 gradient.fill(T::ZERO);
                 gradient[summary.best_index[row] as usize] = rival_slope * coefficient;
             }
             (Combination::Max, Ties::Split) => {
-                let is_best =
-                    |i: usize| (i != class) & (rank::<T, M, G>(margin(i), scores[i], true_score) == summary.best[row]);
+                let is_best = |i: usize| {
+                    (i != class) & (rank::<T, M, G>(method, margin(i), scores[i], true_score) == summary.best[row])
+                };
                 let ties = (0..scores.len()).filter(|&i| is_best(i)).count();
                 let share = rival_slope / T::from_f64(ties as f64) * coefficient;
                 for (i, g) in gradient.iter_mut().enumerate() {
@@ -202,7 +240,7 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> Driver<'_, M, P, T> {
             (Combination::Top, _) => return,
             (Combination::Sum, _) => {
                 let slope = |column: usize, score: T| {
-                    self.rule.penalise(M::violation(margin(column), score, true_score, false)).1 * coefficient
+                    self.rule.penalise(method.violation(margin(column), score, true_score, false)).1 * coefficient
                 };
                 for (column, (g, &score)) in gradient.iter_mut().zip(scores).enumerate() {
                     *g = slope(column, score);
@@ -211,11 +249,11 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal> Driver<'_, M, P, T> {
         }
         // The true class: its own column where it has one, and what the rivals' violations owe to its score.
         let mut slope = T::ZERO;
-        if M::TRUE_COLUMN {
-            slope += -self.rule.penalise(M::violation(self.rule.margin, true_score, true_score, true)).1;
+        if method.has_true_column() {
+            slope += -self.rule.penalise(method.violation(self.rule.margin, true_score, true_score, true)).1;
         }
-        if M::RIVAL_SLOPE_ON_TRUE != 0.0 {
-            slope += T::from_f64(M::RIVAL_SLOPE_ON_TRUE) * rival_slope;
+        if method.compares() {
+            slope += -rival_slope;
         }
         gradient[class] = slope * coefficient;
     }

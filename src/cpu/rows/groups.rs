@@ -4,33 +4,83 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::by_column::BLOCK;
-use super::transpose::Transpose;
-use super::{DriverJob, SCRATCH};
+use super::driver::{DriverJob, SCRATCH};
+use super::walk::{BLOCK, Group, RowsKnown, Walk, load};
 use crate::cpu::HostReal;
-use crate::cpu::lanes::{Counts, MOST_LANES, Sum, Vector};
+use crate::cpu::dispatch::Loops;
+use crate::cpu::lanes::{MOST_LANES, Vector};
+use crate::data::evaluation::Totals;
+use crate::data::labels::IGNORED;
+use crate::data::real::Number;
 use crate::error::Result;
-use crate::evaluation::Totals;
-use crate::loss::labels::IGNORED;
-use crate::loss::{Combination, PenaltyShape, RowsLoss, Rule};
-use crate::real::Number;
+use crate::loss::penalty::{LinearPenalty, SquaredPenalty};
+use crate::loss::{AnySum, Combination, Penalty, PenaltyShape, Rows, Rule};
 
 // A chunk is whole groups of rows.
 const _: () = assert!(SCRATCH.is_multiple_of(MOST_LANES));
 
 /// A job whose rows go in groups: long ones row by row, short ones column by column.
-pub(super) struct GroupsJob<'a, 'j, M, P, T, const LONG: bool>(pub(super) DriverJob<'a, 'j, M, P, T>);
+pub(super) struct Groups<'a, 'j, M, T, const LONG: bool> {
+    pub(super) job: DriverJob<'a, 'j, T>,
+    pub(super) method: M,
+}
 
-impl<M: RowsLoss, P: PenaltyShape, T: HostReal, const LONG: bool> WithSimd for GroupsJob<'_, '_, M, P, T, LONG> {
+impl<'a, 'j, M: Rows, T: HostReal, const LONG: bool> Groups<'a, 'j, M, T, LONG> {
+    /// The same with a penalty that is known at compile time, or is none in particular.
+    #[inline(always)]
+    fn with<P: PenaltyShape>(self, penalty: P) -> GroupsJob<'a, 'j, M, P, T, LONG> {
+        let rule = self.job.driver.rule.with_shape(penalty);
+        GroupsJob { job: self.job, method: self.method, rule }
+    }
+
+    /// The same for any sum over columns.
+    #[inline(always)]
+    fn any_sum(self) -> Groups<'a, 'j, AnySum, T, LONG> {
+        let method = AnySum { has_true_column: self.method.has_true_column(), compares: self.method.compares() };
+        Groups { job: self.job, method }
+    }
+}
+
+impl<M: Rows, T: HostReal, const LONG: bool> Loops for Groups<'_, '_, M, T, LONG> {
+    type Output = Result<Totals>;
+    // Short rows would be wider squares to transpose.
+    const WIDE: bool = T::COMMON && LONG;
+
+    #[inline(always)]
+    fn on_vectors<S: Simd>(self, simd: S) -> Result<Totals> {
+        match (M::COMBINATION, self.job.driver.spec.terms.penalty) {
+            (Combination::Sum, Penalty::Linear) if T::COMMON => simd.vectorize(self.with(LinearPenalty)),
+            (Combination::Sum, Penalty::Squared) if T::COMMON => simd.vectorize(self.with(SquaredPenalty)),
+            _ => self.on_baseline(simd),
+        }
+    }
+
+    fn on_baseline<S: Simd>(self, simd: S) -> Result<Totals> {
+        let penalty = self.job.driver.spec.terms.penalty;
+        match M::COMBINATION {
+            Combination::Sum => simd.vectorize(self.any_sum().with(penalty)),
+            // The penalty is taken once a row.
+            Combination::Max | Combination::Top => simd.vectorize(self.with(penalty)),
+        }
+    }
+}
+
+/// The same with its penalty.
+struct GroupsJob<'a, 'j, M, P, T, const LONG: bool> {
+    job: DriverJob<'a, 'j, T>,
+    method: M,
+    rule: Rule<T, P>,
+}
+
+impl<M: Rows, P: PenaltyShape, T: HostReal, const LONG: bool> WithSimd for GroupsJob<'_, '_, M, P, T, LONG> {
     type Output = Result<Totals>;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Result<Totals> {
-        let mut job = self.0;
+        let Self { mut job, method, rule } = self;
         let driver = job.driver;
-        let columns = driver.shape.columns;
-        let (divisor, class_divisor) = (job.divisor, T::from_f64(driver.loss.class_divisor(columns)));
-        let mut walk = Walk::new(simd, driver.rule, columns, divisor, class_divisor);
+        let (columns, scores) = (driver.inputs.shape.columns, driver.inputs.scores);
+        let mut walk = Walk::new(simd, method, rule, columns, job.divisor, driver.class_divisor);
         let mut factors = [T::ZERO; SCRATCH];
         let mut widened = Vec::new();
         job.each_chunk(
@@ -54,15 +104,15 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal, const LONG: bool> WithSimd for G
                     let elements = of_job.start * columns..of_job.end * columns;
                     let before = job.job.start * columns;
                     let group = Group {
-                        scores: driver.scores.read(before + elements.start..before + elements.end, &mut widened),
+                        scores: scores.read(before + elements.start..before + elements.end, &mut widened),
                         classes: &scratch.classes[vector.clone()],
                         weights: &scratch.weights[vector.clone()],
                         factors: &factors[vector],
                         losses: job.job.losses.as_deref_mut().map(|losses| &mut losses[of_job.clone()]),
                     };
                     match job.job.gradient.as_deref_mut() {
-                        None => walk.group::<M, false, LONG>(group, &mut []),
-                        Some(gradient) => walk.group::<M, true, LONG>(group, &mut gradient[elements]),
+                        None => walk.group::<false, LONG>(group, &mut []),
+                        Some(gradient) => walk.group::<true, LONG>(group, &mut gradient[elements]),
                     }
                 }
             },
@@ -71,91 +121,7 @@ impl<M: RowsLoss, P: PenaltyShape, T: HostReal, const LONG: bool> WithSimd for G
     }
 }
 
-/// As many rows as a vector has lanes, or the last ones.
-pub(super) struct Group<'a, T> {
-    pub(super) scores: &'a [T],
-    /// One a lane, as are weights and factors; [`IGNORED`] where there is no row.
-    pub(super) classes: &'a [i32],
-    weights: &'a [T],
-    /// What losses are multiplied by: the sample's weight and the class's.
-    factors: &'a [T],
-    /// One a row.
-    losses: Option<&'a mut [T]>,
-}
-
-/// A vector as it lies in memory.
-pub(super) type Raw<S, T> = <<T as HostReal>::Lanes<S> as Vector<S>>::Raw;
-
-/// What all rows share, and what they have come to.
-pub(super) struct Walk<S: Simd, T: HostReal, P> {
-    pub(super) simd: S,
-    pub(super) rule: Rule<T::Lanes<S>, P>,
-    pub(super) columns: usize,
-    divisor: T::Lanes<S>,
-    class_divisor: T::Lanes<S>,
-    /// 0, 1, 2, ...
-    pub(super) first_columns: T::Lanes<S>,
-    pub(super) transpose: Transpose,
-    /// Columns of a block.
-    pub(super) block: [Raw<S, T>; BLOCK],
-    losses: Sum<S>,
-    weights: Sum<S>,
-    /// Active and correct rows.
-    counts: Counts<S>,
-    /// Rows that are not ignored.
-    kept: Counts<S>,
-    /// Correct rows that a comparison with the best rival leaves open: see [`undecided`].
-    correct_by_index: u64,
-}
-
-/// What the columns of each row say, a lane a row.
-pub(super) struct Seen<V: Number> {
-    /// Sums of penalties and of rivals' slopes.
-    pub(super) total: V,
-    pub(super) total_slope: V,
-    /// The highest score of a rival; not for NaN.
-    pub(super) best: V,
-    pub(super) best_column: V,
-    /// No score is NaN, where that does not show in the total.
-    pub(super) is_ordered: V::Mask,
-}
-
-/// The true class of each row, its score, and what the row's slopes are multiplied by.
-#[derive(Clone, Copy)]
-pub(super) struct Known<V> {
-    pub(super) classes: V,
-    pub(super) true_scores: V,
-    pub(super) coefficients: V,
-}
-
-impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
-    #[inline(always)]
-    fn new(simd: S, rule: Rule<T, P>, columns: usize, divisor: T, class_divisor: T) -> Self {
-        let all = |x| T::Lanes::<S>::all(simd, x);
-        let mut first_columns = [T::ZERO; MOST_LANES];
-        (0..).zip(&mut first_columns).for_each(|(column, first)| *first = T::from_f64(column.into()));
-        Self {
-            simd,
-            rule: rule.splat(all(T::ZERO)),
-            columns,
-            divisor: all(divisor),
-            class_divisor: all(class_divisor),
-            first_columns: load::<S, T>(simd, &first_columns),
-            transpose: Transpose::new(),
-            block: [all(T::ZERO).raw(); BLOCK],
-            losses: Sum::new(simd),
-            weights: Sum::new(simd),
-            counts: Counts::new(simd),
-            kept: Counts::new(simd),
-            correct_by_index: 0,
-        }
-    }
-
-    #[inline(always)]
-    pub(super) fn lanes(&self) -> usize {
-        T::Lanes::<S>::COUNT
-    }
-
+impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows> Walk<S, T, P, M> {
     #[inline(always)]
     fn totals(self) -> Totals {
         let ([active, correct], [count, _]) = (self.counts.totals(), self.kept.totals());
@@ -170,7 +136,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
     }
 
     #[inline(always)]
-    fn group<M: RowsLoss, const GRADIENT: bool, const LONG: bool>(&mut self, group: Group<'_, T>, gradient: &mut [T]) {
+    fn group<const GRADIENT: bool, const LONG: bool>(&mut self, group: Group<'_, T>, gradient: &mut [T]) {
         let simd = self.simd;
         let mut classes = [T::ZERO; MOST_LANES];
         classes.iter_mut().zip(group.classes).for_each(|(number, &class)| *number = T::from_f64(class.into()));
@@ -183,18 +149,19 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
         } else {
             self.true_scores(&group)
         };
-        let known = Known { classes, true_scores, coefficients };
+        let known = RowsKnown { classes, true_scores, coefficients };
         let seen = if LONG {
-            self.visit_rows::<M, GRADIENT>(&group, known, gradient)
+            self.visit_rows::<GRADIENT>(&group, known, gradient)
         } else {
-            self.visit_columns::<M, GRADIENT>(group.scores, known, gradient)
+            self.visit_columns::<GRADIENT>(group.scores, known, gradient)
         };
         let zero = classes.splat(0.0);
         let none = T::Lanes::none(simd);
         // A violation grows with its score: none of the rivals' is larger than the best one's.
-        let worst = M::violation(self.rule.margin, seen.best, true_scores, none);
-        let own = M::violation(self.rule.margin, true_scores, true_scores, !none);
-        let active = if M::TRUE_COLUMN { zero.below(worst) | zero.below(own) } else { zero.below(worst) };
+        let worst = self.method.violation(self.rule.margin, seen.best, true_scores, none);
+        let own = self.method.violation(self.rule.margin, true_scores, true_scores, !none);
+        let active =
+            if self.method.has_true_column() { zero.below(worst) | zero.below(own) } else { zero.below(worst) };
         let (value, slope) = match M::COMBINATION {
             Combination::Sum => (seen.total, seen.total_slope),
             // Top is not for this way of walking.
@@ -221,11 +188,11 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
         if GRADIENT {
             // The true class: its own column where it has one, and what the rivals' violations owe to its score.
             let mut of_true = zero;
-            if M::TRUE_COLUMN {
+            if self.method.has_true_column() {
                 of_true = of_true - self.rule.penalise(own).1;
             }
-            if M::RIVAL_SLOPE_ON_TRUE != 0.0 {
-                of_true = of_true + zero.splat(M::RIVAL_SLOPE_ON_TRUE) * slope;
+            if self.method.compares() {
+                of_true = of_true - slope;
             }
             let (of_true, of_best) = (of_true * coefficients, slope * coefficients);
             let (of_true, of_best, best, values) =
@@ -248,24 +215,6 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> Walk<S, T, P> {
             }
         }
     }
-
-    /// The same number in every lane.
-    #[inline(always)]
-    pub(super) fn all(&self, x: T) -> T::Lanes<S> {
-        T::Lanes::all(self.simd, x)
-    }
-
-    /// The score of each row's true class; 0 where a row is ignored.
-    #[inline(always)]
-    fn true_scores(&self, group: &Group<'_, T>) -> T::Lanes<S> {
-        let mut scores = self.all(T::ZERO);
-        for (row, (score, &class)) in scores.lanes_mut().iter_mut().zip(group.classes).enumerate() {
-            if class != IGNORED {
-                *score = group.scores[row * self.columns + class as usize];
-            }
-        }
-        scores
-    }
 }
 
 /// How many of the rows are correct that a comparison leaves open: those whose loss is NaN, or whose best rival has the true
@@ -283,21 +232,15 @@ fn undecided<T: HostReal>(group: &Group<'_, T>, columns: usize, values: &[T], be
     rows.filter(|&row| is_correct(row)).count() as u64
 }
 
-/// A vector from the first of these numbers, which are at least as many.
-#[inline(always)]
-fn load<S: Simd, T: HostReal>(simd: S, numbers: &[T]) -> T::Lanes<S> {
-    let zero = T::Lanes::<S>::all(simd, T::ZERO);
-    T::Lanes::vectors(numbers).0.first().map_or(zero, |&raw| T::Lanes::new(simd, raw))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cpu::dispatch::on_every_width;
-    use crate::loss::{CrammerSinger, Kink, LeeLinWahba, LinearPenalty, OneVsAll, SoftplusPenalty, WestonWatkins};
+    use crate::loss::penalty::SoftplusPenalty;
+    use crate::loss::{CrammerSinger, Kink, LeeLinWahba, OneVsAll, WestonWatkins};
 
     /// Rows with their classes, of which some are ignored; taken for long ones or for short ones.
-    struct Rows<'a, T> {
+    struct Trial<'a, T> {
         method: &'static str,
         is_soft: bool,
         scores: &'a [T],
@@ -308,25 +251,26 @@ mod tests {
 
     type Found = (Totals, Vec<u64>, Vec<u64>);
 
-    impl<T: HostReal> Rows<'_, T> {
-        fn walk<S: Simd, M: RowsLoss>(&self, simd: S) -> Found {
+    impl<T: HostReal> Trial<'_, T> {
+        fn walk<S: Simd, M: Rows>(&self, simd: S, method: M) -> Found {
             // Many violations are 0: scores are quarters.
             let (soft, linear) =
                 (Rule::new(0.5, Kink::Zero, SoftplusPenalty), Rule::new(0.75, Kink::Half, LinearPenalty));
             match (self.is_soft, self.is_long) {
-                (true, false) => self.walk_with::<S, M, _, false>(simd, soft),
-                (true, true) => self.walk_with::<S, M, _, true>(simd, soft),
-                (false, false) => self.walk_with::<S, M, _, false>(simd, linear),
-                (false, true) => self.walk_with::<S, M, _, true>(simd, linear),
+                (true, false) => self.walk_with::<S, M, _, false>(simd, method, soft),
+                (true, true) => self.walk_with::<S, M, _, true>(simd, method, soft),
+                (false, false) => self.walk_with::<S, M, _, false>(simd, method, linear),
+                (false, true) => self.walk_with::<S, M, _, true>(simd, method, linear),
             }
         }
 
-        fn walk_with<S: Simd, M: RowsLoss, P: PenaltyShape, const LONG: bool>(
+        fn walk_with<S: Simd, M: Rows, P: PenaltyShape, const LONG: bool>(
             &self,
             simd: S,
+            method: M,
             rule: Rule<T, P>,
         ) -> Found {
-            let mut walk = Walk::new(simd, rule, self.columns, T::from_f64(3.0), T::from_f64(5.0));
+            let mut walk = Walk::new(simd, method, rule, self.columns, T::from_f64(3.0), T::from_f64(5.0));
             let mut losses = vec![T::from_f64(7.0); self.classes.len()];
             let mut gradient = vec![T::from_f64(7.0); self.scores.len()];
             let lanes = walk.lanes();
@@ -339,25 +283,25 @@ mod tests {
                     (0..lanes).map(|row| T::from_f64(1.0 + ((number * lanes + row) % 4) as f64)).collect();
                 let (classes, weights, factors) = (&classes[..lanes], &[T::ONE; MOST_LANES][..lanes], &factors[..]);
                 // Without a gradient it comes to the same; for the test alone, counted in another walk.
-                let mut other = Walk::new(simd, rule, self.columns, T::ONE, T::from_f64(5.0));
+                let mut other = Walk::new(simd, method, rule, self.columns, T::ONE, T::from_f64(5.0));
                 let mut alone = vec![T::ZERO; losses.len()];
                 let group = |losses| Group { scores, classes, weights, factors, losses: Some(losses) };
-                other.group::<M, false, LONG>(group(&mut alone), &mut []);
-                walk.group::<M, true, LONG>(group(losses), gradient);
+                other.group::<false, LONG>(group(&mut alone), &mut []);
+                walk.group::<true, LONG>(group(losses), gradient);
                 assert_eq!(bits(&alone), bits(losses));
             }
             (walk.totals(), bits(&losses), bits(&gradient))
         }
     }
 
-    impl<T: HostReal> WithSimd for &Rows<'_, T> {
+    impl<T: HostReal> WithSimd for &Trial<'_, T> {
         type Output = Found;
         fn with_simd<S: Simd>(self, simd: S) -> Found {
             match self.method {
-                "ww" => self.walk::<S, WestonWatkins>(simd),
-                "ova" => self.walk::<S, OneVsAll>(simd),
-                "llw" => self.walk::<S, LeeLinWahba>(simd),
-                _ => self.walk::<S, CrammerSinger>(simd),
+                "ww" => self.walk(simd, WestonWatkins),
+                "ova" => self.walk(simd, OneVsAll),
+                "llw" => self.walk(simd, LeeLinWahba),
+                _ => self.walk(simd, CrammerSinger),
             }
         }
     }
@@ -399,11 +343,11 @@ mod tests {
                 let classes: Vec<i32> =
                     (0..rows).map(|_| if next() % 8 == 0 { IGNORED } else { (next() % columns) as i32 }).collect();
                 let (is_soft, scores, classes) = (next() % 4 == 0, &scores[..], &classes[..]);
-                let short = Rows { method, is_soft, scores, classes, columns, is_long: false };
+                let short = Trial { method, is_soft, scores, classes, columns, is_long: false };
                 let case = format!("{method}, {} rows of {columns}", classes.len());
                 let one = every_width(&short, &case);
                 // Sums of quarters are exact in any order.
-                let long = Rows { is_soft: false, is_long: true, ..short };
+                let long = Trial { is_soft: false, is_long: true, ..short };
                 let one_long = every_width(&long, &format!("{case}, as long ones"));
                 if !is_soft {
                     compare(&one, &one_long, &format!("{case}, as short ones and as long ones"));
@@ -412,7 +356,7 @@ mod tests {
         }
     }
 
-    fn every_width<T: HostReal>(rows: &Rows<'_, T>, case: &str) -> Found {
+    fn every_width<T: HostReal>(rows: &Trial<'_, T>, case: &str) -> Found {
         let mut found = on_every_width(rows).into_iter();
         let one = found.next().unwrap();
         found.for_each(|other| compare(&one, &other, case));

@@ -2,9 +2,9 @@
 
 use std::cmp::Ordering;
 
-use super::tile::{BLOCK, Lanes, Margins, ROWS, Summary, Tile};
-use crate::loss::{RowsLoss, Ties};
-use crate::real::Real;
+use super::tile::{BLOCK, Lanes, Margins, Summary, Tile};
+use crate::data::real::Real;
+use crate::loss::{Rows, Ties};
 
 /// So many are kept in order as columns go by, for all rows of a tile at once; more are selected from a row's violations.
 /// Measured against selecting: at 16 of 64 classes three times as fast, at 5 of 64 five times.
@@ -34,28 +34,28 @@ impl<T: Real> Taken<T> {
 }
 
 /// The largest violations so far of each row of a tile, in descending order.
-pub(super) struct Largest<T> {
-    ranks: [Lanes<T>; MOST_KEPT],
+pub(super) struct Largest<T, const R: usize> {
+    ranks: [Lanes<T, R>; MOST_KEPT],
     count: usize,
-    is_nan: Lanes<u32>,
+    is_nan: Lanes<u32, R>,
 }
 
-impl<T: Real> Largest<T> {
+impl<T: Real, const R: usize> Largest<T, R> {
     /// For the largest `count`.
     #[inline(always)]
     pub(super) fn new(count: usize) -> Self {
-        Self { ranks: [[T::NEG_INFINITY; ROWS]; MOST_KEPT], count, is_nan: [0; ROWS] }
+        Self { ranks: [[T::NEG_INFINITY; R]; MOST_KEPT], count, is_nan: [0; R] }
     }
 
     /// One violation of each row: each rank keeps the larger and hands the smaller on.
     #[inline(always)]
-    pub(super) fn insert(&mut self, violations: &Lanes<T>) {
+    pub(super) fn insert(&mut self, violations: &Lanes<T, R>) {
         let mut handed = *violations;
         for (is_nan, violation) in self.is_nan.iter_mut().zip(violations) {
             *is_nan |= u32::from(violation.is_nan());
         }
         for rank in self.ranks.iter_mut().take(self.count) {
-            for lane in 0..ROWS {
+            for lane in 0..R {
                 let (kept, new) = (rank[lane], handed[lane]);
                 let is_larger = new > kept;
                 rank[lane] = if is_larger { new } else { kept };
@@ -81,53 +81,54 @@ pub(super) fn top_of<T: Real>(count: usize, violations: impl Iterator<Item = T>,
     if selected.iter().any(|violation| violation.is_nan()) {
         return Taken::UNDEFINED;
     }
-    // RowsLoss::check_classes has seen to 1 <= count <= C.
+    // RowsSpec::check_batch has seen to 1 <= count <= C.
     selected.select_nth_unstable_by(count - 1, |a, b| b.partial_cmp(a).unwrap_or(Ordering::Equal));
     Taken::new(selected[..count].iter().copied(), count)
 }
 
-impl<T: Real> Tile<'_, T> {
+impl<T: Real, const R: usize> Tile<'_, T, R> {
     /// The gradient of all rows where the largest few violations count: each of them owes a part of the slope, and the true
     /// class's score what all owe. The caller writes over rows that are ignored or whose loss is NaN.
     #[inline(always)]
-    pub(super) fn write_top_gradient<M: RowsLoss, G: Margins<T>>(
+    pub(super) fn write_top_gradient<M: Rows, G: Margins<T>>(
         &self,
-        summary: &Summary<T>,
+        method: M,
+        summary: &Summary<T, R>,
         margins: G,
         ties: Ties,
-        coefficients: &Lanes<T>,
+        coefficients: &Lanes<T, R>,
         gradient: &mut [T],
     ) {
-        let mut block = [[T::ZERO; ROWS]; BLOCK];
+        let mut block = [[T::ZERO; R]; BLOCK];
         // What each of those at rank k is given, and how many are given it.
-        let (mut share, mut left) = ([T::ONE; ROWS], summary.equals);
+        let (mut share, mut left) = ([T::ONE; R], summary.equals);
         if ties == Ties::Split {
-            let mut tied = [0u32; ROWS];
+            let mut tied = [0u32; R];
             self.each_block(
                 &mut block,
                 #[inline(always)]
                 |first, block| {
                     for (column, scores) in (first..).zip(block.iter()) {
-                        let violations = self.top_violations::<M, G>(column, scores, margins);
-                        (0..ROWS).for_each(|row| tied[row] += u32::from(violations[row] == summary.best[row]));
+                        let violations = self.top_violations::<M, G>(method, column, scores, margins);
+                        (0..R).for_each(|row| tied[row] += u32::from(violations[row] == summary.best[row]));
                     }
                 },
             );
-            for row in 0..ROWS {
+            for row in 0..R {
                 share[row] = T::from_f64(f64::from(left[row]) / f64::from(tied[row].max(1)));
                 left[row] = tied[row];
             }
         }
         let top = T::from_f64(self.top as f64);
-        let mut slopes = [T::ZERO; ROWS];
-        (0..ROWS).for_each(|row| slopes[row] = summary.rival_slope[row] / top);
+        let mut slopes = [T::ZERO; R];
+        (0..R).for_each(|row| slopes[row] = summary.rival_slope[row] / top);
         self.each_block(
             &mut block,
             #[inline(always)]
             |first, block| {
                 for (column, lanes) in (first..).zip(block.iter_mut()) {
-                    let violations = self.top_violations::<M, G>(column, lanes, margins);
-                    for row in 0..ROWS {
+                    let violations = self.top_violations::<M, G>(method, column, lanes, margins);
+                    for row in 0..R {
                         let (v, last) = (violations[row], summary.best[row]);
                         // The lowest indices first.
                         let is_given = u32::from(v == last) & u32::from(left[row] > 0);
@@ -148,10 +149,16 @@ impl<T: Real> Tile<'_, T> {
 
     /// The violations of a class in all rows, where the largest few count.
     #[inline(always)]
-    fn top_violations<M: RowsLoss, G: Margins<T>>(&self, column: usize, scores: &Lanes<T>, margins: G) -> Lanes<T> {
-        let mut violations = [T::ZERO; ROWS];
-        for row in 0..ROWS {
-            violations[row] = self.top_violation::<M, G>(row, column, scores[row], margins);
+    fn top_violations<M: Rows, G: Margins<T>>(
+        &self,
+        method: M,
+        column: usize,
+        scores: &Lanes<T, R>,
+        margins: G,
+    ) -> Lanes<T, R> {
+        let mut violations = [T::ZERO; R];
+        for row in 0..R {
+            violations[row] = self.top_violation::<M, G>(method, row, column, scores[row], margins);
         }
         violations
     }

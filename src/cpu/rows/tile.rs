@@ -3,48 +3,48 @@
 //! A block of columns is transposed into a small tile, and each column is then visited for all rows.
 
 use super::largest::{Largest, MOST_KEPT, top_of};
-use crate::loss::{Combination, PenaltyShape, RowsLoss, Rule};
-use crate::real::Real;
+use crate::data::real::Real;
+use crate::loss::{Combination, PenaltyShape, Rows, Rule};
 
-/// Rows a tile.
+/// Rows a tile, where the compiler makes vectors of them.
 pub(super) const ROWS: usize = 16;
 
 /// Columns a block; also the longest chain that is added in the precision of the computation before f64 takes over.
 pub(super) const BLOCK: usize = 16;
 
-/// One number for each row of a tile.
-pub(super) type Lanes<T> = [T; ROWS];
+/// One number for each of a tile's rows.
+pub(super) type Lanes<T, const R: usize> = [T; R];
 
-/// Up to [`ROWS`] rows of scores with what is known of them before their columns are visited.
-pub(super) struct Tile<'a, T> {
+/// Up to `R` rows of scores with what is known of them before their columns are visited.
+pub(super) struct Tile<'a, T, const R: usize> {
     /// The rows, one after the other.
     pub(super) scores: &'a [T],
     /// Columns a row.
     pub(super) columns: usize,
     /// True classes; no column's index for an ignored row.
-    pub(super) classes: Lanes<u32>,
+    pub(super) classes: Lanes<u32, R>,
     /// Scores of the true classes.
-    pub(super) true_scores: Lanes<T>,
+    pub(super) true_scores: Lanes<T, R>,
     /// How many violations count (top).
     pub(super) top: usize,
 }
 
 /// What the columns of each row add up to. Flags are 0 or 1.
-pub(super) struct Summary<T> {
+pub(super) struct Summary<T, const R: usize> {
     /// The loss before weights; NaN where any score is.
-    pub(super) loss: Lanes<T>,
+    pub(super) loss: Lanes<T, R>,
     /// Slope of the penalty (maximum, top) or sum of the rivals' slopes, where slopes are asked for.
-    pub(super) rival_slope: Lanes<T>,
+    pub(super) rival_slope: Lanes<T, R>,
     /// Lowest index of the best rival (maximum), where slopes are asked for.
-    pub(super) best_index: Lanes<u32>,
+    pub(super) best_index: Lanes<u32, R>,
     /// What the best rival was ranked by (maximum), or the violation at rank k (top).
-    pub(super) best: Lanes<T>,
+    pub(super) best: Lanes<T, R>,
     /// How many of the violations that count equal the one at rank k (top).
-    pub(super) equals: Lanes<u32>,
+    pub(super) equals: Lanes<u32, R>,
     /// Any violation.
-    pub(super) active: Lanes<u32>,
+    pub(super) active: Lanes<u32, R>,
     /// The true class wins the argmax, and no score is NaN.
-    pub(super) correct: Lanes<u32>,
+    pub(super) correct: Lanes<u32, R>,
 }
 
 /// Where a column's margin comes from.
@@ -91,20 +91,20 @@ impl<T: Real> Margins<T> for Matrix<'_, T> {
 /// What rivals are ranked by where the worst one decides: the score, or where margins differ the violation. Beside an
 /// infinite true score margins mean nothing.
 #[inline(always)]
-pub(super) fn rank<T: Real, M: RowsLoss, G: Margins<T>>(margin: T, score: T, true_score: T) -> T {
-    if G::UNIFORM || true_score.is_infinite() { score } else { M::violation(margin, score, true_score, false) }
+pub(super) fn rank<T: Real, M: Rows, G: Margins<T>>(method: M, margin: T, score: T, true_score: T) -> T {
+    if G::UNIFORM || true_score.is_infinite() { score } else { method.violation(margin, score, true_score, false) }
 }
 
 /// The violation of the rival with this rank.
 #[inline(always)]
-fn ranked_violation<T: Real, M: RowsLoss, G: Margins<T>>(margin: T, rank: T, true_score: T) -> T {
-    if G::UNIFORM || true_score.is_infinite() { M::violation(margin, rank, true_score, false) } else { rank }
+fn ranked_violation<T: Real, M: Rows, G: Margins<T>>(method: M, margin: T, rank: T, true_score: T) -> T {
+    if G::UNIFORM || true_score.is_infinite() { method.violation(margin, rank, true_score, false) } else { rank }
 }
 
 /// The violation of a class where the largest few count: the true class's is taken to be zero.
 #[inline(always)]
-fn top_violation<T: Real, M: RowsLoss>(margin: T, score: T, true_score: T, is_true: bool) -> T {
-    let v = M::violation(margin, score, true_score, false);
+fn top_violation<T: Real, M: Rows>(method: M, margin: T, score: T, true_score: T, is_true: bool) -> T {
+    let v = method.violation(margin, score, true_score, false);
     if is_true { T::ZERO } else { v }
 }
 
@@ -118,39 +118,40 @@ struct Score<T> {
 }
 
 /// What is known of the columns visited so far, a lane for each row.
-struct Seen<T> {
+struct Seen<T, const R: usize> {
     /// Sums of penalties and of slopes: short chains, then f64.
-    chain: Lanes<T>,
-    slope_chain: Lanes<T>,
-    total: Lanes<f64>,
-    total_slope: Lanes<f64>,
-    best: Lanes<T>,
-    best_index: Lanes<u32>,
-    nan: Lanes<u32>,
-    beaten: Lanes<u32>,
-    active: Lanes<u32>,
+    chain: Lanes<T, R>,
+    slope_chain: Lanes<T, R>,
+    total: Lanes<f64, R>,
+    total_slope: Lanes<f64, R>,
+    best: Lanes<T, R>,
+    best_index: Lanes<u32, R>,
+    nan: Lanes<u32, R>,
+    beaten: Lanes<u32, R>,
+    active: Lanes<u32, R>,
 }
 
-impl<T: Real> Seen<T> {
+impl<T: Real, const R: usize> Seen<T, R> {
     #[inline(always)]
     fn new() -> Self {
         Self {
-            chain: [T::ZERO; ROWS],
-            slope_chain: [T::ZERO; ROWS],
-            total: [0.0; ROWS],
-            total_slope: [0.0; ROWS],
-            best: [T::NEG_INFINITY; ROWS],
-            best_index: [0; ROWS],
-            nan: [0; ROWS],
-            beaten: [0; ROWS],
-            active: [0; ROWS],
+            chain: [T::ZERO; R],
+            slope_chain: [T::ZERO; R],
+            total: [0.0; R],
+            total_slope: [0.0; R],
+            best: [T::NEG_INFINITY; R],
+            best_index: [0; R],
+            nan: [0; R],
+            beaten: [0; R],
+            active: [0; R],
         }
     }
 
     /// One score in its lane; its penalty, where penalties are added up.
     #[inline(always)]
-    fn visit<M: RowsLoss, P: PenaltyShape, G: Margins<T>, const SLOPES: bool>(
+    fn visit<M: Rows, P: PenaltyShape, G: Margins<T>, const SLOPES: bool>(
         &mut self,
+        method: M,
         lane: usize,
         Score { value: score, column, class }: Score<T>,
         true_score: T,
@@ -165,19 +166,21 @@ impl<T: Real> Seen<T> {
         match M::COMBINATION {
             Combination::Max => {
                 let margin = margins.at(class, column as usize);
-                let rank = rank::<T, M, G>(margin, score, true_score);
+                let rank = rank::<T, M, G>(method, margin, score, true_score);
                 let better = !is_true & (rank > self.best[lane]);
                 self.best[lane] = if better { rank } else { self.best[lane] };
                 self.best_index[lane] = if SLOPES & better { column } else { self.best_index[lane] };
                 T::ZERO
             }
             // The violation itself, for whoever looks for the largest.
-            Combination::Top => top_violation::<T, M>(margins.at(class, column as usize), score, true_score, is_true),
+            Combination::Top => {
+                top_violation::<T, M>(method, margins.at(class, column as usize), score, true_score, is_true)
+            }
             Combination::Sum => {
                 let margin = margins.at(class, column as usize);
-                let v = M::violation(margin, score, true_score, is_true);
+                let v = method.violation(margin, score, true_score, is_true);
                 let (value, slope) = rule.penalise(v);
-                let counts = M::TRUE_COLUMN | !is_true;
+                let counts = method.has_true_column() | !is_true;
                 let value = if counts { value } else { T::ZERO };
                 self.chain[lane] += value;
                 self.active[lane] |= u32::from(counts & (v > T::ZERO));
@@ -191,25 +194,25 @@ impl<T: Real> Seen<T> {
 
     /// Ends the chains.
     #[inline(always)]
-    fn carry<M: RowsLoss, const SLOPES: bool>(&mut self) {
+    fn carry<M: Rows, const SLOPES: bool>(&mut self) {
         if M::COMBINATION != Combination::Sum {
             return;
         }
-        for lane in 0..ROWS {
+        for lane in 0..R {
             self.total[lane] += self.chain[lane].to_f64();
             if SLOPES {
                 self.total_slope[lane] += self.slope_chain[lane].to_f64();
             }
         }
-        (self.chain, self.slope_chain) = ([T::ZERO; ROWS], [T::ZERO; ROWS]);
+        (self.chain, self.slope_chain) = ([T::ZERO; R], [T::ZERO; R]);
     }
 }
 
-impl<T: Real> Tile<'_, T> {
+impl<T: Real, const R: usize> Tile<'_, T, R> {
     /// Copies `width` columns from `first` on, transposed. Lanes without a row keep what they hold.
     #[inline(always)]
-    fn transpose(&self, first: usize, width: usize, block: &mut [Lanes<T>; BLOCK]) {
-        for (row, scores) in (0..ROWS).zip(self.scores.chunks_exact(self.columns)) {
+    fn transpose(&self, first: usize, width: usize, block: &mut [Lanes<T, R>; BLOCK]) {
+        for (row, scores) in (0..R).zip(self.scores.chunks_exact(self.columns)) {
             let scores = &scores[first..first + width];
             match scores.first_chunk::<BLOCK>() {
                 // Known at compile time: no check an element.
@@ -222,23 +225,25 @@ impl<T: Real> Tile<'_, T> {
     /// Visits every column of each row once. `SLOPES` asks for what the gradient needs; `per_class`
     /// receives each column's penalties and the lanes that they belong to, where penalties are added up.
     #[inline(always)]
-    pub(super) fn summarise<M: RowsLoss, P: PenaltyShape, G: Margins<T>, const SLOPES: bool>(
+    pub(super) fn summarise<M: Rows, P: PenaltyShape, G: Margins<T>, const SLOPES: bool>(
         &self,
+        method: M,
         rule: &Rule<T, P>,
         margins: G,
-        per_class: impl FnMut(usize, &Lanes<T>),
-    ) -> Summary<T> {
+        per_class: impl FnMut(usize, &Lanes<T, R>),
+    ) -> Summary<T, R> {
         let keeps_largest = M::COMBINATION == Combination::Top && self.top <= MOST_KEPT;
-        let mut largest = Largest::new(self.top);
+        let mut largest = Largest::<T, R>::new(self.top);
         let seen = if keeps_largest {
             self.visit_columns::<M, P, G, SLOPES>(
+                method,
                 rule,
                 margins,
                 #[inline(always)]
                 |_, violations| largest.insert(violations),
             )
         } else {
-            self.visit_columns::<M, P, G, SLOPES>(rule, margins, per_class)
+            self.visit_columns::<M, P, G, SLOPES>(method, rule, margins, per_class)
         };
         let Seen { total, total_slope, best, best_index, nan, beaten, active, .. } = seen;
         let mut summary = Summary {
@@ -246,16 +251,16 @@ impl<T: Real> Tile<'_, T> {
             rival_slope: total_slope.map(T::from_f64),
             best_index,
             best,
-            equals: [0; ROWS],
+            equals: [0; R],
             active,
-            correct: [0; ROWS],
+            correct: [0; R],
         };
         let mut selected = Vec::new();
-        for row in 0..ROWS {
+        for row in 0..R {
             if M::COMBINATION == Combination::Max {
                 // Of a matrix no margin is needed: the rank is the violation, or infinite.
                 let margin = if G::UNIFORM { margins.at(0, 0) } else { T::ZERO };
-                let v = ranked_violation::<T, M, G>(margin, best[row], self.true_scores[row]);
+                let v = ranked_violation::<T, M, G>(method, margin, best[row], self.true_scores[row]);
                 (summary.loss[row], summary.rival_slope[row]) = rule.penalise(v);
                 summary.active[row] = u32::from(v > T::ZERO);
             }
@@ -265,7 +270,7 @@ impl<T: Real> Tile<'_, T> {
                 } else {
                     let scores = self.scores[row * self.columns..][..self.columns].iter().enumerate();
                     let violations =
-                        scores.map(|(column, &score)| self.top_violation::<M, G>(row, column, score, margins));
+                        scores.map(|(column, &score)| self.top_violation::<M, G>(method, row, column, score, margins));
                     top_of(self.top, violations, &mut selected)
                 };
                 (summary.loss[row], summary.rival_slope[row]) = rule.penalise(taken.mean);
@@ -281,23 +286,25 @@ impl<T: Real> Tile<'_, T> {
 
     /// All rows at once, column by column: a lane a row.
     #[inline(always)]
-    fn visit_columns<M: RowsLoss, P: PenaltyShape, G: Margins<T>, const SLOPES: bool>(
+    fn visit_columns<M: Rows, P: PenaltyShape, G: Margins<T>, const SLOPES: bool>(
         &self,
+        method: M,
         rule: &Rule<T, P>,
         margins: G,
-        mut per_class: impl FnMut(usize, &Lanes<T>),
-    ) -> Seen<T> {
+        mut per_class: impl FnMut(usize, &Lanes<T, R>),
+    ) -> Seen<T, R> {
         let mut seen = Seen::new();
-        let mut block = [[T::ZERO; ROWS]; BLOCK];
+        let mut block = [[T::ZERO; R]; BLOCK];
         self.each_block(
             &mut block,
             #[inline(always)]
             |first, block| {
                 for (column, scores) in (first as u32..).zip(block.iter()) {
-                    let mut values = [T::ZERO; ROWS];
-                    for row in 0..ROWS {
+                    let mut values = [T::ZERO; R];
+                    for row in 0..R {
                         let score = Score { value: scores[row], column, class: self.classes[row] };
-                        values[row] = seen.visit::<M, P, G, SLOPES>(row, score, self.true_scores[row], rule, margins);
+                        values[row] =
+                            seen.visit::<M, P, G, SLOPES>(method, row, score, self.true_scores[row], rule, margins);
                     }
                     per_class(column as usize, &values);
                 }
@@ -309,7 +316,11 @@ impl<T: Real> Tile<'_, T> {
 
     /// Calls `visit` with the first column of each block and its columns, transposed.
     #[inline(always)]
-    pub(super) fn each_block(&self, block: &mut [Lanes<T>; BLOCK], mut visit: impl FnMut(usize, &mut [Lanes<T>])) {
+    pub(super) fn each_block(
+        &self,
+        block: &mut [Lanes<T, R>; BLOCK],
+        mut visit: impl FnMut(usize, &mut [Lanes<T, R>]),
+    ) {
         for first in (0..self.columns).step_by(BLOCK) {
             let width = BLOCK.min(self.columns - first);
             self.transpose(first, width, block);
@@ -319,8 +330,9 @@ impl<T: Real> Tile<'_, T> {
 
     /// The violation of a class in a row, where the largest few count.
     #[inline(always)]
-    pub(super) fn top_violation<M: RowsLoss, G: Margins<T>>(
+    pub(super) fn top_violation<M: Rows, G: Margins<T>>(
         &self,
+        method: M,
         row: usize,
         column: usize,
         score: T,
@@ -328,6 +340,6 @@ impl<T: Real> Tile<'_, T> {
     ) -> T {
         let class = self.classes[row];
         let is_true = column == class as usize;
-        top_violation::<T, M>(margins.at(class, column), score, self.true_scores[row], is_true)
+        top_violation::<T, M>(method, margins.at(class, column), score, self.true_scores[row], is_true)
     }
 }

@@ -1,8 +1,11 @@
 //! The kernels of training beside the losses': shaders/network/.
 
-use crate::gpu::adapter::AdapterDescription;
-use crate::gpu::shader::{Binding, HALF, create_pipeline, elementwise_source, params};
-use crate::gpu::tensor::ElementType;
+use crate::data::device_tensor::ElementType;
+use crate::error::Result;
+use crate::gpu::device::adapter::AdapterDescription;
+use crate::gpu::device::kernel::{Binding, Kernel, create_pipeline, params};
+use crate::gpu::device::options::ProductWalk;
+use crate::gpu::losses::shader::{HALF, elementwise_source};
 use crate::loss::{LossShader, Pattern, SHADERS};
 use crate::nn::Activation;
 
@@ -114,17 +117,6 @@ pub enum Role {
     InputGradient = 1,
     /// The gradient of weights and bias.
     WeightGradient = 2,
-}
-
-/// How a kernel of products walks over its matrices. All add in the same order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ProductWalk {
-    /// Through workgroup memory, 32 rows and columns a workgroup.
-    SmallTiles,
-    /// Through workgroup memory, 64 rows and columns a workgroup.
-    LargeTiles,
-    /// From neighbours' registers, 32 rows and columns for eight lanes of a subgroup.
-    Subgroup,
 }
 
 /// Workgroups of [`ProductWalk::LargeTiles`] from which on they are enough to keep a GPU busy.
@@ -366,8 +358,14 @@ impl NetworkKernel {
             Self::WholeSteps { .. } => &[Params, Read, Read, Read, Write, Write, Write, Write, Write],
         }
     }
+}
 
-    pub(in crate::gpu) fn create_pipeline(&self, device: &wgpu::Device) -> wgpu::ComputePipeline {
+impl Kernel for NetworkKernel {
+    fn check(&self, _: &wgpu::Limits) -> Result<()> {
+        Ok(())
+    }
+
+    fn create_pipeline(&self, device: &wgpu::Device) -> wgpu::ComputePipeline {
         create_pipeline(device, self.name(), self.source(), self.bindings(), &self.constants())
     }
 }

@@ -15,20 +15,20 @@ mod whole;
 use std::sync::atomic::Ordering;
 
 pub use kernel::{
-    GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, ProductWalk, Role,
-    UpdateParams, WholeStepsParams,
+    GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, Role, UpdateParams,
+    WholeStepsParams,
 };
 use plan::{DeviceData, Plan, Weights};
 pub use probe::ProductProbe;
 use whole::Whole;
 
-use super::command::Command;
-use super::context::Gpu;
-use super::pool::PooledBuffer;
-use super::tensor::DeviceTensor;
-use crate::batch::BatchShape;
+use crate::data::device_tensor::DeviceTensor;
+use crate::data::shape::BatchShape;
 use crate::error::{Error, Result};
-use crate::loss::Loss;
+use crate::gpu::device::command::Command;
+use crate::gpu::device::context::Gpu;
+use crate::gpu::device::pool::PooledBuffer;
+use crate::gpu::losses::launch;
 use crate::nn::{Accuracy, Dataset, Engine, Features, Memory, Optimizer, Part, Parts, Progress, Slot, Sums};
 
 /// Rows that go through the network at a time where nothing is trained, at most.
@@ -51,9 +51,9 @@ enum Course {
 }
 
 impl Course {
-    async fn new<L: Loss>(
+    async fn new(
         gpu: &Gpu,
-        parts: &Parts<'_, L>,
+        parts: &Parts<'_>,
         weights: &Weights,
         data: &DeviceData,
         batch_size: usize,
@@ -83,11 +83,11 @@ pub(crate) struct GpuEngine {
 }
 
 impl GpuEngine {
-    pub(crate) fn new<L: Loss>(gpu: &Gpu, parts: Parts<'_, L>) -> Result<Self> {
+    pub(crate) fn new(gpu: &Gpu, parts: Parts<'_>) -> Result<Self> {
         pollster::block_on(Self::new_async(gpu, parts))
     }
 
-    async fn new_async<L: Loss>(gpu: &Gpu, parts: Parts<'_, L>) -> Result<Self> {
+    async fn new_async(gpu: &Gpu, parts: Parts<'_>) -> Result<Self> {
         let weights = upload_weights(gpu, parts.memory).await?;
         let parameters = parts.memory.parameters.len();
         let bytes = 4 * parameters as u64;
@@ -261,7 +261,7 @@ async fn run<'a>(gpu: &Gpu, commands: impl IntoIterator<Item = &'a Command>) -> 
 }
 
 /// Rows that go through a network at a time, so that none of its layers outgrows a binding.
-fn evaluated_rows<L: Loss>(gpu: &Gpu, parts: &Parts<'_, L>) -> usize {
+fn evaluated_rows(gpu: &Gpu, parts: &Parts<'_>) -> usize {
     let widest = parts.shapes.iter().map(|shape| shape.inputs.max(shape.outputs)).max().unwrap_or(1);
     (gpu.max_binding_bytes() / 4 / widest as u64).clamp(1, EVALUATED_ROWS) as usize
 }
@@ -298,17 +298,17 @@ async fn upload_features(gpu: &Gpu, features: &Features) -> Result<DeviceTensor>
 }
 
 /// A data set with the targets as the loss wants them.
-async fn upload<L: Loss>(gpu: &Gpu, parts: &Parts<'_, L>, data: &Dataset) -> Result<DeviceData> {
+async fn upload(gpu: &Gpu, parts: &Parts<'_>, data: &Dataset) -> Result<DeviceData> {
     let outputs = parts.shapes.last().map_or(1, |shape| shape.outputs);
     let width = data.target_width();
     let shape = parts.loss.check_batch(
         &crate::nn::batch((&vec![0f32; data.len() * outputs]).into(), outputs, data.targets()),
-        &crate::evaluation::Request::new(),
+        &crate::data::evaluation::Request::new(),
     )?;
     let wants_raw = parts.accuracy == Accuracy::Keras && outputs == 1;
     let raw: Vec<f32> = data.targets().iter().map(|&t| t as f32).collect();
     Ok(DeviceData {
-        targets: Some(parts.loss.upload_targets_to_gpu(gpu, data.targets(), shape).await?),
+        targets: Some(launch::upload_targets(gpu, parts.loss, shape, data.targets()).await?),
         raw_targets: if wants_raw { Some(gpu.upload_f32_async(&raw).await?) } else { None },
         target_width: width,
         shape,
@@ -337,7 +337,7 @@ async fn upload_rows(gpu: &Gpu, data: &Dataset) -> Result<DeviceData> {
 }
 
 /// The network's outputs for all rows of the training data.
-pub(crate) fn predict<L: Loss>(gpu: &Gpu, parts: &Parts<'_, L>) -> Result<Vec<f32>> {
+pub(crate) fn predict(gpu: &Gpu, parts: &Parts<'_>) -> Result<Vec<f32>> {
     pollster::block_on(async {
         let weights = upload_weights(gpu, parts.memory).await?;
         let data = upload_rows(gpu, parts.training).await?;

@@ -1,18 +1,19 @@
 //! The commands of one pass over a data set: batch by batch, bound once and recorded as often as wanted.
 
 use super::kernel::{
-    GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, ProductWalk, Role,
-    UpdateParams, feature_number,
+    GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, Role, UpdateParams,
+    feature_number,
 };
-use crate::batch::BatchShape;
+use crate::data::device_tensor::DeviceTensor;
+use crate::data::evaluation::Totals;
+use crate::data::shape::BatchShape;
 use crate::error::{Error, Result};
-use crate::evaluation::Totals;
-use crate::gpu::command::{Command, OwnedWindow, groups_in_row};
-use crate::gpu::context::Gpu;
-use crate::gpu::pool::PooledBuffer;
-use crate::gpu::prepared::Prepared;
-use crate::gpu::tensor::DeviceTensor;
-use crate::loss::Loss;
+use crate::gpu::device::command::{Command, OwnedWindow, groups_in_row};
+use crate::gpu::device::context::Gpu;
+use crate::gpu::device::options::ProductWalk;
+use crate::gpu::device::pool::PooledBuffer;
+use crate::gpu::losses::launch;
+use crate::gpu::losses::prepared::Prepared;
 use crate::nn::{Activation, LayerShape, Parts, Sums, Update};
 
 /// Lanes of the kernels that take one element a lane.
@@ -123,7 +124,7 @@ impl<'a> Builder<'a> {
     }
 
     async fn command(&self, kernel: NetworkKernel, windows: &[OwnedWindow], workgroups: [u32; 2]) -> Result<Command> {
-        let pipeline = self.gpu.network_pipeline(&kernel).await?;
+        let pipeline = self.gpu.pipeline(&kernel).await?;
         let create = || Command::new(self.gpu, &pipeline, windows, workgroups);
         self.gpu.attempt("binding a kernel", create).await
     }
@@ -176,9 +177,9 @@ struct Workspace {
 
 impl Plan {
     /// A pass in batches of `batch_size`: with weights' gradients and updates where it trains.
-    pub(super) async fn new<L: Loss>(
+    pub(super) async fn new(
         gpu: &Gpu,
-        parts: &Parts<'_, L>,
+        parts: &Parts<'_>,
         weights: &Weights,
         data: &DeviceData,
         batch_size: usize,
@@ -221,7 +222,7 @@ impl Plan {
             if let Some(targets) = &work.targets {
                 let shape = data.shape_of(rows);
                 let gradient = work.slopes.last();
-                losses[kind] = Some(parts.loss.prepare_on_gpu(gpu, shape, &outputs, targets, gradient).await?);
+                losses[kind] = Some(launch::prepare(gpu, parts.loss, shape, &outputs, targets, gradient).await?);
             }
             passes.push((forward, backward));
         }

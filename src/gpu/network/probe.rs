@@ -3,10 +3,10 @@
 use super::kernel::{ProductParams, Role};
 use super::plan::Builder;
 use super::run;
+use crate::data::device_tensor::DeviceTensor;
 use crate::error::Result;
-use crate::gpu::command::Command;
-use crate::gpu::context::Gpu;
-use crate::gpu::tensor::DeviceTensor;
+use crate::gpu::device::command::Command;
+use crate::gpu::device::context::Gpu;
 use crate::nn::Activation;
 
 /// A dense layer's product of matrices that stay on the device, as often as wanted.
@@ -15,7 +15,7 @@ pub struct ProductProbe {
     gpu: Gpu,
     command: Command,
     out: DeviceTensor,
-    _memory: Vec<crate::gpu::pool::PooledBuffer>,
+    _memory: Vec<crate::gpu::device::pool::PooledBuffer>,
 }
 
 impl Gpu {

@@ -4,15 +4,15 @@ use std::ops::Range;
 
 use super::kernel::{NetworkKernel, WholeStepsParams, feature_number};
 use super::plan::{DeviceData, Weights};
+use crate::data::device_tensor::ElementType;
 use crate::error::Result;
-use crate::gpu::command::{Command, OwnedWindow};
-use crate::gpu::context::Gpu;
-use crate::gpu::launch::penalty_numbers;
-use crate::gpu::partial::Partial;
-use crate::gpu::pool::PooledBuffer;
-use crate::gpu::shader::Constants;
-use crate::gpu::tensor::ElementType;
-use crate::loss::{ElementwiseKernel, Loss};
+use crate::gpu::device::command::{Command, OwnedWindow};
+use crate::gpu::device::context::Gpu;
+use crate::gpu::device::pool::PooledBuffer;
+use crate::gpu::losses::elementwise::{self, ElementwiseKernel};
+use crate::gpu::losses::launcher::penalty_numbers;
+use crate::gpu::losses::partial::Partial;
+use crate::gpu::losses::shader::Constants;
 use crate::nn::{Accuracy, LayerShape, Parts, Sums, Update};
 
 /// `MOST_LAYERS` of shaders/network/whole_steps.wgsl.
@@ -47,15 +47,15 @@ pub(super) struct Whole {
 
 impl Whole {
     /// `None` where the network, the batch or the loss asks for more than one workgroup does.
-    pub(super) async fn new<L: Loss>(
+    pub(super) async fn new(
         gpu: &Gpu,
-        parts: &Parts<'_, L>,
+        parts: &Parts<'_>,
         weights: &Weights,
         data: &DeviceData,
         batch_size: usize,
         trains: bool,
     ) -> Result<Option<Self>> {
-        let Some(loss) = parts.loss.elementwise_kernel() else { return Ok(None) };
+        let Some(loss) = elementwise::kernel(parts.loss) else { return Ok(None) };
         let (Some(targets), parameters) = (&data.targets, parts.memory.parameters.len()) else { return Ok(None) };
         let shapes = &parts.shapes;
         // What trains goes from batch to batch; what only evaluates may take all at once, or less at a time.
@@ -103,7 +103,7 @@ impl Whole {
             nesterov: update.nesterov,
             has_memory: update.first_decay > 0.0,
         };
-        let pipeline = gpu.network_pipeline(&kernel).await?;
+        let pipeline = gpu.pipeline(&kernel).await?;
         let all = |pooled: &PooledBuffer| (pooled.buffer.clone(), 0, 4 * parameters as u64);
         let order = data.order.window(0, data.order.len());
         let mut commands = Vec::with_capacity(chunks);

@@ -1,0 +1,300 @@
+//! Training on the native CPU backend, in f32 or f64.
+
+use std::sync::atomic::Ordering;
+
+use rayon::prelude::*;
+
+use super::HostReal;
+use crate::data::evaluation::{Buffers, Output, Request};
+use crate::data::tensor::Floats;
+use crate::error::Result;
+use crate::loss::Loss;
+use crate::nn::{Accuracy, Dataset, Engine, LayerShape, Memory, Optimizer, Part, Parts, Progress, Slot, Sums, batch};
+
+/// Rows that go through the network at a time where nothing is trained.
+const EVALUATED_ROWS: usize = 1024;
+
+/// Multiplications from which a product is worth several threads.
+const PARALLEL_FROM: usize = 1 << 21;
+
+/// A precision that matrices are multiplied in.
+pub(crate) trait Gemm: HostReal {
+    /// C = A B + beta C. A is m x k, B is k x n, C is m x n and contiguous; strides are (row, column).
+    fn product(m: usize, k: usize, n: usize, a: Strided<'_, Self>, b: Strided<'_, Self>, beta: Self, c: &mut [Self]);
+    /// Wraps a slice of this type.
+    fn floats(x: &[Self]) -> Floats<'_>;
+    /// The gradient of an evaluation in this type.
+    fn gradient(output: Option<Output>) -> Option<Vec<Self>>;
+}
+
+/// A matrix as a slice with strides for rows and columns.
+#[derive(Clone, Copy)]
+pub(crate) struct Strided<'a, T> {
+    elements: &'a [T],
+    row: usize,
+    column: usize,
+}
+
+impl<'a, T> Strided<'a, T> {
+    /// Row-major, `columns` wide.
+    pub(crate) fn new(elements: &'a [T], columns: usize) -> Self {
+        Self { elements, row: columns, column: 1 }
+    }
+
+    pub(crate) fn transposed(self) -> Self {
+        Self { elements: self.elements, row: self.column, column: self.row }
+    }
+
+    /// Whether a matrix of this shape lies within the slice.
+    fn holds(&self, rows: usize, columns: usize) -> bool {
+        rows == 0 || columns == 0 || (rows - 1) * self.row + (columns - 1) * self.column < self.elements.len()
+    }
+}
+
+macro_rules! gemm {
+    ($t:ty, $function:path, $variant:ident) => {
+        impl Gemm for $t {
+            fn product(m: usize, k: usize, n: usize, a: Strided<'_, $t>, b: Strided<'_, $t>, beta: $t, c: &mut [$t]) {
+                assert!(a.holds(m, k) && b.holds(k, n) && c.len() == m * n, "a matrix is larger than its memory");
+                let [ra, ca, rb, cb, rc] = [a.row, a.column, b.row, b.column, n].map(|x| x as isize);
+                // SAFETY: the assertion above holds every element that is read or written within its slice, the slices
+                // are borrowed for the call, and C is borrowed mutably, so it overlaps neither A nor B.
+                unsafe {
+                    let (a, b) = (a.elements.as_ptr(), b.elements.as_ptr());
+                    $function(m, k, n, 1.0, a, ra, ca, b, rb, cb, beta, c.as_mut_ptr(), rc, 1);
+                }
+            }
+
+            fn floats(x: &[Self]) -> Floats<'_> {
+                x.into()
+            }
+
+            fn gradient(output: Option<Output>) -> Option<Vec<Self>> {
+                match output {
+                    Some(Output::$variant(x)) => Some(x),
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+gemm!(f32, matrixmultiply::sgemm, F32);
+gemm!(f64, matrixmultiply::dgemm, F64);
+
+/// [`Gemm::product`] on several threads where it is large. Each element is the same sum in the same order either way.
+pub(crate) fn product<T: Gemm>(
+    (m, k, n): (usize, usize, usize),
+    a: Strided<'_, T>,
+    b: Strided<'_, T>,
+    beta: T,
+    c: &mut [T],
+) {
+    if m * k * n < PARALLEL_FROM || m < 2 {
+        return T::product(m, k, n, a, b, beta, c);
+    }
+    let rows = m.div_ceil(rayon::current_num_threads()).max(8);
+    c.par_chunks_mut(rows * n).enumerate().for_each(|(chunk, c)| {
+        let elements = &a.elements[(chunk * rows * a.row).min(a.elements.len())..];
+        T::product(c.len() / n, k, n, Strided { elements, ..a }, b, beta, c);
+    });
+}
+
+/// Activations of one batch, and what flows back.
+struct Workspace<T> {
+    features: Vec<T>,
+    targets: Vec<f64>,
+    /// One a layer.
+    outputs: Vec<Vec<T>>,
+    /// The gradient with respect to a layer's weighted sums, and the one before it.
+    slopes: Vec<T>,
+    slopes_before: Vec<T>,
+}
+
+pub(crate) struct CpuEngine<'a, T> {
+    loss: &'a dyn Loss,
+    optimizer: Optimizer,
+    accuracy: Accuracy,
+    batch_size: usize,
+    shapes: Vec<LayerShape>,
+    training: &'a Dataset,
+    validation: Option<&'a Dataset>,
+    parameters: Vec<T>,
+    gradient: Vec<T>,
+    first: Vec<T>,
+    second: Vec<T>,
+    /// Weights and memory of two moments.
+    remembered: [[Vec<T>; 3]; 2],
+    workspace: Workspace<T>,
+}
+
+fn rounded<T: HostReal>(x: &[f64]) -> Vec<T> {
+    x.iter().map(|&x| T::from_f64(x)).collect()
+}
+
+fn widened<T: HostReal>(x: &[T]) -> Vec<f64> {
+    x.iter().map(|x| x.to_f64()).collect()
+}
+
+impl<'a, T: Gemm> CpuEngine<'a, T> {
+    pub(crate) fn new(parts: Parts<'a>) -> Self {
+        let layers = parts.shapes.len();
+        Self {
+            loss: parts.loss,
+            optimizer: parts.optimizer,
+            accuracy: parts.accuracy,
+            batch_size: parts.batch_size.unwrap_or(1),
+            shapes: parts.shapes,
+            training: parts.training,
+            validation: parts.validation,
+            gradient: vec![T::ZERO; parts.memory.parameters.len()],
+            parameters: rounded(&parts.memory.parameters),
+            first: rounded(&parts.memory.first),
+            second: rounded(&parts.memory.second),
+            remembered: Default::default(),
+            workspace: Workspace {
+                features: vec![],
+                targets: vec![],
+                outputs: (0..layers).map(|_| vec![]).collect(),
+                slopes: vec![],
+                slopes_before: vec![],
+            },
+        }
+    }
+
+    /// The outputs of the network for these rows are left in the workspace, beside their targets.
+    fn forward(&mut self, data: &Dataset, rows: impl ExactSizeIterator<Item = usize>) {
+        let (columns, width, count) = (data.columns, data.target_width(), rows.len());
+        let Workspace { features, targets, outputs, .. } = &mut self.workspace;
+        features.resize(count * columns, T::ZERO);
+        targets.clear();
+        for (row, to) in rows.zip(features.chunks_exact_mut(columns)) {
+            data.features.read(row, to);
+            targets.extend_from_slice(&data.targets[row * width..(row + 1) * width]);
+        }
+        let mut input: &[T] = features;
+        for (shape, output) in self.shapes.iter().zip(outputs) {
+            output.clear();
+            let bias = &self.parameters[shape.bias.clone()];
+            (0..count).for_each(|_| output.extend_from_slice(bias));
+            let weights = Strided::new(&self.parameters[shape.weight.clone()], shape.inputs).transposed();
+            let size = (count, shape.inputs, shape.outputs);
+            product(size, Strided::new(input, shape.inputs), weights, T::ONE, output);
+            output.iter_mut().for_each(|z| *z = shape.activation.apply(*z));
+            input = output;
+        }
+    }
+
+    /// The loss of what [`CpuEngine::forward`] left, and its gradient with respect to the outputs where asked for.
+    fn objective(&self, with_gradient: bool) -> Result<(Sums, Option<Vec<T>>)> {
+        let scores = self.workspace.outputs.last().map_or(&[][..], |x| x);
+        let outputs = self.shapes.last().map_or(1, |shape| shape.outputs);
+        let targets = &self.workspace.targets;
+        let batch = batch(T::floats(scores), outputs, targets);
+        let request = if with_gradient { Request::new().gradient() } else { Request::new() };
+        let evaluation = super::evaluate(self.loss, &batch, &request, Buffers::new())?;
+        let mut sums = Sums::of(&evaluation);
+        if self.accuracy == Accuracy::Keras && outputs == 1 {
+            let half = T::from_f64(0.5);
+            let right = |(&score, &target): (&T, &f64)| target == if score > half { 1.0 } else { 0.0 };
+            sums.correct = scores.iter().zip(targets).filter(|&pair| right(pair)).count() as u64;
+        }
+        Ok((sums, T::gradient(evaluation.gradient)))
+    }
+
+    /// The gradient with respect to all parameters, from the one with respect to the outputs.
+    fn backward(&mut self, output_gradient: Vec<T>) {
+        let Workspace { features, outputs, slopes, slopes_before, .. } = &mut self.workspace;
+        *slopes = output_gradient;
+        let rows = features.len() / self.shapes.first().map_or(1, |shape| shape.inputs);
+        for (layer, shape) in self.shapes.iter().enumerate().rev() {
+            if layer + 1 == self.shapes.len() {
+                slopes.iter_mut().zip(&outputs[layer]).for_each(|(g, &y)| *g = *g * shape.activation.slope(y));
+            }
+            let input: &[T] = if layer == 0 { features } else { &outputs[layer - 1] };
+            let rows_slopes = Strided::new(&slopes[..], shape.outputs);
+            let weight_gradient = &mut self.gradient[shape.weight.clone()];
+            let size = (shape.outputs, rows, shape.inputs);
+            product(size, rows_slopes.transposed(), Strided::new(input, shape.inputs), T::ZERO, weight_gradient);
+            let bias_gradient = &mut self.gradient[shape.bias.clone()];
+            bias_gradient.fill(T::ZERO);
+            for row in slopes.chunks_exact(shape.outputs) {
+                bias_gradient.iter_mut().zip(row).for_each(|(sum, &g)| *sum += g);
+            }
+            if layer > 0 {
+                slopes_before.resize(rows * shape.inputs, T::ZERO);
+                let weights = Strided::new(&self.parameters[shape.weight.clone()], shape.inputs);
+                product((rows, shape.outputs, shape.inputs), rows_slopes, weights, T::ZERO, slopes_before);
+                let activation = self.shapes[layer - 1].activation;
+                slopes_before.iter_mut().zip(input).for_each(|(g, &y)| *g = *g * activation.slope(y));
+                std::mem::swap(slopes, slopes_before);
+            }
+        }
+    }
+
+    /// The gradient of the mean loss over these rows with respect to all parameters.
+    pub(crate) fn gradient(&mut self, rows: &[u32]) -> Result<(Sums, &[T])> {
+        self.forward(self.training, rows.iter().map(|&row| row as usize));
+        let (sums, gradient) = self.objective(true)?;
+        self.backward(gradient.unwrap_or_default());
+        Ok((sums, &self.gradient))
+    }
+
+    /// The network's outputs for all rows of a data set.
+    pub(crate) fn predict(&mut self, data: &Dataset) -> Vec<T> {
+        let mut all = Vec::new();
+        for start in (0..data.samples).step_by(EVALUATED_ROWS) {
+            self.forward(data, start..(start + EVALUATED_ROWS).min(data.samples));
+            all.extend(self.workspace.outputs.last().into_iter().flatten());
+        }
+        all
+    }
+}
+
+impl<T: Gemm> Engine for CpuEngine<'_, T> {
+    fn train(&mut self, part: &Part<'_>) -> Result<Progress> {
+        let mut progress = Progress::new();
+        for rows in part.order.chunks(self.batch_size).skip(part.first_batch) {
+            let (sums, _) = self.gradient(rows)?;
+            if !progress.add(sums, part.first_batch) {
+                break;
+            }
+            let update = self.optimizer.update(part.updates + progress.batches() as u64);
+            update.apply(&mut self.parameters, &self.gradient, &mut self.first, &mut self.second);
+            if part.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+                break;
+            }
+        }
+        Ok(progress)
+    }
+
+    fn validate(&mut self) -> Result<Option<Sums>> {
+        let Some(data) = self.validation else { return Ok(None) };
+        let mut total = Sums::default();
+        for start in (0..data.samples).step_by(EVALUATED_ROWS) {
+            self.forward(data, start..(start + EVALUATED_ROWS).min(data.samples));
+            total.add(self.objective(false)?.0);
+        }
+        Ok(Some(total))
+    }
+
+    fn memory(&mut self) -> Result<Memory> {
+        let (first, second) = (widened(&self.first), widened(&self.second));
+        Ok(Memory { parameters: widened(&self.parameters), first, second })
+    }
+
+    fn remember(&mut self, slot: Slot) -> Result<()> {
+        let [parameters, first, second] = &mut self.remembered[slot as usize];
+        parameters.clone_from(&self.parameters);
+        first.clone_from(&self.first);
+        second.clone_from(&self.second);
+        Ok(())
+    }
+
+    fn recall(&mut self, slot: Slot) -> Result<()> {
+        let [parameters, first, second] = &self.remembered[slot as usize];
+        self.parameters.clone_from(parameters);
+        self.first.clone_from(first);
+        self.second.clone_from(second);
+        Ok(())
+    }
+}

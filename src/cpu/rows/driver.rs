@@ -1,0 +1,90 @@
+//! What every way to walk over rows of class scores shares: the inputs of a job, and its rows chunk by chunk with their
+//! class indices and weights decoded.
+
+use std::ops::Range;
+
+use crate::cpu::dispatch::dispatch;
+use crate::cpu::{HostReal, Inputs};
+use crate::data::jobs::Job;
+use crate::data::labels::{IGNORED, decode_class_indices};
+use crate::data::tensor::with_targets;
+use crate::data::weights;
+use crate::error::Result;
+use crate::loss::{Penalty, RowsSpec, Rule};
+
+/// Rows whose labels and weights are decoded at once, and stay in the first-level cache.
+pub(super) const SCRATCH: usize = 1024;
+
+/// A loss with its numbers in the precision of the computation.
+pub(super) struct Driver<'a, T> {
+    pub(super) spec: &'a RowsSpec<'a>,
+    pub(super) inputs: &'a Inputs<'a, T>,
+    pub(super) rule: Rule<T, Penalty>,
+    /// What a row's sum is divided by.
+    pub(super) class_divisor: T,
+    pub(super) class_weights: Option<Vec<T>>,
+    pub(super) margin_matrix: Option<Vec<T>>,
+}
+
+impl<'a, T: HostReal> Driver<'a, T> {
+    pub(super) fn new(spec: &'a RowsSpec<'a>, inputs: &'a Inputs<'a, T>) -> Self {
+        let columns = inputs.shape.columns;
+        let rounded = |x: Option<&[f64]>| x.map(|x| x.iter().map(|&x| T::from_f64(x)).collect());
+        Self {
+            spec,
+            inputs,
+            rule: Rule::new(spec.column_margin(columns), spec.terms.kink, spec.terms.penalty),
+            class_divisor: T::from_f64(spec.class_divisor(columns)),
+            class_weights: rounded(spec.class_weights),
+            margin_matrix: rounded(spec.margin_matrix),
+        }
+    }
+}
+
+/// Class indices and weights of one chunk of rows; [`IGNORED`] after the last.
+pub(super) struct Scratch<T> {
+    pub(super) classes: [i32; SCRATCH],
+    pub(super) weights: [T; SCRATCH],
+}
+
+/// One job.
+pub(super) struct DriverJob<'a, 'j, T> {
+    pub(super) driver: &'a Driver<'a, T>,
+    pub(super) job: Job<'j, T>,
+    pub(super) divisor: T,
+}
+
+impl<T: HostReal> DriverJob<'_, '_, T> {
+    /// Calls `visit` with each chunk of the job's rows, counted from the job's first, and what is decoded of them.
+    #[inline(always)]
+    pub(super) fn each_chunk(&mut self, mut visit: impl FnMut(&mut Self, Range<usize>, &Scratch<T>)) -> Result<()> {
+        let mut scratch = Scratch { classes: [IGNORED; SCRATCH], weights: [T::ONE; SCRATCH] };
+        for start in (0..self.job.samples).step_by(SCRATCH) {
+            let rows = start..(start + SCRATCH).min(self.job.samples);
+            self.decode(rows.clone(), &mut scratch).map_err(|error| error.shifted(start as u64))?;
+            visit(self, rows, &scratch);
+        }
+        Ok(())
+    }
+
+    /// Reads the class indices and weights of rows of the job; weights are 1 where none were given. Not inlined, so that the
+    /// loops over every type of label are compiled once.
+    #[inline(never)]
+    fn decode(&self, of_job: Range<usize>, scratch: &mut Scratch<T>) -> Result<()> {
+        let Inputs { batch, shape, .. } = *self.driver.inputs;
+        let rows = self.job.start + of_job.start..self.job.start + of_job.end;
+        let (classes, after) = scratch.classes.split_at_mut(rows.len());
+        let weights = &mut scratch.weights[..rows.len()];
+        after.fill(IGNORED);
+        let ignore_index = self.driver.spec.ignore_index;
+        dispatch(
+            #[inline(always)]
+            || {
+                with_targets!(batch.targets.part(rows.clone()),
+                    x => decode_class_indices(x, shape.columns, ignore_index, classes)?,
+                    _tensor => return Err(batch.not_on_host()));
+                weights::read(batch, rows, weights)
+            },
+        )
+    }
+}

@@ -1,0 +1,83 @@
+//! A handle to numbers in the memory of a device: what a batch needs to know of them, and nothing of the device.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::Result;
+
+/// The element types that kernels read. All arithmetic is in f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ElementType {
+    /// Single precision.
+    F32,
+    /// 32-bit signed integers.
+    I32,
+    /// Half precision (scores).
+    F16,
+    /// bfloat16 (scores).
+    BF16,
+    /// 8-bit signed integers (targets).
+    I8,
+    /// 8-bit unsigned integers, or booleans (targets).
+    U8,
+    /// Bits, 32 in a word from the lowest on (targets 0 and 1).
+    Bit,
+}
+
+impl ElementType {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            ElementType::F32 => "f32",
+            ElementType::I32 => "i32",
+            ElementType::F16 => "f16",
+            ElementType::BF16 => "bf16",
+            ElementType::I8 => "i8",
+            ElementType::U8 => "u8",
+            ElementType::Bit => "bits",
+        }
+    }
+}
+
+/// A flat array in the memory of one device. Cheap to clone; clones share the memory, which goes
+/// back to the device's pool with the last of them.
+#[derive(Clone, Debug)]
+pub struct DeviceTensor {
+    pub(crate) memory: Arc<dyn DeviceMemory>,
+    pub(crate) len: usize,
+    pub(crate) element: ElementType,
+}
+
+/// A tensor's memory, as the backend that made it knows it.
+pub(crate) trait DeviceMemory: Any + fmt::Debug + Send + Sync {
+    /// The name of the device that it belongs to.
+    fn device_name(&self) -> &str;
+    /// The elements of a tensor in this memory on the host, blocking.
+    fn read_f32(&self, tensor: &DeviceTensor) -> Result<Vec<f32>>;
+}
+
+impl DeviceTensor {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True where there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The type of the elements.
+    pub fn element_type(&self) -> ElementType {
+        self.element
+    }
+
+    /// The elements on the host, blocking.
+    ///
+    /// # Errors
+    /// [`crate::Error::ElementType`] for a tensor of integers; otherwise where the device fails.
+    pub fn read_f32(&self) -> Result<Vec<f32>> {
+        self.memory.read_f32(self)
+    }
+}

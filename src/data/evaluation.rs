@@ -1,0 +1,384 @@
+//! What is asked for and what comes back: the same for every loss on every device.
+
+use serde::{Deserialize, Serialize};
+
+use super::device_tensor::DeviceTensor;
+use super::exact;
+use super::real::Real;
+use crate::error::{Error, Result};
+
+/// How the per-sample losses become one number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Reduction {
+    /// The sum divided by the number of kept samples, or by the sum of the sample weights where they are given.
+    /// Class weights never enter the divisor.
+    #[default]
+    Mean,
+    /// The weighted sum divided by the number of kept samples, whatever their weights (Keras's `sum_over_batch_size`).
+    MeanOverCount,
+    /// The weighted sum.
+    Sum,
+    /// No value, only per-sample losses. A gradient is that of the sum.
+    None,
+}
+
+/// What an evaluation is to return beside the counters, which are free.
+///
+/// ```
+/// use maxmargin::{Reduction, Request};
+/// let request = Request::new().reduction(Reduction::Sum).gradient().losses();
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request {
+    pub(crate) reduction: Reduction,
+    pub(crate) gradient: bool,
+    pub(crate) losses: bool,
+    pub(crate) per_class: bool,
+    pub(crate) gradient_divisor: Option<f64>,
+}
+
+impl Request {
+    /// Whether a divisor must be known before the gradient is written.
+    #[inline]
+    pub(crate) fn needs_divisor(&self) -> bool {
+        let is_mean = matches!(self.reduction, Reduction::Mean | Reduction::MeanOverCount);
+        self.gradient && self.gradient_divisor.is_none() && is_mean
+    }
+
+    /// What the gradient of the sum is divided by, in the precision of the computation. `totals` has count and weight sum of the
+    /// whole batch, which only a mean must know beforehand; `samples` only words the error.
+    #[inline]
+    pub(crate) fn divisor_of_gradient<T: Real>(
+        &self,
+        samples: usize,
+        totals: impl FnOnce() -> Result<Totals>,
+    ) -> Result<T> {
+        let divisor = match self.needs_divisor() {
+            true => totals()?.divisor(self.reduction, samples)?,
+            false => self.gradient_divisor.unwrap_or(1.0),
+        };
+        let rounded = T::from_f64(divisor);
+        // Else slopes, or zeros, that are multiplied by its reciprocal would be no numbers.
+        if rounded.is_infinite() || (T::ONE / rounded).is_infinite() {
+            let type_name = if size_of::<T>() == size_of::<f32>() { "f32" } else { "f64" };
+            return Err(Error::Option {
+                option: if self.needs_divisor() { "sum of the sample weights" } else { "the gradient's divisor" },
+                expected: format!("a number that is finite in {type_name}, and its reciprocal too"),
+                got: divisor.to_string(),
+            });
+        }
+        Ok(rounded)
+    }
+
+    /// The mean and the counters.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Chooses the reduction. [`Reduction::None`] asks for the per-sample losses.
+    pub fn reduction(mut self, reduction: Reduction) -> Self {
+        self.reduction = reduction;
+        self.losses |= reduction == Reduction::None;
+        self
+    }
+
+    /// Asks for the gradient of the reduced value with respect to the scores, in the shape of the scores.
+    pub fn gradient(mut self) -> Self {
+        self.gradient = true;
+        self
+    }
+
+    /// Asks for the gradient of the sum divided by this number, whatever the reduction: a batch that is a part of a larger
+    /// one gets its part of the larger one's mean. The number is positive and finite.
+    ///
+    /// ```
+    /// use maxmargin::{Batch, BinaryHinge, Device, Output, Request};
+    /// let batch = Batch::new(&[0.5f32, 0.25], &[1i8, 1]);
+    /// let part = Device::cpu().evaluate(&BinaryHinge::new(), &batch, &Request::new().gradient_of_part(8.0))?;
+    /// assert!(matches!(part.gradient, Some(Output::F32(g)) if g == [-0.125, -0.125]));
+    /// # Ok::<(), maxmargin::Error>(())
+    /// ```
+    pub fn gradient_of_part(mut self, divisor: f64) -> Self {
+        self.gradient = true;
+        self.gradient_divisor = Some(divisor);
+        self
+    }
+
+    /// Asks for the losses of the samples after every weight, 0 for ignored samples.
+    pub fn losses(mut self) -> Self {
+        self.losses = true;
+        self
+    }
+
+    /// Checks the numbers in the request.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.gradient_divisor {
+            Some(x) if !(x > 0.0 && x.is_finite()) => Err(Error::Option {
+                option: "the gradient's divisor",
+                expected: "a positive and finite number".into(),
+                got: x.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks for each class's value (one-vs-all only; reduction mean or sum, without a gradient).
+    pub fn per_class(mut self) -> Self {
+        self.per_class = true;
+        self
+    }
+}
+
+/// The precision that the per-sample arithmetic ran in. Sums are finished in f64 either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Precision {
+    /// Single precision.
+    F32,
+    /// Double precision (f64 scores on the CPU).
+    F64,
+}
+
+/// Per-sample losses or a gradient, where the scores were: a host vector, or a tensor on the scores' device.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Output {
+    /// Host memory, single precision.
+    F32(Vec<f32>),
+    /// Host memory, double precision.
+    F64(Vec<f64>),
+    /// Memory of the GPU that the scores live on.
+    Device(DeviceTensor),
+}
+
+impl Output {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Output::F32(x) => x.len(),
+            Output::F64(x) => x.len(),
+            Output::Device(x) => x.len(),
+        }
+    }
+
+    /// True where there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The elements as f64 on the host; reads back a device tensor, blocking.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn to_f64(&self) -> Result<Vec<f64>> {
+        Ok(match self {
+            Output::F32(x) => x.iter().map(|&x| x.into()).collect(),
+            Output::F64(x) => x.clone(),
+            Output::Device(x) => x.read_f32()?.into_iter().map(f64::from).collect(),
+        })
+    }
+}
+
+/// Host memory that is written to.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum FloatsMut<'a> {
+    /// Single precision.
+    F32(&'a mut [f32]),
+    /// Double precision, for scores in f64 on the CPU.
+    F64(&'a mut [f64]),
+}
+
+impl FloatsMut<'_> {
+    /// The type of the elements, in words.
+    pub(crate) fn type_name(&self) -> &'static str {
+        match self {
+            FloatsMut::F32(_) => "f32",
+            FloatsMut::F64(_) => "f64",
+        }
+    }
+}
+
+impl<'a> From<&'a mut [f32]> for FloatsMut<'a> {
+    fn from(x: &'a mut [f32]) -> Self {
+        FloatsMut::F32(x)
+    }
+}
+
+impl<'a> From<&'a mut [f64]> for FloatsMut<'a> {
+    fn from(x: &'a mut [f64]) -> Self {
+        FloatsMut::F64(x)
+    }
+}
+
+impl<'a> From<&'a mut Vec<f32>> for FloatsMut<'a> {
+    fn from(x: &'a mut Vec<f32>) -> Self {
+        FloatsMut::F32(x)
+    }
+}
+
+impl<'a> From<&'a mut Vec<f64>> for FloatsMut<'a> {
+    fn from(x: &'a mut Vec<f64>) -> Self {
+        FloatsMut::F64(x)
+    }
+}
+
+/// The caller's memory for losses and gradient, for [`crate::Device::evaluate_into`]. A loop that hands in the same memory
+/// again spares the operating system the pages of a fresh vector, which for large batches take longer than the evaluation.
+#[derive(Debug, Default)]
+pub struct Buffers<'a> {
+    pub(crate) losses: Option<FloatsMut<'a>>,
+    pub(crate) gradient: Option<FloatsMut<'a>>,
+}
+
+impl<'a> Buffers<'a> {
+    /// No memory: what is asked for comes back in vectors.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Where the losses go, one a sample, in the precision of the computation.
+    pub fn losses(mut self, losses: impl Into<FloatsMut<'a>>) -> Self {
+        self.losses = Some(losses.into());
+        self
+    }
+
+    /// Where the gradient goes, in the shape of the scores (of all vectors of a sample, one block after the other), in the
+    /// precision of the computation.
+    pub fn gradient(mut self, gradient: impl Into<FloatsMut<'a>>) -> Self {
+        self.gradient = Some(gradient.into());
+        self
+    }
+}
+
+/// The result of one evaluation.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// The reduced value; `None` with [`Reduction::None`] and with per-class values.
+    pub value: Option<f64>,
+    /// Each class's reduced value, where asked for.
+    pub per_class: Option<Vec<f64>>,
+    /// Samples that entered: all but the ignored ones, zero-weight samples included.
+    pub count: u64,
+    /// Sum of the sample weights of those samples, or their count where no weights were given.
+    pub weight_sum: f64,
+    /// Kept samples with any margin violation v > 0.
+    pub active: u64,
+    /// Kept samples predicted right: sign of the score for binary, lowest-index argmax for multiclass. `None` where a
+    /// prediction means nothing (embedding).
+    pub correct: Option<u64>,
+    /// Per-sample losses after every weight, where asked for.
+    pub losses: Option<Output>,
+    /// Gradient with respect to the scores, where asked for.
+    pub gradient: Option<Output>,
+    /// The precision of the per-sample arithmetic.
+    pub precision: Precision,
+    /// Time spent on bringing host data to the device: decoding, checking and staging it. Of a large batch the device evaluates
+    /// one part meanwhile. 0 on the CPU.
+    pub upload_time: std::time::Duration,
+}
+
+impl Evaluation {
+    /// `correct / count`; `None` where a prediction means nothing or nothing was counted.
+    pub fn accuracy(&self) -> Option<f64> {
+        self.correct.filter(|_| self.count > 0).map(|correct| correct as f64 / self.count as f64)
+    }
+}
+
+impl Evaluation {
+    /// The sums of an evaluation by [`Reduction::Sum`].
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            sum: self.value.unwrap_or(0.0),
+            weight_sum: self.weight_sum,
+            count: self.count,
+            active: self.active,
+            correct: self.correct.unwrap_or(0),
+            per_class: self.per_class.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// The sums of one pass over the samples, on their way to an [`Evaluation`]. Parts are merged in a fixed order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Totals {
+    #[serde(with = "exact::number")]
+    pub(crate) sum: f64,
+    #[serde(with = "exact::number")]
+    pub(crate) weight_sum: f64,
+    pub(crate) count: u64,
+    pub(crate) active: u64,
+    pub(crate) correct: u64,
+    #[serde(with = "exact::numbers")]
+    pub(crate) per_class: Vec<f64>,
+}
+
+impl Totals {
+    pub(crate) fn merge(&mut self, other: &Totals) {
+        self.sum += other.sum;
+        self.weight_sum += other.weight_sum;
+        // Sums that were read from a file may be any.
+        self.count = self.count.saturating_add(other.count);
+        self.active = self.active.saturating_add(other.active);
+        self.correct = self.correct.saturating_add(other.correct);
+        if self.per_class.is_empty() {
+            self.per_class.clone_from(&other.per_class);
+        } else {
+            for (total, part) in self.per_class.iter_mut().zip(&other.per_class) {
+                *total += part;
+            }
+        }
+    }
+
+    /// The divisor of the reduction: 1 unless the mean is asked for.
+    ///
+    /// `samples` counts ignored samples too and only words the error.
+    #[inline]
+    pub(crate) fn divisor(&self, reduction: Reduction, samples: usize) -> Result<f64> {
+        match reduction {
+            Reduction::Sum | Reduction::None => Ok(1.0),
+            Reduction::Mean | Reduction::MeanOverCount if self.count == 0 => {
+                Err(Error::EmptyMean { got: samples as u64 })
+            }
+            Reduction::Mean if self.weight_sum == 0.0 => Err(Error::ZeroWeight { count: self.count }),
+            Reduction::Mean => Ok(self.weight_sum),
+            Reduction::MeanOverCount => Ok(self.count as f64),
+        }
+    }
+
+    /// Finishes an evaluation: the same arithmetic for every device.
+    #[inline(always)]
+    pub(crate) fn finish(
+        self,
+        request: &Request,
+        samples: usize,
+        has_correct: bool,
+        outputs: Outputs,
+    ) -> Result<Evaluation> {
+        let divisor = self.divisor(request.reduction, samples)?;
+        let per_class = request.per_class.then(|| self.per_class.iter().map(|sum| sum / divisor).collect());
+        let scalar = request.reduction != Reduction::None && !request.per_class;
+        Ok(Evaluation {
+            value: scalar.then_some(self.sum / divisor),
+            per_class,
+            count: self.count,
+            weight_sum: self.weight_sum,
+            active: self.active,
+            correct: has_correct.then_some(self.correct),
+            losses: outputs.losses,
+            gradient: outputs.gradient,
+            precision: outputs.precision,
+            upload_time: outputs.upload_time,
+        })
+    }
+}
+
+/// What a device writes beside its totals.
+pub(crate) struct Outputs {
+    pub(crate) losses: Option<Output>,
+    pub(crate) gradient: Option<Output>,
+    pub(crate) precision: Precision,
+    pub(crate) upload_time: std::time::Duration,
+}

@@ -1,0 +1,115 @@
+//! A batch in jobs, on all threads.
+//!
+//! Samples are cut into jobs whose size depends on the batch alone, not on the number of threads, and the jobs' sums are
+//! merged in order: the same input gives the same bits on every run.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::evaluation::Totals;
+use super::real::Real;
+use super::shape::BatchShape;
+use crate::error::Result;
+
+/// Samples a job, of a batch of so many with `scores_each`: large enough to hide the scheduling, small enough to balance.
+/// Large batches have larger jobs, since each begins to read at a new place: of 32 Mi samples of the binary hinge, jobs of
+/// 16 Ki take a tenth longer than of 128 Ki, and larger ones as long. There are at least 256 of them, for machines of many
+/// threads.
+#[inline]
+pub(crate) fn job_samples(samples: usize, scores_each: usize) -> usize {
+    let scores: usize = 1 << (samples * scores_each / 256).max(1).ilog2().clamp(14, 17);
+    (scores / scores_each).max(1)
+}
+
+/// A run of samples and its part of the outputs.
+pub(crate) struct Job<'a, T> {
+    pub(crate) start: usize,
+    pub(crate) samples: usize,
+    pub(crate) losses: Option<&'a mut [T]>,
+    pub(crate) gradient: Option<&'a mut [T]>,
+    /// Where a sample is several vectors, those of the second and the third.
+    pub(crate) other_gradients: [Option<&'a mut [T]>; 2],
+}
+
+/// Cuts the samples of a batch into jobs of `job_samples`, runs them on all threads and merges their totals in order.
+///
+/// The error of the lowest job wins; indices in it are made global by the jobs' starts.
+#[inline]
+pub(crate) fn run_jobs<T: Real>(
+    shape: BatchShape,
+    job_samples: usize,
+    losses: Option<&mut [T]>,
+    gradient: Option<&mut [T]>,
+    run: &(dyn Fn(Job<'_, T>) -> Result<Totals> + Sync),
+) -> Result<Totals> {
+    let samples = shape.samples;
+    if samples == 0 {
+        // What a job makes room for grows with the columns, which cost nothing to claim.
+        return Ok(Totals::default());
+    }
+    // One block a vector of the samples, most losses have one.
+    let block = (samples * shape.columns).max(1);
+    let mut rest = gradient;
+    let gradients = [(); 3].map(|()| {
+        let (first, others) = rest.take()?.split_at_mut_checked(block)?;
+        rest = Some(others);
+        Some(first)
+    });
+    let run = |job: Job<'_, T>| {
+        let start = job.start;
+        run(job).map_err(|error| shape.whole_index(error, start))
+    };
+    if samples <= job_samples {
+        // Small inputs: no thread pool in the way.
+        let [gradient, second, third] = gradients;
+        return run(Job { start: 0, samples, losses, gradient, other_gradients: [second, third] });
+    }
+    let mut losses = losses.map(|x| x.chunks_mut(job_samples));
+    let mut gradients = gradients.map(|x| x.map(|x| x.chunks_mut(job_samples * shape.columns)));
+    let jobs = (0..samples.div_ceil(job_samples)).map(|index| {
+        let [gradient, second, third] = gradients.each_mut().map(|x| x.as_mut().and_then(Iterator::next));
+        Job {
+            start: index * job_samples,
+            samples: job_samples.min(samples - index * job_samples),
+            losses: losses.as_mut().and_then(Iterator::next),
+            gradient,
+            other_gradients: [second, third],
+        }
+    });
+    let parts = on_all_threads(jobs.collect(), run);
+    let mut totals = Totals::default();
+    for part in parts {
+        totals.merge(&part?);
+    }
+    Ok(totals)
+}
+
+/// Runs jobs on the caller's thread and the pool's; results in the jobs' order.
+///
+/// The caller works too, so that small batches need not wait for another thread to wake up. A thread takes a run of
+/// neighbouring jobs, long at first and shorter towards the end: their memory is then read in one stream, and no two threads
+/// meet in a fresh page.
+fn on_all_threads<J: Send, R: Send>(jobs: Vec<J>, run: impl Fn(J) -> R + Sync) -> Vec<R> {
+    let threads = rayon::current_num_threads().min(jobs.len()).max(1);
+    let places: Vec<_> = jobs.into_iter().map(|job| Mutex::new((Some(job), None))).collect();
+    let next = AtomicUsize::new(0);
+    let end_of_run = |start: usize| start + (places.len().saturating_sub(start) / (2 * threads)).max(1);
+    let work = || {
+        loop {
+            let taken = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |start| Some(end_of_run(start)));
+            let start = taken.unwrap_or_else(|start| start);
+            let Some(taken) = places.get(start..end_of_run(start)) else { return };
+            for place in taken {
+                // Nobody else has this place, so the lock is free and not poisoned.
+                let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+                place.1 = place.0.take().map(&run);
+            }
+        }
+    };
+    rayon::in_place_scope(|scope| {
+        (1..threads).for_each(|_| scope.spawn(|_| work()));
+        work();
+    });
+    let result = |place: Mutex<(Option<J>, Option<R>)>| place.into_inner().unwrap_or_else(PoisonError::into_inner).1;
+    places.into_iter().filter_map(result).collect()
+}

@@ -1,0 +1,439 @@
+//! Labels and targets: how each host type is read, checked and turned into what the kernels compute with.
+
+use serde::{Deserialize, Serialize};
+
+use super::real::Real;
+use super::shape::BatchShape;
+use super::tensor::{Targets, with_targets};
+use crate::error::{Error, Input, Result};
+
+/// What the labels of a binary loss look like. Never guessed from a batch inside a loss; [`LabelEncoding::detect`] is
+/// there for data whose encoding is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum LabelEncoding {
+    /// -1 and +1.
+    #[default]
+    PlusMinusOne,
+    /// 0 and 1 (or false and true).
+    ZeroOne,
+}
+
+impl LabelEncoding {
+    /// The first label other than 1 decides: -1 or 0. Labels that are all 1 read the same in both; -1/+1 is returned.
+    ///
+    /// # Errors
+    /// [`Error::Value`] where the first label other than 1 is neither; the labels after it are checked by the loss.
+    /// [`Error::ElementType`] for a device tensor: read it back, or say what it holds.
+    pub fn detect(labels: Targets<'_>) -> Result<Self> {
+        fn first<L: Label>(labels: &[L]) -> Result<LabelEncoding> {
+            match labels.iter().position(|l| l.class_index() != Some(1)) {
+                None => Ok(LabelEncoding::PlusMinusOne),
+                Some(index) => match labels[index].class_index() {
+                    Some(-1) => Ok(LabelEncoding::PlusMinusOne),
+                    Some(0) => Ok(LabelEncoding::ZeroOne),
+                    _ => Err(bad(index, labels[index], "a label of -1, 0 or 1".into())),
+                },
+            }
+        }
+        with_targets!(labels, x => first(x), _tensor => Err(Error::ElementType {
+            input: Input::Targets, expected: "host labels, to detect their encoding", got: "a device tensor" }))
+    }
+}
+
+/// What the targets of an elementwise loss may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum TargetRule {
+    /// Labels in this encoding; the kernels see -1 and +1.
+    Labels(LabelEncoding),
+    /// Any finite number, of which only equality with -1 and +1 matters; for all others kernels see 0, or the number itself.
+    Signs,
+}
+
+impl TargetRule {
+    pub(crate) fn expected(self) -> &'static str {
+        match self {
+            TargetRule::Labels(LabelEncoding::PlusMinusOne) => "a label of -1 or 1",
+            TargetRule::Labels(LabelEncoding::ZeroOne) => "a label of 0 or 1",
+            TargetRule::Signs => "a finite target",
+        }
+    }
+
+    /// The rule as loops over labels want it.
+    fn signs(self) -> SignRule {
+        match self {
+            TargetRule::Labels(LabelEncoding::PlusMinusOne) => SignRule { other: -1, only_labels: true },
+            TargetRule::Labels(LabelEncoding::ZeroOne) => SignRule { other: 0, only_labels: true },
+            TargetRule::Signs => SignRule { other: -1, only_labels: false },
+        }
+    }
+
+    /// Checks labels that a GPU will read as they are.
+    ///
+    /// # Errors
+    /// As [`TargetRule::decode`].
+    pub(crate) fn check<L: Label>(self, labels: &[L]) -> Result<()> {
+        let mut signs = [0f32; 1024];
+        for (number, chunk) in labels.chunks(signs.len()).enumerate() {
+            let start = (number * signs.len()) as u64;
+            self.decode(chunk, &mut signs[..chunk.len()]).map_err(|error| error.shifted(start))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the kernels' view of `labels` to `signs`, which is as long.
+    ///
+    /// # Errors
+    /// [`Error::Value`] with the index within `labels` of the first one that the rule does not allow.
+    #[inline(always)]
+    pub(crate) fn decode<L: Label, T: Real>(self, labels: &[L], signs: &mut [T]) -> Result<()> {
+        let rule = self.signs();
+        let mut bad_seen = false;
+        for (sign, &label) in signs.iter_mut().zip(labels) {
+            let (value, bad) = rule.sign(label);
+            *sign = value;
+            // A flag instead of an early return keeps the loop free of branches, so that it vectorises.
+            bad_seen |= bad;
+        }
+        if bad_seen { self.find_bad(labels) } else { Ok(()) }
+    }
+
+    /// The error of the first label that the rule does not allow.
+    #[cold]
+    pub(crate) fn find_bad<L: Label>(self, labels: &[L]) -> Result<()> {
+        match labels.iter().position(|&l| self.signs().sign::<L, f32>(l).1) {
+            Some(index) => Err(bad(index, labels[index], self.expected().into())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A [`TargetRule`] as numbers, so that one loop serves every rule.
+#[derive(Clone, Copy)]
+struct SignRule {
+    /// The label that means -1.
+    other: i8,
+    /// Nothing but 1 and that label is allowed.
+    only_labels: bool,
+}
+
+impl SignRule {
+    /// The kernels' view of a target, -1, 0 or +1, and whether the rule forbids it.
+    #[inline(always)]
+    fn sign<L: Label, T: Real>(self, label: L) -> (T, bool) {
+        let (one, other) = (label.is(1), label.is(self.other));
+        let negative = if other { -T::ONE } else { T::ZERO };
+        let forbidden = if self.only_labels { !(one | other) } else { !label.is_finite() };
+        (if one { T::ONE } else { negative }, forbidden)
+    }
+}
+
+/// Writes the class indices of `labels` to `indices`, with `ignored` in the place of the caller's `ignore_index`.
+///
+/// # Errors
+/// [`Error::Value`] with the index within `labels` of the first one outside [0, classes) that is not ignored.
+#[inline(always)]
+pub(crate) fn decode_class_indices<L: Label>(
+    labels: &[L],
+    classes: usize,
+    ignore_index: Option<i64>,
+    indices: &mut [i32],
+) -> Result<()> {
+    let mut bad_seen = false;
+    for (index, &label) in indices.iter_mut().zip(labels) {
+        let (class, bad) = class_index(label, classes, ignore_index);
+        *index = class;
+        // A flag instead of an early return: no branch a label.
+        bad_seen |= bad;
+    }
+    if bad_seen { find_bad_class(labels, classes, ignore_index) } else { Ok(()) }
+}
+
+/// The kernels' view of a class index, and whether it is none.
+#[inline(always)]
+fn class_index<L: Label>(label: L, classes: usize, ignore_index: Option<i64>) -> (i32, bool) {
+    // Fewer than 2^31, so that an index fits: no batch has more columns.
+    let limit = classes as i64;
+    let class = label.class_index();
+    let is_ignored = class.is_some() & (class == ignore_index);
+    // No class: negative.
+    let class = class.unwrap_or(-1);
+    let is_class = (0 <= class) & (class < limit);
+    (if is_ignored { IGNORED } else { class as i32 }, !(is_ignored | is_class))
+}
+
+/// The error of the first label that is no class index and not ignored.
+#[cold]
+fn find_bad_class<L: Label>(labels: &[L], classes: usize, ignore_index: Option<i64>) -> Result<()> {
+    let Some(index) = labels.iter().position(|&label| class_index(label, classes, ignore_index).1) else {
+        return Ok(());
+    };
+    Err(bad(index, labels[index], class_index_expected(classes, ignore_index)))
+}
+
+/// What a row of targets may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TargetRowRule {
+    /// Class indices up to the first negative number; C targets a row.
+    Labels,
+    /// -1, 0 or 1 for each class; or one class index a row, which means a 1 there and 0 elsewhere.
+    Categories,
+    /// A finite relevance for each item, compared as f32; negative for padding.
+    Relevances,
+    /// A binary label for each item.
+    Binary(LabelEncoding),
+}
+
+impl TargetRowRule {
+    /// What a target may be, in words.
+    pub(crate) fn expected(self, shape: &BatchShape) -> String {
+        match self {
+            TargetRowRule::Labels => format!("a class index in [0, {}) or a negative padding", shape.columns),
+            TargetRowRule::Categories if shape.target_width == 1 => class_index_expected(shape.columns, None),
+            TargetRowRule::Categories => "a target of -1, 0 or 1".into(),
+            TargetRowRule::Relevances => "a finite relevance, or a negative padding".into(),
+            TargetRowRule::Binary(encoding) => TargetRule::Labels(encoding).expected().into(),
+        }
+    }
+}
+
+/// Reads rows of targets of any host type.
+pub(crate) struct TargetRowDecoder<'a> {
+    rule: TargetRowRule,
+    shape: &'a BatchShape,
+}
+
+impl<'a> TargetRowDecoder<'a> {
+    pub(crate) fn new(rule: TargetRowRule, shape: &'a BatchShape) -> Self {
+        Self { rule, shape }
+    }
+
+    /// The targets of as many rows as `targets` has room for, as [`TargetRowDecoder::element`] has them, but a class index a row
+    /// as a row of 0 and 1.
+    ///
+    /// # Errors
+    /// [`Error::Value`] with the index within `labels` of the first one that the rule does not allow.
+    #[inline(always)]
+    pub(crate) fn decode_rows<L: Label>(&self, labels: &[L], targets: &mut [i32]) -> Result<()> {
+        use LabelEncoding::{PlusMinusOne, ZeroOne};
+        use TargetRowRule::{Binary, Categories, Labels, Relevances};
+        // A loop for each rule, without a choice in it.
+        let bad_seen = match self.rule {
+            Labels => self.decode_each(Labels, labels, targets),
+            Categories if self.shape.target_width == 1 => self.decode_classes(labels, targets),
+            Categories => self.decode_each(Categories, labels, targets),
+            Relevances => self.decode_each(Relevances, labels, targets),
+            Binary(PlusMinusOne) => self.decode_each(Binary(PlusMinusOne), labels, targets),
+            Binary(ZeroOne) => self.decode_each(Binary(ZeroOne), labels, targets),
+        };
+        match bad_seen {
+            // The first that is bad is the error.
+            true => (0..labels.len()).try_for_each(|index| self.element(labels, index).map(|_| ())),
+            false => Ok(()),
+        }
+    }
+
+    /// A target for each label; true where one is bad, which no branch asks in the loop.
+    #[inline(always)]
+    fn decode_each<L: Label>(&self, rule: TargetRowRule, labels: &[L], targets: &mut [i32]) -> bool {
+        let mut bad_seen = false;
+        for (target, &label) in targets.iter_mut().zip(labels) {
+            let read = self.read(rule, label);
+            *target = read.unwrap_or(0);
+            bad_seen |= read.is_none();
+        }
+        bad_seen
+    }
+
+    /// A row of targets for each class index; true where one is bad.
+    #[inline(always)]
+    fn decode_classes<L: Label>(&self, labels: &[L], targets: &mut [i32]) -> bool {
+        targets.fill(0);
+        let mut bad_seen = false;
+        for (row, &label) in targets.chunks_exact_mut(self.shape.columns).zip(labels) {
+            match self.read(TargetRowRule::Categories, label) {
+                Some(class) => row[class as usize] = 1,
+                None => bad_seen = true,
+            }
+        }
+        bad_seen
+    }
+
+    /// One target: a class index, -1 for padding, or -1, 0 and 1. A relevance is given as an integer of the same order.
+    pub(crate) fn element<L: Label>(&self, labels: &[L], index: usize) -> Result<i32> {
+        let label = labels[index];
+        self.read(self.rule, label).ok_or_else(|| bad(index, label, self.rule.expected(self.shape)))
+    }
+
+    /// As [`TargetRowDecoder::element`], by this rule; none for a bad one.
+    #[inline(always)]
+    fn read<L: Label>(&self, rule: TargetRowRule, label: L) -> Option<i32> {
+        let columns = self.shape.columns as i64;
+        let class = match rule {
+            TargetRowRule::Relevances => return relevance(label.to_f32()),
+            TargetRowRule::Binary(encoding) => {
+                let (sign, is_bad) = TargetRule::Labels(encoding).signs().sign::<L, f32>(label);
+                return (!is_bad).then_some(sign as i32);
+            }
+            TargetRowRule::Labels => label.class_index().filter(|&class| class < columns).map(|class| class.max(-1)),
+            TargetRowRule::Categories if self.shape.target_width == 1 => {
+                label.class_index().filter(|class| (0..columns).contains(class))
+            }
+            TargetRowRule::Categories => label.class_index().filter(|class| (-1..=1).contains(class)),
+        };
+        i32::try_from(class?).ok()
+    }
+}
+
+/// A relevance as an integer: numbers that are not negative have the order of their bits.
+#[inline(always)]
+fn relevance(x: f32) -> Option<i32> {
+    match x {
+        _ if !x.is_finite() => None,
+        _ if x < 0.0 => Some(-1),
+        // Both zeros alike.
+        _ => i32::try_from((x + 0.0).to_bits()).ok(),
+    }
+}
+
+/// What a class index may be, in words.
+pub(crate) fn class_index_expected(classes: usize, ignore_index: Option<i64>) -> String {
+    match ignore_index {
+        Some(ignored) => format!("a class index in [0, {classes}) or the ignored {ignored}"),
+        None => format!("a class index in [0, {classes})"),
+    }
+}
+
+/// What the kernels see in the place of an ignored class index, whatever the caller's own is.
+pub(crate) const IGNORED: i32 = i32::MIN;
+
+fn bad<L: Label>(index: usize, label: L, expected: String) -> Error {
+    Error::Value { input: Input::Targets, index: index as u64, value: label.to_text(), expected }
+}
+
+/// A host type that labels come in.
+pub(crate) trait Label: Copy + Send + Sync {
+    /// True where the label equals this small integer exactly.
+    fn is(self, x: i8) -> bool;
+    /// True but for NaN and infinities.
+    fn is_finite(self) -> bool;
+    /// The label as an integer; `None` where it is not integral or beyond i64.
+    fn class_index(self) -> Option<i64>;
+    /// The label as the nearest f32.
+    fn to_f32(self) -> f32;
+    /// The label as the input holds it.
+    fn to_text(self) -> String;
+}
+
+macro_rules! integer_label {
+    ($($t:ty),+) => {$(
+        impl Label for $t {
+            #[inline(always)]
+            #[allow(unused_comparisons, reason = "the same rule for signed and unsigned types")]
+            fn is(self, x: i8) -> bool {
+                (x >= 0 || <$t>::MIN < 0) && self == x as $t
+            }
+            #[inline(always)]
+            fn is_finite(self) -> bool {
+                true
+            }
+            #[inline(always)]
+            fn class_index(self) -> Option<i64> {
+                i64::try_from(self).ok()
+            }
+            #[inline(always)]
+            fn to_f32(self) -> f32 {
+                self as f32
+            }
+            fn to_text(self) -> String {
+                self.to_string()
+            }
+        }
+    )+};
+}
+integer_label!(i8, u8, i32, i64, u64);
+
+macro_rules! float_label {
+    ($($t:ty),+) => {$(
+        impl Label for $t {
+            #[inline(always)]
+            fn is(self, x: i8) -> bool {
+                self == x as $t
+            }
+            #[inline(always)]
+            fn is_finite(self) -> bool {
+                <$t>::is_finite(self)
+            }
+            #[inline(always)]
+            fn class_index(self) -> Option<i64> {
+                // -2^63 is a float; 2^63 is the first one beyond i64.
+                let integral = self.trunc() == self && self >= -(2f64.powi(63)) as $t && self < 2f64.powi(63) as $t;
+                integral.then_some(self as i64)
+            }
+            #[inline(always)]
+            fn to_f32(self) -> f32 {
+                self as f32
+            }
+            fn to_text(self) -> String {
+                self.to_string()
+            }
+        }
+    )+};
+}
+float_label!(f32, f64);
+
+impl Label for bool {
+    #[inline(always)]
+    fn is(self, x: i8) -> bool {
+        i8::from(self) == x
+    }
+    #[inline(always)]
+    fn is_finite(self) -> bool {
+        true
+    }
+    #[inline(always)]
+    fn class_index(self) -> Option<i64> {
+        Some(i64::from(self))
+    }
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        f32::from(u8::from(self))
+    }
+    fn to_text(self) -> String {
+        self.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn detection_follows_the_first_label_other_than_one() {
+        use LabelEncoding::*;
+        assert_eq!(LabelEncoding::detect((&[1i64, 1, -1, 0]).into()), Ok(PlusMinusOne));
+        assert_eq!(LabelEncoding::detect((&[1u8, 0]).into()), Ok(ZeroOne));
+        assert_eq!(LabelEncoding::detect((&[true, true]).into()), Ok(PlusMinusOne));
+        assert_eq!(LabelEncoding::detect((&[0.0f32]).into()), Ok(ZeroOne));
+        let error = LabelEncoding::detect((&[1i32, 3, -1]).into()).unwrap_err();
+        assert!(matches!(error, Error::Value { index: 1, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_float_label_must_be_exact_before_it_is_rounded() {
+        let rule = TargetRule::Labels(LabelEncoding::PlusMinusOne);
+        let mut signs = [0f32; 2];
+        let error = rule.decode(&[1.0f64, 1.0 + 1e-12], &mut signs).unwrap_err();
+        assert!(matches!(error, Error::Value { index: 1, .. }), "{error}");
+        TargetRule::Signs.decode(&[1.0f64, 1.0 + 1e-12], &mut signs).unwrap();
+        assert_eq!(signs, [1.0, 0.0]);
+    }
+
+    #[test]
+    fn class_indices_beyond_32_bits_are_named_as_they_are() {
+        let mut indices = [0; 2];
+        let error = decode_class_indices(&[1i64, (1 << 32) + 1], 3, None, &mut indices).unwrap_err();
+        assert_eq!(error.to_string(), "targets[1]: expected a class index in [0, 3), got 4294967297");
+        decode_class_indices(&[1i64, 1 << 40], 3, Some(1 << 40), &mut indices).unwrap();
+        assert_eq!(indices, [1, IGNORED]);
+    }
+}

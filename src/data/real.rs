@@ -1,0 +1,120 @@
+//! The numbers that losses are written in: the two precisions of the native backend, and vectors of them.
+
+use std::fmt::Debug;
+use std::ops::{Add, AddAssign, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
+
+/// A number, or a vector of numbers that are computed alike: what a penalty is written in, so that each formula stands
+/// once for both. Conditions are masks, and choices select by them.
+pub(crate) trait Number:
+    Copy + Debug + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
+{
+    /// A truth value for each number.
+    type Mask: Copy + BitAnd<Output = Self::Mask> + BitOr<Output = Self::Mask> + Not<Output = Self::Mask>;
+    /// The nearest number to `x`, as many times as `self` has numbers.
+    fn splat(self, x: f64) -> Self;
+    /// self < other, false for NaN.
+    fn below(self, other: Self) -> Self::Mask;
+    /// self == other, false for NaN.
+    fn equals(self, other: Self) -> Self::Mask;
+    /// `yes` where the mask is true, or else `no`.
+    fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+    /// The number where it is above 0 or NaN, or else 0.
+    fn positive_part(self) -> Self;
+    /// e to this power.
+    fn exp(self) -> Self;
+    /// ln(1 + self), exact also near 0.
+    fn ln_1p(self) -> Self;
+}
+
+/// `f32` or `f64`: the type that losses are computed in on the CPU.
+pub(crate) trait Real: Number<Mask = bool> + Default + PartialOrd + Send + Sync + AddAssign + 'static {
+    /// Zero.
+    const ZERO: Self;
+    /// One.
+    const ONE: Self;
+    /// Not a number.
+    const NAN: Self;
+    /// Minus infinity.
+    const NEG_INFINITY: Self;
+    /// Rounds to the nearest value of this type.
+    fn from_f64(x: f64) -> Self;
+    /// Exact: both types fit in f64.
+    fn to_f64(self) -> f64;
+    /// True for NaN.
+    fn is_nan(self) -> bool;
+    /// True for the two infinities.
+    fn is_infinite(self) -> bool;
+    /// The hyperbolic tangent.
+    fn tanh(self) -> Self;
+    /// The square root.
+    fn sqrt(self) -> Self;
+}
+
+macro_rules! real {
+    ($t:ty) => {
+        impl Number for $t {
+            type Mask = bool;
+            #[inline(always)]
+            fn splat(self, x: f64) -> Self {
+                x as $t
+            }
+            #[inline(always)]
+            fn below(self, other: Self) -> bool {
+                self < other
+            }
+            #[inline(always)]
+            fn equals(self, other: Self) -> bool {
+                self == other
+            }
+            #[inline(always)]
+            fn select(mask: bool, yes: Self, no: Self) -> Self {
+                if mask { yes } else { no }
+            }
+            #[inline(always)]
+            fn positive_part(self) -> Self {
+                if self < 0.0 { 0.0 } else { self }
+            }
+            #[inline(always)]
+            fn exp(self) -> Self {
+                <$t>::exp(self)
+            }
+            #[inline(always)]
+            fn ln_1p(self) -> Self {
+                <$t>::ln_1p(self)
+            }
+        }
+
+        impl Real for $t {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            const NAN: Self = <$t>::NAN;
+            const NEG_INFINITY: Self = <$t>::NEG_INFINITY;
+            #[inline(always)]
+            fn from_f64(x: f64) -> Self {
+                x as $t
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                self != self
+            }
+            #[inline(always)]
+            fn is_infinite(self) -> bool {
+                <$t>::is_infinite(self)
+            }
+            #[inline(always)]
+            fn tanh(self) -> Self {
+                <$t>::tanh(self)
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                <$t>::sqrt(self)
+            }
+        }
+    };
+}
+real!(f32);
+real!(f64);

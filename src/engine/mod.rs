@@ -1,0 +1,211 @@
+//! Where a loss meets a backend. Every evaluation of the crate comes through here, whoever asks: a device, a metric, the
+//! training loop or the program. The scores are prepared as their kind says, a backend evaluates what the loss says of
+//! itself ([`crate::loss::Loss::spec`]), and the errors are put in order.
+
+#[cfg(not(feature = "gpu"))]
+mod no_gpu;
+mod scores;
+
+use crate::cpu;
+use crate::data::batch::Batch;
+use crate::data::evaluation::{Buffers, Evaluation, FloatsMut, Output, Request};
+use crate::data::weights;
+use crate::error::{Error, Input, Result};
+#[cfg(feature = "gpu")]
+use crate::gpu;
+use crate::loss::{Loss, Pattern};
+#[cfg(not(feature = "gpu"))]
+use no_gpu as gpu;
+
+pub(crate) use gpu::Pending;
+pub(crate) use scores::Prepared;
+
+/// Which backend evaluates.
+#[derive(Clone, Copy)]
+pub(crate) enum Backend<'a> {
+    /// The native one.
+    Cpu,
+    /// A GPU's.
+    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "there is none"))]
+    Gpu(&'a gpu::Gpu),
+}
+
+/// Evaluates a loss over a batch, into the caller's memory where there is any.
+///
+/// # Errors
+/// As [`crate::Device::evaluate_into`].
+pub(crate) fn evaluate_into(
+    backend: Backend<'_>,
+    loss: &dyn Loss,
+    batch: &Batch<'_>,
+    request: &Request,
+    mut buffers: Buffers<'_>,
+) -> Result<Evaluation> {
+    let mut request = *request;
+    request.losses |= buffers.losses.is_some();
+    request.gradient |= buffers.gradient.is_some();
+    loss.check()?;
+    request.check()?;
+    if !Prepared::is_needed(batch) {
+        return evaluate_as_it_is(backend, loss, batch, &request, buffers);
+    }
+    let prepared = Prepared::new(loss, batch)?;
+    if prepared.has_own_scores() {
+        return evaluate_as_it_is(backend, loss, &prepared.batch(batch), &request, buffers);
+    }
+    // The gradient must pass through the chain rule before it is the caller's.
+    let mut evaluation = pollster::block_on(evaluate_prepared(backend, loss, batch, &request, &prepared))?;
+    move_to(buffers.losses.take(), &mut evaluation.losses, Input::LossesBuffer)?;
+    move_to(buffers.gradient.take(), &mut evaluation.gradient, Input::GradientBuffer)?;
+    Ok(evaluation)
+}
+
+/// Evaluates a batch whose scores the loss takes as they are.
+#[inline]
+fn evaluate_as_it_is(
+    backend: Backend<'_>,
+    loss: &dyn Loss,
+    batch: &Batch<'_>,
+    request: &Request,
+    buffers: Buffers<'_>,
+) -> Result<Evaluation> {
+    let evaluation = match backend {
+        Backend::Cpu => cpu::evaluate(loss, batch, request, buffers),
+        Backend::Gpu(gpu) => pollster::block_on(gpu::evaluate(gpu, loss, batch, request, buffers)),
+    };
+    evaluation.or_else(|error| pollster::block_on(targets_first(backend, loss, batch, error)))
+}
+
+/// As [`evaluate_into`] without memory of the caller's, and without blocking in a browser.
+pub(crate) async fn evaluate(
+    backend: Backend<'_>,
+    loss: &dyn Loss,
+    batch: &Batch<'_>,
+    request: &Request,
+) -> Result<Evaluation> {
+    loss.check()?;
+    request.check()?;
+    evaluate_prepared(backend, loss, batch, request, &Prepared::new(loss, batch)?).await
+}
+
+async fn evaluate_prepared(
+    backend: Backend<'_>,
+    loss: &dyn Loss,
+    batch: &Batch<'_>,
+    request: &Request,
+    prepared: &Prepared,
+) -> Result<Evaluation> {
+    let batch = &prepared.batch(batch);
+    match evaluate_raw(backend, loss, batch, request).await {
+        Ok(evaluation) => Ok(prepared.chain(evaluation)),
+        Err(error) => targets_first(backend, loss, batch, error).await,
+    }
+}
+
+async fn evaluate_raw(
+    backend: Backend<'_>,
+    loss: &dyn Loss,
+    batch: &Batch<'_>,
+    request: &Request,
+) -> Result<Evaluation> {
+    match backend {
+        Backend::Cpu => cpu::evaluate(loss, batch, request, Buffers::new()),
+        Backend::Gpu(gpu) => gpu::evaluate(gpu, loss, batch, request, Buffers::new()).await,
+    }
+}
+
+/// The error of an evaluation. Which of bad weights and bad targets a driver meets first depends on the request and on how
+/// it cuts the batch; where it was a weight, the targets are looked through alone.
+async fn targets_first(backend: Backend<'_>, loss: &dyn Loss, batch: &Batch<'_>, error: Error) -> Result<Evaluation> {
+    if error.input() == Some(Input::SampleWeights) && matches!(error, Error::Value { .. }) {
+        let unweighted = Batch { sample_weights: None, ..*batch };
+        if let Err(of_targets) = evaluate_raw(backend, loss, &unweighted, &Request::new()).await
+            && of_targets.input() == Some(Input::Targets)
+        {
+            return Err(of_targets);
+        }
+    }
+    Err(error)
+}
+
+/// How many samples of a batch on the host are kept, and the sum of their weights (their number where there are none):
+/// what the mean of a larger batch is divided by, part by part. Looks at the elements of targets and weights alone, so
+/// that the batch may be without scores; where its targets do not tell the number of samples, it then has weights.
+///
+/// # Errors
+/// As [`Loss::check_batch`] where there are scores, [`Error::Length`] for weights that do not fit the targets,
+/// [`Error::Shape`] where nothing tells the number of samples, and [`Error::Value`] for a bad weight, or a bad class
+/// index where some are ignored.
+pub fn weigh(loss: &dyn Loss, batch: &Batch<'_>) -> Result<(u64, f64)> {
+    let pattern = loss.pattern();
+    let samples = match batch.is_empty() {
+        true => samples_without_scores(batch, pattern)?,
+        false => loss.check_batch(batch, &Request::new())?.samples,
+    };
+    let totals = match pattern {
+        Pattern::Rows => weights::kept_totals(batch, batch.check_scores(2)?.1, loss.ignore_index())?,
+        _ => weights::totals(batch, samples)?,
+    };
+    Ok((totals.count, totals.weight_sum))
+}
+
+/// How many samples a batch without scores has: as many as targets where each has one, or else as many as weights.
+fn samples_without_scores(batch: &Batch<'_>, pattern: Pattern) -> Result<usize> {
+    let targets = batch.targets.len();
+    match (pattern, batch.sample_weights) {
+        (Pattern::Elementwise | Pattern::Rows, _) => batch.check_lengths(targets, "target").map(|()| targets),
+        (_, Some(weights)) => {
+            let (samples, columns) = (weights.len(), batch.columns.unwrap_or(1));
+            // Triplets have no targets, a cosine has one a sample, and rows of them have one or one a column.
+            if [0, samples, samples.saturating_mul(columns)].contains(&targets) {
+                return Ok(samples);
+            }
+            let (input, expected, unit) = (Input::SampleWeights, targets / columns.max(1), "row of targets");
+            Err(Error::Length { input, expected, got: samples, unit })
+        }
+        (Pattern::Vectors, None) => Ok(targets),
+        (_, None) if targets == 0 => Ok(0),
+        (_, None) => {
+            let (expected, got) = ("scores, or weights to count the samples by".into(), "neither".into());
+            Err(Error::Shape { input: Input::Scores, expected, got })
+        }
+    }
+}
+
+/// Submits the sums of a batch to a GPU and leaves them there; `None` where the backend is none.
+pub(crate) async fn accumulate(
+    backend: Backend<'_>,
+    loss: &dyn Loss,
+    batch: &Batch<'_>,
+    request: &Request,
+) -> Result<Option<Vec<Pending>>> {
+    match backend {
+        Backend::Cpu => Ok(None),
+        Backend::Gpu(gpu) => {
+            loss.check()?;
+            let prepared = Prepared::new(loss, batch)?;
+            gpu::accumulate(gpu, loss, &prepared.batch(batch), request).await.map(Some)
+        }
+    }
+}
+
+/// Moves an output to the caller's memory, where there is any.
+fn move_to(callers: Option<FloatsMut<'_>>, output: &mut Option<Output>, input: Input) -> Result<()> {
+    let Some(callers) = callers else { return Ok(()) };
+    match (callers, output.take()) {
+        (FloatsMut::F32(to), Some(Output::F32(from))) => copy(to, &from, input),
+        (FloatsMut::F64(to), Some(Output::F64(from))) => copy(to, &from, input),
+        (callers, output) => {
+            let expected = if matches!(output, Some(Output::F64(_))) { "f64" } else { "f32" };
+            Err(Error::ElementType { input, expected, got: callers.type_name() })
+        }
+    }
+}
+
+fn copy<T: Copy>(to: &mut [T], from: &[T], input: Input) -> Result<()> {
+    if to.len() != from.len() {
+        return Err(Error::Length { input, expected: from.len(), got: to.len(), unit: "element" });
+    }
+    to.copy_from_slice(from);
+    Ok(())
+}

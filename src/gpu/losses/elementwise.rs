@@ -1,0 +1,188 @@
+//! The launcher of the elementwise pattern.
+
+use std::ops::Range;
+
+use super::dispatch::Dispatch;
+use super::launcher::{HostTargets, Launcher, Pass, Resident, ResidentOutputs, has_tame_terms, penalty_numbers};
+use super::shader::{Constants, Loads, Variant, target_rule_number};
+use crate::data::device_tensor::{DeviceTensor, ElementType};
+use crate::data::evaluation::Request;
+use crate::data::labels::{LabelEncoding, TargetRule};
+use crate::data::shape::BatchShape;
+use crate::data::tensor::{Targets, with_targets};
+use crate::error::Result;
+use crate::gpu::device::command::groups_in_row;
+use crate::gpu::device::context::Gpu;
+use crate::gpu::device::kernel::params;
+use crate::gpu::device::tensor::Window;
+use crate::gpu::workgroups::{WORKGROUP, max_samples, units_each};
+use crate::loss::{ElementwiseSpec, Loss, LossShader, Spec, Terms};
+
+params! {
+    /// `Params` of shaders/patterns/elementwise.wgsl.
+    pub struct ElementwiseParams {
+        samples: u32,
+        groups_in_row: u32,
+        groups: u32,
+        chains: u32,
+        rounds: u32,
+        neighbours: u32,
+        scores_shift: u32,
+        targets_shift: u32,
+        weights_shift: u32,
+        losses_shift: u32,
+        second_shift: u32,
+        gradient_shift: u32,
+        margin: f32,
+        kink_slope: f32,
+        penalty_gamma: f32,
+        penalty_scale: f32,
+        divisor: f32,
+    }
+    padding: [u32; 3]
+}
+
+/// `CHAIN` of shaders/patterns/elementwise.wgsl.
+const CHAIN: u32 = 4;
+/// Chains of a round at most, and rounds of a lane.
+const MOST_CHAINS: u32 = 16;
+
+/// A loss of single scores for kernels other than its pattern's, which read decoded targets.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::gpu) struct ElementwiseKernel {
+    pub(in crate::gpu) shader: LossShader,
+    pub(in crate::gpu) terms: Terms,
+    /// The number of the rule for targets that were decoded.
+    pub(in crate::gpu) target_rule: u8,
+}
+
+/// The loss's part of such a kernel; `None` for pairs of scores and losses of other patterns.
+pub(in crate::gpu) fn kernel(loss: &dyn Loss) -> Option<ElementwiseKernel> {
+    let Spec::Elementwise(ElementwiseSpec { shader, terms, target_rule, pairs: false, .. }) = loss.spec() else {
+        return None;
+    };
+    let rule = match target_rule {
+        TargetRule::Labels(_) => TargetRule::Labels(LabelEncoding::PlusMinusOne),
+        rule => rule,
+    };
+    Some(ElementwiseKernel { shader: *shader, terms, target_rule: target_rule_number(rule) })
+}
+
+/// A loss over a batch.
+pub(super) struct Elementwise {
+    pub(super) loss: ElementwiseSpec,
+    pub(super) shape: BatchShape,
+}
+
+impl Launcher for Elementwise {
+    fn shape(&self) -> BatchShape {
+        self.shape
+    }
+
+    fn has_tame_options(&self) -> bool {
+        has_tame_terms(&self.loss.terms)
+    }
+
+    fn target_expected(&self) -> String {
+        self.loss.target_rule.expected().into()
+    }
+
+    fn target_types(&self) -> (&'static [ElementType], &'static str) {
+        use ElementType::{Bit, F32, I8, I32, U8};
+        (&[F32, I32, I8, U8, Bit], "f32, i32, i8, u8 or bits")
+    }
+
+    fn decode_targets<'t>(&self, targets: Targets<'t>, range: Range<usize>) -> Result<HostTargets<'t>> {
+        let rule = self.loss.target_rule;
+        // Narrow labels go as they are: a quarter of the bytes, or less.
+        if let Targets::Bool(_) | Targets::I8(_) | Targets::U8(_) | Targets::Bits(_) = targets
+            && let Some(part) = targets.slice(range.clone())
+        {
+            with_targets!(part, x => rule.check(x)?, _tensor => {});
+            return Ok(HostTargets::Narrow(part));
+        }
+        let mut signs = vec![0f32; range.len()];
+        with_targets!(targets.part(range), x => rule.decode(x, &mut signs)?, _tensor => {});
+        Ok(HostTargets::F32(signs))
+    }
+
+    fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant {
+        let rule = match self.loss.target_rule {
+            TargetRule::Labels(_) if inputs.decoded => TargetRule::Labels(LabelEncoding::PlusMinusOne),
+            rule => rule,
+        };
+        let own = Constants {
+            target_rule: target_rule_number(rule),
+            pairs: self.loss.pairs,
+            ..Constants::penalty(self.loss.terms.penalty)
+        };
+        let others = [&inputs.sample_weights, &inputs.second_scores].into_iter().flatten();
+        let mut all = [&inputs.scores, &inputs.targets].into_iter().chain(others);
+        let by_quads = all.all(|tensor| Loads::by_four(tensor) == Loads::Quads);
+        let loads = if by_quads { Loads::Quads } else { Loads::Words };
+        inputs.variant(*self.loss.shader, loads, pass, request, own)
+    }
+
+    fn dispatches<'a>(
+        &self,
+        gpu: &Gpu,
+        inputs: &'a Resident,
+        outputs: &'a ResidentOutputs,
+        _: &Request,
+        pass: Pass,
+    ) -> Result<Vec<Dispatch<'a>>> {
+        let terms = self.loss.terms;
+        let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
+        let neighbours = gpu.description().subgroup_sizes.1.next_power_of_two().clamp(1, WORKGROUP);
+        // A whole number of chains.
+        let most = max_samples(gpu, 1)? / CHAIN as usize * CHAIN as usize;
+        let mut dispatches = Vec::new();
+        for start in (0..inputs.samples).step_by(most) {
+            let samples = most.min(inputs.samples - start);
+            let most_chains = MOST_CHAINS * MOST_CHAINS;
+            let each = match gpu.options().chains_per_lane {
+                Some(own) => own.clamp(1, most_chains),
+                None => units_each(gpu, samples, (WORKGROUP * CHAIN) as usize, most_chains as usize) as u32,
+            };
+            let chains = each.min(MOST_CHAINS);
+            let rounds = each / chains;
+            let groups = samples.div_ceil((WORKGROUP * CHAIN * chains * rounds) as usize) as u32;
+            let window = |tensor: &'a DeviceTensor| tensor.window(start, samples);
+            let scores = window(&inputs.scores);
+            let targets = window(&inputs.targets);
+            let weights = inputs.sample_weights.as_ref().map(window);
+            let second = inputs.second_scores.as_ref().map(window);
+            let [losses, gradient] = [outputs.losses.as_ref().map(window), outputs.gradient.as_ref().map(window)];
+            let shift = |window: Option<Window<'_>>| window.map_or(0, |w| w.shift);
+            let params = ElementwiseParams {
+                samples: samples as u32,
+                groups_in_row: groups_in_row(gpu, groups),
+                groups,
+                chains,
+                rounds,
+                neighbours,
+                scores_shift: scores.shift,
+                targets_shift: targets.shift,
+                weights_shift: shift(weights),
+                losses_shift: shift(losses),
+                second_shift: shift(second),
+                gradient_shift: shift(gradient),
+                margin: terms.margin as f32,
+                kink_slope: terms.kink.slope() as f32,
+                penalty_gamma,
+                penalty_scale,
+                divisor: pass.divisor,
+                padding: [0; 3],
+            };
+            dispatches.push(Dispatch {
+                params: bytemuck::bytes_of(&params).to_vec(),
+                inputs: vec![Some(scores), Some(targets), weights, second],
+                outputs: vec![losses, gradient],
+                groups,
+                first_sample: start,
+                ..Dispatch::default()
+            });
+        }
+        Ok(dispatches)
+    }
+}

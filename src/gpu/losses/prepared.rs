@@ -1,0 +1,95 @@
+//! Kernels that are bound once and run often: what training does.
+
+use super::dispatch::{Dispatch, bindings, parts, pipelines};
+use super::partial::Partial;
+use super::shader::{Variant, has_last_binding};
+use crate::data::device_tensor::DeviceTensor;
+use crate::data::evaluation::Totals;
+use crate::error::Result;
+use crate::gpu::device::command::{Command, Layout, OwnedWindow, result_window};
+use crate::gpu::device::context::Gpu;
+use crate::gpu::device::pool::PooledBuffer;
+
+/// A kernel over tensors that stay where they are: bound once, run as often as wanted.
+pub(in crate::gpu) struct Prepared {
+    dispatches: Vec<PreparedDispatch>,
+    /// The bindings after the partials.
+    last: Option<OwnedWindow>,
+    /// What `last` refers to, where it is more than a stand-in.
+    _parts: Option<PooledBuffer>,
+    /// Buffers that the bindings refer to and that nobody else keeps.
+    _class_table: Option<DeviceTensor>,
+}
+
+#[derive(Debug)]
+struct PreparedDispatch {
+    pipeline: wgpu::ComputePipeline,
+    /// The bindings before the partials.
+    windows: Vec<OwnedWindow>,
+    groups: u32,
+    partial_bytes: u64,
+}
+
+impl Prepared {
+    /// Uploads the parameters of the dispatches. Nothing runs yet.
+    pub(in crate::gpu) async fn new(
+        gpu: &Gpu,
+        variant: &Variant,
+        dispatches: &[Dispatch<'_>],
+        class_table: Option<DeviceTensor>,
+    ) -> Result<Self> {
+        let bindings = bindings(gpu, dispatches).await?;
+        let pipelines = pipelines(gpu, variant, dispatches).await?;
+        let prepared = |((windows, dispatch), pipeline): ((Vec<OwnedWindow>, &Dispatch<'_>), _)| PreparedDispatch {
+            pipeline,
+            windows,
+            groups: dispatch.groups,
+            partial_bytes: dispatch.partial_bytes(),
+        };
+        let all = bindings.into_iter().zip(dispatches).zip(pipelines).map(prepared).collect();
+        let (parts, part_bytes) = parts(gpu, dispatches).await?;
+        // Where per-class sums would go.
+        let last = has_last_binding(variant.loss.pattern).then(|| match &parts {
+            Some(parts) => (parts.buffer.clone(), 0, part_bytes),
+            None => gpu.unused_output().owned(),
+        });
+        Ok(Self { dispatches: all, last, _parts: parts, _class_table: class_table })
+    }
+
+    /// Bytes of partials of one run.
+    pub(in crate::gpu) fn partial_bytes(&self, gpu: &Gpu) -> u64 {
+        self.partials(gpu).total
+    }
+
+    fn partials(&self, gpu: &Gpu) -> Layout {
+        Layout::new(gpu.storage_alignment(), self.dispatches.iter().map(|dispatch| dispatch.partial_bytes))
+    }
+
+    /// The commands of one run that leaves its partials in `results` from `start` on, which is aligned.
+    pub(in crate::gpu) fn commands(&self, gpu: &Gpu, results: &wgpu::Buffer, start: u64) -> Vec<Command> {
+        let parts = self.partials(gpu).parts;
+        let command = |(dispatch, (offset, bytes)): (&PreparedDispatch, (u64, u64))| {
+            let mut windows = dispatch.windows.clone();
+            windows.push(result_window(gpu, results, start + offset, bytes));
+            windows.extend(self.last.clone());
+            Command::of_groups(gpu, &dispatch.pipeline, &windows, dispatch.groups)
+        };
+        self.dispatches.iter().zip(parts).map(command).collect()
+    }
+
+    /// Adds up what one run left in `bytes`, which begin at its start.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLimit`] for a row that is too long for the driver.
+    pub(in crate::gpu) fn fold(&self, gpu: &Gpu, bytes: &[u8]) -> Result<Totals> {
+        let mut totals = Totals::default();
+        for (offset, length) in self.partials(gpu).parts {
+            let partials: Vec<Partial> = bytemuck::pod_collect_to_vec(&bytes[offset as usize..][..length as usize]);
+            for partial in partials {
+                partial.check(gpu)?;
+                partial.add_to(&mut totals, false);
+            }
+        }
+        Ok(totals)
+    }
+}

@@ -1,0 +1,307 @@
+//! The launcher of the rows pattern.
+
+use std::ops::Range;
+
+use super::dispatch::Dispatch;
+use super::launcher::{
+    HostTargets, Launcher, Pass, Resident, ResidentOutputs, has_tame_terms, is_tame, penalty_numbers,
+};
+use super::partial::Sum;
+use super::shader::{Constants, Loads, Variant, workgroup_bytes};
+use crate::data::batch::Batch;
+use crate::data::device_tensor::{DeviceTensor, ElementType};
+use crate::data::evaluation::{Request, Totals};
+use crate::data::labels::{IGNORED, class_index_expected, decode_class_indices};
+use crate::data::shape::BatchShape;
+use crate::data::tensor::{Targets, with_targets};
+use crate::data::weights;
+use crate::error::{Error, Result};
+use crate::gpu::device::command::groups_in_row;
+use crate::gpu::device::context::Gpu;
+use crate::gpu::device::kernel::params;
+use crate::gpu::device::tensor::Window;
+use crate::gpu::workgroups::{
+    SCORES_EACH, WORKGROUP, Walks, busy_groups, check_row, max_samples, shared_lanes, team_lanes, units_each,
+};
+use crate::loss::{Combination, Pattern, RowsSpec, Ties};
+
+params! {
+    /// `Params` of shaders/patterns/rows.wgsl.
+    pub struct RowsParams {
+        rows: u32,
+        columns: u32,
+        groups_in_row: u32,
+        groups: u32,
+        lanes: u32,
+        rows_per_team: u32,
+        groups_per_row: u32,
+        step: u32,
+        scores_shift: u32,
+        targets_shift: u32,
+        weights_shift: u32,
+        losses_shift: u32,
+        gradient_shift: u32,
+        ignore_index: i32,
+        has_ignore_index: u32,
+        margin: f32,
+        kink_slope: f32,
+        penalty_gamma: f32,
+        penalty_scale: f32,
+        divisor: f32,
+        class_divisor: f32,
+        margins_shift: u32,
+        top: u32,
+    }
+    padding: [u32; 1]
+}
+
+/// Rows a team takes at most: the length of its chain of row losses.
+const MOST_ROWS: usize = 16;
+
+/// `WHOLE`, `LOOK` and `FINISH` of shaders/patterns/rows.wgsl.
+#[derive(Clone, Copy, PartialEq)]
+enum Step {
+    Whole = 0,
+    Look = 1,
+    Finish = 2,
+}
+
+/// What a workgroup knows of its part of a row: `PART_SUMS` of shaders/patterns/rows.wgsl.
+const PART_BYTES: u64 = 6 * size_of::<Sum>() as u64;
+
+/// Scores of a row for which a workgroup more pays: several loads a lane. What a workgroup does once takes a software adapter
+/// as long as thousands of scores (llvmpipe: one row of 2^20 by 16 workgroups 30 ms with gradient, by one 47; a row of 100,000
+/// 7.8 and 5.4).
+fn fewest_shared_scores(gpu: &Gpu) -> usize {
+    if gpu.description().is_software() { 256 << 10 } else { 4096 }
+}
+
+/// Walks over a row: one for the loss and one for the gradient.
+const WALKS: Walks = Walks::by_quads(2);
+
+/// The same where they go through workgroup memory: a step to load a column, one to look at it, and for the gradient one more
+/// to store it.
+const STAGED_WALKS: Walks = Walks::by_elements(6);
+
+/// Walks over a row that find its largest violations by bits: one a bit of the key and one for their sum; for the gradient one
+/// that counts ties, one a bit of the index, and one that writes. By ranks there are fewer.
+const TOP_WALKS: Walks = Walks::by_quads(32 + 1 + 1 + 31 + 1);
+
+/// A loss over a batch.
+pub(super) struct Rows<'a> {
+    pub(super) loss: RowsSpec<'a>,
+    pub(super) shape: BatchShape,
+}
+
+/// Workgroups that share a row where a workgroup a row would leave most of a device idle.
+fn groups_per_row(gpu: &Gpu, rows: usize, columns: usize) -> usize {
+    let most = WORKGROUP as usize;
+    match gpu.options().workgroups_per_row {
+        Some(own) => (own as usize).clamp(1, most),
+        None => (busy_groups(gpu) / rows.max(1)).min(columns / fewest_shared_scores(gpu)).clamp(1, most),
+    }
+}
+
+/// Columns of the rows that lanes take out of workgroup memory, where they write a gradient.
+///
+/// 32 Mi scores on an H100, Crammer-Singer with gradient, in microseconds; forward passes gained nothing at any length:
+///
+/// | columns | by teams | out of workgroup memory |
+/// |--------:|---------:|------------------------:|
+/// |       4 |      222 |                     489 |
+/// |      10 |      465 |                     319 |
+/// |      16 |      490 |                     218 |
+/// |      32 |      411 |                     225 |
+/// |      64 |      247 |                     223 |
+/// |     100 |      280 |                     293 |
+/// |     128 |      187 |                     240 |
+const STAGED_COLUMNS: std::ops::RangeInclusive<usize> = 8..=64;
+
+impl Rows<'_> {
+    /// Whether a lane takes rows of its own out of workgroup memory ([`Loads::Staged`]): where there are enough to keep a GPU's
+    /// lanes busy and a gradient is written, which lanes of short rows would scatter. A software adapter makes a load lane by
+    /// lane anyway.
+    fn is_staged(&self, inputs: &Resident, request: &Request) -> bool {
+        let gpu = inputs.scores.gpu();
+        if self.loss.method.combination == Combination::Top
+            || request.per_class
+            || gpu.options().lanes_per_row.is_some()
+        {
+            return false;
+        }
+        let has_many = inputs.samples >= busy_groups(gpu) * WORKGROUP as usize / 4;
+        // A caller's own device may have been opened with less than its adapter has.
+        let limit = gpu.description().limits.max_compute_workgroup_storage_size;
+        let has_room = workgroup_bytes(Pattern::Rows, Loads::Staged, gpu.exchange()) <= u64::from(limit);
+        let by_itself = !gpu.description().is_software()
+            && has_many
+            && has_room
+            && request.gradient
+            && STAGED_COLUMNS.contains(&self.shape.columns);
+        // A driver's own limit on loops would cut short what a lane walks by itself.
+        let is_walked = gpu
+            .description()
+            .loop_limit()
+            .is_none_or(|limit| STAGED_WALKS.steps(self.shape.columns, 1) <= limit as usize);
+        gpu.options().staged_rows.unwrap_or(by_itself) && is_walked
+    }
+}
+
+impl Launcher for Rows<'_> {
+    fn shape(&self) -> BatchShape {
+        self.shape
+    }
+
+    fn has_tame_options(&self) -> bool {
+        has_tame_terms(&self.loss.terms) && self.loss.class_table().all(is_tame)
+    }
+
+    fn may_ignore(&self) -> bool {
+        self.loss.ignore_index.is_some()
+    }
+
+    fn target_expected(&self) -> String {
+        class_index_expected(self.shape.columns, self.loss.ignore_index)
+    }
+
+    fn target_types(&self) -> (&'static [ElementType], &'static str) {
+        use ElementType::{Bit, I8, I32, U8};
+        (&[I32, I8, U8, Bit], "i32, i8, u8 or bits")
+    }
+
+    fn host_totals(&self, batch: &Batch<'_>) -> Result<Totals> {
+        weights::kept_totals(batch, self.shape.columns, self.loss.ignore_index)
+    }
+
+    fn decode_targets<'t>(&self, targets: Targets<'t>, range: Range<usize>) -> Result<HostTargets<'t>> {
+        let mut indices = vec![0i32; range.len()];
+        let (columns, ignored) = (self.shape.columns, self.loss.ignore_index);
+        with_targets!(targets.part(range), x => decode_class_indices(x, columns, ignored, &mut indices)?,
+            _tensor => {});
+        Ok(HostTargets::I32(indices))
+    }
+
+    fn class_table(&self) -> Vec<f32> {
+        self.loss.class_table().map(|x| x as f32).collect()
+    }
+
+    fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant {
+        let own = Constants {
+            has_class_weights: self.loss.class_weights.is_some(),
+            has_margin_matrix: self.loss.margin_matrix.is_some(),
+            write_per_class: request.per_class,
+            split_ties: self.loss.ties == Ties::Split,
+            ..Constants::penalty(self.loss.terms.penalty)
+        };
+        let loads = if self.is_staged(inputs, request) { Loads::Staged } else { Loads::of(&inputs.scores) };
+        inputs.variant(*self.loss.method.shader, loads, pass, request, own)
+    }
+
+    fn dispatches<'a>(
+        &self,
+        gpu: &Gpu,
+        inputs: &'a Resident,
+        outputs: &'a ResidentOutputs,
+        request: &Request,
+        pass: Pass,
+    ) -> Result<Vec<Dispatch<'a>>> {
+        let columns = self.shape.columns;
+        let (penalty_gamma, penalty_scale) = penalty_numbers(self.loss.terms.penalty);
+        let is_staged = self.is_staged(inputs, request);
+        let walks = match self.loss.method.combination {
+            Combination::Top => TOP_WALKS,
+            _ if is_staged => STAGED_WALKS,
+            _ => WALKS,
+        };
+        let lanes = match request.per_class {
+            // Each team has a row of sums.
+            true => shared_lanes(columns),
+            false if is_staged => 1,
+            false => team_lanes(gpu, inputs.samples, columns, SCORES_EACH, walks),
+        };
+        let teams = WORKGROUP as usize / lanes;
+        // Ranks are counted within a workgroup, and sums a class belong to a team.
+        let may_share =
+            self.loss.method.combination != Combination::Top && !request.per_class && !pass.only_weights && teams == 1;
+        let groups_per_row = if may_share { groups_per_row(gpu, inputs.samples, columns) } else { 1 };
+        check_row(gpu, columns.div_ceil(groups_per_row), walks)?;
+        let ignore_index = match self.loss.ignore_index {
+            Some(_) if inputs.decoded => Some(IGNORED),
+            // An index beyond i32 is no element's.
+            index => index.and_then(|index| i32::try_from(index).ok()),
+        };
+        let most = max_samples(gpu, columns)?;
+        // Short enough turns for a driver that cuts long loops short.
+        let steps = walks.steps(columns, lanes * groups_per_row);
+        let most_rows = gpu.description().loop_limit().map_or(MOST_ROWS, |limit| limit as usize / steps);
+        let most_rows = most_rows.clamp(1, MOST_ROWS);
+        // Per-class sums take C elements of 12 bytes a team: long turns keep them small beside the scores.
+        let (most, rows_per_team) = if groups_per_row > 1 {
+            let row_bytes = PART_BYTES * groups_per_row as u64;
+            (most.min((gpu.max_binding_bytes() / row_bytes).max(1) as usize), Some(1))
+        } else if request.per_class {
+            let group_bytes = (teams * columns * size_of::<Sum>()) as u64;
+            let groups = (gpu.max_binding_bytes() / group_bytes) as usize;
+            if groups == 0 {
+                let limit = gpu.max_binding_bytes() / (teams * size_of::<Sum>()) as u64;
+                return Err(Error::DeviceLimit { what: "classes with a value each", limit, got: columns as u64 });
+            }
+            (most.min(groups * teams * MOST_ROWS), Some(MOST_ROWS))
+        } else {
+            (most, None)
+        };
+        let mut dispatches = Vec::new();
+        for start in (0..inputs.samples).step_by(most) {
+            let rows = most.min(inputs.samples - start);
+            let rows_per_team = rows_per_team.unwrap_or_else(|| units_each(gpu, rows, teams, most_rows));
+            let groups = (rows.div_ceil(teams * rows_per_team) * groups_per_row) as u32;
+            let of_rows = |tensor: &'a DeviceTensor| tensor.window(start, rows);
+            let of_scores = |tensor: &'a DeviceTensor| tensor.window(start * columns, rows * columns);
+            let scores = of_scores(&inputs.scores);
+            let targets = of_rows(&inputs.targets);
+            let weights = inputs.sample_weights.as_ref().map(of_rows);
+            let class_table = inputs.class_table.as_ref().map(|table| table.window(0, table.len()));
+            let [losses, gradient] = [outputs.losses.as_ref().map(of_rows), outputs.gradient.as_ref().map(of_scores)];
+            let shift = |window: Option<Window<'_>>| window.map_or(0, |w| w.shift);
+            let params = RowsParams {
+                rows: rows as u32,
+                columns: columns as u32,
+                groups_in_row: groups_in_row(gpu, groups),
+                groups,
+                lanes: lanes as u32,
+                rows_per_team: rows_per_team as u32,
+                groups_per_row: groups_per_row as u32,
+                step: Step::Whole as u32,
+                scores_shift: scores.shift,
+                targets_shift: targets.shift,
+                weights_shift: shift(weights),
+                losses_shift: shift(losses),
+                gradient_shift: shift(gradient),
+                ignore_index: ignore_index.unwrap_or(0),
+                has_ignore_index: ignore_index.is_some().into(),
+                margin: self.loss.column_margin(columns) as f32,
+                kink_slope: self.loss.terms.kink.slope() as f32,
+                penalty_gamma,
+                penalty_scale,
+                divisor: pass.divisor,
+                class_divisor: self.loss.class_divisor(columns) as f32,
+                margins_shift: self.loss.class_weights.map_or(0, <[f64]>::len) as u32,
+                top: self.loss.top() as u32,
+                padding: [0; 1],
+            };
+            let steps: &[_] = if groups_per_row > 1 { &[Step::Look, Step::Finish] } else { &[Step::Whole] };
+            dispatches.extend(steps.iter().map(|&step| Dispatch {
+                params: bytemuck::bytes_of(&RowsParams { step: step as u32, ..params }).to_vec(),
+                inputs: vec![Some(scores), Some(targets), weights, class_table],
+                outputs: vec![losses, gradient],
+                groups,
+                first_sample: start,
+                per_class: if request.per_class { u64::from(groups) * (teams * columns) as u64 } else { 0 },
+                part_bytes: if groups_per_row > 1 { u64::from(groups) * PART_BYTES } else { 0 },
+                leaves_parts: step == Step::Look,
+                ..Dispatch::default()
+            }));
+        }
+        Ok(dispatches)
+    }
+}

@@ -1,0 +1,383 @@
+//! Assembling a kernel from its parts, and the list of all variants: one list for the pipeline cache and the tests.
+
+use std::collections::HashSet;
+
+use super::partial::Partial;
+use super::ranked::RANKED_STEPS;
+use crate::data::device_tensor::{DeviceTensor, ElementType};
+use crate::data::labels::{LabelEncoding, TargetRule};
+use crate::error::{Error, Result};
+use crate::gpu::device::kernel::{Binding, Kernel, create_pipeline};
+use crate::gpu::device::options::Exchange;
+use crate::gpu::device::tensor::QUAD_BYTES;
+use crate::gpu::workgroups::WORKGROUP;
+use crate::loss::{LossShader, Pattern, Penalty, SHADERS};
+
+/// Which file of shaders/common gives the kernels their real numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Arithmetic {
+    /// Plain f32, for input whose size rules out overflow and non-finite values.
+    Finite,
+    /// By the rules of IEEE 754 for any input, on bits.
+    Extended,
+}
+
+/// The pipeline constants of a variant (WGSL `override`s).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Constants {
+    /// The number of the penalty.
+    pub penalty: u8,
+    /// Sample weights are bound.
+    pub has_weights: bool,
+    /// Class weights are bound (rows).
+    pub has_class_weights: bool,
+    /// Margins of pairs of classes are bound (rows).
+    pub has_margin_matrix: bool,
+    /// Losses are written.
+    pub write_losses: bool,
+    /// The gradient is written.
+    pub write_gradient: bool,
+    /// Per-class sums are written (rows).
+    pub write_per_class: bool,
+    /// Only counts, weights and bad elements are computed.
+    pub only_weights: bool,
+    /// Ties share the gradient (rows).
+    pub split_ties: bool,
+    /// The number of the scores' element type.
+    pub score_type: u8,
+    /// The number of the targets' element type.
+    pub target_type: u8,
+    /// The number of the target rule (elementwise).
+    pub target_rule: u8,
+    /// A sample is a pair of scores (elementwise).
+    pub pairs: bool,
+    /// The number of the distance (vectors).
+    pub distance: u8,
+    /// The distance of second and third is wanted (vectors).
+    pub third: bool,
+    /// The number of the step, where several dispatches go through a list (ranked).
+    pub step: u8,
+}
+
+impl Constants {
+    /// The constants by their WGSL names, those of the pattern only.
+    pub fn named(&self, pattern: Pattern) -> Vec<(&'static str, f64)> {
+        let flag = |x: bool| f64::from(u8::from(x));
+        let mut named = vec![
+            ("PENALTY", f64::from(self.penalty)),
+            ("HAS_WEIGHTS", flag(self.has_weights)),
+            ("WRITE_LOSSES", flag(self.write_losses)),
+            ("WRITE_GRADIENT", flag(self.write_gradient)),
+            ("ONLY_WEIGHTS", flag(self.only_weights)),
+            ("SCORE_TYPE", f64::from(self.score_type)),
+            ("TARGET_TYPE", f64::from(self.target_type)),
+        ];
+        named.extend(match pattern {
+            Pattern::Elementwise => {
+                vec![("TARGET_RULE", f64::from(self.target_rule)), ("PAIRS", flag(self.pairs))]
+            }
+            Pattern::TargetRows => vec![("SPLIT_TIES", flag(self.split_ties))],
+            Pattern::Vectors => vec![
+                ("TARGET_RULE", f64::from(target_rule_number(TargetRule::Signs))),
+                ("DISTANCE", f64::from(self.distance)),
+                ("THIRD", flag(self.third)),
+            ],
+            Pattern::Segments => vec![("TARGET_RULE", f64::from(self.target_rule))],
+            Pattern::Ranked => vec![("TARGET_RULE", f64::from(self.target_rule)), ("STEP", f64::from(self.step))],
+            Pattern::Rows => vec![
+                ("HAS_CLASS_WEIGHTS", flag(self.has_class_weights)),
+                ("HAS_MARGIN_MATRIX", flag(self.has_margin_matrix)),
+                ("WRITE_PER_CLASS", flag(self.write_per_class)),
+                ("SPLIT_TIES", flag(self.split_ties)),
+            ],
+        });
+        named
+    }
+}
+
+/// Which files of shaders/common reach the words of the buffers. By quads and by words the results are the same, bit for bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Loads {
+    /// Four words at once.
+    Quads,
+    /// Word by word.
+    Words,
+    /// Rows of classes alone: a lane walks a row of its own, out of workgroup memory that all lanes load word by word.
+    Staged,
+}
+
+impl Loads {
+    /// How a kernel can reach these elements that finds its way among the quads itself: whole quads would go beyond the end
+    /// of a caller's own buffer where its size is no multiple of theirs.
+    pub(in crate::gpu) fn of(tensor: &DeviceTensor) -> Self {
+        let Some((buffer, offset)) = tensor.buffer() else { return Loads::Quads };
+        let end = offset + (tensor.element_type().bits() * tensor.len() as u64).div_ceil(8);
+        if end.next_multiple_of(QUAD_BYTES) <= buffer.size() { Loads::Quads } else { Loads::Words }
+    }
+
+    /// As [`Loads::of`], for a kernel that takes four elements at a time from the first one on.
+    pub(in crate::gpu) fn by_four(tensor: &DeviceTensor) -> Self {
+        let first = tensor.buffer().map_or(0, |(_, offset)| 8 * offset / tensor.element_type().bits());
+        if first.is_multiple_of(4) { Self::of(tensor) } else { Loads::Words }
+    }
+}
+
+impl Exchange {
+    fn source(self) -> &'static str {
+        match self {
+            Self::Workgroup => include_str!("../../../shaders/common/lanes_alone.wgsl"),
+            Self::Subgroups(_) => include_str!("../../../shaders/common/lanes_exchange.wgsl"),
+        }
+    }
+
+    /// `MOST_SUBGROUPS` of the shader.
+    fn most_subgroups(self) -> u32 {
+        if self == Self::Workgroup { WORKGROUP } else { WORKGROUP / 4 }
+    }
+}
+
+/// One compiled kernel: a loss, an arithmetic and the constants.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Variant {
+    /// The loss and its pattern.
+    pub loss: LossShader,
+    /// The real numbers it computes with.
+    pub arithmetic: Arithmetic,
+    /// How it reaches scores; elementwise kernels all buffers.
+    pub loads: Loads,
+    /// How its lanes put together what they know.
+    pub exchange: Exchange,
+    /// The pipeline constants.
+    pub constants: Constants,
+}
+
+/// `STAGE_STRIDE` of shaders/common/rows_by_lane.wgsl.
+const STAGE_STRIDE: usize = 17;
+
+/// The bindings of a pattern's template, in order.
+fn bindings(pattern: Pattern) -> &'static [Binding] {
+    use Binding::*;
+    match pattern {
+        Pattern::Elementwise => &[Params, Read, Read, Read, Read, Write, Write, Write],
+        Pattern::TargetRows | Pattern::Segments => &[Params, Read, Read, Read, Write, Write, Write],
+        Pattern::Vectors => &[Params, Read, Read, Read, Read, Read, Write, Write, Write, Write, Write],
+        Pattern::Ranked => &[Params, Read, Read, Read, Write, Write, Write, Write],
+        Pattern::Rows => &[Params, Read, Read, Read, Read, Write, Write, Write, Write],
+    }
+}
+
+/// Whether a pattern's last binding, after the partials, is for per-class sums or for what its dispatches leave each other.
+pub(in crate::gpu) fn has_last_binding(pattern: Pattern) -> bool {
+    matches!(pattern, Pattern::Rows | Pattern::Ranked)
+}
+
+/// Bytes of workgroup memory of a pattern: for each subgroup, or each lane without them, a Partial, for rows a Row of 40 bytes
+/// (of targets one a lane) and a violation of 8, for lists a Row of 16 bytes and for each lane an item of 8, or, ranked, four and
+/// two counts of 4; and the columns of a stage.
+pub(in crate::gpu) fn workgroup_bytes(pattern: Pattern, loads: Loads, exchange: Exchange) -> u64 {
+    let a_lane = |bytes: usize| bytes as u64 * u64::from(WORKGROUP);
+    let a_subgroup = |bytes: usize| bytes as u64 * u64::from(exchange.most_subgroups());
+    let row = match pattern {
+        Pattern::Elementwise => 0,
+        Pattern::Segments => a_subgroup(16) + a_lane(8),
+        Pattern::Ranked => a_subgroup(16) + a_lane(4 * 8 + 2 * 4),
+        Pattern::Rows => a_subgroup(40 + 8),
+        Pattern::Vectors => a_subgroup(40),
+        Pattern::TargetRows => a_lane(40),
+    };
+    let stage = if loads == Loads::Staged { a_lane(4 * STAGE_STRIDE) } else { 0 };
+    a_subgroup(size_of::<Partial>()) + row + stage
+}
+
+impl Variant {
+    /// Its kernel for a step.
+    pub(in crate::gpu) fn at_step(&self, step: u8) -> Self {
+        Self { constants: Constants { step, ..self.constants }, ..self.clone() }
+    }
+
+    /// The WGSL text, without the constants.
+    pub fn source(&self) -> String {
+        let pattern = match self.loss.pattern {
+            Pattern::Elementwise => include_str!("../../../shaders/patterns/elementwise.wgsl"),
+            Pattern::Rows => include_str!("../../../shaders/patterns/rows.wgsl"),
+            Pattern::TargetRows => include_str!("../../../shaders/patterns/target_rows.wgsl"),
+            Pattern::Vectors => include_str!("../../../shaders/patterns/vectors.wgsl"),
+            Pattern::Segments => include_str!("../../../shaders/patterns/segments.wgsl"),
+            Pattern::Ranked => include_str!("../../../shaders/patterns/ranked.wgsl"),
+        };
+        let (point, team) =
+            (include_str!("../../../shaders/common/point.wgsl"), include_str!("../../../shaders/common/team.wgsl"));
+        let loads = match self.loads {
+            Loads::Quads => include_str!("../../../shaders/common/loads_in_quads.wgsl"),
+            Loads::Words | Loads::Staged => include_str!("../../../shaders/common/loads_in_words.wgsl"),
+        };
+        let walk = match self.loads {
+            Loads::Staged => include_str!("../../../shaders/common/rows_by_lane.wgsl"),
+            Loads::Quads | Loads::Words => include_str!("../../../shaders/common/rows_by_team.wgsl"),
+        };
+        let common = match self.loss.pattern {
+            Pattern::Elementwise => vec![point],
+            Pattern::Rows => vec![team, include_str!("../../../shaders/common/top.wgsl"), walk],
+            Pattern::TargetRows => vec![team],
+            Pattern::Segments | Pattern::Ranked => {
+                vec![point, team, include_str!("../../../shaders/common/lists.wgsl")]
+            }
+            Pattern::Vectors => vec![point, team],
+        };
+        let mut parts = vec![common_source(self.arithmetic, self.exchange, WORKGROUP), loads.to_owned()];
+        parts.extend(common.into_iter().chain([self.loss.source, pattern]).map(str::to_owned));
+        parts.join("\n")
+    }
+
+    /// Bytes of workgroup memory: the pattern's, and the loss's own.
+    /// A device opened with wgpu's default limits has 16 KiB, too few for rows and lists without subgroups.
+    pub fn workgroup_bytes(&self) -> u64 {
+        workgroup_bytes(self.loss.pattern, self.loads, self.exchange) + self.loss.workgroup_bytes
+    }
+
+    /// Storage buffers that are bound.
+    pub(in crate::gpu) fn storage_buffers(&self) -> u64 {
+        bindings(self.loss.pattern).iter().filter(|&&binding| binding != Binding::Params).count() as u64
+    }
+}
+
+impl Kernel for Variant {
+    fn check(&self, limits: &wgpu::Limits) -> Result<()> {
+        self.exchange.check()?;
+        let limit = limits.max_compute_workgroup_storage_size.into();
+        let need = self.workgroup_bytes();
+        if need > limit {
+            return Err(Error::DeviceLimit { what: "bytes of workgroup memory", limit, got: need });
+        }
+        let limit = limits.max_storage_buffers_per_shader_stage.into();
+        let need = self.storage_buffers();
+        if need > limit {
+            return Err(Error::DeviceLimit { what: "storage buffers in a kernel", limit, got: need });
+        }
+        Ok(())
+    }
+
+    fn create_pipeline(&self, device: &wgpu::Device) -> wgpu::ComputePipeline {
+        let (pattern, mut constants) = (self.loss.pattern, self.constants.named(self.loss.pattern));
+        if let Exchange::Subgroups(lanes) = self.exchange {
+            constants.push(("SUBGROUP_LANES", lanes.into()));
+        }
+        create_pipeline(device, self.loss.name, self.source(), bindings(pattern), &constants)
+    }
+}
+
+/// Widening of half precision.
+pub(in crate::gpu) const HALF: &str = include_str!("../../../shaders/common/half.wgsl");
+
+/// What every kernel with a loss begins with.
+fn common_source(arithmetic: Arithmetic, exchange: Exchange, lanes: u32) -> String {
+    let real = match arithmetic {
+        Arithmetic::Finite => include_str!("../../../shaders/common/real_finite.wgsl"),
+        Arithmetic::Extended => include_str!("../../../shaders/common/real_extended.wgsl"),
+    };
+    let workgroup = format!("const WORKGROUP: u32 = {lanes}u;");
+    [
+        &workgroup,
+        exchange.source(),
+        include_str!("../../../shaders/common/partial.wgsl"),
+        HALF,
+        include_str!("../../../shaders/common/load.wgsl"),
+        real,
+        include_str!("../../../shaders/common/numbers.wgsl"),
+        include_str!("../../../shaders/common/penalty.wgsl"),
+    ]
+    .join("\n")
+}
+
+/// A loss of the elementwise pattern without the pattern: `value_and_slope` and all that it needs.
+pub(in crate::gpu) fn elementwise_source(loss: &LossShader, lanes: u32) -> String {
+    let point = include_str!("../../../shaders/common/point.wgsl");
+    [&common_source(Arithmetic::Extended, Exchange::Workgroup, lanes), point, loss.source].join("\n")
+}
+
+/// The kernels that evaluations ask for: every combination of the options with f32 scores and i32 targets, and with all
+/// outputs and with none every pair of element types, way to load and way to exchange.
+pub fn variants() -> Vec<Variant> {
+    let mut found = HashSet::new();
+    let mut all = Vec::new();
+    for &loss in SHADERS {
+        for arithmetic in [Arithmetic::Finite, Arithmetic::Extended] {
+            for bits in 0..1u32 << 10 {
+                let bit = |n: u32| bits >> n & 1 == 1;
+                let (elementwise, rows) = (loss.pattern == Pattern::Elementwise, loss.pattern == Pattern::Rows);
+                let lists = matches!(loss.pattern, Pattern::Segments | Pattern::Ranked);
+                let vectors = loss.pattern == Pattern::Vectors;
+                let constants = Constants {
+                    has_weights: bit(0),
+                    write_losses: bit(1),
+                    write_gradient: bit(2),
+                    only_weights: bit(3),
+                    has_class_weights: rows && bit(4),
+                    has_margin_matrix: rows && bit(7),
+                    write_per_class: rows && bit(5) && !bit(2),
+                    split_ties: (rows || loss.pattern == Pattern::TargetRows) && bit(6),
+                    distance: if vectors { (bits >> 4 & 7).min(4) as u8 } else { 0 },
+                    third: vectors && bit(7),
+                    target_rule: match loss.pattern {
+                        Pattern::Elementwise => (bits >> 5 & 3).min(2) as u8,
+                        Pattern::Segments | Pattern::Ranked => u8::from(bit(5)),
+                        _ => 0,
+                    },
+                    pairs: elementwise && bit(7),
+                    penalty: (bits >> 8) as u8,
+                    ..Constants::default()
+                };
+                let by_default = if lists || vectors { Loads::Words } else { Loads::Quads };
+                let mut add = |loads, exchange, constants| {
+                    let variant = Variant { loss, arithmetic, loads, exchange, constants };
+                    if found.insert(variant.clone()) {
+                        all.push(variant);
+                    }
+                };
+                for step in 0..if loss.pattern == Pattern::Ranked { RANKED_STEPS } else { 1 } {
+                    add(by_default, Exchange::Workgroup, Constants { step, ..constants });
+                }
+                if rows && !constants.write_per_class {
+                    add(Loads::Staged, Exchange::Subgroups(32), constants);
+                }
+                // No bit but those of the two outputs, the pairs and the target rule.
+                if bits & !0b1110_0110 == 0 && bit(1) == bit(2) {
+                    add(by_default, Exchange::Subgroups(32), constants);
+                    for (score_type, target_type) in (0..3).flat_map(|score| (0..5).map(move |target| (score, target)))
+                    {
+                        // Class indices are integers.
+                        if elementwise || lists || vectors || target_type != ElementType::F32.target_number() {
+                            add(by_default, Exchange::Workgroup, Constants { score_type, target_type, ..constants });
+                        }
+                        if elementwise || target_type == ElementType::I32.target_number() {
+                            add(Loads::Words, Exchange::Workgroup, Constants { score_type, target_type, ..constants });
+                        }
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+/// The number by which elementwise.wgsl knows a target rule.
+pub(in crate::gpu) fn target_rule_number(rule: TargetRule) -> u8 {
+    match rule {
+        TargetRule::Labels(LabelEncoding::PlusMinusOne) => 0,
+        TargetRule::Labels(LabelEncoding::ZeroOne) => 1,
+        TargetRule::Signs => 2,
+    }
+}
+
+impl Constants {
+    /// The constants of a penalty; penalty.wgsl knows it by a number.
+    pub(in crate::gpu) fn penalty(penalty: Penalty) -> Self {
+        let penalty = match penalty {
+            Penalty::Linear => 0,
+            Penalty::Squared => 1,
+            Penalty::Smooth { .. } => 2,
+            Penalty::Softplus => 3,
+        };
+        Self { penalty, ..Self::default() }
+    }
+}

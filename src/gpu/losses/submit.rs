@@ -1,0 +1,216 @@
+//! One submission: all dispatches of a pass, and what their workgroups found, to be read when wanted.
+
+use super::dispatch::{Dispatch, bindings, parts, pipelines};
+use super::launcher::{Launcher, Pass, Resident, ResidentOutputs};
+use super::partial::{Bad, FLAG_WILD, Partial, Sum};
+use super::shader::{Variant, has_last_binding};
+use crate::data::device_tensor::ElementType;
+use crate::data::evaluation::{Request, Totals};
+use crate::data::weights;
+use crate::error::{Error, Input, Result};
+use crate::gpu::device::command::{Command, Layout, result_window};
+use crate::gpu::device::context::Gpu;
+use crate::gpu::device::pool::PooledBuffer;
+use crate::gpu::device::readback::{Readback, elements};
+
+/// What a pass left on the device: its workgroups' partials, and what it takes to finish them on the host.
+#[derive(Debug)]
+pub struct Pending {
+    gpu: Gpu,
+    results: Option<Results>,
+    bytes: u64,
+    partials: Layout,
+    per_class: Layout,
+    /// Index of each dispatch's first sample.
+    first_samples: Vec<usize>,
+    per_class_start: u64,
+    /// Columns of the per-class sums, 0 where they were not asked for.
+    classes: usize,
+    has_weights: bool,
+    targets: ElementType,
+    target_expected: String,
+    /// Targets a sample.
+    target_width: usize,
+    /// Workgroups a sample, where it takes several.
+    groups_a_sample: usize,
+}
+
+/// Where what the workgroups found is.
+#[derive(Debug)]
+enum Results {
+    OnDevice(PooledBuffer),
+    OnTheWay(Readback),
+}
+
+/// When the host reads it.
+#[derive(Clone, Copy, PartialEq)]
+pub(in crate::gpu) enum ReadBack {
+    /// As soon as it is there: it is copied in the same submission.
+    Soon,
+    /// Perhaps never, and then from wherever it waits.
+    WhenAsked,
+}
+
+/// What the partials of a pass add up to.
+pub(crate) struct Found {
+    pub(crate) totals: Totals,
+    /// The finite arithmetic met a value that it cannot compute.
+    pub(crate) wild: bool,
+    /// The losses of samples that took several workgroups each.
+    pub(crate) losses: Vec<f32>,
+}
+
+/// Records all dispatches of a pass over `inputs` and submits them once.
+pub(in crate::gpu) async fn submit(
+    gpu: &Gpu,
+    launcher: &dyn Launcher,
+    inputs: &Resident,
+    outputs: &ResidentOutputs,
+    request: &Request,
+    pass: Pass,
+    read_back: ReadBack,
+) -> Result<Pending> {
+    let dispatches = match inputs.samples {
+        0 => vec![],
+        _ => launcher.dispatches(gpu, inputs, outputs, request, pass)?,
+    };
+    let alignment = gpu.storage_alignment();
+    let partials = Layout::new(alignment, dispatches.iter().map(|d| d.partial_bytes()));
+    let per_class = Layout::new(alignment, dispatches.iter().map(|d| d.per_class * size_of::<Sum>() as u64));
+    // One buffer for partials and per-class sums, so that one read brings both.
+    let per_class_start = partials.total.next_multiple_of(alignment);
+    let mut pending = Pending {
+        gpu: gpu.clone(),
+        results: None,
+        bytes: per_class_start + per_class.total,
+        partials,
+        per_class,
+        first_samples: dispatches.iter().map(|d| d.first_sample).collect(),
+        per_class_start,
+        classes: if request.per_class { launcher.shape().columns } else { 0 },
+        has_weights: inputs.sample_weights.is_some(),
+        targets: inputs.targets.element_type(),
+        target_expected: launcher.target_expected(),
+        target_width: launcher.shape().target_width,
+        groups_a_sample: launcher.groups_a_sample(gpu) as usize,
+    };
+    if !dispatches.is_empty() {
+        pending.run(&launcher.variant(inputs, request, pass), &dispatches, read_back).await?;
+    }
+    Ok(pending)
+}
+
+impl Pending {
+    /// Bytes that wait on the device.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    async fn run(&mut self, variant: &Variant, dispatches: &[Dispatch<'_>], read_back: ReadBack) -> Result<()> {
+        let gpu = &self.gpu;
+        let bindings = bindings(gpu, dispatches).await?;
+        let results = gpu.allocate_output(self.bytes).await?;
+        // What dispatches leave each other goes back to the pool once they are submitted: results may be kept for long.
+        let (parts, part_bytes) = parts(gpu, dispatches).await?;
+        let pipelines = pipelines(gpu, variant, dispatches).await?;
+        let result = |(offset, bytes)| result_window(gpu, &results.buffer, offset, bytes);
+        let record = |encoder: &mut wgpu::CommandEncoder| {
+            let mut pass = gpu.begin_pass(encoder);
+            for (index, (dispatch, mut windows)) in dispatches.iter().zip(bindings).enumerate() {
+                windows.push(result(self.partials.parts[index]));
+                if has_last_binding(variant.loss.pattern) {
+                    let (offset, bytes) = self.per_class.parts[index];
+                    let sums = (self.per_class_start + offset, bytes);
+                    windows.push(match &parts {
+                        Some(parts) if dispatch.part_bytes > 0 => result_window(gpu, &parts.buffer, 0, part_bytes),
+                        _ => result(sums),
+                    });
+                }
+                Command::of_groups(gpu, &pipelines[index], &windows, dispatch.groups).record(&mut pass);
+            }
+        };
+        let operation = "running a kernel";
+        self.results = Some(match read_back {
+            ReadBack::Soon => {
+                let from = (&results.buffer, 0);
+                Results::OnTheWay(gpu.submit_and_read(operation, record, from, self.bytes).await?)
+            }
+            ReadBack::WhenAsked => {
+                gpu.submit(operation, record).await?;
+                Results::OnDevice(results)
+            }
+        });
+        Ok(())
+    }
+
+    /// Columns of the per-class sums, 0 where there are none.
+    pub(crate) fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The sums, once they are there.
+    ///
+    /// # Errors
+    /// As [`Pending::fold`].
+    pub(crate) async fn totals(&self) -> Result<Totals> {
+        Ok(self.fold().await?.totals)
+    }
+
+    /// Reads the partials and adds them up in f64, in order.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for the first target or weight that is not allowed.
+    pub(in crate::gpu) async fn fold(&self) -> Result<Found> {
+        let add_up = |bytes: &[u8]| self.add_up(bytes);
+        match &self.results {
+            None => self.add_up(&[]),
+            Some(Results::OnDevice(results)) => self.gpu.read_with(&results.buffer, 0, self.bytes, add_up).await?,
+            Some(Results::OnTheWay(readback)) => readback.take(&self.gpu, add_up).await?,
+        }
+    }
+
+    fn add_up(&self, bytes: &[u8]) -> Result<Found> {
+        let mut totals = Totals { per_class: vec![0.0; self.classes], ..Totals::default() };
+        let (mut wild, mut losses) = (false, Vec::new());
+        let take = |start: u64, (offset, length): (u64, u64)| &bytes[(start + offset) as usize..][..length as usize];
+        for (index, &first_sample) in self.first_samples.iter().enumerate() {
+            let partials = elements::<Partial>(take(0, self.partials.parts[index]));
+            for sample in partials.chunks(self.groups_a_sample) {
+                let mut part = Totals::default();
+                for partial in sample {
+                    self.check_elements(first_sample, partial)?;
+                    wild |= partial.flags & FLAG_WILD != 0;
+                    partial.add_to(&mut part, self.has_weights);
+                }
+                if self.groups_a_sample > 1 {
+                    // One sample: its loss is as precise as others', and it is active once.
+                    losses.push(part.sum as f32);
+                    part.sum = f64::from(part.sum as f32);
+                    part.active = part.active.min(1);
+                }
+                totals.merge(&part);
+            }
+            let sums = elements::<Sum>(take(self.per_class_start, self.per_class.parts[index]));
+            for team in sums.chunks(self.classes.max(1)) {
+                for (total, sum) in totals.per_class.iter_mut().zip(team) {
+                    *total += sum.to_f64();
+                }
+            }
+        }
+        Ok(Found { totals, wild, losses })
+    }
+
+    /// The error for a bad target or weight that a workgroup found; partials come in the order of their samples.
+    fn check_elements(&self, first_sample: usize, partial: &Partial) -> Result<()> {
+        let check = |input, bad: Bad, element, width: usize, expected: &str| match bad.found(element) {
+            None => Ok(()),
+            Some((index, value)) => {
+                let index = (first_sample * width) as u64 + u64::from(index);
+                Err(Error::Value { input, index, value, expected: expected.into() })
+            }
+        };
+        partial.check(&self.gpu)?;
+        check(Input::Targets, partial.bad_target, self.targets, self.target_width, &self.target_expected)?;
+        check(Input::SampleWeights, partial.bad_weight, ElementType::F32, 1, weights::EXPECTED)
+    }
+}

@@ -1,0 +1,203 @@
+//! The launcher of the target rows pattern.
+
+use std::ops::Range;
+
+use super::dispatch::Dispatch;
+use super::launcher::{
+    self, HostTargets, Launcher, Pass, Resident, ResidentOutputs, has_tame_terms, is_tame, penalty_numbers,
+};
+use super::shader::{Constants, Loads, Variant};
+use crate::data::device_tensor::{DeviceTensor, ElementType};
+use crate::data::evaluation::Request;
+use crate::data::labels::{TargetRowDecoder, TargetRowRule};
+use crate::data::shape::BatchShape;
+use crate::data::tensor::{Targets, with_targets};
+use crate::error::Result;
+use crate::gpu::device::command::groups_in_row;
+use crate::gpu::device::context::Gpu;
+use crate::gpu::device::kernel::params;
+use crate::gpu::device::tensor::Window;
+use crate::gpu::workgroups::{
+    FEW_ROWS, SCORES_EACH, WORKGROUP, Walks, check_row, max_samples, shared_lanes, team_lanes, units_each,
+};
+use crate::loss::{TargetRowsSpec, Ties};
+
+params! {
+    /// `Params` of shaders/patterns/target_rows.wgsl.
+    pub struct TargetRowsParams {
+        rows: u32,
+        columns: u32,
+        target_width: u32,
+        groups_in_row: u32,
+        groups: u32,
+        lanes: u32,
+        rows_per_team: u32,
+        scores_shift: u32,
+        targets_shift: u32,
+        weights_shift: u32,
+        losses_shift: u32,
+        gradient_shift: u32,
+        margin: f32,
+        kink_slope: f32,
+        penalty_gamma: f32,
+        penalty_scale: f32,
+        divisor: f32,
+        class_divisor: f32,
+        most_steps: u32,
+    }
+    padding: u32
+}
+
+/// Walks over a row: one for the loss and one for the gradient.
+const WALKS: Walks = Walks::by_quads(2);
+
+/// Rows a team takes at most: the length of its chain of row losses.
+const MOST_ROWS: usize = 16;
+
+/// Columns of the rows that a team takes one after the other: few long rows, since their pairs take long.
+const TEAM_COLUMNS: usize = 4096;
+
+/// The same where a lane takes rows of labels by itself: at 128 columns, all of them labels, a row takes some 12,500 of the
+/// 60,000 steps that llvmpipe's loops are trusted with.
+const LANE_COLUMNS: usize = 512;
+
+/// Columns up to which a lane has room for the labels of a row of its own: the bits of `own_members` in
+/// shaders/loss/multilabel.wgsl, a vec4 of u32.
+const MOST_OWN_COLUMNS: usize = 128;
+
+/// Columns up to which a GPU's lane takes a row of its own. On an H100, 4 Mi scores with gradient took 208 us so in rows of 20 and
+/// 398 by teams; in rows of 32 it was 419 and 293.
+const FEW_COLUMNS: usize = 24;
+
+/// Lanes that share a row of a loss that keeps its labels at hand.
+///
+/// Teams keep them in workgroup memory, where with four columns a lane they take at most 1024 + 256 bits rounded up to
+/// words, which fit MEMBER_WORDS, and wait for each other some ten times a row. A lane of its own keeps them to itself and
+/// waits for nobody.
+fn labelled_lanes(gpu: &Gpu, rows: usize, columns: usize) -> usize {
+    let most = if gpu.description().is_software() { MOST_OWN_COLUMNS } else { FEW_COLUMNS };
+    let is_alone = match gpu.options().lanes_per_row {
+        Some(lanes) => lanes == 1 && columns <= MOST_OWN_COLUMNS,
+        None => rows >= FEW_ROWS && columns <= most,
+    };
+    if is_alone { 1 } else { shared_lanes(columns) }
+}
+
+/// Beyond so many columns the pairs of a row could overflow the finite arithmetic.
+const MOST_TAME_COLUMNS: f64 = 1_048_576.0;
+
+/// The targets of some rows or lists of the host.
+pub(super) fn decode_rows(
+    rule: TargetRowRule,
+    shape: &BatchShape,
+    targets: Targets<'_>,
+    rows: Range<usize>,
+) -> Result<Vec<i32>> {
+    let decoder = TargetRowDecoder::new(rule, shape);
+    let range = rows.start * shape.target_width..rows.end * shape.target_width;
+    with_targets!(targets.part(range), x => (0..x.len()).map(|i| decoder.element(x, i)).collect(),
+        _tensor => Ok(Vec::new()))
+}
+
+/// A loss over a batch.
+pub(super) struct TargetRows {
+    pub(super) loss: TargetRowsSpec,
+    pub(super) shape: BatchShape,
+}
+
+impl Launcher for TargetRows {
+    fn shape(&self) -> BatchShape {
+        self.shape
+    }
+
+    fn has_tame_options(&self) -> bool {
+        has_tame_terms(&self.loss.terms) && is_tame(self.shape.columns as f64 * (launcher::TAME / MOST_TAME_COLUMNS))
+    }
+
+    fn target_expected(&self) -> String {
+        self.loss.target_rule.expected(&self.shape)
+    }
+
+    fn target_types(&self) -> (&'static [ElementType], &'static str) {
+        use ElementType::{Bit, I8, I32, U8};
+        (&[I32, I8, U8, Bit], "i32, i8, u8 or bits")
+    }
+
+    fn decode_targets<'t>(&self, targets: Targets<'t>, range: Range<usize>) -> Result<HostTargets<'t>> {
+        decode_rows(self.loss.target_rule, &self.shape, targets, range).map(HostTargets::I32)
+    }
+
+    fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant {
+        let own =
+            Constants { split_ties: self.loss.ties == Ties::Split, ..Constants::penalty(self.loss.terms.penalty) };
+        inputs.variant(*self.loss.shader, Loads::of(&inputs.scores), pass, request, own)
+    }
+
+    fn dispatches<'a>(
+        &self,
+        gpu: &Gpu,
+        inputs: &'a Resident,
+        outputs: &'a ResidentOutputs,
+        _: &Request,
+        pass: Pass,
+    ) -> Result<Vec<Dispatch<'a>>> {
+        let BatchShape { columns, target_width: width, .. } = self.shape;
+        let terms = self.loss.terms;
+        let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
+        let (lanes, turn_columns) = match self.loss.shader.workgroup_bytes {
+            0 => (team_lanes(gpu, inputs.samples, columns, SCORES_EACH, WALKS), TEAM_COLUMNS),
+            _ => match labelled_lanes(gpu, inputs.samples, columns) {
+                1 => (1, LANE_COLUMNS),
+                lanes => (lanes, TEAM_COLUMNS),
+            },
+        };
+        let most_rows = (turn_columns / columns).clamp(1, MOST_ROWS);
+        let teams = WORKGROUP as usize / lanes;
+        let most = max_samples(gpu, columns)?;
+        check_row(gpu, columns, WALKS)?;
+        let mut dispatches = Vec::new();
+        for start in (0..inputs.samples).step_by(most) {
+            let rows = most.min(inputs.samples - start);
+            let rows_per_team = units_each(gpu, rows, teams, most_rows);
+            let groups = rows.div_ceil(teams * rows_per_team) as u32;
+            let of_rows = |tensor: &'a DeviceTensor| tensor.window(start, rows);
+            let of_scores = |tensor: &'a DeviceTensor| tensor.window(start * columns, rows * columns);
+            let scores = of_scores(&inputs.scores);
+            let targets = inputs.targets.window(start * width, rows * width);
+            let weights = inputs.sample_weights.as_ref().map(of_rows);
+            let [losses, gradient] = [outputs.losses.as_ref().map(of_rows), outputs.gradient.as_ref().map(of_scores)];
+            let shift = |window: Option<Window<'_>>| window.map_or(0, |w| w.shift);
+            let params = TargetRowsParams {
+                rows: rows as u32,
+                columns: columns as u32,
+                target_width: width as u32,
+                groups_in_row: groups_in_row(gpu, groups),
+                groups,
+                lanes: lanes as u32,
+                rows_per_team: rows_per_team as u32,
+                scores_shift: scores.shift,
+                targets_shift: targets.shift,
+                weights_shift: shift(weights),
+                losses_shift: shift(losses),
+                gradient_shift: shift(gradient),
+                margin: terms.margin as f32,
+                kink_slope: terms.kink.slope() as f32,
+                penalty_gamma,
+                penalty_scale,
+                divisor: pass.divisor,
+                class_divisor: self.loss.divisor(columns) as f32,
+                most_steps: gpu.description().loop_limit().unwrap_or(u32::MAX),
+                padding: 0,
+            };
+            dispatches.push(Dispatch {
+                params: bytemuck::bytes_of(&params).to_vec(),
+                inputs: vec![Some(scores), Some(targets), weights],
+                outputs: vec![losses, gradient],
+                groups,
+                first_sample: start,
+                ..Dispatch::default()
+            });
+        }
+        Ok(dispatches)
+    }
+}

@@ -1,0 +1,64 @@
+//! The numbers that every loss has: margin, penalty and kink.
+
+use serde::{Deserialize, Serialize};
+
+use super::penalty::{Kink, Penalty};
+use crate::data::exact;
+use crate::error::{Error, Result};
+
+/// The numbers and conventions that a pattern's driver needs of every loss.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Terms {
+    /// The margin that a score must clear.
+    #[serde(with = "exact::number")]
+    pub(crate) margin: f64,
+    /// The penalty of a violation.
+    pub(crate) penalty: Penalty,
+    /// The slope at the kink.
+    pub(crate) kink: Kink,
+}
+
+impl Terms {
+    pub(crate) fn new() -> Self {
+        Self { margin: 1.0, penalty: Penalty::Linear, kink: Kink::Zero }
+    }
+
+    /// The margin must be finite also where the computation is in f32.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<()> {
+        self.penalty.check()?;
+        if (self.margin as f32).is_finite() {
+            Ok(())
+        } else {
+            Err(Error::Option {
+                option: "margin",
+                expected: "a finite number in f32's range".into(),
+                got: self.margin.to_string(),
+            })
+        }
+    }
+}
+
+/// The builder methods of a loss with [`Terms`]; the documentation of the margin is the loss's own.
+macro_rules! terms_builder {
+    ($margin:literal) => {
+        #[doc = $margin]
+        pub fn margin(mut self, margin: f64) -> Self {
+            self.terms.margin = margin;
+            self
+        }
+
+        /// The penalty of a violation.
+        pub fn penalty(mut self, penalty: $crate::loss::Penalty) -> Self {
+            self.terms.penalty = penalty;
+            self
+        }
+
+        /// The slope where a margin is met exactly.
+        pub fn kink(mut self, kink: $crate::loss::Kink) -> Self {
+            self.terms.kink = kink;
+            self
+        }
+    };
+}
+pub(super) use terms_builder;

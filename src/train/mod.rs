@@ -1,0 +1,68 @@
+//! Training: networks of [`crate::nn`] with max-margin losses, on the CPU or any GPU.
+//!
+//! | file | room for |
+//! |---|---|
+//! | `trainer.rs` | epochs, validation, early stopping, history |
+//! | `file.rs` | weights and checkpoints as safetensors |
+//! | `probe.rs` | how fast the CPU multiplies |
+//!
+//! The devices' own parts are `src/cpu/network.rs` and `src/gpu/network/`. On a GPU data, weights, the
+//! optimizer's memory and all sums stay on the device; an epoch is read back as one block of sums. An epoch's loss is the
+//! mean of its batches' losses before each update, weighted by their samples, as Keras reports it.
+
+mod file;
+mod probe;
+mod trainer;
+
+pub use probe::ProductProbe;
+pub use trainer::{Fit, Score, Trainer};
+
+use crate::cpu::network::CpuEngine;
+use crate::data::evaluation::Precision;
+use crate::device::Device;
+use crate::error::{Error, Input, Result};
+use crate::loss::BinaryHinge;
+use crate::nn::{Accuracy, Dataset, Features, Memory, Optimizer, Parts, Sequential};
+
+/// The outputs of a network for rows of features, row-major (rows x outputs).
+///
+/// # Errors
+/// [`crate::Error::Shape`] where the number of columns is not the network's inputs, and the device's own failures.
+pub fn predict(device: &Device, network: &Sequential, features: &Features, precision: Precision) -> Result<Vec<f64>> {
+    let columns = network.inputs();
+    if !features.len().is_multiple_of(columns) {
+        return Err(columns_error(columns, features.len()));
+    }
+    let rows = features.len() / columns;
+    let data = Dataset::new(features.clone(), columns, vec![0.0; rows])?;
+    let memory = Memory { parameters: network.parameters().to_vec(), ..Memory::default() };
+    let parts = Parts {
+        // Nothing asks for its value.
+        loss: &BinaryHinge::new(),
+        optimizer: Optimizer::sgd(0.0),
+        accuracy: Accuracy::Sign,
+        batch_size: None,
+        shapes: network.shapes(),
+        training: &data,
+        validation: None,
+        memory: &memory,
+    };
+    Ok(match (device, precision) {
+        #[cfg(feature = "gpu")]
+        (Device::Gpu(gpu), _) => crate::gpu::network::predict(gpu, &parts)?.into_iter().map(f64::from).collect(),
+        (Device::Cpu, Precision::F32) => {
+            CpuEngine::<f32>::new(parts).predict(&data).into_iter().map(f64::from).collect()
+        }
+        (Device::Cpu, Precision::F64) => CpuEngine::<f64>::new(parts).predict(&data),
+    })
+}
+
+fn check_columns(network: &Sequential, columns: usize) -> Result<()> {
+    if columns == network.inputs() { Ok(()) } else { Err(columns_error(network.inputs(), columns)) }
+}
+
+/// The error for features of another width than the network's.
+fn columns_error(expected: usize, got: usize) -> Error {
+    let (expected, got) = (format!("(N, {expected}), as the network's inputs"), format!("(N, {got})"));
+    Error::Shape { input: Input::Features, expected, got }
+}

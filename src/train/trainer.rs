@@ -1,0 +1,483 @@
+//! The training loop: epochs of batches, validation, early stopping, and the way back from a loss that is no number.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::check_columns;
+use crate::cpu::network::CpuEngine;
+use crate::data::evaluation::{Precision, Reduction, Request};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::loss::Loss;
+use crate::nn::{
+    Accuracy, Dataset, End, Engine, Epoch, Features, History, Memory, Optimizer, Part, Parts, Progress, Sequential,
+    Slot, Sums, batch, order,
+};
+
+/// A network, its objective and its optimizer on a device.
+///
+/// ```
+/// use maxmargin::nn::{Activation, Dataset, Dense, Initializer, Optimizer, Sequential};
+/// use maxmargin::train::{Fit, Trainer};
+/// use maxmargin::{BinaryHinge, Device};
+///
+/// let (train, test) = Dataset::circles(1000, 0.1, 0.8, 1)?.signs().split_tail(0.5)?;
+/// let hidden = Dense::new(50).activation(Activation::Relu).initializer(Initializer::HeUniform);
+/// let output = Dense::new(1).activation(Activation::Tanh).initializer(Initializer::GlorotUniform);
+/// let network = Sequential::new(2, &[hidden, output], 1)?;
+/// let optimizer = Optimizer::sgd(0.01).momentum(0.9);
+/// let mut trainer = Trainer::new(Device::cpu(), network, BinaryHinge::new(), optimizer)?;
+/// let history = trainer.fit(&train, &Fit::new().epochs(20).batch_size(32).validation(&test), |_| {})?;
+/// assert_eq!(history.epochs.len(), 20);
+/// assert!(trainer.evaluate(&test)?.loss < 1.0);
+/// # Ok::<(), maxmargin::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Trainer {
+    pub(super) device: Device,
+    pub(super) network: Sequential,
+    pub(super) loss: Box<dyn Loss>,
+    pub(super) optimizer: Optimizer,
+    pub(super) accuracy: Accuracy,
+    pub(super) precision: Precision,
+    /// The optimizer's memory, a number for each weight.
+    pub(super) first: Vec<f64>,
+    pub(super) second: Vec<f64>,
+    pub(super) position: Position,
+}
+
+/// How far training has come.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Position {
+    /// Epochs done.
+    pub(super) epoch: u64,
+    /// Batches done of the epoch at hand.
+    pub(super) batch: u64,
+    /// Samples a batch of that epoch.
+    pub(super) batch_size: u64,
+    /// Updates done.
+    pub(super) updates: u64,
+    /// What the epoch at hand has seen so far.
+    pub(super) sums: Sums,
+    /// Rows of the data that it began with.
+    pub(super) rows: u64,
+    /// The seed that training began with.
+    pub(super) seed: Option<u64>,
+    /// Whether the lowest loss is of validation data.
+    pub(super) is_validated: bool,
+    /// The lowest loss that an epoch ended with.
+    #[serde(with = "crate::data::exact::number")]
+    pub(super) lowest: f64,
+    /// Epochs since.
+    pub(super) since_lowest: u64,
+}
+
+impl Default for Position {
+    fn default() -> Self {
+        Self {
+            epoch: 0,
+            batch: 0,
+            batch_size: 0,
+            updates: 0,
+            sums: Sums::default(),
+            rows: 0,
+            seed: None,
+            is_validated: false,
+            lowest: f64::INFINITY,
+            since_lowest: 0,
+        }
+    }
+}
+
+/// How to train.
+#[derive(Clone, Copy, Debug)]
+pub struct Fit<'a> {
+    epochs: u64,
+    batch_size: usize,
+    validation: Option<&'a Dataset>,
+    shuffle: bool,
+    seed: u64,
+    early_stopping: Option<u64>,
+    stop: Option<&'a AtomicBool>,
+}
+
+impl Default for Fit<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'a> Fit<'a> {
+    /// One epoch of batches of 32, shuffled by seed 0, without validation.
+    pub fn new() -> Self {
+        Self { epochs: 1, batch_size: 32, validation: None, shuffle: true, seed: 0, early_stopping: None, stop: None }
+    }
+
+    /// Epochs, those done before included.
+    pub fn epochs(mut self, epochs: u64) -> Self {
+        self.epochs = epochs;
+        self
+    }
+
+    /// Samples an update; the last batch of an epoch takes what is left.
+    pub fn batch_size(mut self, size: usize) -> Self {
+        self.batch_size = size;
+        self
+    }
+
+    /// Data to report after each epoch.
+    pub fn validation(mut self, data: &'a Dataset) -> Self {
+        self.validation = Some(data);
+        self
+    }
+
+    /// Whether each epoch has an order of its own. Else samples come as they are.
+    pub fn shuffle(mut self, shuffle: bool) -> Self {
+        self.shuffle = shuffle;
+        self
+    }
+
+    /// Where the orders come from. A resumed training keeps the seed it began with.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Ends when the validation loss (or, without validation data, the loss) has not been below its lowest for this many
+    /// epochs, those of a training that is continued included. The weights are those of the last epoch, as with Keras's
+    /// EarlyStopping by default.
+    pub fn early_stopping(mut self, patience: u64) -> Self {
+        self.early_stopping = Some(patience);
+        self
+    }
+
+    /// A flag that ends training, once set, after the update at hand on the CPU, or after those submitted on a GPU.
+    pub fn stop(mut self, stop: &'a AtomicBool) -> Self {
+        self.stop = Some(stop);
+        self
+    }
+}
+
+/// What an evaluation of a network says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Score {
+    /// The mean loss.
+    pub loss: f64,
+    /// Samples predicted right, where the loss predicts anything.
+    pub accuracy: Option<f64>,
+}
+
+impl Trainer {
+    /// A trainer that has seen nothing yet, in f32.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for options of the loss or the optimizer without meaning.
+    pub fn new(device: Device, network: Sequential, loss: impl Loss, optimizer: Optimizer) -> Result<Self> {
+        Self::with_loss(device, network, loss.boxed(), optimizer)
+    }
+
+    fn with_loss(device: Device, network: Sequential, loss: Box<dyn Loss>, optimizer: Optimizer) -> Result<Self> {
+        loss.check()?;
+        optimizer.check()?;
+        if let Some(index) = loss.ignore_index() {
+            let (option, expected) = ("ignore index", "none: rows to be ignored are left out of the data".into());
+            return Err(Error::Option { option, expected, got: index.to_string() });
+        }
+        let memory = |used: bool| if used { vec![0.0; network.parameters().len()] } else { vec![] };
+        let (first, second) = (memory(optimizer.memory() > 0), memory(optimizer.memory() > 1));
+        let (accuracy, precision, position) = (Accuracy::Sign, Precision::F32, Position::default());
+        Ok(Self { device, network, loss, optimizer, accuracy, precision, first, second, position })
+    }
+
+    /// Which predictions count as right.
+    pub fn accuracy(mut self, accuracy: Accuracy) -> Self {
+        self.accuracy = accuracy;
+        self
+    }
+
+    /// The precision of the network: f64 only on the CPU.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for f64 on a GPU.
+    pub fn precision(mut self, precision: Precision) -> Result<Self> {
+        if precision == Precision::F64 && !matches!(self.device, Device::Cpu) {
+            let (option, expected) = ("precision", "f32 on a GPU".into());
+            return Err(Error::Option { option, expected, got: "f64".into() });
+        }
+        self.precision = precision;
+        Ok(self)
+    }
+
+    /// The network as trained so far.
+    pub fn network(&self) -> &Sequential {
+        &self.network
+    }
+
+    /// Replaces the weights; see [`Sequential::set_parameters`].
+    ///
+    /// # Errors
+    /// As [`Sequential::set_parameters`].
+    pub fn set_parameters(&mut self, parameters: &[f64]) -> Result<()> {
+        self.network.set_parameters(parameters)
+    }
+
+    /// Epochs done.
+    pub fn epochs_done(&self) -> u64 {
+        self.position.epoch
+    }
+
+    /// The seed that training began with, once it has.
+    pub fn seed(&self) -> Option<u64> {
+        self.position.seed
+    }
+
+    /// Trains until `fit.epochs` epochs are done, and calls `on_epoch` after each.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::Length`] and [`Error::Value`] for data that does not fit the network or the loss, and
+    /// [`Error::Diverged`] where a batch's loss is NaN or infinite: the network then has the last weights that gave a
+    /// finite loss at the start of an epoch.
+    pub fn fit(&mut self, data: &Dataset, fit: &Fit<'_>, on_epoch: impl FnMut(&Epoch)) -> Result<History> {
+        if fit.batch_size == 0 {
+            let (option, expected) = ("batch size", "1 or more".into());
+            return Err(Error::Option { option, expected, got: "0".into() });
+        }
+        self.check_data(data)?;
+        fit.validation.map_or(Ok(()), |data| self.check_data(data))?;
+        let batch_size = fit.batch_size as u64;
+        if self.position.batch > 0 && self.position.batch_size != batch_size {
+            let (option, expected) = ("batch size", format!("{}, as the epoch began", self.position.batch_size));
+            return Err(Error::Option { option, expected, got: batch_size.to_string() });
+        }
+        let rows = data.len() as u64;
+        if self.position.batch > 0 && self.position.rows != rows {
+            let (option, expected) = ("rows of the data", format!("{}, as the epoch began", self.position.rows));
+            return Err(Error::Option { option, expected, got: rows.to_string() });
+        }
+        (self.position.batch_size, self.position.rows) = (batch_size, rows);
+        let seed = *self.position.seed.get_or_insert(fit.seed);
+        let mut course = Course { fit, seed, position: self.position, has_correct: self.loss.has_correct() };
+        let memory = self.memory();
+        let mut engine = self.engine(data, fit.validation, Some(fit.batch_size.min(data.len())), &memory)?;
+        let result = course.run(&mut *engine, data.len(), on_epoch);
+        // Also where training failed: what the engine has is then the last that was good.
+        let memory = engine.memory();
+        drop(engine);
+        let memory = match (memory, &result) {
+            (Ok(memory), _) => memory,
+            // The weights of those epochs are lost, so they are not done.
+            (Err(error), Ok(_)) => return Err(error),
+            (Err(_), Err(_)) => return result,
+        };
+        self.network.set_parameters(&memory.parameters)?;
+        (self.first, self.second, self.position) = (memory.first, memory.second, course.position);
+        result
+    }
+
+    /// The mean loss and the accuracy over a data set.
+    ///
+    /// # Errors
+    /// As [`Trainer::fit`].
+    pub fn evaluate(&self, data: &Dataset) -> Result<Score> {
+        self.check_data(data)?;
+        let memory = self.memory();
+        let sums = self.engine(data, Some(data), None, &memory)?.validate()?.unwrap_or_default();
+        Ok(sums.score(self.loss.has_correct()))
+    }
+
+    /// The network's outputs for rows of features, row-major (rows x outputs).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the number of columns is not the network's.
+    pub fn predict(&self, features: &Features) -> Result<Vec<f64>> {
+        super::predict(&self.device, &self.network, features, self.precision)
+    }
+
+    /// The gradient of the mean loss over all rows of a data set with respect to all weights, in the order of
+    /// [`Sequential::parameters`]; computed on the CPU.
+    ///
+    /// # Errors
+    /// As [`Trainer::fit`].
+    pub fn gradient(&self, data: &Dataset) -> Result<Vec<f64>> {
+        self.check_data(data)?;
+        let memory = self.memory();
+        let rows: Vec<u32> = (0..data.len() as u32).collect();
+        let parts = self.parts(data, None, None, &memory);
+        Ok(match self.precision {
+            Precision::F64 => CpuEngine::<f64>::new(parts).gradient(&rows)?.1.to_vec(),
+            Precision::F32 => CpuEngine::<f32>::new(parts).gradient(&rows)?.1.iter().map(|&g| g.into()).collect(),
+        })
+    }
+
+    fn memory(&self) -> Memory {
+        let parameters = self.network.parameters().to_vec();
+        Memory { parameters, first: self.first.clone(), second: self.second.clone() }
+    }
+
+    fn parts<'a>(
+        &'a self,
+        training: &'a Dataset,
+        validation: Option<&'a Dataset>,
+        batch_size: Option<usize>,
+        memory: &'a Memory,
+    ) -> Parts<'a> {
+        Parts {
+            loss: &*self.loss,
+            optimizer: self.optimizer,
+            accuracy: self.accuracy,
+            batch_size,
+            shapes: self.network.shapes(),
+            training,
+            validation,
+            memory,
+        }
+    }
+
+    fn engine<'a>(
+        &'a self,
+        training: &'a Dataset,
+        validation: Option<&'a Dataset>,
+        batch_size: Option<usize>,
+        memory: &'a Memory,
+    ) -> Result<Box<dyn Engine + 'a>> {
+        let parts = self.parts(training, validation, batch_size, memory);
+        Ok(match (&self.device, self.precision) {
+            #[cfg(feature = "gpu")]
+            (Device::Gpu(gpu), _) => Box::new(crate::gpu::network::GpuEngine::new(gpu, parts)?),
+            (Device::Cpu, Precision::F32) => Box::new(CpuEngine::<f32>::new(parts)),
+            (Device::Cpu, Precision::F64) => Box::new(CpuEngine::<f64>::new(parts)),
+        })
+    }
+
+    /// Checks a data set: its shape, and the targets of all rows, by asking the loss for its value at zeros.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::Length`] and [`Error::Value`] for data that does not fit the network or the loss, and
+    /// [`Error::EmptyMean`] for none.
+    pub fn check_data(&self, data: &Dataset) -> Result<()> {
+        check_columns(&self.network, data.columns)?;
+        if data.is_empty() {
+            return Err(Error::EmptyMean { got: 0 });
+        }
+        let outputs = self.network.outputs();
+        let scores = vec![0f32; data.len() * outputs];
+        let request = Request::new().reduction(Reduction::Sum);
+        Device::cpu().evaluate(&self.loss, &batch((&scores).into(), outputs, &data.targets), &request).map(drop)
+    }
+}
+
+/// One call of [`Trainer::fit`].
+struct Course<'a> {
+    fit: &'a Fit<'a>,
+    seed: u64,
+    position: Position,
+    has_correct: bool,
+}
+
+impl Course<'_> {
+    fn run(&mut self, engine: &mut dyn Engine, samples: usize, mut on_epoch: impl FnMut(&Epoch)) -> Result<History> {
+        let mut history = History::default();
+        let batches = samples.div_ceil(self.fit.batch_size) as u64;
+        // Where the weights of the epoch at hand and of the one before are remembered.
+        let mut slot = Slot::A;
+        let mut good: Option<(Slot, Position)> = None;
+        let is_validated = self.fit.validation.is_some();
+        if self.position.is_validated != is_validated {
+            // Losses of other data tell nothing.
+            (self.position.is_validated, self.position.lowest, self.position.since_lowest) =
+                (is_validated, f64::INFINITY, 0);
+        }
+        if self.position.epoch < self.fit.epochs && self.has_waited_long_enough() {
+            history.end = End::EarlyStopping;
+            return Ok(history);
+        }
+        while self.position.epoch < self.fit.epochs {
+            let started = Instant::now();
+            engine.remember(slot)?;
+            let before = self.position;
+            let order = order(samples as u32, self.fit.shuffle, self.seed, self.position.epoch);
+            let first_batch = self.position.batch as usize;
+            let part = Part { order: &order, first_batch, updates: self.position.updates, stop: self.fit.stop };
+            let progress = match engine.train(&part) {
+                Ok(progress) => progress,
+                Err(error) => {
+                    // Some of its updates may have been made; where the device is lost, so are all of them.
+                    let _ = engine.recall(slot);
+                    return Err(error);
+                }
+            };
+            if let Some((batch, loss)) = progress.diverged {
+                // A finite loss of the first batch vouches for the weights that this epoch began with.
+                let (slot, position) = match good {
+                    Some(good) if batch == first_batch => good,
+                    _ => (slot, before),
+                };
+                engine.recall(slot)?;
+                let epoch = self.position.epoch;
+                self.position = position;
+                return Err(Error::Diverged { epoch, step: batch as u64, loss: loss.to_string() });
+            }
+            good = Some((slot, before));
+            slot = slot.other();
+            self.advance(&progress);
+            if self.position.batch < batches {
+                history.end = End::Stopped;
+                return Ok(history);
+            }
+            let row = self.finish_epoch(engine, progress.batch_losses, started)?;
+            on_epoch(&row);
+            history.epochs.push(row);
+            if self.fit.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+                history.end = End::Stopped;
+                return Ok(history);
+            }
+            if self.has_waited_long_enough() {
+                history.end = End::EarlyStopping;
+                return Ok(history);
+            }
+        }
+        Ok(history)
+    }
+
+    /// Whether the loss has not improved for as many epochs as early stopping waits.
+    fn has_waited_long_enough(&self) -> bool {
+        self.fit.early_stopping.is_some_and(|patience| self.position.since_lowest >= patience.max(1))
+    }
+
+    fn advance(&mut self, progress: &Progress) {
+        self.position.sums.add(progress.sums);
+        self.position.batch += progress.batches() as u64;
+        self.position.updates += progress.batches() as u64;
+    }
+
+    fn finish_epoch(&mut self, engine: &mut dyn Engine, batch_losses: Vec<f64>, started: Instant) -> Result<Epoch> {
+        let score = self.position.sums.score(self.has_correct);
+        let validation = engine.validate()?.map(|sums| sums.score(self.has_correct));
+        let row = Epoch {
+            epoch: self.position.epoch,
+            loss: score.loss,
+            accuracy: score.accuracy,
+            val_loss: validation.map(|score| score.loss),
+            val_accuracy: validation.and_then(|score| score.accuracy),
+            batch_losses,
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        let monitored = row.val_loss.unwrap_or(row.loss);
+        let Position { lowest, since_lowest, .. } = &mut self.position;
+        *since_lowest = if monitored < *lowest { 0 } else { *since_lowest + 1 };
+        *lowest = lowest.min(monitored);
+        self.position.epoch += 1;
+        (self.position.batch, self.position.sums) = (0, Sums::default());
+        Ok(row)
+    }
+}
+
+impl Sums {
+    fn score(&self, has_correct: bool) -> Score {
+        let count = self.count as f64;
+        Score { loss: self.loss / count, accuracy: has_correct.then(|| self.correct as f64 / count) }
+    }
+}
