@@ -1,9 +1,9 @@
 //! Every loss says the same on each GPU as on the CPU.
 
-#[path = "../../tests/harness/mod.rs"]
+#[path = "../../tests/suite/harness.rs"]
 mod harness;
+#[path = "program/support.rs"]
 mod support;
-
 use libtest_mimic::{Arguments, Trial};
 use serde_json::json;
 use support::{DIGITS, Folder, close};

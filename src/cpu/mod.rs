@@ -15,7 +15,7 @@ use crate::data::labels::Label;
 use crate::data::real::Real;
 use crate::data::tensor::{Floats, Targets};
 use crate::error::{Input, Result};
-use crate::loss::{Loss, Spec};
+use crate::loss::Spec;
 
 use lanes::{DoubleLanes, Lanes, Vector};
 
@@ -37,14 +37,14 @@ mod vectors;
 ///
 /// # Errors
 /// As [`crate::Device::evaluate_into`].
-#[inline]
+// Never inlined: a caller in another crate would compile the drivers again.
+#[inline(never)]
 pub(crate) fn evaluate(
-    loss: &dyn Loss,
+    spec: &Spec<'_>,
     batch: &Batch<'_>,
     request: &Request,
     buffers: Buffers<'_>,
 ) -> Result<Evaluation> {
-    let spec = &loss.spec();
     match batch.scores {
         Floats::F32(x) => evaluate_in(Stored::<f32>::Own(x), spec, batch, request, buffers),
         Floats::F16(x) => evaluate_in(Stored::<f32>::F16(x), spec, batch, request, buffers),

@@ -191,7 +191,7 @@ impl<'a, T: Gemm> CpuEngine<'a, T> {
         let targets = &self.workspace.targets;
         let batch = batch(T::floats(scores), outputs, targets);
         let request = if with_gradient { Request::new().gradient() } else { Request::new() };
-        let evaluation = super::evaluate(self.loss, &batch, &request, Buffers::new())?;
+        let evaluation = super::evaluate(&self.loss.spec(), &batch, &request, Buffers::new())?;
         let mut sums = Sums::of(&evaluation);
         if self.accuracy == Accuracy::Keras && outputs == 1 {
             let half = T::from_f64(0.5);

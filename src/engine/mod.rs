@@ -13,7 +13,7 @@ use crate::data::weights;
 use crate::error::{Error, Input, Result};
 #[cfg(feature = "gpu")]
 use crate::gpu;
-use crate::loss::{Loss, Pattern};
+use crate::loss::{Loss, Pattern, Spec};
 #[cfg(not(feature = "gpu"))]
 use no_gpu as gpu;
 
@@ -44,36 +44,36 @@ pub(crate) fn evaluate_into(
     let mut request = *request;
     request.losses |= buffers.losses.is_some();
     request.gradient |= buffers.gradient.is_some();
-    loss.check()?;
+    let spec = &loss.spec();
+    spec.check()?;
     request.check()?;
     if !Prepared::is_needed(batch) {
-        return evaluate_as_it_is(backend, loss, batch, &request, buffers);
+        return evaluate_as_it_is(backend, spec, batch, &request, buffers);
     }
-    let prepared = Prepared::new(loss, batch)?;
+    let prepared = Prepared::new(spec, batch)?;
     if prepared.has_own_scores() {
-        return evaluate_as_it_is(backend, loss, &prepared.batch(batch), &request, buffers);
+        return evaluate_as_it_is(backend, spec, &prepared.batch(batch), &request, buffers);
     }
     // The gradient must pass through the chain rule before it is the caller's.
-    let mut evaluation = pollster::block_on(evaluate_prepared(backend, loss, batch, &request, &prepared))?;
+    let mut evaluation = pollster::block_on(evaluate_prepared(backend, spec, batch, &request, &prepared))?;
     move_to(buffers.losses.take(), &mut evaluation.losses, Input::LossesBuffer)?;
     move_to(buffers.gradient.take(), &mut evaluation.gradient, Input::GradientBuffer)?;
     Ok(evaluation)
 }
 
 /// Evaluates a batch whose scores the loss takes as they are.
-#[inline]
 fn evaluate_as_it_is(
     backend: Backend<'_>,
-    loss: &dyn Loss,
+    spec: &Spec<'_>,
     batch: &Batch<'_>,
     request: &Request,
     buffers: Buffers<'_>,
 ) -> Result<Evaluation> {
     let evaluation = match backend {
-        Backend::Cpu => cpu::evaluate(loss, batch, request, buffers),
-        Backend::Gpu(gpu) => pollster::block_on(gpu::evaluate(gpu, loss, batch, request, buffers)),
+        Backend::Cpu => cpu::evaluate(spec, batch, request, buffers),
+        Backend::Gpu(gpu) => pollster::block_on(gpu::evaluate(gpu, spec, batch, request, buffers)),
     };
-    evaluation.or_else(|error| pollster::block_on(targets_first(backend, loss, batch, error)))
+    evaluation.or_else(|error| pollster::block_on(targets_first(backend, spec, batch, error)))
 }
 
 /// As [`evaluate_into`] without memory of the caller's, and without blocking in a browser.
@@ -83,43 +83,44 @@ pub(crate) async fn evaluate(
     batch: &Batch<'_>,
     request: &Request,
 ) -> Result<Evaluation> {
-    loss.check()?;
+    let spec = &loss.spec();
+    spec.check()?;
     request.check()?;
-    evaluate_prepared(backend, loss, batch, request, &Prepared::new(loss, batch)?).await
+    evaluate_prepared(backend, spec, batch, request, &Prepared::new(spec, batch)?).await
 }
 
 async fn evaluate_prepared(
     backend: Backend<'_>,
-    loss: &dyn Loss,
+    spec: &Spec<'_>,
     batch: &Batch<'_>,
     request: &Request,
     prepared: &Prepared,
 ) -> Result<Evaluation> {
     let batch = &prepared.batch(batch);
-    match evaluate_raw(backend, loss, batch, request).await {
+    match evaluate_raw(backend, spec, batch, request).await {
         Ok(evaluation) => Ok(prepared.chain(evaluation)),
-        Err(error) => targets_first(backend, loss, batch, error).await,
+        Err(error) => targets_first(backend, spec, batch, error).await,
     }
 }
 
 async fn evaluate_raw(
     backend: Backend<'_>,
-    loss: &dyn Loss,
+    spec: &Spec<'_>,
     batch: &Batch<'_>,
     request: &Request,
 ) -> Result<Evaluation> {
     match backend {
-        Backend::Cpu => cpu::evaluate(loss, batch, request, Buffers::new()),
-        Backend::Gpu(gpu) => gpu::evaluate(gpu, loss, batch, request, Buffers::new()).await,
+        Backend::Cpu => cpu::evaluate(spec, batch, request, Buffers::new()),
+        Backend::Gpu(gpu) => gpu::evaluate(gpu, spec, batch, request, Buffers::new()).await,
     }
 }
 
 /// The error of an evaluation. Which of bad weights and bad targets a driver meets first depends on the request and on how
 /// it cuts the batch; where it was a weight, the targets are looked through alone.
-async fn targets_first(backend: Backend<'_>, loss: &dyn Loss, batch: &Batch<'_>, error: Error) -> Result<Evaluation> {
+async fn targets_first(backend: Backend<'_>, spec: &Spec<'_>, batch: &Batch<'_>, error: Error) -> Result<Evaluation> {
     if error.input() == Some(Input::SampleWeights) && matches!(error, Error::Value { .. }) {
         let unweighted = Batch { sample_weights: None, ..*batch };
-        if let Err(of_targets) = evaluate_raw(backend, loss, &unweighted, &Request::new()).await
+        if let Err(of_targets) = evaluate_raw(backend, spec, &unweighted, &Request::new()).await
             && of_targets.input() == Some(Input::Targets)
         {
             return Err(of_targets);
@@ -182,9 +183,10 @@ pub(crate) async fn accumulate(
     match backend {
         Backend::Cpu => Ok(None),
         Backend::Gpu(gpu) => {
-            loss.check()?;
-            let prepared = Prepared::new(loss, batch)?;
-            gpu::accumulate(gpu, loss, &prepared.batch(batch), request).await.map(Some)
+            let spec = &loss.spec();
+            spec.check()?;
+            let prepared = Prepared::new(spec, batch)?;
+            gpu::accumulate(gpu, spec, &prepared.batch(batch), request).await.map(Some)
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::data::batch::Batch;
 use crate::data::evaluation::{Buffers, Evaluation, Request, Totals};
 use crate::error::Result;
-use crate::loss::Loss;
+use crate::loss::Spec;
 
 /// There is none.
 pub(crate) enum Gpu {}
@@ -14,7 +14,7 @@ pub(crate) enum Pending {}
 
 pub(crate) async fn evaluate(
     gpu: &Gpu,
-    _: &dyn Loss,
+    _: &Spec<'_>,
     _: &Batch<'_>,
     _: &Request,
     _: Buffers<'_>,
@@ -22,7 +22,7 @@ pub(crate) async fn evaluate(
     match *gpu {}
 }
 
-pub(crate) async fn accumulate(gpu: &Gpu, _: &dyn Loss, _: &Batch<'_>, _: &Request) -> Result<Vec<Pending>> {
+pub(crate) async fn accumulate(gpu: &Gpu, _: &Spec<'_>, _: &Batch<'_>, _: &Request) -> Result<Vec<Pending>> {
     match *gpu {}
 }
 

@@ -10,7 +10,7 @@ use crate::data::labels::Label;
 use crate::data::real::Real;
 use crate::data::tensor::{Floats, with_targets};
 use crate::error::{Error, Input, Result};
-use crate::loss::{Loss, Pattern};
+use crate::loss::{Pattern, Spec};
 
 /// Elements a job, rounded up to whole rows.
 const JOB: usize = 16 << 10;
@@ -51,15 +51,15 @@ impl Prepared {
 
     /// Looks at the scores as their kind says. Samples that the loss ignores may hold anything.
     #[inline]
-    pub(crate) fn new(loss: &dyn Loss, batch: &Batch<'_>) -> Result<Self> {
-        if loss.takes_raw_scores_only() && batch.score_kind != ScoreKind::Raw {
-            let expected = format!("raw, since what {} sees is no classifier's scores", loss.name());
+    pub(crate) fn new(spec: &Spec<'_>, batch: &Batch<'_>) -> Result<Self> {
+        if spec.takes_raw_scores_only() && batch.score_kind != ScoreKind::Raw {
+            let expected = format!("raw, since what {} sees is no classifier's scores", spec.shader().name);
             return Err(Error::Option { option: "score kind", expected, got: format!("{:?}", batch.score_kind) });
         }
         // Losses of single scores take them in any shape, and see no rows.
-        let columns = batch.columns.filter(|_| loss.pattern() != Pattern::Elementwise);
+        let columns = batch.columns.filter(|_| spec.shader().pattern != Pattern::Elementwise);
         Ok(Self {
-            scores: PreparedScores::new(&Batch { columns, ..*batch }, loss.ignore_index())?,
+            scores: PreparedScores::new(&Batch { columns, ..*batch }, spec.ignore_index())?,
             sample_weights: batch.sample_weights.and_then(Floats::widened),
         })
     }

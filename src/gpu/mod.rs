@@ -24,7 +24,7 @@ pub use losses::elementwise::ElementwiseParams;
 pub use losses::partial::Partial;
 pub use losses::rows::RowsParams;
 pub use losses::segments::SegmentsParams;
-pub use losses::shader::{Arithmetic, Constants, Variant, variants};
+pub use losses::shader::{Arithmetic, Constants, Loads, Variant, variants};
 pub use losses::submit::Pending;
 pub use losses::target_rows::TargetRowsParams;
 pub use losses::vectors::VectorsParams;

@@ -334,6 +334,11 @@ impl Spec<'_> {
         }
     }
 
+    /// Whether what the loss sees is no classifier's scores.
+    pub(crate) fn takes_raw_scores_only(&self) -> bool {
+        matches!(self.shader().pattern, Pattern::Segments | Pattern::Ranked | Pattern::Vectors)
+    }
+
     /// The target of samples that are left out, where there is one.
     pub(crate) fn ignore_index(&self) -> Option<i64> {
         if let Spec::Rows(spec) = self { spec.ignore_index } else { None }

@@ -63,7 +63,7 @@ pub trait Loss: Sealed + Any + std::fmt::Debug + Send + Sync {
 
     /// Whether what the loss sees is no classifier's scores, so that no other [`crate::ScoreKind`] than raw makes sense.
     fn takes_raw_scores_only(&self) -> bool {
-        matches!(self.pattern(), Pattern::Segments | Pattern::Ranked | Pattern::Vectors)
+        self.spec().takes_raw_scores_only()
     }
 
     /// Checks the options.

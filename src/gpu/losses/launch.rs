@@ -26,7 +26,7 @@ use crate::data::weights;
 use crate::error::{Error, Input, Result};
 use crate::gpu::device::context::Gpu;
 use crate::gpu::workgroups::max_samples;
-use crate::loss::Loss;
+use crate::loss::{Loss, Spec};
 
 /// 2^126: of a larger number a device need not know the inverse.
 const MOST_TAME_DIVISOR: f64 = 8.507059173023462e37;
@@ -38,18 +38,18 @@ const CHUNK_SCORES: usize = 2 << 20;
 /// Evaluates a batch, into the caller's memory where there is any.
 pub(crate) async fn evaluate(
     gpu: &Gpu,
-    loss: &dyn Loss,
+    spec: &Spec<'_>,
     batch: &Batch<'_>,
     request: &Request,
     buffers: Buffers<'_>,
 ) -> Result<Evaluation> {
-    let launcher = &*launcher(loss, loss.check_batch(batch, request)?);
+    let launcher = &*launcher(*spec, spec.check_batch(batch, request)?);
     let sinks = Sinks::new(launcher, batch, request, buffers)?;
     let (totals, outputs) = match batch.device_tensor() {
         Some(_) => evaluate_device(gpu, launcher, batch, request, sinks).await?,
         None => evaluate_host(gpu, launcher, batch, request, sinks).await?,
     };
-    totals.finish(request, launcher.shape().samples, loss.has_correct(), outputs)
+    totals.finish(request, launcher.shape().samples, spec.has_correct(), outputs)
 }
 
 /// Uploads the targets of training as [`prepare`] wants them.
@@ -59,7 +59,7 @@ pub(in crate::gpu) async fn upload_targets(
     shape: BatchShape,
     targets: &[f64],
 ) -> Result<DeviceTensor> {
-    let launcher = launcher(loss, shape);
+    let launcher = launcher(loss.spec(), shape);
     launcher.check_training()?;
     Ok(launcher.decode_targets(targets.into(), 0..shape.samples)?.upload(gpu).await?.0)
 }
@@ -73,7 +73,7 @@ pub(in crate::gpu) async fn prepare(
     targets: &DeviceTensor,
     gradient: Option<&DeviceTensor>,
 ) -> Result<Prepared> {
-    let launcher = &*launcher(loss, shape);
+    let launcher = &*launcher(loss.spec(), shape);
     launcher.check_training()?;
     let samples = shape.samples;
     let class_table = upload_class_table(gpu, launcher).await?;
@@ -101,11 +101,11 @@ pub(in crate::gpu) async fn prepare(
 /// sums are read, and by then the batch may be gone.
 pub(crate) async fn accumulate(
     gpu: &Gpu,
-    loss: &dyn Loss,
+    spec: &Spec<'_>,
     batch: &Batch<'_>,
     request: &Request,
 ) -> Result<Vec<Pending>> {
-    let launcher = &*launcher(loss, loss.check_batch(batch, request)?);
+    let launcher = &*launcher(*spec, spec.check_batch(batch, request)?);
     let class_table = upload_class_table(gpu, launcher).await?;
     let samples = launcher.shape().samples;
     let chunk =

@@ -7,11 +7,11 @@ use super::segments::Segments;
 use super::target_rows::TargetRows;
 use super::vectors::Vectors;
 use crate::data::shape::BatchShape;
-use crate::loss::{Loss, Pattern, Spec};
+use crate::loss::{Pattern, Spec};
 
 /// The launcher of a loss over a batch of this shape.
-pub(super) fn launcher(loss: &dyn Loss, shape: BatchShape) -> Box<dyn Launcher + '_> {
-    match loss.spec() {
+pub(super) fn launcher<'a>(spec: Spec<'a>, shape: BatchShape) -> Box<dyn Launcher + 'a> {
+    match spec {
         Spec::Elementwise(loss) => Box::new(Elementwise { loss, shape }),
         Spec::Rows(loss) => Box::new(Rows { loss, shape }),
         Spec::TargetRows(loss) if loss.shader.pattern == Pattern::TargetRows => Box::new(TargetRows { loss, shape }),

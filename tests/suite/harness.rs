@@ -5,6 +5,10 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
 use libtest_mimic::{Failed, Trial};
 use maxmargin::gpu::{AdapterDescription, Gpu, GpuOptions, adapters};
 use maxmargin::{Device, Error};
@@ -20,7 +24,7 @@ pub(crate) fn on_cpu(tests: &[Test]) -> Vec<Trial> {
     tests.iter().map(trial).collect()
 }
 
-/// Trials of tests on an adapter, each of which opens it.
+/// Trials of tests on an adapter.
 pub(crate) fn on_adapter(adapter: &AdapterDescription, tests: &[Test]) -> Vec<Trial> {
     let (index, label) = (adapter.index, label(adapter));
     let trial = |&(name, test): &Test| Trial::test(format!("[{label}] {name}"), move || test(&open(index, |_| {})?));
@@ -47,11 +51,53 @@ pub(crate) fn label(adapter: &AdapterDescription) -> String {
     format!("{:?}/{}", adapter.backend, adapter.name)
 }
 
-/// Opens an adapter with poisoned outputs.
+/// An adapter with poisoned outputs and these options: opened once, and its kernels compiled once, for all trials that ask for
+/// the same.
 pub(crate) fn open(index: usize, options: impl Fn(&mut GpuOptions)) -> Result<Device, Error> {
+    static OPENED: Mutex<BTreeMap<String, Device>> = Mutex::new(BTreeMap::new());
     let mut own = GpuOptions { poison_outputs: true, ..GpuOptions::default() };
     options(&mut own);
+    let key = format!("{index} {own:?}");
+    // Held while it is opened, so that no two trials open the same one.
+    let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(device) = opened.get(&key) {
+        return Ok(device.clone());
+    }
+    let device = pollster::block_on(Gpu::open_async(&format!("gpu:{index}"), own)).map(Device::from)?;
+    opened.insert(key, device.clone());
+    Ok(device)
+}
+
+/// An opening of an adapter that no other trial has, for those that break it.
+pub(crate) fn open_alone(index: usize) -> Result<Device, Error> {
+    let own = GpuOptions { poison_outputs: true, ..GpuOptions::default() };
     pollster::block_on(Gpu::open_async(&format!("gpu:{index}"), own)).map(Device::from)
+}
+
+/// Whether to go through all that is otherwise sampled: `MAXMARGIN_TESTS=all`.
+pub(crate) fn goes_through_all() -> bool {
+    std::env::var("MAXMARGIN_TESTS").is_ok_and(|tests| tests == "all")
+}
+
+/// Runs `work` for every element on all threads, and returns what it says of those that fail, in their order.
+pub(crate) fn failures<T: Sync>(all: &[T], work: impl Fn(&T) -> Result<(), String> + Sync) -> Vec<String> {
+    let next = AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let found = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((index, element)) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|index| Some((index, all.get(index)?)))
+                {
+                    if let Err(error) = work(element) {
+                        found.lock().unwrap_or_else(PoisonError::into_inner).insert(index, error);
+                    }
+                }
+            });
+        }
+    });
+    found.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
 }
 
 /// Two numbers whose distance is at most so much of the second.

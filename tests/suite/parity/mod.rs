@@ -1,18 +1,14 @@
 //! The CPU and every GPU against the f64 reference, over the case table.
 
-mod cases;
-#[path = "parity/device.rs"]
 mod device;
-mod harness;
-#[path = "parity/labels.rs"]
 mod labels;
-#[path = "parity/vectors.rs"]
 mod vectors;
 
-use cases::{Case, KINDS, Kind, Values, check, compare};
+use crate::cases::{Case, KINDS, Kind, Values, check, compare};
+use crate::harness::{Outcome, Test, on_adapter, on_cpu};
 use half::{bf16, f16};
-use harness::{Outcome, Test, adapters_under_test, on_adapter, on_cpu};
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Trial;
+use maxmargin::gpu::AdapterDescription;
 use maxmargin::{
     Batch, BinaryHinge, BitLabels, Device, Error, Floats, Input, MulticlassHinge, Reduction, Request, Targets,
 };
@@ -444,8 +440,8 @@ const TESTS: &[Test] = &[
     ("negative controls", negative_controls),
 ];
 
-fn main() {
-    let arguments = Arguments::from_args();
+/// The trials of this module.
+pub(crate) fn trials(adapters: &[AdapterDescription]) -> Vec<Trial> {
     let mut trials = vec![Trial::test("[reference] gradients agree with finite differences", finite_differences)];
     trials.push(Trial::test(
         "[reference] gradients of vectors agree with finite differences",
@@ -457,11 +453,9 @@ fn main() {
         let name = format!("[cpu] {values:?} values in f64");
         trials.push(Trial::test(name, move || random_cases(&Device::cpu(), values, true)));
     }
-    let (found, none_found) = adapters_under_test();
-    trials.extend(none_found);
-    for adapter in &found {
+    for adapter in adapters {
         trials.extend(on_adapter(adapter, TESTS));
         trials.extend(device::trials(adapter));
     }
-    libtest_mimic::run(&arguments, trials).exit();
+    trials
 }

@@ -7,9 +7,9 @@ use maxmargin::{
     Reduction, Request, Targets,
 };
 
+use super::run;
 use crate::cases::{Case, Kind, Values, compare};
 use crate::harness::Outcome;
-use crate::run;
 
 /// A row's labels: all different, since 7919 is prime to these numbers of columns, but for the last, which is the first.
 fn label_rows(targets: &mut [f32], columns: usize, labels: usize) {

@@ -1,8 +1,6 @@
 //! The multiclass hinge's methods and its numbers of classes, as the program's user meets them.
 
-mod support;
-
-use support::{Folder, close, read_npy};
+use crate::support::{Folder, close, read_npy};
 
 const RUN: &str = "eval multiclass --scores s.npy --targets t.npy";
 

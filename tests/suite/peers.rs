@@ -1,11 +1,10 @@
 //! The CPU and every GPU against the peers' own numbers: tests/fixtures/peers.json, written by peers.py beside it.
 
-mod harness;
-
 use std::sync::Arc;
 
-use harness::{Outcome, adapters_under_test, label, open};
-use libtest_mimic::{Arguments, Failed, Trial};
+use crate::harness::{Outcome, label, open};
+use libtest_mimic::{Failed, Trial};
+use maxmargin::gpu::AdapterDescription;
 use maxmargin::{
     Batch, BinaryHinge, CrammerSinger, Device, EmbeddingHinge, Evaluation, Floats, Kink, LabelEncoding,
     MulticlassHinge, OneVsAll, OverClasses, Penalty, Reduction, Request, Ties, WestonWatkins,
@@ -193,8 +192,8 @@ fn load() -> Result<Vec<Case>, Failed> {
     Ok(cases.iter().cloned().map(Case).collect())
 }
 
-fn main() {
-    let arguments = Arguments::from_args();
+/// The trials of this module.
+pub(crate) fn trials(adapters: &[AdapterDescription]) -> Vec<Trial> {
     // A fixture that cannot be read must fail a trial, not hide them all.
     let (cases, mut trials) = match load() {
         Ok(cases) => (Arc::new(cases), vec![]),
@@ -209,12 +208,10 @@ fn main() {
         let name = format!("[cpu] peers' numbers in {}", if in_f64 { "f64" } else { "f32" });
         trial(name, Box::new(move |cases| agree(cases, &Device::cpu(), in_f64)));
     }
-    let (found, none_found) = adapters_under_test();
-    for adapter in found {
+    for adapter in adapters {
         let index = adapter.index;
-        let name = format!("[{}] peers' numbers", label(&adapter));
+        let name = format!("[{}] peers' numbers", label(adapter));
         trial(name, Box::new(move |cases| agree(cases, &open(index, |_| {})?, false)));
     }
-    trials.extend(none_found);
-    libtest_mimic::run(&arguments, trials).exit();
+    trials
 }

@@ -3,11 +3,10 @@
 #![cfg(feature = "arrow")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-mod support;
-
 use std::fs::File;
 use std::sync::Arc;
 
+use crate::support::{Folder, read_npy};
 use arrow_array::builder::{FixedSizeListBuilder, Float32Builder, ListBuilder};
 use arrow_array::{ArrayRef, Float32Array, Float64Array, Int16Array, Int64Array, RecordBatch, StringArray};
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions};
@@ -15,7 +14,6 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use serde_json::Value;
-use support::{Folder, read_npy};
 
 /// Rows of a batch and of a row group: several to a block, and none a divisor of it.
 const BATCH: usize = 70_001;

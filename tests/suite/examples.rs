@@ -1,11 +1,10 @@
 //! Every example runs and prints the numbers that its first lines promise.
 
-mod harness;
-
 use std::process::Command;
 
-use harness::{Outcome, adapters_under_test, label};
-use libtest_mimic::{Arguments, Trial};
+use crate::harness::{Outcome, label};
+use libtest_mimic::Trial;
+use maxmargin::gpu::AdapterDescription;
 
 /// Runs an example, which `cargo test` builds beside the tests, and looks for these lines in what it prints.
 fn expect(name: &str, device: &str, arguments: &[&str], lines: &[&str]) -> Outcome {
@@ -80,13 +79,12 @@ const ON_A_GPU: &[Example] = &[
     ("own_wgpu_device", &["hinge 1.1254", "active 3072 of 4096"]),
 ];
 
-fn main() {
-    let arguments = Arguments::from_args();
-    let (found, none_found) = adapters_under_test();
-    let mut trials: Vec<_> = none_found.into_iter().collect();
+/// The trials of this module.
+pub(crate) fn trials(adapters: &[AdapterDescription]) -> Vec<Trial> {
+    let mut trials = Vec::new();
     let devices = [("cpu".to_owned(), "cpu".to_owned())]
         .into_iter()
-        .chain(found.iter().map(|adapter| (label(adapter), format!("gpu:{}", adapter.index))));
+        .chain(adapters.iter().map(|adapter| (label(adapter), format!("gpu:{}", adapter.index))));
     for (label, device) in devices {
         for &(name, lines) in ON_ANY_DEVICE {
             let device = device.clone();
@@ -96,11 +94,11 @@ fn main() {
     for &(name, arguments, lines) in ON_THE_CPU {
         trials.push(Trial::test(format!("[cpu] {name}"), move || expect(name, "cpu", arguments, lines)));
     }
-    if let Some(best) = found.first() {
+    if let Some(best) = adapters.first() {
         for &(name, lines) in ON_A_GPU {
             // These two choose for themselves; there is an adapter for them to find.
             trials.push(Trial::test(format!("[{}] {name}", label(best)), move || expect(name, "gpu", &[], lines)));
         }
     }
-    libtest_mimic::run(&arguments, trials).exit();
+    trials
 }

@@ -2,16 +2,15 @@
 //!
 //! `MAXMARGIN_COMPAT_FIXTURE` names another file, for fresh random inputs: `python compat.py SEED FILE`.
 
-mod harness;
-
 use std::sync::Arc;
 
-use harness::{Outcome, adapters_under_test, label, open};
-use libtest_mimic::{Arguments, Failed, Trial};
+use crate::harness::{Outcome, label, open};
+use libtest_mimic::{Failed, Trial};
 use maxmargin::compat::torchmetrics::{
     BinaryHingeLoss, HingeLoss, MulticlassHingeLoss, MulticlassMode, Options, binary_hinge_loss, multiclass_hinge_loss,
 };
 use maxmargin::compat::{keras, keras_rs, kornia, optax, sklearn, torch};
+use maxmargin::gpu::AdapterDescription;
 use maxmargin::{Batch, Device, Distance, Evaluation, Floats, Reduction, Request};
 use serde_json::Value;
 
@@ -329,8 +328,8 @@ fn load() -> Result<Vec<Value>, Failed> {
     }
 }
 
-fn main() {
-    let arguments = Arguments::from_args();
+/// The trials of this module.
+pub(crate) fn trials(adapters: &[AdapterDescription]) -> Vec<Trial> {
     // A fixture that cannot be read must fail a trial, not hide them all.
     let (cases, mut trials) = match load() {
         Ok(cases) => (Arc::new(cases), vec![]),
@@ -347,12 +346,10 @@ fn main() {
         let name = format!("[cpu] peers' functions in {}", if in_f64 { "f64" } else { "f32" });
         trial(name, Box::new(move |cases| agree(cases, &Device::cpu(), in_f64)));
     }
-    let (found, none_found) = adapters_under_test();
-    for adapter in found {
+    for adapter in adapters {
         let index = adapter.index;
-        let name = format!("[{}] peers' functions", label(&adapter));
+        let name = format!("[{}] peers' functions", label(adapter));
         trial(name, Box::new(move |cases| agree(cases, &open(index, |_| {})?, false)));
     }
-    trials.extend(none_found);
-    libtest_mimic::run(&arguments, trials).exit();
+    trials
 }

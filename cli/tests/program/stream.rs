@@ -2,15 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-mod support;
-
 use std::io::{Seek, SeekFrom, Write};
 
+use crate::support::{Folder, close, npy, read_npy};
 use maxmargin::{
     Batch, BinaryHinge, Device, Evaluation, LabelEncoding, MulticlassHinge, Reduction, Request, TripletMargin,
 };
 use serde_json::Value;
-use support::{Folder, close, npy, read_npy};
 
 struct Random(u64);
 

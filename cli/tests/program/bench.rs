@@ -1,8 +1,6 @@
 //! `maxmargin bench`: every case gives figures; none is asserted, since they are this machine's.
 
-mod support;
-
-use support::Folder;
+use crate::support::Folder;
 
 #[test]
 fn every_case_gives_figures() {

@@ -7,11 +7,11 @@ use maxmargin::{
     Batch, BinaryHinge, Device, Error, Evaluation, Input, LabelEncoding, MulticlassHinge, Output, Reduction, Request,
 };
 
+use super::run;
+use super::vectors::run_vectors;
 use crate::cases::vectors::{VECTORS_KINDS, VectorsCase};
 use crate::cases::{Case, KINDS, Kind, Random, Values, check, compare};
-use crate::harness::{Outcome, label, on_adapter, open};
-use crate::run;
-use crate::vectors::run_vectors;
+use crate::harness::{Outcome, label, on_adapter, open, open_alone};
 
 /// The trials of one adapter.
 pub(crate) fn trials(adapter: &AdapterDescription) -> Vec<Trial> {
@@ -292,7 +292,7 @@ fn beyond_real_binding(index: usize) -> Outcome {
 
 /// A device that is gone is an error from then on, never a panic.
 fn lost_device(index: usize) -> Outcome {
-    let device = open(index, |_| {})?;
+    let device = open_alone(index)?;
     let Device::Gpu(gpu) = &device else { return Err("not a GPU".into()) };
     let scores = gpu.upload_f32(&[0.5; 1000])?;
     let labels = vec![1i8; 1000];
@@ -315,7 +315,7 @@ fn lost_device(index: usize) -> Outcome {
         }
     }
     // Where nothing was driven since.
-    let Device::Gpu(other) = open(index, |_| {})? else { return Err("not a GPU".into()) };
+    let Device::Gpu(other) = open_alone(index)? else { return Err("not a GPU".into()) };
     other.device().destroy();
     match other.upload_f32(&large) {
         Err(Error::DeviceLost { .. }) => Ok(()),

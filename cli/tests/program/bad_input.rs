@@ -1,9 +1,7 @@
 //! What bad input gets: one `error:` line that names file, index and value, exit 1 (2 for wrong usage), no panic, and no
 //! file left behind. Outputs are asked for throughout, so that one left behind would show.
 
-mod support;
-
-use support::{Folder, npy};
+use crate::support::{Folder, npy};
 
 const BINARY: &str = "eval binary --scores s.npy --targets t.npy --grad-out g.npy --losses-out l.npy";
 const ROWS: &str = "eval multiclass --scores s.npy --targets t.npy --grad-out g.npy --losses-out l.npy";

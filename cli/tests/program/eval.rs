@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-mod support;
-
+use crate::support::{DIGITS, Folder, close, npy, read_npy};
 use serde_json::json;
-use support::{DIGITS, Folder, close, npy, read_npy};
 
 fn binary(folder: &Folder) {
     folder.f32("s.npy", "(3,)", &[0.5, 0.7, 0.1]);

@@ -1,9 +1,8 @@
 //! Streaming metrics on the CPU and every adapter: any split into batches, merging, saving, errors.
 
-mod harness;
-
-use harness::{Outcome, Test, adapters_under_test, near, on_adapter, on_cpu};
-use libtest_mimic::Arguments;
+use crate::harness::{Outcome, Test, near, on_adapter, on_cpu};
+use libtest_mimic::Trial;
+use maxmargin::gpu::AdapterDescription;
 
 use maxmargin::metric::{Metric, MetricCollection, MetricState};
 use maxmargin::{
@@ -372,14 +371,12 @@ const TESTS: &[Test] = &[
     ("classes stay as many", classes_stay_as_many),
 ];
 
-fn main() {
-    let arguments = Arguments::from_args();
+/// The trials of this module.
+pub(crate) fn trials(adapters: &[AdapterDescription]) -> Vec<Trial> {
     let mut trials = on_cpu(TESTS);
-    let (found, none_found) = adapters_under_test();
-    for adapter in &found {
+    for adapter in adapters {
         trials.extend(on_adapter(adapter, TESTS));
         trials.extend(on_adapter(adapter, &[("resident errors name the update", resident_errors_name_the_update)]));
     }
-    trials.extend(none_found);
-    libtest_mimic::run(&arguments, trials).exit();
+    trials
 }

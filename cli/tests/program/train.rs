@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-mod support;
-
-use support::{Folder, close, npy, read_npy};
+use crate::support::{Folder, close, npy, read_npy};
 
 const CIRCLES: &str = "train --data circles --layers 50:relu,1:tanh --init he-uniform,glorot-uniform --momentum 0.9";
 

@@ -1,12 +1,11 @@
 //! What a batch may be, on the CPU and every adapter: shapes, weights, and which of its faults is named.
 
-mod harness;
+use crate::harness::{Outcome, Test, near, on_adapter, on_cpu};
+use libtest_mimic::Trial;
+use maxmargin::gpu::AdapterDescription;
 
-use harness::{Outcome, Test, adapters_under_test, near, on_adapter, on_cpu};
-use libtest_mimic::Arguments;
-
-use maxmargin::metric::{Metric, MetricState};
 use maxmargin::loss::Loss;
+use maxmargin::metric::{Metric, MetricState};
 use maxmargin::{
     Batch, BinaryHinge, CategoricalHinge, Device, Error, Floats, ListwiseHinge, MarginRanking, MulticlassHinge,
     MultilabelMargin, Request, ScoreKind, TripletMargin,
@@ -42,7 +41,9 @@ fn batches_are_weighed(device: &Device) -> Outcome {
             let evaluation = device.evaluate(loss, batch, &Request::new())?;
             let expected = (evaluation.count, evaluation.weight_sum);
             if maxmargin::weigh(loss, batch)? != expected || evaluation.count != 2 {
-                return Err(format!("{}: {:?} instead of {expected:?}", loss.name(), maxmargin::weigh(loss, batch)).into());
+                return Err(
+                    format!("{}: {:?} instead of {expected:?}", loss.name(), maxmargin::weigh(loss, batch)).into()
+                );
             }
         }
         let long = batch.sample_weights(&[1.0f32; 3]);
@@ -141,11 +142,9 @@ const TESTS: &[Test] = &[
     ("scores beside those that are seen", scores_beside_those_that_are_seen),
 ];
 
-fn main() {
-    let arguments = Arguments::from_args();
+/// The trials of this module.
+pub(crate) fn trials(adapters: &[AdapterDescription]) -> Vec<Trial> {
     let mut trials = on_cpu(TESTS);
-    let (found, none_found) = adapters_under_test();
-    trials.extend(found.iter().flat_map(|adapter| on_adapter(adapter, TESTS)));
-    trials.extend(none_found);
-    libtest_mimic::run(&arguments, trials).exit();
+    trials.extend(adapters.iter().flat_map(|adapter| on_adapter(adapter, TESTS)));
+    trials
 }

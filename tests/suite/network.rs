@@ -1,11 +1,9 @@
 //! Training against Keras and torch, finite differences and the CPU, on the CPU and every adapter.
 
-mod harness;
-
+use crate::harness::{Outcome, Test, label, on_adapter, on_cpu, open};
 use half::{bf16, f16};
-use harness::{Outcome, Test, adapters_under_test, label, on_adapter, on_cpu, open};
-use libtest_mimic::{Arguments, Trial};
-use maxmargin::gpu::ProductWalk;
+use libtest_mimic::Trial;
+use maxmargin::gpu::{AdapterDescription, ProductWalk};
 use maxmargin::loss::Loss;
 use maxmargin::nn::{
     Accuracy, Activation, Conventions, Dataset, Dense, Features, History, Initializer, Optimizer, Sequential,
@@ -483,22 +481,20 @@ const TESTS: &[Test] = &[
     ("bad input", bad_input),
 ];
 
-fn main() {
-    let arguments = Arguments::from_args();
+/// The trials of this module.
+pub(crate) fn trials(adapters: &[AdapterDescription]) -> Vec<Trial> {
     let mut trials = vec![Trial::test("[cpu] finite differences in f64", finite_differences)];
     trials.extend(on_cpu(TESTS));
-    let (found, none_found) = adapters_under_test();
-    trials.extend(none_found);
-    for adapter in found {
-        let (index, label) = (adapter.index, label(&adapter));
-        trials.extend(on_adapter(&adapter, TESTS));
+    for adapter in adapters {
+        let (index, label) = (adapter.index, label(adapter));
+        trials.extend(on_adapter(adapter, TESTS));
         trials.push(Trial::test(format!("[{label}] beyond a binding"), move || beyond_a_binding(index)));
         trials.push(Trial::test(format!("[{label}] rows of several workgroups: every loss and size"), move || {
             every_loss_and_size(&open(index, |options| {
                 (options.lanes_per_row, options.workgroups_per_row) = (Some(256), Some(3));
             })?)
         }));
-        for walk in ProductWalk::ALL.into_iter().filter(|walk| walk.runs_on(&adapter)) {
+        for walk in ProductWalk::ALL.into_iter().filter(|walk| walk.runs_on(adapter)) {
             let test =
                 move |run: fn(&Device) -> Outcome| run(&open(index, |options| options.product_walk = Some(walk))?);
             let of_walk = format!("[{label}] {walk:?}");
@@ -508,5 +504,5 @@ fn main() {
             }));
         }
     }
-    libtest_mimic::run(&arguments, trials).exit();
+    trials
 }

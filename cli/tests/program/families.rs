@@ -1,8 +1,6 @@
 //! Lists and vectors, as the program's user meets them: listwise, lovasz, triplet and cosine.
 
-mod support;
-
-use support::{Folder, close, read_npy};
+use crate::support::{Folder, close, read_npy};
 
 /// The shape and the elements of a .npy file.
 fn array(folder: &Folder, name: &str) -> (Vec<usize>, Vec<f64>) {

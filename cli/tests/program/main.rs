@@ -1,0 +1,11 @@
+//! The program as its user meets it: reports, files, exit codes, nothing left behind.
+
+mod bad_input;
+mod bench;
+mod eval;
+mod families;
+mod multiclass;
+mod stream;
+mod support;
+mod tables;
+mod train;

@@ -1,0 +1,270 @@
+//! Every shader without a GPU: validated, translated to SPIR-V, MSL and HLSL, and its structs held against the host's.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::OnceLock;
+
+use libtest_mimic::Trial;
+use maxmargin::gpu::{
+    Arithmetic, ElementwiseParams, Exchange, GatherParams, KerasAccuracyParams, Loads, MemoryParams, MemoryProbe,
+    NetworkKernel, OutputGradientParams, Partial, ProductParams, RowsParams, SegmentsParams, TargetRowsParams,
+    UpdateParams, Variant, VectorsParams, WholeStepsParams, variants,
+};
+use maxmargin::loss::{LossShader, Pattern, SHADERS};
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+
+use crate::harness::{Outcome, failures, goes_through_all};
+
+fn validate(module: &naga::Module) -> Result<ModuleInfo, String> {
+    Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)
+        .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+        .subgroup_operations(naga::valid::SubgroupOperationSet::all())
+        .validate(module)
+        .map_err(|error| format!("{:?}", error.into_inner()))
+}
+
+/// What the texts of two variants have in common where they are the same.
+type Text = (LossShader, Arithmetic, Loads, Exchange);
+
+fn text_of(variant: &Variant) -> Text {
+    (variant.loss, variant.arithmetic, variant.loads, variant.exchange)
+}
+
+/// A text that was parsed and validated once, and a variant that has it.
+struct Parsed {
+    source: String,
+    module: Result<(naga::Module, ModuleInfo), String>,
+    variant: Variant,
+}
+
+fn parse(source: &str) -> Result<(naga::Module, ModuleInfo), String> {
+    let module = naga::front::wgsl::parse_str(source).map_err(|e| e.emit_to_string(source))?;
+    let info = validate(&module)?;
+    Ok((module, info))
+}
+
+/// The texts of all variants, each once.
+fn sources() -> &'static HashMap<Text, Parsed> {
+    static SOURCES: OnceLock<HashMap<Text, Parsed>> = OnceLock::new();
+    SOURCES.get_or_init(|| {
+        let mut sources = HashMap::new();
+        for variant in all_variants() {
+            sources.entry(text_of(variant)).or_insert_with(|| {
+                let source = variant.source();
+                Parsed { module: parse(&source), source, variant: variant.clone() }
+            });
+        }
+        sources
+    })
+}
+
+fn all_variants() -> &'static [Variant] {
+    static VARIANTS: OnceLock<Vec<Variant>> = OnceLock::new();
+    VARIANTS.get_or_init(variants)
+}
+
+fn name(variant: &Variant) -> String {
+    format!("{} {:?} {:?}", variant.loss.name, variant.arithmetic, variant.constants)
+}
+
+fn translate(source: &str, constants: Vec<(&'static str, f64)>) -> Result<(), String> {
+    translate_parsed(&parse(source)?, constants)
+}
+
+/// Translates a kernel with its constants set, as the backends do.
+fn translate_parsed(
+    (module, info): &(naga::Module, ModuleInfo),
+    constants: Vec<(&'static str, f64)>,
+) -> Result<(), String> {
+    let constants = constants.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let stage = Some((naga::ShaderStage::Compute, "main"));
+    let (module, info) = naga::back::pipeline_constants::process_overrides(module, info, stage, &constants)
+        .map_err(|error| format!("overrides: {error:?}"))?;
+    let bounds = naga::proc::BoundsCheckPolicies::default();
+    // What subgroups ask for: SPIR-V 1.3, Metal 2.4, shader model 6.
+    let options = spv::Options { lang_version: (1, 3), ..Default::default() };
+    spv::write_vec(&module, &info, &options, None).map_err(|error| format!("SPIR-V: {error}"))?;
+    let options = msl::Options {
+        lang_version: (2, 4),
+        fake_missing_bindings: true,
+        bounds_check_policies: bounds,
+        ..Default::default()
+    };
+    msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
+        .map_err(|error| format!("MSL: {error}"))?;
+    let shader_model = hlsl::ShaderModel::V6_0;
+    let options = hlsl::Options { shader_model, fake_missing_bindings: true, ..Default::default() };
+    let mut text = String::new();
+    hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default())
+        .write(&module, &info, None)
+        .map_err(|error| format!("HLSL: {error}"))?;
+    if text.is_empty() { Err("HLSL: nothing written".into()) } else { Ok(()) }
+}
+
+/// The trials of this module.
+pub(crate) fn trials() -> Vec<Trial> {
+    let tests: [(&str, fn() -> Outcome); 8] = [
+        ("every file is part of a variant", every_file_is_part_of_a_variant),
+        ("every variant validates and translates", every_variant_validates_and_translates),
+        ("a broken shader fails the validation", a_broken_shader_fails),
+        ("host structs match the shaders", host_structs_match),
+        ("every kernel of training validates and translates", every_kernel_of_training),
+        ("the probe of memory validates and translates", the_probe_of_memory),
+        ("workgroup memory is what the host says", workgroup_memory),
+        ("both arithmetics are listed", both_arithmetics_are_listed),
+    ];
+    tests.map(|(name, test)| Trial::test(name, test)).into()
+}
+
+fn every_file_is_part_of_a_variant() -> Outcome {
+    let sources = sources();
+    let mut texts: Vec<String> = NetworkKernel::all().iter().map(NetworkKernel::source).collect();
+    texts.push(MemoryProbe::SOURCE.into());
+    texts.extend(sources.values().map(|parsed| parsed.source.clone()));
+    let (mut found, mut orphans) = (0, Vec::new());
+    for folder in ["patterns", "loss", "common", "network", "probe"] {
+        for entry in std::fs::read_dir(format!("{}/shaders/{folder}", env!("CARGO_MANIFEST_DIR")))? {
+            let path = entry?.path();
+            let text = std::fs::read_to_string(&path)?;
+            found += 1;
+            if !texts.iter().any(|source| source.contains(&text)) {
+                orphans.push(path);
+            }
+        }
+    }
+    assert!(found >= 12, "only {found} shader files found");
+    assert!(orphans.is_empty(), "in no variant: {orphans:?}");
+    // In both arithmetics: with and without subgroups, word by word where that is not how it is done anyway, and rows of classes
+    // out of workgroup memory.
+    let of_pattern = |pattern| match pattern {
+        Pattern::Segments | Pattern::Ranked | Pattern::Vectors => 2 * 2,
+        Pattern::Rows => 2 * 4,
+        _ => 2 * 3,
+    };
+    assert_eq!(sources.len(), SHADERS.iter().map(|shader| of_pattern(shader.pattern)).sum::<usize>());
+    Ok(())
+}
+
+/// Every eleventh variant is translated, which goes through every option of every text: the options repeat in powers of two.
+/// With `MAXMARGIN_TESTS=all` each is.
+const SAMPLED: usize = 11;
+
+fn every_variant_validates_and_translates() -> Outcome {
+    let all = all_variants();
+    assert!(all.len() > 1000, "only {} variants", all.len());
+    let step = if goes_through_all() { 1 } else { SAMPLED };
+    let chosen: Vec<&Variant> = all.iter().step_by(step).collect();
+    let texts: HashSet<_> = chosen.iter().map(|variant| text_of(variant)).collect();
+    assert_eq!(texts.len(), sources().len(), "every text has a variant among those chosen");
+    let failures = failures(&chosen, |variant| {
+        let parsed = sources().get(&text_of(variant)).ok_or("no text")?;
+        let module = parsed.module.as_ref().map_err(String::clone)?;
+        translate_parsed(module, variant.constants.named(variant.loss.pattern))
+            .map_err(|error| format!("{}: {error}", name(variant)))
+    });
+    assert!(failures.is_empty(), "{} of {} fail, first: {}", failures.len(), chosen.len(), failures[0]);
+    Ok(())
+}
+
+fn a_broken_shader_fails() -> Outcome {
+    let Some(Parsed { source, variant, .. }) = sources().values().next() else { return Err("no text".into()) };
+    let broken = source.replace("let merged = workgroup_merge(lane, partial);", "let merged = partial.count;");
+    let constants = || variant.constants.named(variant.loss.pattern);
+    assert_ne!(&broken, source);
+    assert_eq!(translate(source, constants()), Ok(()));
+    assert!(translate(&broken, constants()).is_err());
+    Ok(())
+}
+
+fn host_structs_match() -> Outcome {
+    for Parsed { module, variant, .. } in sources().values() {
+        let (module, _) = module.as_ref().map_err(String::clone)?;
+        let (params, size) = match variant.loss.pattern {
+            Pattern::Elementwise => (ElementwiseParams::MEMBERS, size_of::<ElementwiseParams>()),
+            Pattern::Rows => (RowsParams::MEMBERS, size_of::<RowsParams>()),
+            Pattern::Vectors => (VectorsParams::MEMBERS, size_of::<VectorsParams>()),
+            Pattern::Segments | Pattern::Ranked => (SegmentsParams::MEMBERS, size_of::<SegmentsParams>()),
+            Pattern::TargetRows => (TargetRowsParams::MEMBERS, size_of::<TargetRowsParams>()),
+            other => return Err(format!("no host struct for {other:?}").into()),
+        };
+        check_struct(module, variant.loss.name, "Params", params, size, false)?;
+        check_struct(module, variant.loss.name, "Partial", Partial::MEMBERS, size_of::<Partial>(), true)?;
+    }
+    // A member that has moved is seen.
+    let Some(Parsed { module: Ok((module, _)), variant, .. }) = sources().values().next() else {
+        return Err("no module".into());
+    };
+    let mut moved = Partial::MEMBERS.to_vec();
+    moved[1].1 += 4;
+    assert!(check_struct(module, variant.loss.name, "Partial", &moved, size_of::<Partial>(), true).is_err());
+    Ok(())
+}
+
+/// The members of a WGSL struct, and that the host's is as long, or longer where the end is padding.
+fn check_struct(
+    module: &naga::Module,
+    shader: &str,
+    name: &str,
+    members: &[(&str, usize)],
+    size: usize,
+    exact: bool,
+) -> Result<(), String> {
+    let found = module.types.iter().find(|(_, t)| t.name.as_deref() == Some(name));
+    let Some((_, naga::Type { inner: naga::TypeInner::Struct { members: wgsl, span }, .. })) = found else {
+        return Err(format!("{shader}: no struct {name}"));
+    };
+    let wgsl: Vec<_> = wgsl.iter().map(|m| (m.name.as_deref().unwrap_or(""), m.offset as usize)).collect();
+    let span = *span as usize;
+    // Uniforms come in sixteens.
+    let fits = if exact { size == span } else { size >= span && size.is_multiple_of(16) };
+    if wgsl == members && fits {
+        return Ok(());
+    }
+    Err(format!("{name} of {shader}: {wgsl:?} of {span} bytes, but {members:?} of {size}"))
+}
+
+fn every_kernel_of_training() -> Outcome {
+    let kernels = NetworkKernel::all();
+    assert!(kernels.len() > 20, "only {} kernels", kernels.len());
+    let failures = failures(&kernels, |kernel| {
+        let parsed = parse(&kernel.source())?;
+        translate_parsed(&parsed, kernel.constants()).map_err(|error| format!("{kernel:?}: {error}"))?;
+        let (members, size) = match kernel {
+            NetworkKernel::Gather { .. } => (GatherParams::MEMBERS, size_of::<GatherParams>()),
+            NetworkKernel::Product { .. } => (ProductParams::MEMBERS, size_of::<ProductParams>()),
+            NetworkKernel::OutputGradient { .. } => (OutputGradientParams::MEMBERS, size_of::<OutputGradientParams>()),
+            NetworkKernel::Update { .. } => (UpdateParams::MEMBERS, size_of::<UpdateParams>()),
+            NetworkKernel::WholeSteps { .. } => (WholeStepsParams::MEMBERS, size_of::<WholeStepsParams>()),
+            NetworkKernel::KerasAccuracy => (KerasAccuracyParams::MEMBERS, size_of::<KerasAccuracyParams>()),
+        };
+        check_struct(&parsed.0, kernel.name(), "Params", members, size, false)
+    });
+    assert!(failures.is_empty(), "{} of {} fail, first: {}", failures.len(), kernels.len(), failures[0]);
+    let source = NetworkKernel::KerasAccuracy.source();
+    assert!(translate(&source.replace("var own = 0u;", "var own = 0.5;"), vec![]).is_err());
+    Ok(())
+}
+
+fn the_probe_of_memory() -> Outcome {
+    let parsed = parse(MemoryProbe::SOURCE)?;
+    translate_parsed(&parsed, vec![])?;
+    check_struct(&parsed.0, "memory", "Params", MemoryParams::MEMBERS, size_of::<MemoryParams>(), false)?;
+    Ok(())
+}
+
+fn workgroup_memory() -> Outcome {
+    for Parsed { module, variant, .. } in sources().values() {
+        let (module, _) = module.as_ref().map_err(String::clone)?;
+        let workgroup = module.global_variables.iter().filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup);
+        let bytes: u64 = workgroup.map(|(_, v)| u64::from(module.types[v.ty].inner.size(module.to_ctx()))).sum();
+        assert_eq!(bytes, variant.workgroup_bytes(), "{}", variant.loss.name);
+    }
+    Ok(())
+}
+
+fn both_arithmetics_are_listed() -> Outcome {
+    for arithmetic in [Arithmetic::Finite, Arithmetic::Extended] {
+        assert!(all_variants().iter().any(|v| v.arithmetic == arithmetic));
+    }
+    Ok(())
+}
