@@ -153,6 +153,7 @@ impl<'a> BitLabels<'a> {
     }
 
     /// The labels as words, where the first label is the lowest bit of the first.
+    #[cfg(feature = "gpu")]
     pub(crate) fn words(&self) -> Option<&'a [u32]> {
         (self.shift == 0).then(|| &self.words[..self.len.div_ceil(32)])
     }

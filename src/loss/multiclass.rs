@@ -116,7 +116,8 @@ impl<M: RowsLoss> MulticlassHinge<M> {
     }
 }
 
-/// A method of the multiclass hinge: [`CrammerSinger`], [`WestonWatkins`], [`OneVsAll`], [`LeeLinWahba`] or [`TopK`]. Sealed.
+/// A method of the multiclass hinge: [`crate::CrammerSinger`], [`crate::WestonWatkins`], [`crate::OneVsAll`],
+/// [`crate::LeeLinWahba`] or [`crate::TopK`]. Sealed.
 pub trait RowsLoss: Sealed + Copy + PartialEq + std::fmt::Debug + Send + Sync + 'static {
     /// What a backend needs of the method.
     #[doc(hidden)]

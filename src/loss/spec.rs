@@ -164,6 +164,7 @@ impl RowsSpec<'_> {
     }
 
     /// The numbers of the classes as a GPU reads them: weights, then margins.
+    #[cfg(feature = "gpu")]
     pub(crate) fn class_table(&self) -> impl Iterator<Item = f64> {
         self.class_weights.into_iter().chain(self.margin_matrix).flatten().copied()
     }

@@ -94,7 +94,7 @@ impl<L: Loss> Metric<L> {
     /// Checks that the inputs of a batch fit each other and the loss, without looking at their elements.
     ///
     /// # Errors
-    /// [`Error::Update`] with what [`Loss::check_batch`] says.
+    /// [`crate::Error::Update`] with what [`Loss::check_batch`] says.
     pub fn check_batch(&self, batch: &Batch<'_>) -> Result<BatchShape> {
         let shape = self.state.loss.check_batch(batch, &self.state.seen.sum_request()?);
         shape.map_err(|error| in_update(self.state.seen.updates, error))
@@ -103,7 +103,7 @@ impl<L: Loss> Metric<L> {
     /// Adds a batch. On a GPU it only submits work.
     ///
     /// # Errors
-    /// [`Error::Update`] with what [`Device::evaluate`] says of the batch. The state is then unchanged.
+    /// [`crate::Error::Update`] with what [`Device::evaluate`] says of the batch. The state is then unchanged.
     pub fn update(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
         pollster::block_on(self.update_async(device, batch))
     }
@@ -169,7 +169,7 @@ impl<L: Loss> Metric<L> {
     /// The value over everything seen.
     ///
     /// # Errors
-    /// [`Error::EmptyMean`] and [`Error::ZeroWeight`] for the mean of nothing, [`Error::Update`] for bad labels or
+    /// [`crate::Error::EmptyMean`] and [`crate::Error::ZeroWeight`] for the mean of nothing, [`crate::Error::Update`] for bad labels or
     /// weights that lived on a GPU, and the device's own failures.
     pub fn compute(&mut self) -> Result<Evaluation> {
         pollster::block_on(self.compute_async())
@@ -192,7 +192,7 @@ impl<L: Loss> Metric<L> {
     /// Adds what another metric has seen.
     ///
     /// # Errors
-    /// [`Error::Option`] where the other has another loss, other options, another reduction, or other classes.
+    /// [`crate::Error::Option`] where the other has another loss, other options, another reduction, or other classes.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         let (other_loss, pending): (&dyn Loss, _) = (&other.state.loss, &other.pending);
         self.accumulator().merge(&other.state.seen, other_loss, pending)

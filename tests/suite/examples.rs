@@ -55,7 +55,7 @@ const ON_ANY_DEVICE: &[Example] = &[
     ),
 ];
 
-/// What a training ends with depends on how a device rounds; elsewhere tests/network.rs holds it within bounds.
+/// What a training ends with depends on how a device rounds; elsewhere tests/suite/network.rs holds it within bounds.
 #[cfg(feature = "plot")]
 const ON_THE_CPU: &[(&str, &[&str], &[&str])] = &[
     ("method1_circles", &[], &["Train: 0.844, Test: 0.820"]),

@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -51,21 +52,28 @@ pub(crate) fn label(adapter: &AdapterDescription) -> String {
     format!("{:?}/{}", adapter.backend, adapter.name)
 }
 
-/// An adapter with poisoned outputs and these options: opened once, and its kernels compiled once, for all trials that ask for
-/// the same.
+thread_local! {
+    /// What this thread of the tests has opened. Not all threads share one: a driver compiles one kernel of a device at a time.
+    static OPENED: RefCell<BTreeMap<String, Device>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// An adapter with poisoned outputs and these options: opened once, and its kernels compiled once, for all trials of a thread
+/// that ask for the same.
 pub(crate) fn open(index: usize, options: impl Fn(&mut GpuOptions)) -> Result<Device, Error> {
-    static OPENED: Mutex<BTreeMap<String, Device>> = Mutex::new(BTreeMap::new());
     let mut own = GpuOptions { poison_outputs: true, ..GpuOptions::default() };
     options(&mut own);
     let key = format!("{index} {own:?}");
-    // Held while it is opened, so that no two trials open the same one.
-    let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(device) = opened.get(&key) {
-        return Ok(device.clone());
-    }
-    let device = pollster::block_on(Gpu::open_async(&format!("gpu:{index}"), own)).map(Device::from)?;
-    opened.insert(key, device.clone());
-    Ok(device)
+    OPENED.with_borrow_mut(|opened| {
+        if let Some(device) = opened.get(&key) {
+            return Ok(device.clone());
+        }
+        // The one without options stays, and one more: each keeps its kernels and the buffers of its pool.
+        let default = format!("{index} {:?}", GpuOptions { poison_outputs: true, ..GpuOptions::default() });
+        opened.retain(|kept, _| *kept == default);
+        let device = pollster::block_on(Gpu::open_async(&format!("gpu:{index}"), own)).map(Device::from)?;
+        opened.insert(key, device.clone());
+        Ok(device)
+    })
 }
 
 /// An opening of an adapter that no other trial has, for those that break it.

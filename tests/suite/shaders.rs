@@ -103,7 +103,8 @@ fn translate_parsed(
 
 /// The trials of this module.
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn() -> Outcome); 8] = [
+    type Test = fn() -> Outcome;
+    let tests: [(&str, Test); 8] = [
         ("every file is part of a variant", every_file_is_part_of_a_variant),
         ("every variant validates and translates", every_variant_validates_and_translates),
         ("a broken shader fails the validation", a_broken_shader_fails),

@@ -126,6 +126,7 @@ impl<T: HostReal> DriverJob<'_, '_, T> {
     }
 
     #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "a tile, taken apart")]
     fn tile_with<M: Rows, G: Margins<T>, const R: usize>(
         &mut self,
         method: M,

@@ -3,7 +3,7 @@
 use super::adapter::AdapterDescription;
 use crate::error::{Error, Result};
 
-/// How a [`super::Gpu`] runs. The defaults are the device's own limits; lower ones exist for tests and for drivers that lie.
+/// How a [`crate::gpu::Gpu`] runs. The defaults are the device's own limits; lower ones exist for tests and for drivers that lie.
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
     /// Fills every output buffer with a pattern before a kernel runs, so that an element that no kernel writes shows.

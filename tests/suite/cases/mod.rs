@@ -3,6 +3,7 @@
 mod check;
 pub(crate) mod vectors;
 
+use crate::harness::goes_through_all;
 pub(crate) use check::{check, compare};
 use maxmargin::reference::{self, Margins, Options, Sample};
 use maxmargin::{
@@ -166,9 +167,54 @@ pub(crate) struct Case {
     pub(crate) double: bool,
 }
 
+/// The kernels that a trial on an adapter takes of one loss: most of its time would go into compiling others. With
+/// `MAXMARGIN_TESTS=all`, and on the CPU, there is no limit. Every kernel is validated and translated in any case
+/// (`shaders.rs`).
+#[derive(Default)]
+pub(crate) struct Kernels(Vec<String>);
+
+impl Kernels {
+    /// So many different ones.
+    const MOST: usize = 8;
+
+    /// A random case whose kernel is one of those taken.
+    pub(crate) fn case(
+        &mut self,
+        device: &Device,
+        kind: Kind,
+        (samples, columns): (usize, usize),
+        values: Values,
+        seed: u64,
+    ) -> Case {
+        let mut case = Case::random(kind, samples, columns, values, seed);
+        if matches!(device, Device::Cpu) || goes_through_all() {
+            return case;
+        }
+        for again in 1..200 {
+            let kernel = case.kernel();
+            if self.0.contains(&kernel) {
+                break;
+            }
+            if self.0.len() < Self::MOST {
+                self.0.push(kernel);
+                break;
+            }
+            case = Case::random(kind, samples, columns, values, seed + 1_000_000 * again);
+        }
+        case
+    }
+}
+
 impl Case {
     pub(crate) fn is_rows(&self) -> bool {
         self.kind.is_rows()
+    }
+
+    /// What of the case decides which kernel a GPU compiles for it.
+    fn kernel(&self) -> String {
+        let penalty = std::mem::discriminant(&self.options.penalty);
+        let has = [self.sample_weights.is_some(), self.class_weights.is_some(), self.margin_matrix.is_some()];
+        format!("{penalty:?} {:?} {has:?} {}", self.options.ties, self.reduction == Reduction::None)
     }
 
     pub(crate) fn random(kind: Kind, samples: usize, columns: usize, values: Values, seed: u64) -> Self {
@@ -259,8 +305,12 @@ impl Case {
             case.margin_matrix = Some((0..columns * columns).map(|i| margin(i, r)).collect());
         }
         if kind == Kind::TopK {
-            // A power of two divides without rounding.
-            case.k = if dyadic { 1 << r.below(columns.ilog2() as usize + 1) } else { 1 + r.below(columns.min(100)) };
+            // A power of two divides without rounding; of a larger one the square would not fit 24 bits.
+            case.k = if dyadic {
+                1 << r.below((columns.ilog2() as usize + 1).min(4))
+            } else {
+                1 + r.below(columns.min(100))
+            };
         }
         if case.margin_matrix.is_some() || kind == Kind::TopK {
             // Rivals whose violations overflow tie in f32 and not in f64.

@@ -271,7 +271,7 @@ fn beyond_limits(index: usize) -> Outcome {
 
 /// Over the binding limit that the device itself has, where that is small enough to reach.
 fn beyond_real_binding(index: usize) -> Outcome {
-    let device = open(index, |_| {})?;
+    let device = open_alone(index)?;
     let Device::Gpu(gpu) = &device else { return Err("not a GPU".into()) };
     let samples = (gpu.description().limits.max_storage_buffer_binding_size / 4) as usize + 1001;
     let scores: Vec<f32> = (0..samples).map(|i| (i % 33) as f32 / 8.0 - 2.0).collect();

@@ -4,8 +4,8 @@ mod device;
 mod labels;
 mod vectors;
 
-use crate::cases::{Case, KINDS, Kind, Values, check, compare};
-use crate::harness::{Outcome, Test, on_adapter, on_cpu};
+use crate::cases::{Case, KINDS, Kernels, Kind, Values, check, compare};
+use crate::harness::{Outcome, Test, goes_through_all, on_adapter, on_cpu};
 use half::{bf16, f16};
 use libtest_mimic::Trial;
 use maxmargin::gpu::AdapterDescription;
@@ -42,19 +42,22 @@ fn random_cases(device: &Device, values: Values, double: bool) -> Outcome {
     let mut failures = Vec::new();
     let mut seed = 0;
     for &kind in KINDS {
+        let mut kernels = Kernels::default();
         for samples in [0, 1, 2, 3, 7, 63, 255, 256, 257, 1000] {
             for columns in [2, 3, 10, 33] {
                 for _ in 0..3 {
                     seed += 1;
                     let samples = kind.samples(samples, columns);
-                    let case = Case { double, ..Case::random(kind, samples, columns, values, seed) };
+                    let case = kernels.case(device, kind, (samples, columns), values, seed);
+                    let case = Case { double, ..case };
                     failures.extend(run(&case, device).err());
                 }
             }
         }
         for columns in [64, 257, 1025, 5000] {
             seed += 1;
-            let case = Case { double, ..Case::random(kind, kind.samples(37, columns), columns, values, seed) };
+            let size = (kind.samples(37, columns), columns);
+            let case = Case { double, ..kernels.case(device, kind, size, values, seed) };
             failures.extend(run(&case, device).err());
         }
     }
@@ -293,7 +296,9 @@ fn errors(device: &Device) -> Outcome {
 
 /// Half-precision scores and narrow labels, from the host and (on a GPU) resident, each with a start within a word.
 fn narrow_types(device: &Device) -> Outcome {
-    for (seed, &kind) in (900..).zip(KINDS.iter().chain(KINDS)) {
+    // Twice over all kinds, with other options the second time.
+    let times = if matches!(device, Device::Cpu) || goes_through_all() { 2 } else { 1 };
+    for (seed, &kind) in (900..).zip(KINDS.iter().cycle().take(times * KINDS.len())) {
         let values = [Values::Plain, Values::Spicy, Values::Dyadic][seed as usize % 3];
         for bfloat in [false, true] {
             let mut case = Case::random(kind, 1001, 6, values, seed);
