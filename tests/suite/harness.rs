@@ -53,25 +53,28 @@ pub(crate) fn label(adapter: &AdapterDescription) -> String {
 }
 
 thread_local! {
-    /// What this thread of the tests has opened. Not all threads share one: a driver compiles one kernel of a device at a time.
-    static OPENED: RefCell<BTreeMap<String, Device>> = const { RefCell::new(BTreeMap::new()) };
+    /// What this thread of the tests has opened, and how often it was asked for. Not all threads share one: a driver compiles
+    /// one kernel of a device at a time.
+    static OPENED: RefCell<BTreeMap<String, (Device, u32)>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// An adapter with poisoned outputs and these options: opened once, and its kernels compiled once, for all trials of a thread
+/// Trials that use an opening at most: a software adapter's kernels take a megabyte or two each for as long as it is open.
+const MOST_USES: u32 = 5;
+
+/// An adapter with poisoned outputs and these options: opened once, and its kernels compiled once, for some trials of a thread
 /// that ask for the same.
 pub(crate) fn open(index: usize, options: impl Fn(&mut GpuOptions)) -> Result<Device, Error> {
     let mut own = GpuOptions { poison_outputs: true, ..GpuOptions::default() };
     options(&mut own);
     let key = format!("{index} {own:?}");
     OPENED.with_borrow_mut(|opened| {
-        if let Some(device) = opened.get(&key) {
+        if let Some((device, uses)) = opened.get_mut(&key).filter(|(_, uses)| *uses < MOST_USES) {
+            *uses += 1;
             return Ok(device.clone());
         }
-        // The one without options stays, and one more: each keeps its kernels and the buffers of its pool.
-        let default = format!("{index} {:?}", GpuOptions { poison_outputs: true, ..GpuOptions::default() });
-        opened.retain(|kept, _| *kept == default);
+        opened.clear();
         let device = pollster::block_on(Gpu::open_async(&format!("gpu:{index}"), own)).map(Device::from)?;
-        opened.insert(key, device.clone());
+        opened.insert(key, (device.clone(), 1));
         Ok(device)
     })
 }
