@@ -1,7 +1,6 @@
 //! Max-margin (hinge) losses, their gradients and what comes free with them, on any GPU through wgpu and on the CPU.
 //!
-//! A **loss** is a plain value that knows no device: [`BinaryHinge`], [`EmbeddingHinge`], [`MarginRanking`],
-//! [`MulticlassHinge`]. A
+//! A **loss** is a plain value that knows no device: [`BinaryHinge`], [`MulticlassHinge`] and the others of [`loss`]. A
 //! [`Batch`] borrows scores, targets and weights from where they live; a [`Request`] says what is wanted; a [`Device`]
 //! runs it and returns an [`Evaluation`].
 //!

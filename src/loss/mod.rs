@@ -9,7 +9,7 @@
 //!
 //! To add a loss of a known pattern: its spec and formula here in `X.rs`, the formula's name in `spec.rs` and its line in the
 //! pattern's driver in `src/cpu`, its f64 definition in `src/reference/X.rs`, its WGSL in `shaders/loss/X.wgsl`, its rows in
-//! `tests/suite/cases/`, one `mod` line in each folder, and its shader in [`SHADERS`].
+//! `tests/suite/cases/`, one `mod` line here and one in `src/reference/mod.rs`, its shader in [`SHADERS`], and its name in the program (`cli/src`).
 //!
 //! # Non-finite values
 //! The same on every device:

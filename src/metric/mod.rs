@@ -41,7 +41,8 @@ use crate::engine::Pending;
 use crate::error::Result;
 use crate::loss::Loss;
 
-/// A loss accumulated over batches. `L` is a loss, or `Box<dyn Loss>` for one that is chosen at run time.
+/// A loss accumulated over batches. `L` is a loss, or `Box<dyn Loss>` for one that is chosen at run time,
+/// whose state cannot be saved with serde.
 #[derive(Clone, Debug)]
 pub struct Metric<L> {
     state: MetricState<L>,

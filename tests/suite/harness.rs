@@ -5,7 +5,6 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -52,11 +51,9 @@ pub(crate) fn label(adapter: &AdapterDescription) -> String {
     format!("{:?}/{}", adapter.backend, adapter.name)
 }
 
-thread_local! {
-    /// What this thread of the tests has opened, and how often it was asked for. Not all threads share one: a driver compiles
-    /// one kernel of a device at a time.
-    static OPENED: RefCell<BTreeMap<String, (Device, u32)>> = const { RefCell::new(BTreeMap::new()) };
-}
+/// What each thread of the tests has opened, and how often it was asked for. Not all threads share one: a driver compiles one
+/// kernel of a device at a time. Never dropped: a device that goes with its thread would look for what is gone already.
+static OPENED: Mutex<BTreeMap<String, (String, Device, u32)>> = Mutex::new(BTreeMap::new());
 
 /// Trials that use an opening at most: a software adapter's kernels take a megabyte or two each for as long as it is open.
 const MOST_USES: u32 = 5;
@@ -67,16 +64,20 @@ pub(crate) fn open(index: usize, options: impl Fn(&mut GpuOptions)) -> Result<De
     let mut own = GpuOptions { poison_outputs: true, ..GpuOptions::default() };
     options(&mut own);
     let key = format!("{index} {own:?}");
-    OPENED.with_borrow_mut(|opened| {
-        if let Some((device, uses)) = opened.get_mut(&key).filter(|(_, uses)| *uses < MOST_USES) {
-            *uses += 1;
-            return Ok(device.clone());
-        }
-        opened.clear();
-        let device = pollster::block_on(Gpu::open_async(&format!("gpu:{index}"), own)).map(Device::from)?;
-        opened.insert(key, (device.clone(), 1));
-        Ok(device)
-    })
+    let thread = format!("{:?}", std::thread::current().id());
+    let opened = || OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((kept, device, uses)) = opened().get_mut(&thread)
+        && *kept == key
+        && *uses < MOST_USES
+    {
+        *uses += 1;
+        return Ok(device.clone());
+    }
+    // The one before goes first, so that a thread holds one at a time.
+    drop(opened().remove(&thread));
+    let device = pollster::block_on(Gpu::open_async(&format!("gpu:{index}"), own)).map(Device::from)?;
+    opened().insert(thread, (key, device.clone(), 1));
+    Ok(device)
 }
 
 /// An opening of an adapter that no other trial has, for those that break it.
