@@ -5,7 +5,18 @@ use clap::builder::PossibleValue;
 
 use crate::arguments::{choices, text_of};
 
-choices! { Method { CrammerSinger, WestonWatkins, OneVsAll, LeeLinWahba, TopK } }
+macro_rules! methods {
+    ($($name:ident),+) => {
+        choices! { Method { $($name),+ } }
+
+        impl Method {
+            /// Every loss of `train`.
+            const TRAINED: &[LossName] =
+                &[LossName::Binary, LossName::Squared, LossName::Embedding, $(LossName::Multiclass(Method::$name)),+];
+        }
+    };
+}
+methods!(CrammerSinger, WestonWatkins, OneVsAll, LeeLinWahba, TopK);
 
 /// Calls `$body` with `$loss` bound to the multiclass hinge of a method; `$k` is what --k says, for those that take it.
 macro_rules! with_method {
@@ -54,17 +65,7 @@ impl LossName {
 
 impl ValueEnum for LossName {
     fn value_variants<'a>() -> &'a [Self] {
-        const ALL: &[LossName] = &[
-            LossName::Binary,
-            LossName::Squared,
-            LossName::Embedding,
-            LossName::Multiclass(Method::CrammerSinger),
-            LossName::Multiclass(Method::WestonWatkins),
-            LossName::Multiclass(Method::OneVsAll),
-            LossName::Multiclass(Method::LeeLinWahba),
-            LossName::Multiclass(Method::TopK),
-        ];
-        ALL
+        Method::TRAINED
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {

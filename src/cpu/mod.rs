@@ -187,19 +187,11 @@ impl<'a, T: HostReal> Stored<'a, T> {
 }
 
 #[inline(never)]
-fn widen<'s, T: HostReal>(from: &(impl HalfFloatSliceExt + AsLength + ?Sized), scratch: &'s mut Vec<T>) -> &'s [T] {
-    scratch.resize(from.length(), T::ZERO);
+fn widen<'s, H, T: HostReal>(from: &[H], scratch: &'s mut Vec<T>) -> &'s [T]
+where
+    [H]: HalfFloatSliceExt,
+{
+    scratch.resize(from.len(), T::ZERO);
     T::widen(from, scratch);
     scratch
-}
-
-/// The length of a slice behind a trait that does not know it.
-trait AsLength {
-    fn length(&self) -> usize;
-}
-
-impl<T> AsLength for [T] {
-    fn length(&self) -> usize {
-        self.len()
-    }
 }

@@ -1,5 +1,5 @@
-//! Where a loss meets a backend. Every evaluation of the crate comes through here, whoever asks: a device, a metric, the
-//! training loop or the program. The scores are prepared as their kind says, a backend evaluates what the loss says of
+//! Where a loss meets a backend. Every evaluation comes through here, whoever asks: a device, a metric or the program (a step of
+//! training asks its backend itself). The scores are prepared as their kind says, a backend evaluates what the loss says of
 //! itself ([`crate::loss::Loss::spec`]), and the errors are put in order.
 
 #[cfg(not(feature = "gpu"))]

@@ -359,17 +359,15 @@ impl Spec<'_> {
     /// Checks that the inputs of a batch fit each other and the request, by their shapes alone.
     #[inline]
     pub(crate) fn check_batch(&self, batch: &Batch<'_>, request: &Request) -> Result<BatchShape> {
-        if let Spec::Rows(spec) = self {
-            return spec.check_batch(batch, request);
-        }
-        // Per-class values exist only where there are classes.
-        if request.per_class {
-            let (option, expected) = ("per-class values", "a multiclass loss".into());
-            return Err(Error::Option { option, expected, got: self.shader().name.into() });
-        }
         match self {
-            Spec::Elementwise(spec) => batch.check_elementwise(spec.pairs),
             Spec::Rows(spec) => spec.check_batch(batch, request),
+            // Per-class values exist only where there are classes.
+            _ if request.per_class => Err(Error::Option {
+                option: "per-class values",
+                expected: "a multiclass loss".into(),
+                got: self.shader().name.into(),
+            }),
+            Spec::Elementwise(spec) => batch.check_elementwise(spec.pairs),
             Spec::TargetRows(spec) => batch.check_target_rows(spec.target_rule),
             Spec::Vectors(spec) => batch.check_vectors(spec.inputs, spec.target_rule.is_some()),
         }
