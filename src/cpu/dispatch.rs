@@ -22,6 +22,19 @@ pub(super) trait Loops: Sized {
     fn on_baseline<S: Simd>(self, simd: S) -> Self::Output;
 }
 
+/// A closure as a job. It is called by reference: by value the compiler calls it through a function of its own, which no
+/// instruction set reaches unless it happens to be inlined, and loops in it are then compiled for the baseline.
+struct Called<F>(F);
+
+impl<R, F: FnMut() -> R> NullaryFnOnce for Called<F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn call(mut self) -> R {
+        (self.0)()
+    }
+}
+
 /// What a job gives one number at a time, first, and with each instruction set that the machine has.
 #[cfg(test)]
 pub(super) fn on_every_width<F: WithSimd + Copy>(job: F) -> Vec<F::Output> {
@@ -41,7 +54,7 @@ mod machine {
     use pulp::x86::{V3, V4};
     use pulp::{Scalar, Simd};
 
-    use super::{Loops, NullaryFnOnce, WithSimd};
+    use super::{Called, Loops, WithSimd};
 
     /// 256-bit vectors (AVX2 with FMA), and 512-bit vectors (AVX-512), where the machine has them. Asked once: asking takes
     /// as long as a small batch.
@@ -58,10 +71,10 @@ mod machine {
 
     /// Runs a job with 256-bit vectors where there are some, or else the target's baseline.
     #[inline(always)]
-    pub(crate) fn dispatch<F: NullaryFnOnce>(job: F) -> F::Output {
+    pub(crate) fn dispatch<R>(mut job: impl FnMut() -> R) -> R {
         match widths().0 {
-            Some(simd) => simd.vectorize(job),
-            None => job.call(),
+            Some(simd) => simd.vectorize(Called(job)),
+            None => job(),
         }
     }
 
@@ -99,12 +112,12 @@ mod machine {
 mod machine {
     use pulp::Arch;
 
-    use super::{Loops, NullaryFnOnce, Simd, WithSimd};
+    use super::{Called, Loops, Simd, WithSimd};
 
     /// Runs a job with the target's vectors (NEON), or else its baseline.
     #[inline(always)]
-    pub(crate) fn dispatch<F: NullaryFnOnce>(job: F) -> F::Output {
-        Arch::new().dispatch(job)
+    pub(crate) fn dispatch<R>(job: impl FnMut() -> R) -> R {
+        Arch::new().dispatch(Called(job))
     }
 
     /// As [`dispatch`], for a job that is written in vectors.

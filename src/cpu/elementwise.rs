@@ -99,10 +99,12 @@ impl<'a, T: HostReal> DriverJob<'a, '_, T> {
         if let (true, Some(second)) = (self.spec.pairs, self.second) {
             let second = second.read(range.clone(), &mut scratch.second);
             scratch.differences.resize(scores.len(), T::ZERO);
-            let differences = scratch.differences.iter_mut().zip(scores.iter().zip(second));
             dispatch(
                 #[inline(always)]
-                || differences.for_each(|(to, (&x1, &x2))| *to = x1 - x2),
+                || {
+                    let pairs = scores.iter().zip(second);
+                    scratch.differences.iter_mut().zip(pairs).for_each(|(to, (&x1, &x2))| *to = x1 - x2);
+                },
             );
             scores = &scratch.differences;
         }
@@ -133,7 +135,7 @@ impl<'a, T: HostReal> DriverJob<'a, '_, T> {
                 scratch.weights.resize(scores.len(), T::ZERO);
                 let read = dispatch(
                     #[inline(always)]
-                    || weights::read(batch, range, &mut scratch.weights),
+                    || weights::read(batch, range.clone(), &mut scratch.weights),
                 );
                 if let Err(error) = read {
                     // Bad targets come first, of whatever type.

@@ -7,17 +7,10 @@ use pulp::Simd;
 use super::HostReal;
 use super::lanes::{Sum, Vector};
 use crate::data::real::Number;
-use crate::loss::penalty::with_common_penalty;
-use crate::loss::{Higher, PairSums, Penalty, PenaltyShape, Rule, rival_violation};
+use crate::loss::{Higher, PairSums, PenaltyShape, Rule, rival_violation};
 
 /// The rule of all pairs, in vectors.
-pub(super) struct VectorPairs<S: Simd, T: HostReal> {
-    simd: S,
-    rule: Rule<T::Lanes<S>, Penalty>,
-}
-
-/// The same with a penalty that is known at compile time.
-struct KnownPairs<S: Simd, T: HostReal, P> {
+pub(super) struct VectorPairs<S: Simd, T: HostReal, P> {
     simd: S,
     rule: Rule<T::Lanes<S>, P>,
 }
@@ -30,14 +23,12 @@ struct Sums<S: Simd, L: Vector<S>> {
     active: L::Mask,
 }
 
-impl<S: Simd, T: HostReal> VectorPairs<S, T> {
+impl<S: Simd, T: HostReal, P: PenaltyShape> VectorPairs<S, T, P> {
     #[inline(always)]
-    pub(super) fn new(simd: S, rule: &Rule<T, Penalty>) -> Self {
+    pub(super) fn new(simd: S, rule: &Rule<T, P>) -> Self {
         Self { simd, rule: rule.splat(T::Lanes::all(simd, T::ZERO)) }
     }
-}
 
-impl<S: Simd, T: HostReal, P: PenaltyShape> KnownPairs<S, T, P> {
     /// The pairs of one item, counted so many times, with a vector of others; what the others owe is added to `slopes`.
     #[inline(always)]
     fn meet<const SLOPES: bool>(
@@ -87,23 +78,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> KnownPairs<S, T, P> {
     }
 }
 
-impl<S: Simd, T: HostReal> PairSums<T> for VectorPairs<S, T> {
-    #[inline(always)]
-    fn add(
-        &self,
-        items: impl Iterator<Item = Higher>,
-        scores: &[T],
-        ranks: &[T],
-        slopes: Option<&mut [f64]>,
-    ) -> (f64, bool) {
-        with_common_penalty!(self.rule.shape(), T::COMMON, penalty => {
-            KnownPairs::<S, T, _> { simd: self.simd, rule: self.rule.with_shape(penalty) }
-                .add(items, scores, ranks, slopes)
-        })
-    }
-}
-
-impl<S: Simd, T: HostReal, P: PenaltyShape> KnownPairs<S, T, P> {
+impl<S: Simd, T: HostReal, P: PenaltyShape> PairSums<T> for VectorPairs<S, T, P> {
     #[inline(always)]
     fn add(
         &self,

@@ -6,7 +6,7 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use super::course::Course;
-use super::dispatch::{dispatch, vectorize};
+use super::dispatch::{Loops, dispatch, loops};
 use super::pairs::VectorPairs;
 use super::{HostReal, Inputs};
 use crate::data::evaluation::{Buffers, Evaluation, Totals};
@@ -16,8 +16,9 @@ use crate::data::shape::BatchShape;
 use crate::data::tensor::with_targets;
 use crate::data::weights::{self, sum};
 use crate::error::Result;
+use crate::loss::penalty::with_common_penalty;
 use crate::loss::{
-    CategoricalFormula, ListwiseFormula, LovaszFormula, MultilabelFormula, PairSums, Penalty, RowScratch, Rule,
+    CategoricalFormula, ListwiseFormula, LovaszFormula, MultilabelFormula, PairSums, PenaltyShape, RowScratch, Rule,
     TargetRows, TargetRowsFormula, TargetRowsSpec,
 };
 
@@ -31,8 +32,7 @@ pub(super) fn evaluate<T: HostReal>(
     buffers: Buffers<'_>,
 ) -> Result<Evaluation> {
     let BatchShape { samples: rows, columns, .. } = inputs.shape;
-    let rule = Rule::new(spec.terms.margin, spec.terms.kink, spec.terms.penalty);
-    let driver = Driver { spec, rule, inputs };
+    let driver = Driver { spec, inputs };
     let course = Course { job_samples: job_samples(rows, columns), vectors: 1, has_correct: spec.has_correct };
     let driver = &driver;
     course.run(inputs, buffers, &|| weights::totals(inputs.batch, rows), &|job, divisor| match spec.formula {
@@ -45,11 +45,10 @@ pub(super) fn evaluate<T: HostReal>(
 
 struct Driver<'a, T> {
     spec: &'a TargetRowsSpec,
-    rule: Rule<T, Penalty>,
     inputs: &'a Inputs<'a, T>,
 }
 
-/// One job, as a type that the run-time choice of instruction set can call.
+/// One job.
 struct DriverJob<'a, 'j, F, T> {
     driver: &'a Driver<'a, T>,
     job: Job<'j, T>,
@@ -113,21 +112,48 @@ fn block_rows(columns: usize, rows: usize) -> usize {
 
 impl<'a, 'j, F: TargetRows, T: HostReal> DriverJob<'a, 'j, F, T> {
     fn run(driver: &'a Driver<'a, T>, job: Job<'j, T>, divisor: T) -> Result<Totals> {
-        vectorize(Self { driver, job, divisor, formula: PhantomData })
+        loops(Self { driver, job, divisor, formula: PhantomData })
     }
 }
 
-impl<F: TargetRows, T: HostReal> WithSimd for DriverJob<'_, '_, F, T> {
+impl<F: TargetRows, T: HostReal> Loops for DriverJob<'_, '_, F, T> {
+    type Output = Result<Totals>;
+    const WIDE: bool = false;
+
+    #[inline(always)]
+    fn on_vectors<S: Simd>(self, simd: S) -> Result<Totals> {
+        with_common_penalty!(self.driver.spec.terms.penalty, T::COMMON, penalty => {
+            simd.vectorize(Loop { job: self, penalty })
+        })
+    }
+
+    fn on_baseline<S: Simd>(self, simd: S) -> Result<Totals> {
+        let penalty = self.driver.spec.terms.penalty;
+        Loop { job: self, penalty }.with_simd(simd)
+    }
+}
+
+/// A job whose penalty is known at compile time.
+struct Loop<'a, 'j, F, P, T> {
+    job: DriverJob<'a, 'j, F, T>,
+    penalty: P,
+}
+
+impl<F: TargetRows, P: PenaltyShape, T: HostReal> WithSimd for Loop<'_, '_, F, P, T> {
     type Output = Result<Totals>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) -> Result<Totals> {
-        let rows = self.job.start..self.job.start + self.job.samples;
-        let (mut scratch, mut totals) = self.driver.begin(rows.clone())?;
-        let pairs = VectorPairs::new(simd, &self.driver.rule);
-        let each = block_rows(self.driver.inputs.shape.columns, rows.len());
+    fn with_simd<S: Simd>(self, simd: S) -> Result<Totals> {
+        let Self { mut job, penalty } = self;
+        let driver = job.driver;
+        let terms = driver.spec.terms;
+        let rule = Rule::new(terms.margin, terms.kink, penalty);
+        let pairs = VectorPairs::new(simd, &rule);
+        let rows = job.job.start..job.job.start + job.job.samples;
+        let (mut scratch, mut totals) = driver.begin(rows.clone())?;
+        let each = block_rows(driver.inputs.shape.columns, rows.len());
         for start in (0..rows.len()).step_by(each) {
-            self.block(start..(start + each).min(rows.len()), &pairs, &mut scratch, &mut totals)?;
+            job.block(start..(start + each).min(rows.len()), &rule, &pairs, &mut scratch, &mut totals)?;
         }
         Ok(totals)
     }
@@ -139,6 +165,7 @@ impl<F: TargetRows, T: HostReal> DriverJob<'_, '_, F, T> {
     fn block(
         &mut self,
         of_job: Range<usize>,
+        rule: &Rule<T, impl PenaltyShape>,
         pairs: &impl PairSums<T>,
         scratch: &mut Scratch<T>,
         totals: &mut Totals,
@@ -159,7 +186,7 @@ impl<F: TargetRows, T: HostReal> DriverJob<'_, '_, F, T> {
                 &mut scratch.slopes[..]
             });
             let of_row = RowScratch { slopes: wanted, ranks: &mut scratch.ranks, times: &mut scratch.times, pairs };
-            let point = F::row(&driver.rule, driver.spec.ties, scores, targets, of_row);
+            let point = F::row(rule, driver.spec.ties, scores, targets, of_row);
             let is_nan = any_nan && scores.iter().zip(targets).any(|(s, &t)| s.is_nan() && !F::is_padding(t));
             let value = if is_nan { T::NAN } else { T::from_f64(point.value) };
             let loss = value / class_divisor * weight;

@@ -14,13 +14,11 @@ use crate::data::shape::BatchShape;
 use crate::data::tensor::with_targets;
 use crate::data::weights::{self, sum};
 use crate::error::{Input, Result};
+use crate::loss::penalty::LinearPenalty;
 use crate::loss::{Combined, CosineFormula, Penalty, Rule, TripletFormula, Vectors, VectorsFormula, VectorsSpec};
 
 /// The vectors of each distance: first and second, first and third, second and third.
 const ENDS: [[usize; 2]; 3] = [[0, 1], [0, 2], [1, 2]];
-
-/// The loss of a sample, given its distances: the only part that depends on the formula, called once a sample.
-type Combine<T> = fn(&Rule<T, Penalty>, [T; 3], bool, T) -> Combined<T>;
 
 /// Evaluates a loss over host data.
 pub(super) fn evaluate<T: HostReal>(
@@ -34,10 +32,6 @@ pub(super) fn evaluate<T: HostReal>(
     let driver = Driver {
         spec,
         rule: Rule::new(spec.terms.margin, spec.terms.kink, spec.terms.penalty),
-        combine: match spec.formula {
-            VectorsFormula::Triplet => TripletFormula::combine::<T, Penalty>,
-            VectorsFormula::Cosine => CosineFormula::combine::<T, Penalty>,
-        },
         vectors: [Some(inputs.scores), second, third],
         inputs,
     };
@@ -52,12 +46,36 @@ pub(super) fn evaluate<T: HostReal>(
 struct Driver<'a, T> {
     spec: &'a VectorsSpec,
     rule: Rule<T, Penalty>,
-    combine: Combine<T>,
     vectors: [Option<Stored<'a, T>>; 3],
     inputs: &'a Inputs<'a, T>,
 }
 
 impl<T: HostReal> Driver<'_, T> {
+    /// The loss of a sample, given its distances: the only part that depends on the formula.
+    #[inline(always)]
+    fn combine(&self, distances: [T; 3], target: T) -> Combined<T> {
+        let has_third = self.spec.has_third_distance;
+        match (self.spec.formula, self.spec.terms.penalty) {
+            (VectorsFormula::Triplet, Penalty::Linear) => {
+                TripletFormula::combine(&self.rule.with_shape(LinearPenalty), distances, has_third, target)
+            }
+            (VectorsFormula::Cosine, Penalty::Linear) => {
+                CosineFormula::combine(&self.rule.with_shape(LinearPenalty), distances, has_third, target)
+            }
+            _ => self.combine_rarely(distances, target),
+        }
+    }
+
+    /// As [`Driver::combine`], with any penalty.
+    #[inline(never)]
+    fn combine_rarely(&self, distances: [T; 3], target: T) -> Combined<T> {
+        let has_third = self.spec.has_third_distance;
+        match self.spec.formula {
+            VectorsFormula::Triplet => TripletFormula::combine(&self.rule, distances, has_third, target),
+            VectorsFormula::Cosine => CosineFormula::combine(&self.rule, distances, has_third, target),
+        }
+    }
+
     /// The weights and targets of samples. Not inlined, so that the loops over every type of label are compiled once.
     #[inline(never)]
     fn decode(&self, range: Range<usize>) -> Result<[Vec<T>; 2]> {
@@ -108,7 +126,7 @@ impl<T: HostReal> WithSimd for DriverJob<'_, '_, T> {
                 *measured = measure.of(ENDS[pair].map(|end| vectors[end]));
             }
             let distances = measured.each_ref().map(|m| T::from_f64(m.distance));
-            let combined = (driver.combine)(&driver.rule, distances, has_third, sign);
+            let combined = driver.combine(distances, sign);
             // The distance to a vector that holds a NaN is NaN.
             let is_nan = distances.iter().any(|d| d.is_nan()) && vectors.iter().any(|x| x.iter().any(|x| x.is_nan()));
             let value = if is_nan { T::NAN } else { combined.value };

@@ -195,6 +195,26 @@ impl TargetRowRule {
             TargetRowRule::Binary(encoding) => TargetRule::Labels(encoding).expected().into(),
         }
     }
+
+    /// The kernels' view of a target, and whether the rule forbids it.
+    #[inline(always)]
+    fn read<L: Label>(self, shape: &BatchShape, label: L) -> (i32, bool) {
+        let columns = shape.columns as i64;
+        // No class: above all.
+        let class = || label.class_index().unwrap_or(i64::MAX);
+        match self {
+            TargetRowRule::Relevances => relevance(label.to_f32()),
+            TargetRowRule::Binary(encoding) => {
+                let (sign, bad) = TargetRule::Labels(encoding).signs().sign::<L, f32>(label);
+                (sign as i32, bad)
+            }
+            TargetRowRule::Labels => (class().max(-1) as i32, class() >= columns),
+            TargetRowRule::Categories if shape.target_width == 1 => {
+                (class() as i32, (class() < 0) | (class() >= columns))
+            }
+            TargetRowRule::Categories => (class() as i32, (class() < -1) | (class() > 1)),
+        }
+    }
 }
 
 /// Reads rows of targets of any host type.
@@ -236,11 +256,13 @@ impl<'a> TargetRowDecoder<'a> {
     /// A target for each label; true where one is bad, which no branch asks in the loop.
     #[inline(always)]
     fn decode_each<L: Label>(&self, rule: TargetRowRule, labels: &[L], targets: &mut [i32]) -> bool {
+        // Held by value: what is read through a reference is read again for each label.
+        let shape = *self.shape;
         let mut bad_seen = false;
         for (target, &label) in targets.iter_mut().zip(labels) {
-            let read = self.read(rule, label);
-            *target = read.unwrap_or(0);
-            bad_seen |= read.is_none();
+            let (value, bad) = rule.read(&shape, label);
+            *target = value;
+            bad_seen |= bad;
         }
         bad_seen
     }
@@ -251,9 +273,9 @@ impl<'a> TargetRowDecoder<'a> {
         targets.fill(0);
         let mut bad_seen = false;
         for (row, &label) in targets.chunks_exact_mut(self.shape.columns).zip(labels) {
-            match self.read(TargetRowRule::Categories, label) {
-                Some(class) => row[class as usize] = 1,
-                None => bad_seen = true,
+            match TargetRowRule::Categories.read(self.shape, label) {
+                (class, false) => row[class as usize] = 1,
+                (_, true) => bad_seen = true,
             }
         }
         bad_seen
@@ -262,38 +284,19 @@ impl<'a> TargetRowDecoder<'a> {
     /// One target: a class index, -1 for padding, or -1, 0 and 1. A relevance is given as an integer of the same order.
     pub(crate) fn element<L: Label>(&self, labels: &[L], index: usize) -> Result<i32> {
         let label = labels[index];
-        self.read(self.rule, label).ok_or_else(|| bad(index, label, self.rule.expected(self.shape)))
-    }
-
-    /// As [`TargetRowDecoder::element`], by this rule; none for a bad one.
-    #[inline(always)]
-    fn read<L: Label>(&self, rule: TargetRowRule, label: L) -> Option<i32> {
-        let columns = self.shape.columns as i64;
-        let class = match rule {
-            TargetRowRule::Relevances => return relevance(label.to_f32()),
-            TargetRowRule::Binary(encoding) => {
-                let (sign, is_bad) = TargetRule::Labels(encoding).signs().sign::<L, f32>(label);
-                return (!is_bad).then_some(sign as i32);
-            }
-            TargetRowRule::Labels => label.class_index().filter(|&class| class < columns).map(|class| class.max(-1)),
-            TargetRowRule::Categories if self.shape.target_width == 1 => {
-                label.class_index().filter(|class| (0..columns).contains(class))
-            }
-            TargetRowRule::Categories => label.class_index().filter(|class| (-1..=1).contains(class)),
-        };
-        i32::try_from(class?).ok()
+        match self.rule.read(self.shape, label) {
+            (target, false) => Ok(target),
+            (_, true) => Err(bad(index, label, self.rule.expected(self.shape))),
+        }
     }
 }
 
-/// A relevance as an integer: numbers that are not negative have the order of their bits.
+/// A relevance as an integer, and whether it is bad. Numbers that are not negative have the order of their bits.
 #[inline(always)]
-fn relevance(x: f32) -> Option<i32> {
-    match x {
-        _ if !x.is_finite() => None,
-        _ if x < 0.0 => Some(-1),
-        // Both zeros alike.
-        _ => i32::try_from((x + 0.0).to_bits()).ok(),
-    }
+fn relevance(x: f32) -> (i32, bool) {
+    // Both zeros alike.
+    let bits = (x + 0.0).to_bits() as i32;
+    (if x < 0.0 { -1 } else { bits }, !x.is_finite())
 }
 
 /// What a class index may be, in words.

@@ -1,5 +1,7 @@
 //! Categorical hinge: Keras's CategoricalHinge, to the letter.
 
+use std::hint::black_box;
+
 use serde::{Deserialize, Serialize};
 
 use super::formula::{PairSums, RowPoint, RowScratch, TargetRows};
@@ -88,12 +90,10 @@ impl Seen {
         for (scores, targets) in chunks.iter().zip(target_chunks) {
             seen.visit(scores, targets);
         }
-        if !scores.is_empty() {
-            // Filled up with what adds nothing.
-            let (mut last_scores, mut last_targets) = ([T::NEG_INFINITY; LANES], [0; LANES]);
-            last_scores.iter_mut().zip(scores).for_each(|(to, &from)| *to = from);
-            last_targets.iter_mut().zip(targets).for_each(|(to, &from)| *to = from);
-            seen.visit(&last_scores, &last_targets);
+        // In memory from here on: beside code that reaches a lane by its index the loop above would not stay in registers.
+        let mut seen = black_box(seen);
+        for (lane, (&score, &target)) in scores.iter().zip(targets).enumerate() {
+            seen.visit_lane(lane, score, target);
         }
         seen.fold()
     }
@@ -101,11 +101,16 @@ impl Seen {
     #[inline(always)]
     fn visit<T: Real>(&mut self, scores: &[T; LANES], targets: &[i32; LANES]) {
         for lane in 0..LANES {
-            let (score, target) = (scores[lane].to_f64(), targets[lane]);
-            self.best[lane] = larger(self.best[lane], slot(score, target));
-            self.top[lane] = larger(self.top[lane], score);
-            self.positive[lane] += if target == 0 { 0.0 } else { f64::from(target) * score };
+            self.visit_lane(lane, scores[lane], targets[lane]);
         }
+    }
+
+    #[inline(always)]
+    fn visit_lane<T: Real>(&mut self, lane: usize, score: T, target: i32) {
+        let score = score.to_f64();
+        self.best[lane] = larger(self.best[lane], slot(score, target));
+        self.top[lane] = larger(self.top[lane], score);
+        self.positive[lane] += if target == 0 { 0.0 } else { f64::from(target) * score };
     }
 
     /// Puts the lanes together, in lane 0: a tree, which waits less than a chain.

@@ -336,12 +336,6 @@ impl<T: Number, P: PenaltyShape> Rule<T, P> {
         Rule { margin: self.margin, kink_slope: self.kink_slope, shape }
     }
 
-    /// The penalty.
-    #[inline(always)]
-    pub(crate) fn shape(&self) -> P {
-        self.shape
-    }
-
     /// phi(v) and phi'(v). A NaN violation gives NaN for both.
     #[inline(always)]
     pub(crate) fn penalise(&self, v: T) -> (T, T) {

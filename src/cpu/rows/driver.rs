@@ -83,7 +83,7 @@ impl<T: HostReal> DriverJob<'_, '_, T> {
                 with_targets!(batch.targets.part(rows.clone()),
                     x => decode_class_indices(x, shape.columns, ignore_index, classes)?,
                     _tensor => return Err(batch.not_on_host()));
-                weights::read(batch, rows, weights)
+                weights::read(batch, rows.clone(), weights)
             },
         )
     }
