@@ -88,13 +88,11 @@ impl TargetRule {
     #[inline(always)]
     pub(crate) fn decode<L: Label, T: Real>(self, labels: &[L], signs: &mut [T]) -> Result<()> {
         let rule = self.signs();
-        let mut bad_seen = false;
-        for (sign, &label) in signs.iter_mut().zip(labels) {
-            let (value, bad) = rule.sign(label);
-            *sign = value;
-            // A flag instead of an early return keeps the loop free of branches, so that it vectorises.
-            bad_seen |= bad;
-        }
+        // A loop of its own for each kind of rule, or else every label would be asked which it is.
+        let bad_seen = match self {
+            TargetRule::Labels(_) => decode_signs(SignRule { only_labels: true, ..rule }, labels, signs),
+            TargetRule::Signs => decode_signs(SignRule { only_labels: false, ..rule }, labels, signs),
+        };
         if bad_seen { self.find_bad(labels) } else { Ok(()) }
     }
 
@@ -115,6 +113,19 @@ struct SignRule {
     other: i8,
     /// Nothing but 1 and that label is allowed.
     only_labels: bool,
+}
+
+/// Writes a sign for each label; true where one is forbidden.
+#[inline(always)]
+fn decode_signs<L: Label, T: Real>(rule: SignRule, labels: &[L], signs: &mut [T]) -> bool {
+    let mut bad_seen = false;
+    for (sign, &label) in signs.iter_mut().zip(labels) {
+        let (value, bad) = rule.sign(label);
+        *sign = value;
+        // A flag instead of an early return keeps the loop free of branches, so that it vectorises.
+        bad_seen |= bad;
+    }
+    bad_seen
 }
 
 impl SignRule {
