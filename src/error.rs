@@ -22,6 +22,10 @@ pub enum Input {
     MarginMatrix,
     /// Rows of features that a network is given.
     Features,
+    /// Rows of features that a network is validated with.
+    ValidationFeatures,
+    /// The targets that a network is validated with.
+    ValidationTargets,
     /// The weights of a network.
     Weights,
     /// The caller's memory for the losses.
@@ -41,6 +45,8 @@ impl fmt::Display for Input {
             Input::ClassWeights => "class weights",
             Input::MarginMatrix => "margin matrix",
             Input::Features => "features",
+            Input::ValidationFeatures => "validation features",
+            Input::ValidationTargets => "validation targets",
             Input::Weights => "network weights",
             Input::LossesBuffer => "buffer of losses",
             Input::GradientBuffer => "buffer of the gradient",
@@ -227,6 +233,18 @@ impl Error {
             Error::Update { source, .. } => source.input(),
             _ => None,
         }
+    }
+
+    /// The same error of the data that a network is validated with.
+    pub(crate) fn of_validation(mut self) -> Self {
+        if let Error::Length { input, .. } | Error::Shape { input, .. } | Error::Value { input, .. } = &mut self {
+            *input = match *input {
+                Input::Features => Input::ValidationFeatures,
+                Input::Targets => Input::ValidationTargets,
+                other => other,
+            };
+        }
+        self
     }
 
     /// The same error with the index of a bad value moved by `offset`: a chunk's index becomes the whole input's.

@@ -9,7 +9,9 @@ use crate::data::evaluation::{Buffers, Output, Request};
 use crate::data::tensor::Floats;
 use crate::error::Result;
 use crate::loss::Loss;
-use crate::nn::{Accuracy, Dataset, Engine, LayerShape, Memory, Optimizer, Part, Parts, Progress, Slot, Sums, batch};
+use crate::nn::{
+    Accuracy, Dataset, Engine, Evaluated, LayerShape, Memory, Optimizer, Part, Parts, Progress, Slot, Sums, batch,
+};
 
 /// Rows that go through the network at a time where nothing is trained.
 const EVALUATED_ROWS: usize = 1024;
@@ -118,6 +120,7 @@ pub(crate) struct CpuEngine<'a, T> {
     shapes: Vec<LayerShape>,
     training: &'a Dataset,
     validation: Option<&'a Dataset>,
+    evaluates_training: bool,
     parameters: Vec<T>,
     gradient: Vec<T>,
     first: Vec<T>,
@@ -146,6 +149,7 @@ impl<'a, T: Gemm> CpuEngine<'a, T> {
             shapes: parts.shapes,
             training: parts.training,
             validation: parts.validation,
+            evaluates_training: parts.evaluates_training,
             gradient: vec![T::ZERO; parts.memory.parameters.len()],
             parameters: rounded(&parts.memory.parameters),
             first: rounded(&parts.memory.first),
@@ -267,8 +271,12 @@ impl<T: Gemm> Engine for CpuEngine<'_, T> {
         Ok(progress)
     }
 
-    fn validate(&mut self) -> Result<Option<Sums>> {
-        let Some(data) = self.validation else { return Ok(None) };
+    fn evaluate(&mut self, data: Evaluated) -> Result<Option<Sums>> {
+        let data = match data {
+            Evaluated::Training => Some(self.training).filter(|_| self.evaluates_training),
+            Evaluated::Validation => self.validation,
+        };
+        let Some(data) = data else { return Ok(None) };
         let mut total = Sums::default();
         for start in (0..data.samples).step_by(EVALUATED_ROWS) {
             self.forward(data, start..(start + EVALUATED_ROWS).min(data.samples));

@@ -287,16 +287,34 @@ impl Evaluation {
     }
 }
 
-impl Evaluation {
-    /// The sums of an evaluation by [`Reduction::Sum`].
-    pub(crate) fn totals(&self) -> Totals {
+/// A request for sums, whose evaluations can be added up.
+#[derive(Clone, Debug)]
+pub(crate) struct SumRequest(Request);
+
+impl SumRequest {
+    pub(crate) fn new(per_class: bool) -> Self {
+        let request = Request::new().reduction(Reduction::Sum);
+        Self(if per_class { request.per_class() } else { request })
+    }
+
+    /// As [`Request::gradient_of_part`].
+    pub(crate) fn gradient_of_part(self, divisor: f64) -> Self {
+        Self(self.0.gradient_of_part(divisor))
+    }
+
+    pub(crate) fn request(&self) -> &Request {
+        &self.0
+    }
+
+    /// The sums of an evaluation that was asked for by this request.
+    pub(crate) fn totals(&self, evaluation: &Evaluation) -> Totals {
         Totals {
-            sum: self.value.unwrap_or(0.0),
-            weight_sum: self.weight_sum,
-            count: self.count,
-            active: self.active,
-            correct: self.correct.unwrap_or(0),
-            per_class: self.per_class.clone().unwrap_or_default(),
+            sum: evaluation.value.unwrap_or(0.0),
+            weight_sum: evaluation.weight_sum,
+            count: evaluation.count,
+            active: evaluation.active,
+            correct: evaluation.correct.unwrap_or(0),
+            per_class: evaluation.per_class.clone().unwrap_or_default(),
         }
     }
 }

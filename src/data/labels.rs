@@ -67,11 +67,10 @@ impl TargetRule {
         }
     }
 
-    /// Checks labels that a GPU will read as they are.
+    /// Checks labels without a look at what they mean.
     ///
     /// # Errors
     /// As [`TargetRule::decode`].
-    #[cfg(feature = "gpu")]
     pub(crate) fn check<L: Label>(self, labels: &[L]) -> Result<()> {
         let mut signs = [0f32; 1024];
         for (number, chunk) in labels.chunks(signs.len()).enumerate() {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::margin_matrix::MarginMatrix;
 use super::penalty::Ties;
 use super::spec::{MethodSpec, RowsSpec, Spec};
 use super::terms::{Terms, terms_builder};
@@ -50,8 +51,8 @@ pub struct MulticlassHinge<M> {
     class_weights: Option<Vec<f64>>,
     ignore_index: Option<i64>,
     /// Margins of C x C pairs of classes, in the place of the one margin.
-    #[serde(with = "exact::optional_numbers", default)]
-    margin_matrix: Option<Vec<f64>>,
+    #[serde(default)]
+    margin_matrix: Option<MarginMatrix>,
 }
 
 impl<M: RowsLoss> MulticlassHinge<M> {
@@ -111,7 +112,7 @@ impl<M: RowsLoss> MulticlassHinge<M> {
     /// # Ok::<(), maxmargin::Error>(())
     /// ```
     pub fn margin_matrix(mut self, margins: impl Into<Vec<f64>>) -> Self {
-        self.margin_matrix = Some(margins.into());
+        self.margin_matrix = Some(MarginMatrix::new(margins.into()));
         self
     }
 }
@@ -135,7 +136,7 @@ impl<M: RowsLoss> Loss for MulticlassHinge<M> {
             is_mean: self.over_classes == OverClasses::Mean,
             class_weights: self.class_weights.as_deref(),
             ignore_index: self.ignore_index,
-            margin_matrix: self.margin_matrix.as_deref(),
+            margin_matrix: self.margin_matrix.as_ref(),
         })
     }
 

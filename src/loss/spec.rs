@@ -3,11 +3,12 @@
 
 use super::distance::Distance;
 use super::formula::{Combination, Rows};
+use super::margin_matrix::MarginMatrix;
 use super::penalty::Ties;
 use super::terms::Terms;
 use crate::data::batch::Batch;
 use crate::data::evaluation::{Reduction, Request};
-use crate::data::labels::{TargetRowRule, TargetRule};
+use crate::data::labels::{TargetRowDecoder, TargetRowRule, TargetRule, decode_class_indices};
 use crate::data::shape::BatchShape;
 use crate::data::weights;
 use crate::error::{Error, Input, Result};
@@ -139,8 +140,7 @@ pub struct RowsSpec<'a> {
     pub(crate) is_mean: bool,
     pub(crate) class_weights: Option<&'a [f64]>,
     pub(crate) ignore_index: Option<i64>,
-    /// Margins of C x C pairs of classes, in the place of the one margin.
-    pub(crate) margin_matrix: Option<&'a [f64]>,
+    pub(crate) margin_matrix: Option<&'a MarginMatrix>,
 }
 
 impl RowsSpec<'_> {
@@ -166,7 +166,8 @@ impl RowsSpec<'_> {
     /// The numbers of the classes as a GPU reads them: weights, then margins.
     #[cfg(feature = "gpu")]
     pub(crate) fn class_table(&self) -> impl Iterator<Item = f64> {
-        self.class_weights.into_iter().chain(self.margin_matrix).flatten().copied()
+        let margins = self.margin_matrix.map(MarginMatrix::margins);
+        self.class_weights.into_iter().chain(margins).flatten().copied()
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -209,7 +210,7 @@ impl RowsSpec<'_> {
             let expected = format!("a number from 1 to the {columns} classes");
             return Err(Error::Option { option: "k", expected, got: k.to_string() });
         }
-        self.check_margin_matrix(columns)?;
+        self.margin_matrix.map_or(Ok(()), |matrix| matrix.check(columns))?;
         if request.per_class {
             let refuse = |expected: &str, got: &str| {
                 Err(Error::Option { option: "per-class values", expected: expected.into(), got: got.into() })
@@ -228,25 +229,6 @@ impl RowsSpec<'_> {
             }
         }
         Ok(shape)
-    }
-
-    fn check_margin_matrix(&self, classes: usize) -> Result<()> {
-        let Some(margins) = self.margin_matrix else { return Ok(()) };
-        let input = Input::MarginMatrix;
-        if margins.len() != classes * classes {
-            let unit = "pair of classes";
-            return Err(Error::Length { input, expected: classes * classes, got: margins.len(), unit });
-        }
-        let is_bad = |&(i, margin): &(usize, &f64)| i % (classes + 1) != 0 && !(*margin as f32).is_finite();
-        match margins.iter().enumerate().find(is_bad) {
-            None => Ok(()),
-            Some((index, margin)) => Err(Error::Value {
-                input,
-                index: index as u64,
-                value: margin.to_string(),
-                expected: "a finite number in f32's range".into(),
-            }),
-        }
     }
 }
 
@@ -372,4 +354,27 @@ impl Spec<'_> {
             Spec::Vectors(spec) => batch.check_vectors(spec.inputs, spec.target_rule.is_some()),
         }
     }
+
+    /// Checks targets of a batch of this shape, each by itself, as an evaluation would.
+    pub(crate) fn check_targets(&self, shape: &BatchShape, targets: &[f64]) -> Result<()> {
+        // A pattern's decoder, on as many targets at a time as the nearest cache holds.
+        let mut decoded = vec![0; CHECKED_TARGETS.max(shape.columns)];
+        let samples = (decoded.len() / shape.columns).max(1);
+        for (number, targets) in targets.chunks(samples * shape.target_width).enumerate() {
+            let decoded = &mut decoded[..targets.len() / shape.target_width * shape.columns];
+            let checked = match self {
+                Spec::Elementwise(spec) => spec.target_rule.check(targets),
+                Spec::Rows(spec) => {
+                    decode_class_indices(targets, shape.columns, spec.ignore_index, &mut decoded[..targets.len()])
+                }
+                Spec::TargetRows(spec) => TargetRowDecoder::new(spec.target_rule, shape).decode_rows(targets, decoded),
+                Spec::Vectors(spec) => spec.target_rule.map_or(Ok(()), |rule| rule.check(targets)),
+            };
+            checked.map_err(|error| shape.whole_index(error, number * samples))?;
+        }
+        Ok(())
+    }
 }
+
+/// Targets that are decoded at a time where they are only checked.
+const CHECKED_TARGETS: usize = 4 << 10;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Step;
 use super::state::Seen;
 use crate::data::batch::Batch;
-use crate::data::evaluation::{Buffers, Evaluation, Precision};
+use crate::data::evaluation::{Buffers, Evaluation, Precision, Totals};
 use crate::device::Device;
 use crate::engine::{self, Pending};
 use crate::error::{Error, Result};
@@ -25,10 +25,10 @@ impl Accumulator<'_> {
     pub(super) async fn update(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
         let number = self.seen.updates;
         let request = self.seen.sum_request()?;
-        let added = engine::accumulate(device.backend(), self.loss, batch, &request).await;
+        let added = engine::accumulate(device.backend(), self.loss, batch, request.request()).await;
         let Some(added) = added.map_err(|error| in_update(number, error))? else {
-            let evaluation = self.evaluate(device, batch).await?;
-            self.seen.add(self.loss, &evaluation, batch);
+            let (sums, precision) = self.sums(device, batch).await?;
+            self.seen.add(self.loss, &sums, precision, batch);
             return Ok(());
         };
         check_classes(self.classes(), added.first().map_or(0, Pending::classes))?;
@@ -53,20 +53,20 @@ impl Accumulator<'_> {
         if buffers.gradient.is_some() {
             request = request.gradient_of_part(divisor);
         }
-        let evaluation = device.evaluate_into(self.loss, batch, &request, buffers);
+        let evaluation = device.evaluate_into(self.loss, batch, request.request(), buffers);
         let evaluation = evaluation.map_err(|error| in_update(self.seen.updates, error))?;
         check_classes(self.classes(), evaluation.per_class.as_ref().map_or(0, Vec::len))?;
-        self.seen.add(self.loss, &evaluation, batch);
+        self.seen.add(self.loss, &request.totals(&evaluation), evaluation.precision, batch);
         Ok(evaluation)
     }
 
     pub(super) async fn forward(&mut self, device: &Device, batch: &Batch<'_>) -> Result<Step> {
         self.fold().await?;
-        let evaluation = self.evaluate(device, batch).await?;
+        let (sums, precision) = self.sums(device, batch).await?;
         let mut alone = self.seen.clone();
         alone.reset();
-        alone.add(self.loss, &evaluation, batch);
-        self.seen.add(self.loss, &evaluation, batch);
+        alone.add(self.loss, &sums, precision, batch);
+        self.seen.add(self.loss, &sums, precision, batch);
         Ok(Step { batch: alone.evaluation_or_none(self.loss)?, running: self.seen.evaluation_or_none(self.loss)? })
     }
 
@@ -83,13 +83,14 @@ impl Accumulator<'_> {
         Ok(())
     }
 
-    /// The sums of one batch on any device.
-    async fn evaluate(&self, device: &Device, batch: &Batch<'_>) -> Result<Evaluation> {
+    /// The sums of one batch on any device, and the precision that they were computed in.
+    async fn sums(&self, device: &Device, batch: &Batch<'_>) -> Result<(Totals, Precision)> {
         let request = self.seen.sum_request()?;
-        let evaluation = device.evaluate_async(self.loss, batch, &request).await;
+        let evaluation = device.evaluate_async(self.loss, batch, request.request()).await;
         let evaluation = evaluation.map_err(|error| in_update(self.seen.updates, error))?;
-        check_classes(self.classes(), evaluation.per_class.as_ref().map_or(0, Vec::len))?;
-        Ok(evaluation)
+        let sums = request.totals(&evaluation);
+        check_classes(self.classes(), sums.per_class.len())?;
+        Ok((sums, evaluation.precision))
     }
 
     fn classes(&self) -> usize {

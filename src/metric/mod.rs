@@ -97,7 +97,7 @@ impl<L: Loss> Metric<L> {
     /// # Errors
     /// [`crate::Error::Update`] with what [`Loss::check_batch`] says.
     pub fn check_batch(&self, batch: &Batch<'_>) -> Result<BatchShape> {
-        let shape = self.state.loss.check_batch(batch, &self.state.seen.sum_request()?);
+        let shape = self.state.loss.check_batch(batch, self.state.seen.sum_request()?.request());
         shape.map_err(|error| in_update(self.state.seen.updates, error))
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::batch::Batch;
-use crate::data::evaluation::{Evaluation, Outputs, Precision, Reduction, Request, Totals};
+use crate::data::evaluation::{Evaluation, Outputs, Precision, Reduction, Request, SumRequest, Totals};
 use crate::error::{Error, Result};
 use crate::loss::{Loss, Pattern};
 
@@ -109,20 +109,19 @@ impl Seen {
     }
 
     /// What is asked of a device: the sums.
-    pub(super) fn sum_request(&self) -> Result<Request> {
+    pub(super) fn sum_request(&self) -> Result<SumRequest> {
         if self.reduction == Reduction::None {
             let expected = "mean or sum, to be one number over many batches".into();
             return Err(Error::Option { option: "reduction", expected, got: "none".into() });
         }
-        let request = Request::new().reduction(Reduction::Sum);
-        Ok(if self.per_class { request.per_class() } else { request })
+        Ok(SumRequest::new(self.per_class))
     }
 
-    /// Adds the sums of one batch.
-    pub(super) fn add(&mut self, loss: &dyn Loss, sums: &Evaluation, batch: &Batch<'_>) {
-        self.totals.merge(&sums.totals());
+    /// Adds the sums of one batch, computed in this precision.
+    pub(super) fn add(&mut self, loss: &dyn Loss, sums: &Totals, precision: Precision, batch: &Batch<'_>) {
+        self.totals.merge(sums);
         self.count(loss, batch);
-        if sums.precision == Precision::F32 {
+        if precision == Precision::F32 {
             self.precision = Precision::F32;
         }
     }

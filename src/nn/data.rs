@@ -7,9 +7,13 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_distr::{Distribution, StandardNormal};
 
+use super::engine::batch;
 use super::random::{Stream, generator};
+use crate::data::evaluation::Request;
 use crate::data::real::Real;
+use crate::data::shape::BatchShape;
 use crate::error::{Error, Input, Result};
+use crate::loss::Spec;
 
 /// Rows of features, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -149,6 +153,18 @@ impl Dataset {
     /// Targets a row.
     pub(crate) fn target_width(&self) -> usize {
         self.targets.len().checked_div(self.samples).unwrap_or(1)
+    }
+
+    /// How a loss sees the data, where a network has so many outputs.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] and [`Error::Length`] where the loss does not take outputs and targets like these.
+    pub(crate) fn shape(&self, spec: &Spec<'_>, outputs: usize) -> Result<BatchShape> {
+        let none = || Error::OutOfMemory { device: "the host".into(), operation: "looking at the data's shape".into() };
+        // Cleared memory that is nowhere until it is touched, and nobody does.
+        let count = self.samples.checked_mul(outputs).ok_or_else(none)?;
+        let scores: Box<[f32]> = bytemuck::allocation::try_zeroed_slice_box(count).map_err(|()| none())?;
+        spec.check_batch(&batch((&*scores).into(), outputs, &self.targets), &Request::new())
     }
 
     /// Class 0 becomes -1, all others +1: what the binary and the embedding hinge learn from.

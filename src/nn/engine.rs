@@ -35,6 +35,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) shapes: Vec<LayerShape>,
     pub(crate) training: &'a Dataset,
     pub(crate) validation: Option<&'a Dataset>,
+    /// Whether the training data is evaluated too.
+    pub(crate) evaluates_training: bool,
     pub(crate) memory: &'a Memory,
 }
 
@@ -121,6 +123,13 @@ impl Progress {
     }
 }
 
+/// Data that a network is evaluated on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Evaluated {
+    Training,
+    Validation,
+}
+
 /// One of two places to remember weights in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Slot {
@@ -141,8 +150,8 @@ impl Slot {
 pub(crate) trait Engine {
     /// Trains on the batches of an epoch.
     fn train(&mut self, part: &Part<'_>) -> Result<Progress>;
-    /// Sums over the validation data.
-    fn validate(&mut self) -> Result<Option<Sums>>;
+    /// Sums over a data set; none where there is no such one.
+    fn evaluate(&mut self, data: Evaluated) -> Result<Option<Sums>>;
     /// Remembers the weights and the optimizer's memory where they are.
     fn remember(&mut self, slot: Slot) -> Result<()>;
     /// Goes back to what was remembered there.

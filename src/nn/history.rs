@@ -30,6 +30,20 @@ pub struct History {
     pub epochs: Vec<Epoch>,
     /// Why there are no more.
     pub end: End,
+    /// The training data with the last weights, where asked for.
+    pub training: Option<Score>,
+    /// The validation data with the last weights, where asked for.
+    pub validation: Option<Score>,
+}
+
+/// What an evaluation of a network says.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Score {
+    /// The mean loss.
+    pub loss: f64,
+    /// Samples predicted right, where the loss predicts anything.
+    pub accuracy: Option<f64>,
 }
 
 /// Why a training ended.

@@ -22,12 +22,12 @@ mod sequential;
 
 pub use data::{Dataset, Features};
 pub use engine::Accuracy;
-pub use history::{End, Epoch, History};
+pub use history::{End, Epoch, History, Score};
 pub use layer::{Activation, Dense, Initializer};
 pub use optimizer::{Conventions, Optimizer};
 pub use sequential::Sequential;
 
-pub(crate) use engine::{Engine, Memory, Part, Parts, Progress, Slot, Sums, batch};
+pub(crate) use engine::{Engine, Evaluated, Memory, Part, Parts, Progress, Slot, Sums, batch};
 #[cfg(feature = "gpu")]
 pub(crate) use optimizer::Update;
 pub(crate) use random::order;

@@ -15,7 +15,7 @@ mod probe;
 mod trainer;
 
 pub use probe::ProductProbe;
-pub use trainer::{Fit, Score, Trainer};
+pub use trainer::{Fit, Trainer};
 
 use crate::cpu::network::CpuEngine;
 use crate::data::evaluation::Precision;
@@ -45,6 +45,7 @@ pub fn predict(device: &Device, network: &Sequential, features: &Features, preci
         shapes: network.shapes(),
         training: &data,
         validation: None,
+        evaluates_training: false,
         memory: &memory,
     };
     Ok(match (device, precision) {

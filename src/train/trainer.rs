@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::check_columns;
 use crate::cpu::network::CpuEngine;
-use crate::data::evaluation::{Precision, Reduction, Request};
+use crate::data::evaluation::Precision;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::loss::Loss;
 use crate::nn::{
-    Accuracy, Dataset, End, Engine, Epoch, Features, History, Memory, Optimizer, Part, Parts, Progress, Sequential,
-    Slot, Sums, batch, order,
+    Accuracy, Dataset, End, Engine, Epoch, Evaluated, Features, History, Memory, Optimizer, Part, Parts, Progress,
+    Score, Sequential, Slot, Sums, order,
 };
 
 /// A network, its objective and its optimizer on a device.
@@ -100,6 +100,7 @@ pub struct Fit<'a> {
     shuffle: bool,
     seed: u64,
     early_stopping: Option<u64>,
+    scores: bool,
     stop: Option<&'a AtomicBool>,
 }
 
@@ -112,7 +113,16 @@ impl Default for Fit<'_> {
 impl<'a> Fit<'a> {
     /// One epoch of batches of 32, shuffled by seed 0, without validation.
     pub fn new() -> Self {
-        Self { epochs: 1, batch_size: 32, validation: None, shuffle: true, seed: 0, early_stopping: None, stop: None }
+        Self {
+            epochs: 1,
+            batch_size: 32,
+            validation: None,
+            shuffle: true,
+            seed: 0,
+            early_stopping: None,
+            scores: false,
+            stop: None,
+        }
     }
 
     /// Epochs, those done before included.
@@ -153,21 +163,18 @@ impl<'a> Fit<'a> {
         self
     }
 
+    /// Evaluates the network with its last weights on the data and on the validation data, as [`History::training`] and
+    /// [`History::validation`]. As [`Trainer::evaluate`] afterwards, but the data are where they are needed already.
+    pub fn scores(mut self) -> Self {
+        self.scores = true;
+        self
+    }
+
     /// A flag that ends training, once set, after the update at hand on the CPU, or after those submitted on a GPU.
     pub fn stop(mut self, stop: &'a AtomicBool) -> Self {
         self.stop = Some(stop);
         self
     }
-}
-
-/// What an evaluation of a network says.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Score {
-    /// The mean loss.
-    pub loss: f64,
-    /// Samples predicted right, where the loss predicts anything.
-    pub accuracy: Option<f64>,
 }
 
 impl Trainer {
@@ -237,7 +244,8 @@ impl Trainer {
     /// Trains until `fit.epochs` epochs are done, and calls `on_epoch` after each.
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::Length`] and [`Error::Value`] for data that does not fit the network or the loss, and
+    /// [`Error::Shape`], [`Error::Length`] and [`Error::Value`] for data that does not fit the network or the loss (of the
+    /// validation data they name [`Input::ValidationFeatures`] and [`Input::ValidationTargets`]), and
     /// [`Error::Diverged`] where a batch's loss is NaN or infinite: the network then has the last weights that gave a
     /// finite loss at the start of an epoch.
     pub fn fit(&mut self, data: &Dataset, fit: &Fit<'_>, on_epoch: impl FnMut(&Epoch)) -> Result<History> {
@@ -246,7 +254,7 @@ impl Trainer {
             return Err(Error::Option { option, expected, got: "0".into() });
         }
         self.check_data(data)?;
-        fit.validation.map_or(Ok(()), |data| self.check_data(data))?;
+        fit.validation.map_or(Ok(()), |data| self.check_data(data).map_err(Error::of_validation))?;
         let batch_size = fit.batch_size as u64;
         if self.position.batch > 0 && self.position.batch_size != batch_size {
             let (option, expected) = ("batch size", format!("{}, as the epoch began", self.position.batch_size));
@@ -261,8 +269,15 @@ impl Trainer {
         let seed = *self.position.seed.get_or_insert(fit.seed);
         let mut course = Course { fit, seed, position: self.position, has_correct: self.loss.has_correct() };
         let memory = self.memory();
-        let mut engine = self.engine(data, fit.validation, Some(fit.batch_size.min(data.len())), &memory)?;
+        let parts = Parts {
+            batch_size: Some(fit.batch_size.min(data.len())),
+            validation: fit.validation,
+            evaluates_training: fit.scores,
+            ..self.parts(data, &memory)
+        };
+        let mut engine = self.engine(parts)?;
         let result = course.run(&mut *engine, data.len(), on_epoch);
+        let result = result.and_then(|history| course.score(&mut *engine, history));
         // Also where training failed: what the engine has is then the last that was good.
         let memory = engine.memory();
         drop(engine);
@@ -284,7 +299,8 @@ impl Trainer {
     pub fn evaluate(&self, data: &Dataset) -> Result<Score> {
         self.check_data(data)?;
         let memory = self.memory();
-        let sums = self.engine(data, Some(data), None, &memory)?.validate()?.unwrap_or_default();
+        let mut engine = self.engine(Parts { evaluates_training: true, ..self.parts(data, &memory) })?;
+        let sums = engine.evaluate(Evaluated::Training)?.unwrap_or_default();
         Ok(sums.score(self.loss.has_correct()))
     }
 
@@ -305,7 +321,7 @@ impl Trainer {
         self.check_data(data)?;
         let memory = self.memory();
         let rows: Vec<u32> = (0..data.len() as u32).collect();
-        let parts = self.parts(data, None, None, &memory);
+        let parts = self.parts(data, &memory);
         Ok(match self.precision {
             Precision::F64 => CpuEngine::<f64>::new(parts).gradient(&rows)?.1.to_vec(),
             Precision::F32 => CpuEngine::<f32>::new(parts).gradient(&rows)?.1.iter().map(|&g| g.into()).collect(),
@@ -317,33 +333,22 @@ impl Trainer {
         Memory { parameters, first: self.first.clone(), second: self.second.clone() }
     }
 
-    fn parts<'a>(
-        &'a self,
-        training: &'a Dataset,
-        validation: Option<&'a Dataset>,
-        batch_size: Option<usize>,
-        memory: &'a Memory,
-    ) -> Parts<'a> {
+    /// What an engine is made of that only holds the data.
+    fn parts<'a>(&'a self, data: &'a Dataset, memory: &'a Memory) -> Parts<'a> {
         Parts {
             loss: &*self.loss,
             optimizer: self.optimizer,
             accuracy: self.accuracy,
-            batch_size,
+            batch_size: None,
             shapes: self.network.shapes(),
-            training,
-            validation,
+            training: data,
+            validation: None,
+            evaluates_training: false,
             memory,
         }
     }
 
-    fn engine<'a>(
-        &'a self,
-        training: &'a Dataset,
-        validation: Option<&'a Dataset>,
-        batch_size: Option<usize>,
-        memory: &'a Memory,
-    ) -> Result<Box<dyn Engine + 'a>> {
-        let parts = self.parts(training, validation, batch_size, memory);
+    fn engine<'a>(&self, parts: Parts<'a>) -> Result<Box<dyn Engine + 'a>> {
         Ok(match (&self.device, self.precision) {
             #[cfg(feature = "gpu")]
             (Device::Gpu(gpu), _) => Box::new(crate::gpu::network::GpuEngine::new(gpu, parts)?),
@@ -352,7 +357,7 @@ impl Trainer {
         })
     }
 
-    /// Checks a data set: its shape, and the targets of all rows, by asking the loss for its value at zeros.
+    /// Checks a data set: its shape, and the targets of all rows.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::Length`] and [`Error::Value`] for data that does not fit the network or the loss, and
@@ -362,10 +367,9 @@ impl Trainer {
         if data.is_empty() {
             return Err(Error::EmptyMean { got: 0 });
         }
-        let outputs = self.network.outputs();
-        let scores = vec![0f32; data.len() * outputs];
-        let request = Request::new().reduction(Reduction::Sum);
-        Device::cpu().evaluate(&self.loss, &batch((&scores).into(), outputs, &data.targets), &request).map(drop)
+        let spec = self.loss.spec();
+        let shape = data.shape(&spec, self.network.outputs())?;
+        spec.check_targets(&shape, &data.targets)
     }
 }
 
@@ -442,6 +446,15 @@ impl Course<'_> {
         Ok(history)
     }
 
+    /// Adds the scores of the last weights to the history, where they are asked for.
+    fn score(&self, engine: &mut dyn Engine, mut history: History) -> Result<History> {
+        if self.fit.scores {
+            let mut of = |data| Ok(engine.evaluate(data)?.map(|sums| sums.score(self.has_correct)));
+            (history.training, history.validation) = (of(Evaluated::Training)?, of(Evaluated::Validation)?);
+        }
+        Ok(history)
+    }
+
     /// Whether the loss has not improved for as many epochs as early stopping waits.
     fn has_waited_long_enough(&self) -> bool {
         self.fit.early_stopping.is_some_and(|patience| self.position.since_lowest >= patience.max(1))
@@ -455,7 +468,7 @@ impl Course<'_> {
 
     fn finish_epoch(&mut self, engine: &mut dyn Engine, batch_losses: Vec<f64>, started: Instant) -> Result<Epoch> {
         let score = self.position.sums.score(self.has_correct);
-        let validation = engine.validate()?.map(|sums| sums.score(self.has_correct));
+        let validation = engine.evaluate(Evaluated::Validation)?.map(|sums| sums.score(self.has_correct));
         let row = Epoch {
             epoch: self.position.epoch,
             loss: score.loss,

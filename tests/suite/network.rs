@@ -333,6 +333,12 @@ fn learns_circles(device: &Device) -> Outcome {
     if !(0.25..0.45).contains(&last.loss) || accuracy < 0.8 || score.accuracy != Some(right as f64 / 500.0) {
         return Err(format!("{last:?}, {score:?}, train accuracy {accuracy}, {right} right").into());
     }
+    // What a fit says at its end is what an evaluation says, also after an epoch in another order.
+    let scored = trainer.fit(&train, &Fit::new().epochs(201).validation(&test).seed(4).scores(), |_| {})?;
+    let expected = (Some(trainer.evaluate(&train)?), Some(trainer.evaluate(&test)?));
+    if (scored.training, scored.validation) != expected || expected.0 == expected.1 || history.training.is_some() {
+        return Err(format!("{scored:?} instead of {expected:?}").into());
+    }
     within("evaluate", &[score.loss], &[last.val_loss.unwrap_or(f64::NAN)], 1e-6)
 }
 

@@ -4,7 +4,6 @@ pub(crate) mod arguments;
 pub(crate) mod data;
 mod outputs;
 
-use std::path::Path;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -91,20 +90,12 @@ impl Session<'_> {
                 return Err(Failure::usage(format!("--seed {asked}: the checkpoint began with seed {saved}")));
             }
         }
-        // Before it is split, so that an index is the file's.
-        trainer.check_data(&self.data).map_err(|error| explain(arguments, error))?;
-        let (data, validation) = match (arguments.validation_split, self.validation) {
-            (Some(fraction), _) => {
+        let (data, validation) = match arguments.validation_split {
+            Some(fraction) => {
                 let (data, tail) = self.data.split_tail(fraction).map_err(Failure::usage)?;
                 (data, Some(tail))
             }
-            (None, Some(validation)) => {
-                let (features, targets) = (&arguments.validation_features, &arguments.validation_targets);
-                let explain = |error| explain_data(error, features.as_deref(), targets.as_deref());
-                trainer.check_data(&validation).map_err(explain)?;
-                (self.data, Some(validation))
-            }
-            (None, None) => (self.data, None),
+            None => (self.data, self.validation),
         };
         let outputs = Outputs::new(arguments, &trainer)?;
 
@@ -114,6 +105,7 @@ impl Session<'_> {
             .batch_size(arguments.batch_size.get())
             .shuffle(!arguments.no_shuffle)
             .seed(arguments.seed.unwrap_or(0))
+            .scores()
             .stop(interrupt::stop_flag());
         if let Some(validation) = &validation {
             fit = fit.validation(validation);
@@ -124,38 +116,41 @@ impl Session<'_> {
         let bar = progress_bar(arguments, epochs, trainer.epochs_done());
         let mut rows: Vec<Epoch> = Vec::new();
         let fitting = Instant::now();
+        // Without the evaluation that follows the last epoch.
+        let mut fit_seconds = 0.0;
         let result = trainer.fit(&data, &fit, |epoch| {
             bar.set_message(values(epoch));
             bar.inc(1);
             rows.push(epoch.clone());
+            fit_seconds = fitting.elapsed().as_secs_f64();
         });
-        let fit_seconds = fitting.elapsed().as_secs_f64();
         bar.finish_and_clear();
-        let (end, failure) = match result {
-            Ok(History { end, .. }) => (end, None),
-            Err(error) => (End::Finished, Some(error)),
+        let history = match result {
+            Ok(history) => history,
+            Err(error) => {
+                // What was promised is written also then, with the last weights that were good.
+                let written = match error {
+                    Error::Diverged { .. } => outputs.write(&trainer, &rows, &data),
+                    _ => Ok(()),
+                };
+                let failure = explain(arguments, in_whole_data(arguments, error, &data));
+                return Err(match written {
+                    Ok(()) => failure,
+                    Err(other) => failure.and(&other),
+                });
+            }
         };
-        if let Some(error) = failure {
-            // What was promised is written also then, with the last weights that were good.
-            let written = match error {
-                Error::Diverged { .. } => outputs.write(&trainer, &rows, &data),
-                _ => Ok(()),
-            };
-            let failure = explain(arguments, error);
-            return Err(match written {
-                Ok(()) => failure,
-                Err(other) => failure.and(&other),
-            });
-        }
         outputs.write(&trainer, &rows, &data)?;
-        let score = |data| trainer.evaluate(data).map_err(|error| explain(arguments, error));
+        let History { end, training: Some(train), validation, .. } = history else {
+            return Err(Failure::data("expected the scores of the training data, got none"));
+        };
         Summary {
             arguments,
             rows: &rows,
             end,
             epochs_done: trainer.epochs_done(),
-            train: score(&data)?,
-            validation: validation.as_ref().map(score).transpose()?,
+            train,
+            validation,
             parameters: trainer.network().parameters().len(),
             device,
             fit_seconds,
@@ -253,15 +248,27 @@ fn values(epoch: &Epoch) -> String {
     text
 }
 
-/// The failure of training, with the file or the option that it speaks of.
-fn explain(arguments: &TrainArguments, error: Error) -> Failure {
-    explain_data(error, arguments.features.as_deref(), arguments.targets.as_deref())
+/// The error of validation data that were split off the data, as one of the data.
+fn in_whole_data(arguments: &TrainArguments, error: Error, data: &Dataset) -> Error {
+    if arguments.validation_split.is_none() {
+        return error;
+    }
+    match error {
+        Error::Value { input: Input::ValidationTargets, index, value, expected } => {
+            let index = index + data.targets().len() as u64;
+            Error::Value { input: Input::Targets, index, value, expected }
+        }
+        other => other,
+    }
 }
 
-fn explain_data(error: Error, features: Option<&Path>, targets: Option<&Path>) -> Failure {
+/// The failure of training, with the file or the option that it speaks of.
+fn explain(arguments: &TrainArguments, error: Error) -> Failure {
     let path = match error.input() {
-        Some(Input::Targets) => targets,
-        Some(Input::Features) => features,
+        Some(Input::Targets) => arguments.targets.as_deref(),
+        Some(Input::Features) => arguments.features.as_deref(),
+        Some(Input::ValidationTargets) => arguments.validation_targets.as_deref(),
+        Some(Input::ValidationFeatures) => arguments.validation_features.as_deref(),
         _ => None,
     };
     match (path, &error) {

@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use maxmargin::Device;
-use maxmargin::nn::{Dataset, End, Epoch};
+use maxmargin::nn::{Dataset, End, Epoch, Score};
 use maxmargin::plot::{Boundary, Chart, Figure, Format};
-use maxmargin::train::{Score, Trainer};
+use maxmargin::train::Trainer;
 use serde_json::{Value, json};
 
 use super::arguments::TrainArguments;

@@ -10,7 +10,7 @@ use crate::data::labels::{IGNORED, decode_class_indices};
 use crate::data::tensor::with_targets;
 use crate::data::weights;
 use crate::error::Result;
-use crate::loss::{Penalty, RowsSpec, Rule};
+use crate::loss::{MarginMatrix, Penalty, RowsSpec, Rule};
 
 /// Rows whose labels and weights are decoded at once, and stay in the first-level cache.
 pub(super) const SCRATCH: usize = 1024;
@@ -36,7 +36,7 @@ impl<'a, T: HostReal> Driver<'a, T> {
             rule: Rule::new(spec.column_margin(columns), spec.terms.kink, spec.terms.penalty),
             class_divisor: T::from_f64(spec.class_divisor(columns)),
             class_weights: rounded(spec.class_weights),
-            margin_matrix: rounded(spec.margin_matrix),
+            margin_matrix: rounded(spec.margin_matrix.map(MarginMatrix::margins)),
         }
     }
 }

@@ -29,7 +29,7 @@ use crate::gpu::device::command::Command;
 use crate::gpu::device::context::Gpu;
 use crate::gpu::device::pool::PooledBuffer;
 use crate::gpu::losses::launch;
-use crate::nn::{Accuracy, Dataset, Engine, Features, Memory, Optimizer, Part, Parts, Progress, Slot, Sums};
+use crate::nn::{Accuracy, Dataset, Engine, Evaluated, Features, Memory, Optimizer, Part, Parts, Progress, Slot, Sums};
 
 /// Rows that go through the network at a time where nothing is trained, at most.
 const EVALUATED_ROWS: u64 = 4096;
@@ -64,6 +64,11 @@ impl Course {
             None => Course::Plan(Plan::new(gpu, parts, weights, data, batch_size, trains).await?),
         })
     }
+
+    /// Once over all rows, without an update.
+    async fn evaluation(gpu: &Gpu, parts: &Parts<'_>, weights: &Weights, data: &DeviceData) -> Result<Self> {
+        Self::new(gpu, parts, weights, data, evaluated_rows(gpu, parts), false).await
+    }
 }
 
 /// A network on a GPU with its data.
@@ -78,6 +83,7 @@ pub(crate) struct GpuEngine {
     /// The order of rows in training.
     order: Option<DeviceTensor>,
     training: Option<Course>,
+    evaluated_training: Option<Course>,
     validation: Option<Course>,
     _data: Vec<DeviceData>,
 }
@@ -101,21 +107,26 @@ impl GpuEngine {
             return Err(Error::OutOfMemory { device: gpu.name().into(), operation: "allocating weights".into() });
         };
         let (mut training, mut order, mut all) = (None, None, Vec::new());
-        if let Some(batch_size) = parts.batch_size {
+        let mut evaluated_training = None;
+        if parts.batch_size.is_some() || parts.evaluates_training {
             let data = upload(gpu, &parts, parts.training).await?;
-            training = Some(Course::new(gpu, &parts, &weights, &data, batch_size, true).await?);
-            order = Some(data.order.clone());
+            if let Some(batch_size) = parts.batch_size {
+                // An order of its own, which every epoch writes anew.
+                let shuffled = DeviceData { order: upload_order(gpu, data.samples).await?, ..data.clone() };
+                training = Some(Course::new(gpu, &parts, &weights, &shuffled, batch_size, true).await?);
+                order = Some(shuffled.order);
+            }
+            if parts.evaluates_training {
+                evaluated_training = Some(Course::evaluation(gpu, &parts, &weights, &data).await?);
+            }
             all.push(data);
         }
-        let validation = match parts.validation {
-            None => None,
-            Some(dataset) => {
-                let data = upload(gpu, &parts, dataset).await?;
-                let course = Course::new(gpu, &parts, &weights, &data, evaluated_rows(gpu, &parts), false).await?;
-                all.push(data);
-                Some(course)
-            }
-        };
+        let mut validation = None;
+        if let Some(dataset) = parts.validation {
+            let data = upload(gpu, &parts, dataset).await?;
+            validation = Some(Course::evaluation(gpu, &parts, &weights, &data).await?);
+            all.push(data);
+        }
         Ok(Self {
             gpu: gpu.clone(),
             optimizer: parts.optimizer,
@@ -125,6 +136,7 @@ impl GpuEngine {
             has_memory: [!parts.memory.first.is_empty(), !parts.memory.second.is_empty()],
             order,
             training,
+            evaluated_training,
             validation,
             _data: all,
         })
@@ -196,9 +208,13 @@ impl GpuEngine {
         Ok(stop.load(Ordering::Relaxed))
     }
 
-    async fn validate_async(&self) -> Result<Option<Sums>> {
+    async fn evaluate_async(&self, data: Evaluated) -> Result<Option<Sums>> {
         let gpu = &self.gpu;
-        let sums = match &self.validation {
+        let course = match data {
+            Evaluated::Training => &self.evaluated_training,
+            Evaluated::Validation => &self.validation,
+        };
+        let sums = match course {
             None => return Ok(None),
             Some(Course::Plan(plan)) => {
                 run(gpu, plan.steps.iter().flat_map(|step| &step.commands)).await?;
@@ -234,8 +250,8 @@ impl Engine for GpuEngine {
         pollster::block_on(self.train_async(part))
     }
 
-    fn validate(&mut self) -> Result<Option<Sums>> {
-        pollster::block_on(self.validate_async())
+    fn evaluate(&mut self, data: Evaluated) -> Result<Option<Sums>> {
+        pollster::block_on(self.evaluate_async(data))
     }
 
     fn remember(&mut self, slot: Slot) -> Result<()> {
@@ -301,10 +317,7 @@ async fn upload_features(gpu: &Gpu, features: &Features) -> Result<DeviceTensor>
 async fn upload(gpu: &Gpu, parts: &Parts<'_>, data: &Dataset) -> Result<DeviceData> {
     let outputs = parts.shapes.last().map_or(1, |shape| shape.outputs);
     let width = data.target_width();
-    let shape = parts.loss.check_batch(
-        &crate::nn::batch((&vec![0f32; data.len() * outputs]).into(), outputs, data.targets()),
-        &crate::data::evaluation::Request::new(),
-    )?;
+    let shape = data.shape(&parts.loss.spec(), outputs)?;
     let wants_raw = parts.accuracy == Accuracy::Keras && outputs == 1;
     let raw: Vec<f32> = data.targets().iter().map(|&t| t as f32).collect();
     Ok(DeviceData {
@@ -323,7 +336,6 @@ async fn upload_rows(gpu: &Gpu, data: &Dataset) -> Result<DeviceData> {
     if data.len() as u64 > limit {
         return Err(Error::DeviceLimit { what: "rows to train on", limit, got: data.len() as u64 });
     }
-    let order: Vec<i32> = (0..data.len() as u32).map(|row| row as i32).collect();
     Ok(DeviceData {
         features: upload_features(gpu, data.features()).await?,
         columns: data.columns(),
@@ -332,8 +344,14 @@ async fn upload_rows(gpu: &Gpu, data: &Dataset) -> Result<DeviceData> {
         target_width: 1,
         shape: BatchShape::elementwise(data.len()),
         raw_targets: None,
-        order: gpu.upload_i32_async(&order).await?,
+        order: upload_order(gpu, data.len()).await?,
     })
+}
+
+/// All rows, one after the other.
+async fn upload_order(gpu: &Gpu, rows: usize) -> Result<DeviceTensor> {
+    let order: Vec<i32> = (0..rows as u32).map(|row| row as i32).collect();
+    gpu.upload_i32_async(&order).await
 }
 
 /// The network's outputs for all rows of the training data.

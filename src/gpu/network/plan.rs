@@ -31,6 +31,7 @@ pub(super) struct Weights {
 }
 
 /// A data set on a device.
+#[derive(Clone)]
 pub(super) struct DeviceData {
     pub(super) features: DeviceTensor,
     pub(super) columns: usize,
