@@ -236,6 +236,7 @@ impl Error {
     }
 
     /// The same error of the data that a network is validated with.
+    #[cfg(feature = "nn")]
     pub(crate) fn of_validation(mut self) -> Self {
         if let Error::Length { input, .. } | Error::Shape { input, .. } | Error::Value { input, .. } = &mut self {
             *input = match *input {

@@ -28,7 +28,7 @@
 //! submission and one small read, plus a pass over labels and weights for the gradient of a weighted mean.
 
 // The README's snippet compiles and runs.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "gpu", feature = "nn"))]
 #[doc = include_str!("../README.md")]
 mod readme {}
 
@@ -39,13 +39,16 @@ mod device;
 pub(crate) mod engine;
 mod error;
 #[cfg(feature = "gpu")]
+#[cfg_attr(not(feature = "nn"), allow(dead_code, reason = "what only training calls is small"))]
 pub mod gpu;
 pub mod loss;
 pub mod metric;
+#[cfg(feature = "nn")]
 pub mod nn;
 #[cfg(feature = "plot")]
 pub mod plot;
 pub mod reference;
+#[cfg(feature = "nn")]
 pub mod train;
 
 pub use data::batch::{Batch, ScoreKind};

@@ -24,6 +24,7 @@ mod dispatch;
 mod distance;
 mod elementwise;
 mod lanes;
+#[cfg(feature = "nn")]
 pub(crate) mod network;
 mod outputs;
 mod pairs;

@@ -10,7 +10,8 @@ use crate::data::tensor::Floats;
 use crate::error::Result;
 use crate::loss::Loss;
 use crate::nn::{
-    Accuracy, Dataset, Engine, Evaluated, LayerShape, Memory, Optimizer, Part, Parts, Progress, Slot, Sums, batch,
+    Accuracy, Dataset, Elementary, Engine, Evaluated, LayerShape, Memory, Optimizer, Part, Parts, Progress, Slot, Sums,
+    batch,
 };
 
 /// Rows that go through the network at a time where nothing is trained.
@@ -20,7 +21,7 @@ const EVALUATED_ROWS: usize = 1024;
 const PARALLEL_FROM: usize = 1 << 21;
 
 /// A precision that matrices are multiplied in.
-pub(crate) trait Gemm: HostReal {
+pub(crate) trait Gemm: HostReal + Elementary {
     /// C = A B + beta C. A is m x k, B is k x n, C is m x n and contiguous; strides are (row, column).
     fn product(m: usize, k: usize, n: usize, a: Strided<'_, Self>, b: Strided<'_, Self>, beta: Self, c: &mut [Self]);
     /// Wraps a slice of this type.

@@ -71,6 +71,7 @@ impl TargetRule {
     ///
     /// # Errors
     /// As [`TargetRule::decode`].
+    #[cfg(any(feature = "gpu", feature = "nn"))]
     pub(crate) fn check<L: Label>(self, labels: &[L]) -> Result<()> {
         let mut signs = [0f32; 1024];
         for (number, chunk) in labels.chunks(signs.len()).enumerate() {

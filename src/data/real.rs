@@ -44,10 +44,6 @@ pub(crate) trait Real: Number<Mask = bool> + Default + PartialOrd + Send + Sync 
     fn is_nan(self) -> bool;
     /// True for the two infinities.
     fn is_infinite(self) -> bool;
-    /// The hyperbolic tangent.
-    fn tanh(self) -> Self;
-    /// The square root.
-    fn sqrt(self) -> Self;
 }
 
 macro_rules! real {
@@ -104,14 +100,6 @@ macro_rules! real {
             #[inline(always)]
             fn is_infinite(self) -> bool {
                 <$t>::is_infinite(self)
-            }
-            #[inline(always)]
-            fn tanh(self) -> Self {
-                <$t>::tanh(self)
-            }
-            #[inline(always)]
-            fn sqrt(self) -> Self {
-                <$t>::sqrt(self)
             }
         }
     };

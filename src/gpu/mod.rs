@@ -12,6 +12,7 @@
 
 mod device;
 mod losses;
+#[cfg(feature = "nn")]
 pub(crate) mod network;
 mod probe;
 mod workgroups;
@@ -29,6 +30,7 @@ pub use losses::submit::Pending;
 pub use losses::target_rows::TargetRowsParams;
 pub use losses::vectors::VectorsParams;
 pub(crate) use losses::{accumulate, evaluate};
+#[cfg(feature = "nn")]
 pub use network::{
     GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, ProductProbe, Role,
     UpdateParams, WholeStepsParams,

@@ -8,7 +8,7 @@ use super::penalty::Ties;
 use super::terms::Terms;
 use crate::data::batch::Batch;
 use crate::data::evaluation::{Reduction, Request};
-use crate::data::labels::{TargetRowDecoder, TargetRowRule, TargetRule, decode_class_indices};
+use crate::data::labels::{TargetRowRule, TargetRule};
 use crate::data::shape::BatchShape;
 use crate::data::weights;
 use crate::error::{Error, Input, Result};
@@ -354,27 +354,4 @@ impl Spec<'_> {
             Spec::Vectors(spec) => batch.check_vectors(spec.inputs, spec.target_rule.is_some()),
         }
     }
-
-    /// Checks targets of a batch of this shape, each by itself, as an evaluation would.
-    pub(crate) fn check_targets(&self, shape: &BatchShape, targets: &[f64]) -> Result<()> {
-        // A pattern's decoder, on as many targets at a time as the nearest cache holds.
-        let mut decoded = vec![0; CHECKED_TARGETS.max(shape.columns)];
-        let samples = (decoded.len() / shape.columns).max(1);
-        for (number, targets) in targets.chunks(samples * shape.target_width).enumerate() {
-            let decoded = &mut decoded[..targets.len() / shape.target_width * shape.columns];
-            let checked = match self {
-                Spec::Elementwise(spec) => spec.target_rule.check(targets),
-                Spec::Rows(spec) => {
-                    decode_class_indices(targets, shape.columns, spec.ignore_index, &mut decoded[..targets.len()])
-                }
-                Spec::TargetRows(spec) => TargetRowDecoder::new(spec.target_rule, shape).decode_rows(targets, decoded),
-                Spec::Vectors(spec) => spec.target_rule.map_or(Ok(()), |rule| rule.check(targets)),
-            };
-            checked.map_err(|error| shape.whole_index(error, number * samples))?;
-        }
-        Ok(())
-    }
 }
-
-/// Targets that are decoded at a time where they are only checked.
-const CHECKED_TARGETS: usize = 4 << 10;

@@ -9,6 +9,31 @@ use serde::{Deserialize, Serialize};
 use crate::data::real::Real;
 use crate::error::{Error, Result};
 
+/// A precision that networks are trained in.
+pub(crate) trait Elementary: Real {
+    /// The hyperbolic tangent.
+    fn tanh(self) -> Self;
+    /// The square root.
+    fn sqrt(self) -> Self;
+}
+
+macro_rules! elementary {
+    ($t:ty) => {
+        impl Elementary for $t {
+            #[inline(always)]
+            fn tanh(self) -> Self {
+                <$t>::tanh(self)
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                <$t>::sqrt(self)
+            }
+        }
+    };
+}
+elementary!(f32);
+elementary!(f64);
+
 /// What a layer does to its weighted sums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -34,7 +59,7 @@ impl Activation {
     ];
 
     #[inline(always)]
-    pub(crate) fn apply<T: Real>(self, z: T) -> T {
+    pub(crate) fn apply<T: Elementary>(self, z: T) -> T {
         match self {
             Activation::Identity => z,
             // NaN is not below zero, so it stays.

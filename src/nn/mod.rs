@@ -28,6 +28,7 @@ pub use optimizer::{Conventions, Optimizer};
 pub use sequential::Sequential;
 
 pub(crate) use engine::{Engine, Evaluated, Memory, Part, Parts, Progress, Slot, Sums, batch};
+pub(crate) use layer::Elementary;
 #[cfg(feature = "gpu")]
 pub(crate) use optimizer::Update;
 pub(crate) use random::order;

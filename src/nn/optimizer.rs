@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::real::Real;
+use super::layer::Elementary;
 use crate::error::{Error, Result};
 
 /// Whose update rules are followed where torch and Keras differ.
@@ -231,7 +231,7 @@ pub(crate) struct Update {
 
 impl Update {
     /// Moves weights along their gradients. `first` and `second` are the optimizer's memory, empty where it has none.
-    pub(crate) fn apply<T: Real>(&self, weights: &mut [T], gradient: &[T], first: &mut [T], second: &mut [T]) {
+    pub(crate) fn apply<T: Elementary>(&self, weights: &mut [T], gradient: &[T], first: &mut [T], second: &mut [T]) {
         let number = T::from_f64;
         let (coupled, decoupled, rate) = (number(self.coupled_decay), number(self.decoupled_decay), number(self.rate));
         let (decay1, gain1) = (number(self.first_decay), number(self.first_gain));

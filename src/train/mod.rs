@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `trainer.rs` | epochs, validation, early stopping, history |
 //! | `file.rs` | weights and checkpoints as safetensors |
+//! | `targets.rs` | a data set's targets, checked once |
 //! | `probe.rs` | how fast the CPU multiplies |
 //!
 //! The devices' own parts are `src/cpu/network.rs` and `src/gpu/network/`. On a GPU data, weights, the
@@ -12,6 +13,7 @@
 
 mod file;
 mod probe;
+mod targets;
 mod trainer;
 
 pub use probe::ProductProbe;

@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::check_columns;
+use super::targets::check_targets;
 use crate::cpu::network::CpuEngine;
 use crate::data::evaluation::Precision;
 use crate::device::Device;
@@ -369,7 +370,7 @@ impl Trainer {
         }
         let spec = self.loss.spec();
         let shape = data.shape(&spec, self.network.outputs())?;
-        spec.check_targets(&shape, &data.targets)
+        check_targets(&spec, &shape, &data.targets)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::data::device_tensor::ElementType;
 use crate::data::evaluation::Totals;
 use crate::error::{Error, Result};
 use crate::gpu::device::context::Gpu;
+#[cfg(feature = "nn")]
 use crate::nn::Sums;
 
 /// `FLAG_...` of shaders/common/partial.wgsl.
@@ -85,6 +86,7 @@ impl Partial {
     }
 
     /// These samples as training counts them.
+    #[cfg(feature = "nn")]
     pub(in crate::gpu) fn sums(&self) -> Sums {
         Sums { loss: self.loss.to_f64(), count: self.count.into(), correct: self.correct.into() }
     }
