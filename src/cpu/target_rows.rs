@@ -9,9 +9,10 @@ use super::course::Course;
 use super::dispatch::{Loops, dispatch, loops};
 use super::pairs::VectorPairs;
 use super::{HostReal, Inputs};
+use crate::data::batch::Batch;
 use crate::data::evaluation::{Buffers, Evaluation, Totals};
 use crate::data::jobs::{Job, job_samples};
-use crate::data::labels::TargetRowDecoder;
+use crate::data::labels::{TargetRowDecoder, TargetRowRule};
 use crate::data::shape::BatchShape;
 use crate::data::tensor::with_targets;
 use crate::data::weights::{self, sum};
@@ -91,18 +92,24 @@ impl<T: HostReal> Driver<'_, T> {
         };
         Ok((scratch, totals))
     }
+}
 
-    /// Reads the targets of rows. Not inlined, so that the loops over every type of label are compiled once.
-    #[inline(never)]
-    fn decode(&self, rows: Range<usize>, targets: &mut [i32]) -> Result<()> {
-        let Inputs { batch, ref shape, .. } = *self.inputs;
-        let labels = batch.targets.part(rows.start * shape.target_width..rows.end * shape.target_width);
-        let decoder = TargetRowDecoder::new(self.spec.target_rule, shape);
-        dispatch(
-            #[inline(always)]
-            || with_targets!(labels, x => decoder.decode_rows(x, targets), _tensor => Err(batch.not_on_host())),
-        )
-    }
+/// Reads the targets of rows. A function of no precision, and not inlined, so that the loops over every type of label are
+/// compiled once.
+#[inline(never)]
+fn decode(
+    batch: &Batch<'_>,
+    shape: &BatchShape,
+    rule: TargetRowRule,
+    rows: Range<usize>,
+    targets: &mut [i32],
+) -> Result<()> {
+    let labels = batch.targets.part(rows.start * shape.target_width..rows.end * shape.target_width);
+    let decoder = TargetRowDecoder::new(rule, shape);
+    dispatch(
+        #[inline(always)]
+        || with_targets!(labels, x => decoder.decode_rows(x, targets), _tensor => Err(batch.not_on_host())),
+    )
 }
 
 /// Rows a block.
@@ -174,7 +181,9 @@ impl<F: TargetRows, T: HostReal> DriverJob<'_, '_, F, T> {
         let BatchShape { columns, target_width, .. } = driver.inputs.shape;
         let rows = self.job.start + of_job.start..self.job.start + of_job.end;
         let targets = &mut scratch.targets[..rows.len() * columns];
-        driver.decode(rows.clone(), targets).map_err(|error| error.shifted((of_job.start * target_width) as u64))?;
+        let Inputs { batch, ref shape, .. } = *driver.inputs;
+        decode(batch, shape, driver.spec.target_rule, rows.clone(), targets)
+            .map_err(|error| error.shifted((of_job.start * target_width) as u64))?;
         let scores = driver.inputs.scores.read(rows.start * columns..rows.end * columns, &mut scratch.widened);
         let any_nan = scores.iter().fold(false, |any, score| any | score.is_nan());
         let class_divisor = T::from_f64(driver.spec.divisor(columns));

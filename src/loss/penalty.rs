@@ -126,6 +126,19 @@ pub(crate) trait PenaltyShape: Copy + Send + Sync {
     fn pieces(self) -> Option<[Piece; 2]>;
     /// phi(v) and phi'(v), where `kink_slope` is phi'(0). A NaN violation gives NaN for both.
     fn penalise<T: Number>(self, v: T, kink_slope: T) -> (T, T);
+    /// Runs a loop over many violations with the penalty's own type, so that the choice is made before it and not within.
+    #[inline(always)]
+    fn run<L: PenaltyLoop>(self, job: L) -> L::Output {
+        job.run(self)
+    }
+}
+
+/// A loop over violations, for any penalty: see [`PenaltyShape::run`].
+pub(crate) trait PenaltyLoop {
+    /// What it gives.
+    type Output;
+    /// Runs it.
+    fn run<P: PenaltyShape>(self, shape: P) -> Self::Output;
 }
 
 /// The slope of a penalty that charges nothing for v <= 0, given its slope above. Selections one after the other, not branches,
@@ -276,6 +289,10 @@ impl PenaltyShape for Penalty {
     fn penalise<T: Number>(self, v: T, kink_slope: T) -> (T, T) {
         with_penalty!(self, shape => shape.penalise(v, kink_slope))
     }
+    #[inline(always)]
+    fn run<L: PenaltyLoop>(self, job: L) -> L::Output {
+        with_penalty!(self, shape => job.run(shape))
+    }
 }
 
 /// Calls `$body` with `$shape` bound to the penalty's type where it is a common one and `$is_common`, or else to the penalty
@@ -334,6 +351,12 @@ impl<T: Number, P: PenaltyShape> Rule<T, P> {
     #[inline(always)]
     pub(crate) fn with_shape<Q: PenaltyShape>(&self, shape: Q) -> Rule<T, Q> {
         Rule { margin: self.margin, kink_slope: self.kink_slope, shape }
+    }
+
+    /// Its penalty.
+    #[inline(always)]
+    pub(crate) fn shape(&self) -> P {
+        self.shape
     }
 
     /// phi(v) and phi'(v). A NaN violation gives NaN for both.

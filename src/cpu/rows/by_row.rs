@@ -8,6 +8,7 @@ use crate::cpu::lanes::Vector;
 use crate::cpu::{HostReal, prefetch};
 use crate::data::labels::IGNORED;
 use crate::data::real::Number;
+use crate::loss::penalty::PenaltyLoop;
 use crate::loss::{Combination, PenaltyShape, Rows};
 
 /// Vectors that are added in the precision of the computation before f64 takes over.
@@ -39,6 +40,60 @@ struct Columns<V: Number> {
     is_true: V::Mask,
     /// A column of the row that is not the true class's.
     is_rival: V::Mask,
+}
+
+/// The work of [`Walk::sum_row`].
+struct SumRow<'w, S: Simd, T: HostReal, P, M, const GRADIENT: bool> {
+    walk: &'w Walk<S, T, P, M>,
+    scores: &'w [T],
+    row: Row<T>,
+    out: &'w mut [T],
+}
+
+impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows, const GRADIENT: bool> PenaltyLoop
+    for SumRow<'_, S, T, P, M, GRADIENT>
+{
+    type Output = Sums<T>;
+
+    #[inline(always)]
+    fn run<Q: PenaltyShape>(self, shape: Q) -> Sums<T> {
+        let Self { walk, scores, row, out } = self;
+        let rule = walk.rule.with_shape(shape);
+        let (zero, lowest) = (walk.all(T::ZERO), walk.all(T::NEG_INFINITY));
+        let (true_scores, coefficients) = (walk.all(row.true_score), walk.all(row.coefficient));
+        let mut best = lowest;
+        let (mut total, mut total_slope) = (0f64, 0f64);
+        let chain = CHAIN * walk.lanes();
+        let mut out = out.chunks_mut(chain);
+        let mut class = row.class;
+        for part in scores.chunks(chain) {
+            let (mut sums, mut slopes) = (zero, zero);
+            walk.each_vector(
+                part,
+                class,
+                out.next().unwrap_or_default(),
+                #[inline(always)]
+                |Columns { scores, is_true, is_rival }| {
+                    let v = walk.method.violation(rule.margin, scores, true_scores, is_true);
+                    let (value, slope) = rule.penalise(v);
+                    let counts = if walk.method.has_true_column() { is_rival | is_true } else { is_rival };
+                    sums = sums + T::Lanes::select(counts, value, zero);
+                    best = T::Lanes::select(is_rival, scores, lowest).max(best);
+                    if GRADIENT && walk.method.compares() {
+                        slopes = slopes + T::Lanes::select(is_rival, slope, zero);
+                    }
+                    slope * coefficients
+                },
+            );
+            total += sums.sum().to_f64();
+            if GRADIENT && walk.method.compares() {
+                total_slope += slopes.sum().to_f64();
+            }
+            // A class before or beyond a part is none of its columns.
+            class = class - T::from_f64(chain as f64);
+        }
+        Sums { total: T::from_f64(total), total_slope: T::from_f64(total_slope), best: best.highest() }
+    }
 }
 
 impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows> Walk<S, T, P, M> {
@@ -84,40 +139,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows> Walk<S, T, P, M> {
     /// Sums over the columns of a row, and its rivals' highest score. Slopes go to `out`, where gradients are asked for.
     #[inline(always)]
     fn sum_row<const GRADIENT: bool>(&self, scores: &[T], row: Row<T>, out: &mut [T]) -> Sums<T> {
-        let (zero, lowest) = (self.all(T::ZERO), self.all(T::NEG_INFINITY));
-        let (true_scores, coefficients) = (self.all(row.true_score), self.all(row.coefficient));
-        let mut best = lowest;
-        let (mut total, mut total_slope) = (0f64, 0f64);
-        let chain = CHAIN * self.lanes();
-        let mut out = out.chunks_mut(chain);
-        let mut class = row.class;
-        for part in scores.chunks(chain) {
-            let (mut sums, mut slopes) = (zero, zero);
-            self.each_vector(
-                part,
-                class,
-                out.next().unwrap_or_default(),
-                #[inline(always)]
-                |Columns { scores, is_true, is_rival }| {
-                    let v = self.method.violation(self.rule.margin, scores, true_scores, is_true);
-                    let (value, slope) = self.rule.penalise(v);
-                    let counts = if self.method.has_true_column() { is_rival | is_true } else { is_rival };
-                    sums = sums + T::Lanes::select(counts, value, zero);
-                    best = T::Lanes::select(is_rival, scores, lowest).max(best);
-                    if GRADIENT && self.method.compares() {
-                        slopes = slopes + T::Lanes::select(is_rival, slope, zero);
-                    }
-                    slope * coefficients
-                },
-            );
-            total += sums.sum().to_f64();
-            if GRADIENT && self.method.compares() {
-                total_slope += slopes.sum().to_f64();
-            }
-            // A class before or beyond a part is none of its columns.
-            class = class - T::from_f64(chain as f64);
-        }
-        Sums { total: T::from_f64(total), total_slope: T::from_f64(total_slope), best: best.highest() }
+        self.rule.shape().run(SumRow::<_, _, _, _, GRADIENT> { walk: self, scores, row, out })
     }
 
     /// The highest score of a row's rivals, the lowest column that has it (where a gradient is asked for), and whether no score

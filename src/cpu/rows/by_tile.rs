@@ -26,7 +26,11 @@ impl<M: Rows, T: HostReal> Loops for Tiles<'_, '_, M, T> {
 
     #[inline(always)]
     fn on_vectors<S: Simd>(self, simd: S) -> Result<Totals> {
-        simd.vectorize(TilesJob::<M, T, ROWS> { job: self.job, method: self.method })
+        // Rows of f64 rarely go by tiles: eight of them are half the code.
+        match T::COMMON {
+            true => simd.vectorize(TilesJob::<M, T, ROWS> { job: self.job, method: self.method }),
+            false => simd.vectorize(TilesJob::<M, T, 8> { job: self.job, method: self.method }),
+        }
     }
 
     /// Row by row: the baseline's vectors are short, and sixteen rows would be a lot of code for them.
@@ -49,7 +53,7 @@ impl<M: Rows, T: HostReal, const R: usize> WithSimd for TilesJob<'_, '_, M, T, R
         let Self { mut job, method } = self;
         let driver = job.driver;
         let (columns, scores) = (driver.inputs.shape.columns, driver.inputs.scores);
-        let mut sums = Sums::<R>::new(if driver.inputs.request.per_class { columns } else { 0 });
+        let mut sums = Sums::new(if driver.inputs.request.per_class { columns } else { 0 });
         let mut widened = Vec::new();
         job.each_chunk(
             #[inline(always)]
@@ -59,7 +63,8 @@ impl<M: Rows, T: HostReal, const R: usize> WithSimd for TilesJob<'_, '_, M, T, R
                     let labels = rows.start - chunk.start..rows.end - chunk.start;
                     let span = (job.job.start + rows.start) * columns..(job.job.start + rows.end) * columns;
                     let scores = scores.read(span, &mut widened);
-                    job.tile(
+                    sums.first = (first - chunk.start) % ROWS;
+                    job.tile::<M, R>(
                         method,
                         rows,
                         scores,
@@ -74,19 +79,30 @@ impl<M: Rows, T: HostReal, const R: usize> WithSimd for TilesJob<'_, '_, M, T, R
     }
 }
 
-/// The sums of a job, kept apart for each lane so that no addition waits for the one before.
-struct Sums<const R: usize> {
-    losses: Lanes<f64, R>,
-    weights: Lanes<f64, R>,
+/// The sums of a job, kept apart for as many rows, whatever a tile holds: no addition waits for the one before, and the bits
+/// are the same with every instruction set.
+struct Sums {
+    losses: [f64; ROWS],
+    weights: [f64; ROWS],
+    /// Where the tile's first row is added.
+    first: usize,
     count: u64,
     active: u64,
     correct: u64,
     per_class: Vec<f64>,
 }
 
-impl<const R: usize> Sums<R> {
+impl Sums {
     fn new(classes: usize) -> Self {
-        Self { losses: [0.0; R], weights: [0.0; R], count: 0, active: 0, correct: 0, per_class: vec![0.0; classes] }
+        Self {
+            losses: [0.0; ROWS],
+            weights: [0.0; ROWS],
+            first: 0,
+            count: 0,
+            active: 0,
+            correct: 0,
+            per_class: vec![0.0; classes],
+        }
     }
 
     fn into_totals(self) -> Totals {
@@ -111,16 +127,16 @@ impl<T: HostReal> DriverJob<'_, '_, T> {
         scores: &[T],
         classes: &[i32],
         sample_weights: &[T],
-        sums: &mut Sums<R>,
+        sums: &mut Sums,
     ) {
         match &self.driver.margin_matrix {
             None => {
                 let margins = Uniform(self.driver.rule.margin);
-                self.tile_with(method, margins, rows, scores, classes, sample_weights, sums);
+                self.tile_with::<M, _, R>(method, margins, rows, scores, classes, sample_weights, sums);
             }
             Some(margins) => {
                 let margins = Matrix { margins, classes: self.driver.inputs.shape.columns };
-                self.tile_with(method, margins, rows, scores, classes, sample_weights, sums);
+                self.tile_with::<M, _, R>(method, margins, rows, scores, classes, sample_weights, sums);
             }
         }
     }
@@ -135,7 +151,7 @@ impl<T: HostReal> DriverJob<'_, '_, T> {
         scores: &[T],
         classes: &[i32],
         sample_weights: &[T],
-        sums: &mut Sums<R>,
+        sums: &mut Sums,
     ) {
         let driver = self.driver;
         let columns = driver.inputs.shape.columns;
@@ -149,7 +165,7 @@ impl<T: HostReal> DriverJob<'_, '_, T> {
                 kept[row] = true;
                 tile.true_scores[row] = scores[row * columns + class as usize];
                 weights[row] = driver.class_weights.as_ref().map_or(weight, |w| weight * w[class as usize]);
-                sums.weights[row] += weight.to_f64();
+                sums.weights[sums.first + row] += weight.to_f64();
             }
         }
         let rule = &driver.rule;
@@ -170,7 +186,7 @@ impl<T: HostReal> DriverJob<'_, '_, T> {
         for row in 0..R {
             let loss = summary.loss[row] / class_divisor * weights[row];
             losses[row] = if kept[row] { loss } else { T::ZERO };
-            sums.losses[row] += losses[row].to_f64();
+            sums.losses[sums.first + row] += losses[row].to_f64();
         }
         for (row, &kept) in kept.iter().enumerate() {
             sums.count += u64::from(kept);

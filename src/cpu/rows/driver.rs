@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::cpu::dispatch::dispatch;
 use crate::cpu::{HostReal, Inputs};
+use crate::data::batch::Batch;
 use crate::data::jobs::Job;
 use crate::data::labels::{IGNORED, decode_class_indices};
 use crate::data::tensor::with_targets;
@@ -67,8 +68,7 @@ impl<T: HostReal> DriverJob<'_, '_, T> {
         Ok(())
     }
 
-    /// Reads the class indices and weights of rows of the job; weights are 1 where none were given. Not inlined, so that the
-    /// loops over every type of label are compiled once.
+    /// Reads the class indices and weights of rows of the job; weights are 1 where none were given.
     #[inline(never)]
     fn decode(&self, of_job: Range<usize>, scratch: &mut Scratch<T>) -> Result<()> {
         let Inputs { batch, shape, .. } = *self.driver.inputs;
@@ -76,15 +76,30 @@ impl<T: HostReal> DriverJob<'_, '_, T> {
         let (classes, after) = scratch.classes.split_at_mut(rows.len());
         let weights = &mut scratch.weights[..rows.len()];
         after.fill(IGNORED);
-        let ignore_index = self.driver.spec.ignore_index;
+        decode_classes(batch, rows.clone(), shape.columns, self.driver.spec.ignore_index, classes)?;
         dispatch(
             #[inline(always)]
-            || {
-                with_targets!(batch.targets.part(rows.clone()),
-                    x => decode_class_indices(x, shape.columns, ignore_index, classes)?,
-                    _tensor => return Err(batch.not_on_host()));
-                weights::read(batch, rows.clone(), weights)
-            },
+            || weights::read(batch, rows.clone(), weights),
         )
     }
+}
+
+/// Reads the class indices of rows. A function of no precision, and not inlined, so that the loops over every type of label are
+/// compiled once.
+#[inline(never)]
+fn decode_classes(
+    batch: &Batch<'_>,
+    rows: Range<usize>,
+    columns: usize,
+    ignore_index: Option<i64>,
+    classes: &mut [i32],
+) -> Result<()> {
+    let labels = batch.targets.part(rows);
+    dispatch(
+        #[inline(always)]
+        || {
+            with_targets!(labels, x => decode_class_indices(x, columns, ignore_index, classes),
+                _tensor => Err(batch.not_on_host()))
+        },
+    )
 }

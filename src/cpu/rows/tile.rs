@@ -4,6 +4,7 @@
 
 use super::largest::{Largest, MOST_KEPT, top_of};
 use crate::data::real::Real;
+use crate::loss::penalty::PenaltyLoop;
 use crate::loss::{Combination, PenaltyShape, Rows, Rule};
 
 /// Rows a tile, where the compiler makes vectors of them.
@@ -208,6 +209,45 @@ impl<T: Real, const R: usize> Seen<T, R> {
     }
 }
 
+/// A block of columns that are visited for all rows.
+struct VisitBlock<'v, 't, T, P, M, G, F, const R: usize, const SLOPES: bool> {
+    tile: &'v Tile<'t, T, R>,
+    seen: &'v mut Seen<T, R>,
+    first: usize,
+    block: &'v [Lanes<T, R>],
+    method: M,
+    rule: &'v Rule<T, P>,
+    margins: G,
+    per_class: &'v mut F,
+}
+
+impl<
+    T: Real,
+    P: PenaltyShape,
+    M: Rows,
+    G: Margins<T>,
+    F: FnMut(usize, &Lanes<T, R>),
+    const R: usize,
+    const SLOPES: bool,
+> PenaltyLoop for VisitBlock<'_, '_, T, P, M, G, F, R, SLOPES>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<Q: PenaltyShape>(self, shape: Q) {
+        let Self { tile, seen, method, margins, .. } = self;
+        let rule = self.rule.with_shape(shape);
+        for (column, scores) in (self.first as u32..).zip(self.block) {
+            let mut values = [T::ZERO; R];
+            for row in 0..R {
+                let score = Score { value: scores[row], column, class: tile.classes[row] };
+                values[row] = seen.visit::<M, Q, G, SLOPES>(method, row, score, tile.true_scores[row], &rule, margins);
+            }
+            (self.per_class)(column as usize, &values);
+        }
+    }
+}
+
 impl<T: Real, const R: usize> Tile<'_, T, R> {
     /// Copies `width` columns from `first` on, transposed. Lanes without a row keep what they hold.
     #[inline(always)]
@@ -299,14 +339,20 @@ impl<T: Real, const R: usize> Tile<'_, T, R> {
             &mut block,
             #[inline(always)]
             |first, block| {
-                for (column, scores) in (first as u32..).zip(block.iter()) {
-                    let mut values = [T::ZERO; R];
-                    for row in 0..R {
-                        let score = Score { value: scores[row], column, class: self.classes[row] };
-                        values[row] =
-                            seen.visit::<M, P, G, SLOPES>(method, row, score, self.true_scores[row], rule, margins);
-                    }
-                    per_class(column as usize, &values);
+                let visit = VisitBlock::<_, _, _, _, _, R, SLOPES> {
+                    tile: self,
+                    seen: &mut seen,
+                    first,
+                    block,
+                    method,
+                    rule,
+                    margins,
+                    per_class: &mut per_class,
+                };
+                match M::COMBINATION {
+                    Combination::Sum => rule.shape().run(visit),
+                    // No penalty is taken before all columns were seen.
+                    Combination::Max | Combination::Top => visit.run(rule.shape()),
                 }
                 seen.carry::<M, SLOPES>();
             },
