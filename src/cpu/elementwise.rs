@@ -99,12 +99,10 @@ impl<'a, T: HostReal> DriverJob<'a, '_, T> {
         if let (true, Some(second)) = (self.spec.pairs, self.second) {
             let second = second.read(range.clone(), &mut scratch.second);
             scratch.differences.resize(scores.len(), T::ZERO);
+            let differences = &mut scratch.differences[..];
             dispatch(
                 #[inline(always)]
-                || {
-                    let pairs = scores.iter().zip(second);
-                    scratch.differences.iter_mut().zip(pairs).for_each(|(to, (&x1, &x2))| *to = x1 - x2);
-                },
+                || subtract(differences, scores, second),
             );
             scores = &scratch.differences;
         }
@@ -165,5 +163,13 @@ impl<'a, T: HostReal> DriverJob<'a, '_, T> {
         totals.count += scores.len() as u64;
         totals.weight_sum += weights.map_or(scores.len() as f64, sum);
         Ok(())
+    }
+}
+
+/// Writes the differences of two slices to a third; all are as long. A function, so that the compiler knows them apart.
+#[inline(always)]
+fn subtract<T: HostReal>(differences: &mut [T], first: &[T], second: &[T]) {
+    for (to, (&x1, &x2)) in differences.iter_mut().zip(first.iter().zip(second)) {
+        *to = x1 - x2;
     }
 }

@@ -246,7 +246,7 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::Length`] and [`Error::Value`] for data that does not fit the network or the loss (of the
-    /// validation data they name [`Input::ValidationFeatures`] and [`Input::ValidationTargets`]), and
+    /// validation data they name [`crate::Input::ValidationFeatures`] and [`crate::Input::ValidationTargets`]), and
     /// [`Error::Diverged`] where a batch's loss is NaN or infinite: the network then has the last weights that gave a
     /// finite loss at the start of an epoch.
     pub fn fit(&mut self, data: &Dataset, fit: &Fit<'_>, on_epoch: impl FnMut(&Epoch)) -> Result<History> {
