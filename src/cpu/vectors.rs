@@ -15,7 +15,9 @@ use crate::data::tensor::with_targets;
 use crate::data::weights::{self, sum};
 use crate::error::{Input, Result};
 use crate::loss::penalty::LinearPenalty;
-use crate::loss::{Combined, CosineFormula, Penalty, Rule, TripletFormula, Vectors, VectorsFormula, VectorsSpec};
+use crate::loss::{
+    Combined, CosineFormula, Penalty, PenaltyShape, Rule, TripletFormula, Vectors, VectorsFormula, VectorsSpec,
+};
 
 /// The vectors of each distance: first and second, first and third, second and third.
 const ENDS: [[usize; 2]; 3] = [[0, 1], [0, 2], [1, 2]];
@@ -51,17 +53,11 @@ struct Driver<'a, T> {
 }
 
 impl<T: HostReal> Driver<'_, T> {
-    /// The loss of a sample, given its distances: the only part that depends on the formula.
+    /// The loss of a sample, given its distances.
     #[inline(always)]
     fn combine(&self, distances: [T; 3], target: T) -> Combined<T> {
-        let has_third = self.spec.has_third_distance;
-        match (self.spec.formula, self.spec.terms.penalty) {
-            (VectorsFormula::Triplet, Penalty::Linear) => {
-                TripletFormula::combine(&self.rule.with_shape(LinearPenalty), distances, has_third, target)
-            }
-            (VectorsFormula::Cosine, Penalty::Linear) => {
-                CosineFormula::combine(&self.rule.with_shape(LinearPenalty), distances, has_third, target)
-            }
+        match self.spec.terms.penalty {
+            Penalty::Linear => self.combine_by(&self.rule.with_shape(LinearPenalty), distances, target),
             _ => self.combine_rarely(distances, target),
         }
     }
@@ -69,10 +65,16 @@ impl<T: HostReal> Driver<'_, T> {
     /// As [`Driver::combine`], with any penalty.
     #[inline(never)]
     fn combine_rarely(&self, distances: [T; 3], target: T) -> Combined<T> {
+        self.combine_by(&self.rule, distances, target)
+    }
+
+    /// The only part that depends on the formula.
+    #[inline(always)]
+    fn combine_by(&self, rule: &Rule<T, impl PenaltyShape>, distances: [T; 3], target: T) -> Combined<T> {
         let has_third = self.spec.has_third_distance;
         match self.spec.formula {
-            VectorsFormula::Triplet => TripletFormula::combine(&self.rule, distances, has_third, target),
-            VectorsFormula::Cosine => CosineFormula::combine(&self.rule, distances, has_third, target),
+            VectorsFormula::Triplet => TripletFormula::combine(rule, distances, has_third, target),
+            VectorsFormula::Cosine => CosineFormula::combine(rule, distances, has_third, target),
         }
     }
 

@@ -30,6 +30,9 @@ pub struct History {
     pub epochs: Vec<Epoch>,
     /// Why there are no more.
     pub end: End,
+    /// Seconds that training took, without what scores the last weights.
+    #[serde(default)]
+    pub seconds: f64,
     /// The training data with the last weights, where asked for.
     pub training: Option<Score>,
     /// The validation data with the last weights, where asked for.

@@ -254,6 +254,7 @@ impl Trainer {
             let (option, expected) = ("batch size", "1 or more".into());
             return Err(Error::Option { option, expected, got: "0".into() });
         }
+        let started = Instant::now();
         self.check_data(data)?;
         fit.validation.map_or(Ok(()), |data| self.check_data(data).map_err(Error::of_validation))?;
         let batch_size = fit.batch_size as u64;
@@ -278,7 +279,11 @@ impl Trainer {
         };
         let mut engine = self.engine(parts)?;
         let result = course.run(&mut *engine, data.len(), on_epoch);
-        let result = result.and_then(|history| course.score(&mut *engine, history));
+        let result = result.and_then(|mut history| {
+            history.seconds = started.elapsed().as_secs_f64();
+            course.score(&mut *engine, &mut history)?;
+            Ok(history)
+        });
         // Also where training failed: what the engine has is then the last that was good.
         let memory = engine.memory();
         drop(engine);
@@ -448,12 +453,20 @@ impl Course<'_> {
     }
 
     /// Adds the scores of the last weights to the history, where they are asked for.
-    fn score(&self, engine: &mut dyn Engine, mut history: History) -> Result<History> {
-        if self.fit.scores {
-            let mut of = |data| Ok(engine.evaluate(data)?.map(|sums| sums.score(self.has_correct)));
-            (history.training, history.validation) = (of(Evaluated::Training)?, of(Evaluated::Validation)?);
+    fn score(&self, engine: &mut dyn Engine, history: &mut History) -> Result<()> {
+        if !self.fit.scores {
+            return Ok(());
         }
-        Ok(history)
+        let mut of = |data| Ok(engine.evaluate(data)?.map(|sums| sums.score(self.has_correct)));
+        history.training = of(Evaluated::Training)?;
+        // An epoch that ended was validated with these weights.
+        let last = history.epochs.last().filter(|_| self.position.batch == 0);
+        let validated = last.and_then(|epoch| Some(Score { loss: epoch.val_loss?, accuracy: epoch.val_accuracy }));
+        history.validation = match validated {
+            None => of(Evaluated::Validation)?,
+            validated => validated,
+        };
+        Ok(())
     }
 
     /// Whether the loss has not improved for as many epochs as early stopping waits.

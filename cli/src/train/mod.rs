@@ -115,14 +115,10 @@ impl Session<'_> {
         }
         let bar = progress_bar(arguments, epochs, trainer.epochs_done());
         let mut rows: Vec<Epoch> = Vec::new();
-        let fitting = Instant::now();
-        // Without the evaluation that follows the last epoch.
-        let mut fit_seconds = 0.0;
         let result = trainer.fit(&data, &fit, |epoch| {
             bar.set_message(values(epoch));
             bar.inc(1);
             rows.push(epoch.clone());
-            fit_seconds = fitting.elapsed().as_secs_f64();
         });
         bar.finish_and_clear();
         let history = match result {
@@ -141,7 +137,7 @@ impl Session<'_> {
             }
         };
         outputs.write(&trainer, &rows, &data)?;
-        let History { end, training: Some(train), validation, .. } = history else {
+        let History { end, seconds, training: Some(train), validation, .. } = history else {
             return Err(Failure::data("expected the scores of the training data, got none"));
         };
         Summary {
@@ -153,7 +149,7 @@ impl Session<'_> {
             validation,
             parameters: trainer.network().parameters().len(),
             device,
-            fit_seconds,
+            fit_seconds: seconds,
             total_seconds: started.elapsed().as_secs_f64(),
         }
         .print()?;

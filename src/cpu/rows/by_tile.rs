@@ -63,7 +63,6 @@ impl<M: Rows, T: HostReal, const R: usize> WithSimd for TilesJob<'_, '_, M, T, R
                     let labels = rows.start - chunk.start..rows.end - chunk.start;
                     let span = (job.job.start + rows.start) * columns..(job.job.start + rows.end) * columns;
                     let scores = scores.read(span, &mut widened);
-                    sums.first = (first - chunk.start) % ROWS;
                     job.tile::<M, R>(
                         method,
                         rows,
@@ -84,8 +83,6 @@ impl<M: Rows, T: HostReal, const R: usize> WithSimd for TilesJob<'_, '_, M, T, R
 struct Sums {
     losses: [f64; ROWS],
     weights: [f64; ROWS],
-    /// Where the tile's first row is added.
-    first: usize,
     count: u64,
     active: u64,
     correct: u64,
@@ -94,15 +91,8 @@ struct Sums {
 
 impl Sums {
     fn new(classes: usize) -> Self {
-        Self {
-            losses: [0.0; ROWS],
-            weights: [0.0; ROWS],
-            first: 0,
-            count: 0,
-            active: 0,
-            correct: 0,
-            per_class: vec![0.0; classes],
-        }
+        let lanes = [0.0; ROWS];
+        Self { losses: lanes, weights: lanes, count: 0, active: 0, correct: 0, per_class: vec![0.0; classes] }
     }
 
     fn into_totals(self) -> Totals {
@@ -155,6 +145,8 @@ impl<T: HostReal> DriverJob<'_, '_, T> {
     ) {
         let driver = self.driver;
         let columns = driver.inputs.shape.columns;
+        // Tiles begin at multiples of their rows, so that none goes beyond the last lane.
+        let lane = rows.start % ROWS;
         let mut tile: Tile<'_, T, R> =
             Tile { scores, columns, classes: [0; R], true_scores: [T::ZERO; R], top: driver.spec.top() };
         let (mut kept, mut weights) = ([false; R], [T::ZERO; R]);
@@ -165,7 +157,7 @@ impl<T: HostReal> DriverJob<'_, '_, T> {
                 kept[row] = true;
                 tile.true_scores[row] = scores[row * columns + class as usize];
                 weights[row] = driver.class_weights.as_ref().map_or(weight, |w| weight * w[class as usize]);
-                sums.weights[sums.first + row] += weight.to_f64();
+                sums.weights[lane + row] += weight.to_f64();
             }
         }
         let rule = &driver.rule;
@@ -186,7 +178,7 @@ impl<T: HostReal> DriverJob<'_, '_, T> {
         for row in 0..R {
             let loss = summary.loss[row] / class_divisor * weights[row];
             losses[row] = if kept[row] { loss } else { T::ZERO };
-            sums.losses[sums.first + row] += losses[row].to_f64();
+            sums.losses[lane + row] += losses[row].to_f64();
         }
         for (row, &kept) in kept.iter().enumerate() {
             sums.count += u64::from(kept);
