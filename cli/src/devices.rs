@@ -1,11 +1,18 @@
 //! `maxmargin devices`.
 
+use clap::Args;
 use maxmargin::gpu::adapters;
 use serde_json::json;
 
-use crate::arguments::DevicesArguments;
 use crate::failure::Outcome;
 use crate::report::print;
+
+#[derive(Debug, Args)]
+pub(crate) struct DevicesArguments {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 pub(crate) fn run(arguments: &DevicesArguments) -> Outcome<()> {
     let adapters = adapters();

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod bench;
+mod choices;
 mod devices;
 mod eval;
 mod failure;
@@ -11,8 +12,6 @@ mod method;
 mod place;
 mod predict;
 mod report;
-mod settings;
-mod task;
 mod train;
 
 use std::process::ExitCode;

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
-use crate::arguments::{choices, text_of};
+use crate::choices::{choices, text_of};
 
 macro_rules! methods {
     ($($name:ident),+) => {

@@ -1,10 +1,25 @@
 //! Where to run: `--device`, or the environment, or what the command prefers.
 
+use clap::Args;
 use maxmargin::gpu::Gpu;
 use maxmargin::{DEVICE_VARIABLE, Device};
 
-use crate::arguments::Where;
 use crate::failure::{Failure, Outcome};
+
+/// Where to run and how to report, for every command.
+#[derive(Debug, Args)]
+pub(crate) struct Where {
+    /// auto, cpu, gpu, gpu:N or part of an adapter's name; with auto:GPU eval measures
+    /// whether the CPU or that adapter is faster, and other commands take the adapter.
+    #[arg(long)]
+    pub(crate) device: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print nothing but the value (with --json: the object) and errors.
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
 
 /// What was asked for.
 pub(crate) enum Place {

@@ -1,18 +1,38 @@
 //! `maxmargin predict`: saved weights applied to rows of features.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
+use clap::Args;
 use maxmargin::Precision;
-use maxmargin::nn::Sequential;
+use maxmargin::nn::{Dense, Sequential};
 use maxmargin::train::predict;
 use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
 use crate::file::{self, PendingOutput, refuse_same_file};
-use crate::place;
+use crate::place::{self, Where};
 use crate::report::{device_json, print};
-use crate::train::arguments::PredictArguments;
-use crate::train::data::read_features;
+use crate::train::read_features;
+
+/// Apply saved weights to rows of features.
+#[derive(Debug, Args)]
+pub(crate) struct PredictArguments {
+    /// The weights, as `maxmargin train --weights-out` writes them.
+    #[arg(long, value_name = "W.safetensors")]
+    pub(crate) weights_in: PathBuf,
+    /// The dense layers, as for `maxmargin train`.
+    #[arg(long, value_delimiter = ',', required = true)]
+    pub(crate) layers: Vec<Dense>,
+    /// File with features, a row a sample; more axes are flattened.
+    #[arg(long)]
+    pub(crate) features: PathBuf,
+    /// Write the outputs (N, units of the last layer) to this .npy file, as f32.
+    #[arg(long, value_name = "P.npy")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: Where,
+}
 
 pub(crate) fn run(arguments: &PredictArguments) -> Outcome<()> {
     let started = Instant::now();

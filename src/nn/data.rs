@@ -7,11 +7,12 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::engine::batch;
 use super::random::{Stream, generator};
+use crate::data::batch::Batch;
 use crate::data::evaluation::Request;
 use crate::data::real::Real;
 use crate::data::shape::BatchShape;
+use crate::data::tensor::Floats;
 use crate::error::{Error, Input, Result};
 use crate::loss::Spec;
 
@@ -275,6 +276,14 @@ impl Dataset {
         random.fill(&mut features[..]);
         let targets: Vec<f64> = (0..samples).map(|_| random.random_range(0..classes) as f64).collect();
         Self::new(features, pixels, targets)
+    }
+}
+
+/// A network's outputs as the losses take them: single scores, or rows of them.
+pub(crate) fn batch<'a>(scores: Floats<'a>, outputs: usize, targets: &'a [f64]) -> Batch<'a> {
+    match outputs {
+        1 => Batch::new(scores, targets),
+        columns => Batch::rows(scores, columns, targets),
     }
 }
 

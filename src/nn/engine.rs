@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::data::Dataset;
 use super::optimizer::Optimizer;
 use super::sequential::LayerShape;
-use crate::data::batch::Batch;
 use crate::data::evaluation::Evaluation;
-use crate::data::tensor::Floats;
 use crate::error::Result;
 use crate::loss::Loss;
 
@@ -38,14 +36,6 @@ pub(crate) struct Parts<'a> {
     /// Whether the training data is evaluated too.
     pub(crate) evaluates_training: bool,
     pub(crate) memory: &'a Memory,
-}
-
-/// A network's outputs as the losses take them: single scores, or rows of them.
-pub(crate) fn batch<'a>(scores: Floats<'a>, outputs: usize, targets: &'a [f64]) -> Batch<'a> {
-    match outputs {
-        1 => Batch::new(scores, targets),
-        columns => Batch::rows(scores, columns, targets),
-    }
 }
 
 /// The sums over samples that an epoch reports.

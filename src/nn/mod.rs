@@ -27,7 +27,8 @@ pub use layer::{Activation, Dense, Initializer};
 pub use optimizer::{Conventions, Optimizer};
 pub use sequential::Sequential;
 
-pub(crate) use engine::{Engine, Evaluated, Memory, Part, Parts, Progress, Slot, Sums, batch};
+pub(crate) use data::batch;
+pub(crate) use engine::{Engine, Evaluated, Memory, Part, Parts, Progress, Slot, Sums};
 pub(crate) use layer::Elementary;
 #[cfg(feature = "gpu")]
 pub(crate) use optimizer::Update;

@@ -9,15 +9,29 @@ mod ceiling;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use maxmargin::Device;
 use maxmargin::train::ProductProbe;
 use serde_json::{Value, json};
 
-use crate::arguments::BenchArguments;
 use crate::failure::{Failure, Outcome};
-use crate::place::{self, Place};
+use crate::place::{self, Place, Where};
 use crate::report::{device_json, print};
 use cases::{Case, Size};
+
+/// Bytes a second of each loss at several sizes, forward and with the gradient; ratio is the share of the speed at which
+/// as many bytes are read and written (on a GPU: copied) with no loss at all, measured in turn with the case.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArguments {
+    /// Only cases that have this in their names.
+    #[arg(long)]
+    pub(crate) filter: Option<String>,
+    /// Small sizes and few rounds.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    #[command(flatten)]
+    pub(crate) place: Where,
+}
 
 /// Rounds of a case and its ceiling.
 const ROUNDS: usize = 21;

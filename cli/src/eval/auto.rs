@@ -9,9 +9,9 @@ use maxmargin::loss::Loss;
 
 use super::inputs::{Files, Inputs};
 use super::outputs::Outputs;
+use super::settings::Settings;
 use super::stream::bytes_per_second;
 use crate::failure::Failure;
-use crate::settings::Settings;
 
 /// An evaluation that the CPU is through with in so many seconds is not worth opening a GPU and compiling its kernels.
 const WORTH_OPENING: f64 = 1.0;

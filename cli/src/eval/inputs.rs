@@ -6,10 +6,10 @@ use std::path::Path;
 
 use maxmargin::{Batch, BatchShape, Error, Floats, Input, ScoreKind, Targets};
 
-use crate::arguments::Family;
+use super::arguments::Family;
+use super::task::{ClassNumbers, Layout};
 use crate::failure::{Failure, Outcome};
 use crate::file::{self, Data, Source};
-use crate::task::{ClassNumbers, Layout};
 
 /// The arrays that are read block by block.
 pub(super) struct Files {

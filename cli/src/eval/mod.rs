@@ -1,22 +1,28 @@
 //! `maxmargin eval`: read, evaluate, write, report.
 
+mod arguments;
 mod auto;
 mod inputs;
 mod outputs;
+mod settings;
 mod stream;
+mod task;
 
 use std::time::Instant;
 
 use maxmargin::plot::{Chart, Format};
 use maxmargin::{Device, Targets};
 
+use self::arguments::Family;
 use self::outputs::Outputs;
-use crate::arguments::{EvalArguments, Family, Labels};
+use self::task::Setup;
+use crate::choices::Labels;
 use crate::failure::{Failure, Outcome};
 use crate::file::PendingOutput;
 use crate::place::{self, Place};
 use crate::report::{Report, print};
-use crate::task::Setup;
+
+pub(crate) use self::arguments::EvalArguments;
 
 pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let started = Instant::now();

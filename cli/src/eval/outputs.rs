@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use maxmargin::{BatchShape, FloatsMut};
 
+use super::arguments::Common;
 use super::inputs::Inputs;
-use crate::arguments::Common;
+use super::task::Layout;
 use crate::failure::Outcome;
 use crate::file::PendingOutput;
-use crate::task::Layout;
 
 /// Elements in the precision of the computation.
 enum Elements {

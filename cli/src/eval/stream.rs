@@ -17,9 +17,9 @@ use maxmargin::{Buffers, Device, Evaluation, Reduction, weigh};
 
 use super::inputs::{Block, Files, Inputs};
 use super::outputs::{Outputs, Room};
+use super::settings::Settings;
 use crate::failure::{Failure, Outcome};
 use crate::file::bar;
-use crate::settings::Settings;
 
 /// Bytes of a block: few enough to be evaluated out of the cache that they were just read into, and so many that handing over
 /// what came of them takes no time beside it. Of 256 KiB to 8 MiB this was the fastest.

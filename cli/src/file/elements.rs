@@ -71,6 +71,23 @@ pub(super) enum Kind {
     F64,
 }
 
+/// Where the elements of an array lie in its file.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) kind: Kind,
+    pub(super) big_endian: bool,
+    pub(super) shape: Vec<usize>,
+    /// The first byte.
+    pub(super) start: u64,
+}
+
+impl Place {
+    /// Bytes of all elements; `None` beyond what can be addressed.
+    pub(super) fn bytes(&self) -> Option<usize> {
+        elements(&self.shape)?.checked_mul(self.kind.bytes())
+    }
+}
+
 impl Kind {
     pub(super) fn bytes(self) -> usize {
         match self {

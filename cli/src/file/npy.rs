@@ -6,8 +6,7 @@ use std::path::Path;
 
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 
-use super::elements::Kind;
-use super::source::Place;
+use super::elements::{Kind, Place};
 use crate::failure::{Failure, Outcome};
 
 /// Bytes of the longest header that is read; NumPy's own limit.

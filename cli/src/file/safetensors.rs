@@ -7,8 +7,7 @@ use std::path::Path;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
-use super::elements::Kind;
-use super::source::Place;
+use super::elements::{Kind, Place};
 use crate::failure::{Failure, Outcome};
 
 /// Bytes of a header at most, as the format's own library has it.

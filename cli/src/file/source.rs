@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::elements::{Array, Data, Keep, Kind, elements};
+use super::elements::{Array, Data, Keep, Place, elements};
 #[cfg(feature = "arrow")]
 use super::table::Table;
 use super::{bar, csv, npy, safetensors};
@@ -14,23 +14,6 @@ use crate::failure::{Failure, Outcome};
 
 /// Bytes read at a time.
 const PIECE: usize = 8 << 20;
-
-/// Where the elements of an array lie in its file.
-#[derive(Clone, Debug)]
-pub(super) struct Place {
-    pub(super) kind: Kind,
-    pub(super) big_endian: bool,
-    pub(super) shape: Vec<usize>,
-    /// The first byte.
-    pub(super) start: u64,
-}
-
-impl Place {
-    /// Bytes of all elements; `None` beyond what can be addressed.
-    pub(super) fn bytes(&self) -> Option<usize> {
-        elements(&self.shape)?.checked_mul(self.kind.bytes())
-    }
-}
 
 /// An array that an argument names, opened.
 #[derive(Debug)]

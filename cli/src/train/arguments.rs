@@ -1,15 +1,15 @@
-//! The arguments of `maxmargin train` and `maxmargin predict`.
+//! The arguments of `maxmargin train`.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::Args;
 use maxmargin::nn::{Dense, Initializer};
 
-use super::data::Generated;
-use crate::arguments::{Labels, Where, choices};
+use super::generated::Generated;
+use crate::choices::{Labels, choices};
 use crate::method::LossName;
+use crate::place::Where;
 
 /// Train a network of dense layers with a max-margin loss.
 #[derive(Debug, Args)]
@@ -126,35 +126,8 @@ pub(crate) struct TrainArguments {
     pub(crate) place: Where,
 }
 
-/// Apply saved weights to rows of features.
-#[derive(Debug, Args)]
-pub(crate) struct PredictArguments {
-    /// The weights, as `maxmargin train --weights-out` writes them.
-    #[arg(long, value_name = "W.safetensors")]
-    pub(crate) weights_in: PathBuf,
-    /// The dense layers, as for `maxmargin train`.
-    #[arg(long, value_delimiter = ',', required = true)]
-    pub(crate) layers: Vec<Dense>,
-    /// File with features, a row a sample; more axes are flattened.
-    #[arg(long)]
-    pub(crate) features: PathBuf,
-    /// Write the outputs (N, units of the last layer) to this .npy file, as f32.
-    #[arg(long, value_name = "P.npy")]
-    pub(crate) out: PathBuf,
-    #[command(flatten)]
-    pub(crate) place: Where,
-}
-
 choices! {
     OptimizerName { Sgd, Adam, Adamw }
     AccuracyName { Sign, Keras }
     TrainPreset { Torch, Keras }
-}
-
-impl FromStr for Generated {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::parse(text)
-    }
 }

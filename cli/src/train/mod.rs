@@ -1,7 +1,8 @@
 //! `maxmargin train`: data, network and loss from the arguments, training, and what is written of it.
 
-pub(crate) mod arguments;
-pub(crate) mod data;
+mod arguments;
+mod data;
+mod generated;
 mod outputs;
 
 use std::time::Instant;
@@ -13,12 +14,15 @@ use maxmargin::nn::{Accuracy, Conventions, Dataset, Dense, End, Epoch, History, 
 use maxmargin::train::{Fit, Trainer};
 use maxmargin::{BinaryHinge, EmbeddingHinge, Error, Input, LabelEncoding, Penalty};
 
-use crate::arguments::Labels;
+use crate::choices::Labels;
 use crate::failure::{Failure, Outcome};
 use crate::method::{LossName, Method, with_method};
 use crate::{file, interrupt, place};
-use arguments::{AccuracyName, OptimizerName, TrainArguments, TrainPreset};
+use arguments::{AccuracyName, OptimizerName, TrainPreset};
 use outputs::{Outputs, Summary};
+
+pub(crate) use arguments::TrainArguments;
+pub(crate) use data::read_features;
 
 /// Trains; true where it was stopped from outside.
 pub(crate) fn run(arguments: &TrainArguments) -> Outcome<bool> {

@@ -2,9 +2,10 @@
 
 use std::cmp::Ordering;
 
-use super::tile::{BLOCK, Lanes, Margins, Summary, Tile};
 use crate::data::real::Real;
-use crate::loss::{Rows, Ties};
+
+/// One number for each row of a tile.
+pub(super) type Lanes<T, const R: usize> = [T; R];
 
 /// So many are kept in order as columns go by, for all rows of a tile at once; more are selected from a row's violations.
 /// Measured against selecting: at 16 of 64 classes three times as fast, at 5 of 64 five times.
@@ -84,82 +85,4 @@ pub(super) fn top_of<T: Real>(count: usize, violations: impl Iterator<Item = T>,
     // RowsSpec::check_batch has seen to 1 <= count <= C.
     selected.select_nth_unstable_by(count - 1, |a, b| b.partial_cmp(a).unwrap_or(Ordering::Equal));
     Taken::new(selected[..count].iter().copied(), count)
-}
-
-impl<T: Real, const R: usize> Tile<'_, T, R> {
-    /// The gradient of all rows where the largest few violations count: each of them owes a part of the slope, and the true
-    /// class's score what all owe. The caller writes over rows that are ignored or whose loss is NaN.
-    #[inline(always)]
-    pub(super) fn write_top_gradient<M: Rows, G: Margins<T>>(
-        &self,
-        method: M,
-        summary: &Summary<T, R>,
-        margins: G,
-        ties: Ties,
-        coefficients: &Lanes<T, R>,
-        gradient: &mut [T],
-    ) {
-        let mut block = [[T::ZERO; R]; BLOCK];
-        // What each of those at rank k is given, and how many are given it.
-        let (mut share, mut left) = ([T::ONE; R], summary.equals);
-        if ties == Ties::Split {
-            let mut tied = [0u32; R];
-            self.each_block(
-                &mut block,
-                #[inline(always)]
-                |first, block| {
-                    for (column, scores) in (first..).zip(block.iter()) {
-                        let violations = self.top_violations::<M, G>(method, column, scores, margins);
-                        (0..R).for_each(|row| tied[row] += u32::from(violations[row] == summary.best[row]));
-                    }
-                },
-            );
-            for row in 0..R {
-                share[row] = T::from_f64(f64::from(left[row]) / f64::from(tied[row].max(1)));
-                left[row] = tied[row];
-            }
-        }
-        let top = T::from_f64(self.top as f64);
-        let mut slopes = [T::ZERO; R];
-        (0..R).for_each(|row| slopes[row] = summary.rival_slope[row] / top);
-        self.each_block(
-            &mut block,
-            #[inline(always)]
-            |first, block| {
-                for (column, lanes) in (first..).zip(block.iter_mut()) {
-                    let violations = self.top_violations::<M, G>(method, column, lanes, margins);
-                    for row in 0..R {
-                        let (v, last) = (violations[row], summary.best[row]);
-                        // The lowest indices first.
-                        let is_given = u32::from(v == last) & u32::from(left[row] > 0);
-                        left[row] -= is_given;
-                        let given = if is_given != 0 { share[row] } else { T::ZERO };
-                        let factor = if v > last { T::ONE } else { given };
-                        let factor = if self.classes[row] as usize == column { factor - top } else { factor };
-                        // Zero times an infinite slope is nothing owed, not NaN.
-                        lanes[row] = if factor == T::ZERO { T::ZERO } else { slopes[row] * factor * coefficients[row] };
-                    }
-                }
-                for (row, gradient) in gradient.chunks_exact_mut(self.columns).enumerate() {
-                    gradient[first..].iter_mut().zip(block.iter()).for_each(|(g, lanes)| *g = lanes[row]);
-                }
-            },
-        );
-    }
-
-    /// The violations of a class in all rows, where the largest few count.
-    #[inline(always)]
-    fn top_violations<M: Rows, G: Margins<T>>(
-        &self,
-        method: M,
-        column: usize,
-        scores: &Lanes<T, R>,
-        margins: G,
-    ) -> Lanes<T, R> {
-        let mut violations = [T::ZERO; R];
-        for row in 0..R {
-            violations[row] = self.top_violation::<M, G>(method, row, column, scores[row], margins);
-        }
-        violations
-    }
 }

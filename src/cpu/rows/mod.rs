@@ -29,6 +29,7 @@ mod by_tile;
 mod driver;
 mod groups;
 mod largest;
+mod largest_gradient;
 mod tile;
 mod transpose;
 mod walk;

@@ -12,12 +12,14 @@
 //! | `submit.rs` | one pass: its calls, their submission, and the partials read back |
 //! | `prepared.rs` | a pass that is bound once and run often |
 //! | `elementwise.rs`, `rows.rs`, `target_rows.rs`, `segments.rs`, `vectors.rs` | one launcher a pattern; `segments.rs` has that of ranked lists too |
+//! | `list_plan.rs` | how lists are spread over dispatches, workgroups and lanes |
 //! | `ranked.rs` | how lists are sorted: their dispatches and scratch memory |
 
 mod dispatch;
 pub(in crate::gpu) mod elementwise;
 pub(in crate::gpu) mod launch;
 pub(in crate::gpu) mod launcher;
+mod list_plan;
 pub(in crate::gpu) mod partial;
 mod patterns;
 pub(in crate::gpu) mod prepared;

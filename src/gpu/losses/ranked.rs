@@ -1,6 +1,6 @@
 //! How the lists of the ranked pattern are sorted: what its dispatches are, and what scratch memory they take.
 
-use super::segments::{MOST_LISTS, Plan, Step};
+use super::list_plan::{MOST_LISTS, Plan, RankedStep, Step};
 use crate::data::shape::BatchShape;
 use crate::gpu::device::context::Gpu;
 use crate::gpu::workgroups::{WORKGROUP, units_each};
@@ -19,20 +19,6 @@ const MOST_TILES: usize = 16;
 
 /// Scratch memory that is taken where several lists could take more: enough to keep a device busy.
 const SCRATCH_BYTES: u64 = 256 << 20;
-
-/// `STEP_*` of the shader.
-#[derive(Clone, Copy)]
-enum Number {
-    Whole = 0,
-    Sort = 1,
-    Split = 2,
-    Merge = 3,
-    Count = 4,
-    Finish = 5,
-}
-
-/// How many of them there are.
-pub(in crate::gpu) const RANKED_STEPS: u8 = Number::Finish as u8 + 1;
 
 /// Tiles of a list of so many items.
 fn tiles_of(items: usize) -> usize {
@@ -84,30 +70,33 @@ pub(in crate::gpu) fn groups_a_list(gpu: &Gpu, shape: &BatchShape) -> usize {
 /// The dispatches over so many lists of a batch. With `only_weights` no item is looked at.
 pub(in crate::gpu) fn plan(gpu: &Gpu, lists: usize, shape: &BatchShape, only_weights: bool) -> Plan {
     let tiles = tiles_of(shape.columns);
-    let step = |number: Number, groups| Step {
+    let step = |number: RankedStep, groups| Step {
         number: number as u8,
         groups,
         run: 0,
         half_read: 0,
-        leaves_parts: !matches!(number, Number::Whole | Number::Finish),
+        leaves_parts: !matches!(number, RankedStep::Whole | RankedStep::Finish),
     };
     if tiles == 1 {
         let lanes = shape.columns.next_power_of_two().div_ceil(EACH);
         let teams = WORKGROUP as usize / lanes;
         let lists_per_team = units_each(gpu, lists, teams, MOST_LISTS);
-        let steps = vec![step(Number::Whole, lists.div_ceil(teams * lists_per_team))];
+        let steps = vec![step(RankedStep::Whole, lists.div_ceil(teams * lists_per_team))];
         return Plan { lanes, lists_per_team, tiles, tiles_per_group: 1, part_bytes: 0, steps };
     }
     let groups = lists * tiles;
-    let mut steps = vec![step(Number::Sort, groups)];
+    let mut steps = vec![step(RankedStep::Sort, groups)];
     let (mut half_read, mut run) = (0, TILE);
     while run < tiles * TILE {
         let of_run = |number, groups| Step { run, half_read, ..step(number, groups) };
-        steps.extend([of_run(Number::Split, groups.div_ceil(WORKGROUP as usize)), of_run(Number::Merge, groups)]);
+        steps.extend([
+            of_run(RankedStep::Split, groups.div_ceil(WORKGROUP as usize)),
+            of_run(RankedStep::Merge, groups),
+        ]);
         (half_read, run) = (1 - half_read, 2 * run);
     }
-    steps.push(step(Number::Count, lists));
-    let last = Step { half_read, ..step(Number::Finish, lists * groups_a_list(gpu, shape)) };
+    steps.push(step(RankedStep::Count, lists));
+    let last = Step { half_read, ..step(RankedStep::Finish, lists * groups_a_list(gpu, shape)) };
     let mut part_bytes = lists as u64 * scratch_entries(tiles as u64) * ENTRY_BYTES;
     if only_weights {
         (steps, part_bytes) = (vec![], 0);

@@ -6,6 +6,7 @@ use super::dispatch::Dispatch;
 use super::launcher::{
     self, HostTargets, Launcher, Pass, Resident, ResidentOutputs, has_tame_terms, is_tame, penalty_numbers,
 };
+use super::list_plan::{MOST_LISTS, Plan, Step};
 use super::ranked;
 use super::shader::{Constants, Loads, Variant};
 use super::target_rows::decode_rows;
@@ -50,9 +51,6 @@ params! {
     padding: [u32; 3]
 }
 
-/// Lists a team takes at most: the length of its chain of list losses.
-pub(in crate::gpu) const MOST_LISTS: usize = 16;
-
 /// Pairs that a lane meets in one step of its loop: `STRIDE` of shaders/common/team.wgsl.
 const STRIDE: usize = 8;
 
@@ -63,29 +61,6 @@ const MOST_TAME_ITEMS: f64 = 1_048_576.0;
 pub(super) struct Segments {
     pub(super) loss: TargetRowsSpec,
     pub(super) shape: BatchShape,
-}
-
-/// How the lists of a dispatch, or of several in turn, are spread over lanes and workgroups.
-pub(in crate::gpu) struct Plan {
-    /// Lanes of a team.
-    pub(in crate::gpu) lanes: usize,
-    pub(in crate::gpu) lists_per_team: usize,
-    /// Parts of a list that are a workgroup's at a time, and how many of them a workgroup takes in the end.
-    pub(in crate::gpu) tiles: usize,
-    pub(in crate::gpu) tiles_per_group: usize,
-    /// Bytes of scratch.
-    pub(in crate::gpu) part_bytes: u64,
-    pub(in crate::gpu) steps: Vec<Step>,
-}
-
-/// A dispatch of a plan: the kernel's step, `run` and `half_read` of the parameters, and whether it ends with partials.
-#[derive(Clone, Copy)]
-pub(in crate::gpu) struct Step {
-    pub(in crate::gpu) number: u8,
-    pub(in crate::gpu) groups: usize,
-    pub(in crate::gpu) run: usize,
-    pub(in crate::gpu) half_read: u32,
-    pub(in crate::gpu) leaves_parts: bool,
 }
 
 impl Segments {

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use super::list_plan::RANKED_STEPS;
 use super::partial::Partial;
-use super::ranked::RANKED_STEPS;
 use crate::data::device_tensor::{DeviceTensor, ElementType};
 use crate::data::labels::{LabelEncoding, TargetRule};
 use crate::error::{Error, Result};

@@ -10,12 +10,11 @@ use maxmargin::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::arguments::{
-    Common, DistanceName, Family, Inputs, KinkName, Labels, Over, PenaltyName, Preset, ScoreKindName, TiesName,
-};
+use super::arguments::{Common, Family, Inputs};
+use super::settings::Settings;
+use crate::choices::{DistanceName, KinkName, Labels, Over, PenaltyName, Preset, ScoreKindName, TiesName};
 use crate::method::with_method;
 use crate::report::number;
-use crate::settings::Settings;
 
 /// What a sample of the scores is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,9 @@ use maxmargin::compat::Peer;
 use maxmargin::plot::Format;
 use maxmargin::{Kink, Reduction, ScoreKind, Ties};
 
-use crate::arguments::{
-    DistanceName, Family, KinkName, Labels, Over, PenaltyName, Preset, ReductionName, ScoreKindName, TiesName,
+use super::arguments::Family;
+use crate::choices::{
+    DistanceName, KinkName, Labels, Over, PenaltyName, Preset, ReductionName, ScoreKindName, TiesName,
 };
 use crate::failure::{Failure, Outcome};
 use crate::file::refuse_same_file;

@@ -1,0 +1,88 @@
+//! What options choose from, by the names of the command line.
+
+use std::str::FromStr;
+
+/// A choice as it is written on the command line.
+pub(crate) fn text_of(choice: &impl clap::ValueEnum) -> String {
+    choice.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()
+}
+
+macro_rules! choices {
+    ($($name:ident { $($choice:ident),+ })+) => {$(
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+        pub(crate) enum $name { $($choice),+ }
+
+        impl $name {
+            /// The choice as it is written on the command line.
+            #[allow(dead_code, reason = "not every choice is reported")]
+            pub(crate) fn text(self) -> String {
+                $crate::choices::text_of(&self)
+            }
+        }
+    )+};
+}
+pub(crate) use choices;
+
+choices! {
+    Labels { PlusMinusOne, ZeroOne, Auto }
+    Over { Sum, Mean }
+    DistanceName { Norm, Cosine }
+    ReductionName { Mean, Sum, None }
+    KinkName { Zero, Half, Active }
+    TiesName { First, Split }
+    ScoreKindName { Raw, Probability, Logit }
+    Preset { Torch, Torchmetrics, Keras, Sklearn, Optax }
+}
+
+/// `--penalty`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum PenaltyName {
+    Linear,
+    Squared,
+    Smooth(f64),
+    Rennie,
+    ModifiedHuber,
+    Perceptron,
+    SoftMargin,
+}
+
+const PENALTIES: &[(&str, PenaltyName)] = &[
+    ("linear", PenaltyName::Linear),
+    ("squared", PenaltyName::Squared),
+    ("rennie", PenaltyName::Rennie),
+    ("modified-huber", PenaltyName::ModifiedHuber),
+    ("perceptron", PenaltyName::Perceptron),
+    ("soft-margin", PenaltyName::SoftMargin),
+];
+
+impl FromStr for PenaltyName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(gamma) = text.strip_prefix("smooth:") {
+            return match gamma.parse() {
+                Ok(gamma) if gamma > 0.0 => Ok(Self::Smooth(gamma)),
+                _ => Err(format!("smooth:G needs a positive number G, got {gamma:?}")),
+            };
+        }
+        PENALTIES.iter().find(|(name, _)| *name == text).map(|&(_, penalty)| penalty).ok_or_else(|| {
+            let names: Vec<_> = PENALTIES.iter().map(|(name, _)| *name).collect();
+            format!("expected smooth:G or one of {}", names.join(", "))
+        })
+    }
+}
+
+impl PenaltyName {
+    /// The penalty as it is written on the command line.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::Smooth(gamma) => format!("smooth:{gamma}"),
+            _ => PENALTIES.iter().find(|(_, penalty)| *penalty == self).map_or("", |(name, _)| name).into(),
+        }
+    }
+
+    /// The margin where none is given.
+    pub(crate) fn default_margin(self) -> f64 {
+        if matches!(self, Self::Perceptron | Self::SoftMargin) { 0.0 } else { 1.0 }
+    }
+}

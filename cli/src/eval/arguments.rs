@@ -1,0 +1,302 @@
+//! The arguments of `maxmargin eval`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::choices::{
+    DistanceName, KinkName, Labels, Over, PenaltyName, Preset, ReductionName, ScoreKindName, TiesName,
+};
+use crate::method::Method;
+use crate::place::Where;
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalArguments {
+    #[command(subcommand)]
+    pub(crate) family: Family,
+}
+
+/// Files: .npy, .safetensors as FILE:TENSOR, .csv (and with the feature `arrow` .parquet, .arrow) as FILE:COLUMN,COLUMN.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Family {
+    /// Binary hinge: phi(margin - t*s), the loss of a classifier.
+    #[command(allow_negative_numbers = true)]
+    Binary {
+        #[command(flatten)]
+        scores: Scores,
+        #[command(flatten)]
+        targets: TargetsFile,
+        #[command(flatten)]
+        inputs: Inputs,
+        /// How the labels are encoded; auto (the default) lets the first label other than 1 decide.
+        #[arg(long, value_enum)]
+        labels: Option<Labels>,
+        #[command(flatten)]
+        penalty: PenaltyArgument,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Margin ranking (torch's MarginRankingLoss): phi(margin - t*(x1 - x2)), t = 1 where x1 ought to be higher, else -1.
+    #[command(allow_negative_numbers = true)]
+    Ranking {
+        /// File with the first scores, one a pair: f16, bf16, f32 or f64. The gradient is with respect to these; for
+        /// the second scores it is the negative.
+        #[arg(long)]
+        first: PathBuf,
+        /// File with the second scores.
+        #[arg(long)]
+        second: PathBuf,
+        #[command(flatten)]
+        targets: TargetsFile,
+        #[command(flatten)]
+        inputs: Inputs,
+        #[command(flatten)]
+        penalty: PenaltyArgument,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Embedding hinge (torch's HingeEmbeddingLoss): x for t = 1, max(0, margin - x) for t = -1. Not a classifier's hinge.
+    #[command(allow_negative_numbers = true)]
+    Embedding {
+        #[command(flatten)]
+        scores: Scores,
+        #[command(flatten)]
+        targets: TargetsFile,
+        #[command(flatten)]
+        inputs: Inputs,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Multiclass hinge over rows of class scores (N,C) and class indices (N).
+    #[command(allow_negative_numbers = true)]
+    Multiclass {
+        #[command(flatten)]
+        scores: Scores,
+        #[command(flatten)]
+        targets: TargetsFile,
+        #[command(flatten)]
+        inputs: Inputs,
+        /// crammer-singer (the default) charges the best rival, weston-watkins every rival, one-vs-all every class by
+        /// itself, lee-lin-wahba every rival that scores above -margin/(C-1), for scores that sum to zero, top-k the
+        /// mean of the k worst violations.
+        #[arg(long, value_enum)]
+        method: Option<Method>,
+        /// How many violations top-k takes the mean of, from 1 to C.
+        #[arg(long, required_if_eq("method", "top-k"))]
+        k: Option<usize>,
+        #[command(flatten)]
+        penalty: PenaltyArgument,
+        /// Divide a row's sum over classes by C (mean) or not (sum, the default).
+        #[arg(long, value_enum)]
+        over_classes: Option<Over>,
+        /// Give each class's value (one-vs-all only).
+        #[arg(long)]
+        per_class: bool,
+        /// File with one weight a class.
+        #[arg(long)]
+        class_weights: Option<PathBuf>,
+        /// File with a margin for each pair of classes (C,C): what the true class y (row) must keep from a rival i
+        /// (column); its diagonal is ignored. For crammer-singer, weston-watkins and top-k, in the place of --margin.
+        #[arg(long, conflicts_with = "margin")]
+        margin_matrix: Option<PathBuf>,
+        /// Leave out the samples with this target.
+        #[arg(long)]
+        ignore_index: Option<i64>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Multilabel margin (torch's MultiLabelMarginLoss) over rows of class scores (N,C) and rows of targets (N,C): class
+    /// indices up to the first negative number; every label against every class that is none, divided by C.
+    #[command(allow_negative_numbers = true)]
+    Multilabel {
+        #[command(flatten)]
+        scores: Scores,
+        #[command(flatten)]
+        targets: TargetsFile,
+        #[command(flatten)]
+        inputs: Inputs,
+        #[command(flatten)]
+        penalty: PenaltyArgument,
+        /// Divide a row's sum by C (mean, the default) or not (sum).
+        #[arg(long, value_enum)]
+        over_classes: Option<Over>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Categorical hinge (Keras's CategoricalHinge) over rows of class scores (N,C) and targets: (N,C) one-hot or -1/+1,
+    /// or (N) class indices. Not Crammer-Singer: the true class takes part in the maximum with a zero.
+    #[command(allow_negative_numbers = true)]
+    Categorical {
+        #[command(flatten)]
+        scores: Scores,
+        #[command(flatten)]
+        targets: TargetsFile,
+        #[command(flatten)]
+        inputs: Inputs,
+        #[command(flatten)]
+        penalty: PenaltyArgument,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Listwise pairwise hinge (keras-rs's PairwiseHingeLoss) over lists of scores (Q,L) and relevances (Q,L), negative for
+    /// padding: the sum over pairs with a higher and a lower relevance of phi(margin + s_lower - s_higher).
+    #[command(allow_negative_numbers = true)]
+    Listwise {
+        #[command(flatten)]
+        scores: Scores,
+        #[command(flatten)]
+        targets: TargetsFile,
+        #[command(flatten)]
+        inputs: Inputs,
+        #[command(flatten)]
+        penalty: PenaltyArgument,
+        /// Divide a list's sum by L (mean, the default with --preset keras) or not (sum).
+        #[arg(long, value_enum)]
+        over_items: Option<Over>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Lovasz hinge, the surrogate of 1 - intersection over union, of scores and binary labels of the same shape.
+    #[command(allow_negative_numbers = true)]
+    Lovasz {
+        #[command(flatten)]
+        scores: Scores,
+        #[command(flatten)]
+        targets: TargetsFile,
+        #[command(flatten)]
+        inputs: Inputs,
+        /// How the labels are encoded; auto (the default) lets the first label other than 1 decide.
+        #[arg(long, value_enum)]
+        labels: Option<Labels>,
+        /// Each row of scores (Q,L) is a list of its own; otherwise the whole input is one.
+        #[arg(long)]
+        per_row: bool,
+        #[command(flatten)]
+        penalty: PenaltyArgument,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Triplet margin (torch's TripletMarginLoss) over rows of vectors (N,D): phi(margin + d(a,p) - d(a,n)). The gradient
+    /// has the shape (3,N,D).
+    #[command(allow_negative_numbers = true)]
+    Triplet {
+        /// File with the anchors: f16, bf16, f32 or f64.
+        #[arg(long)]
+        anchor: PathBuf,
+        /// File with the positives.
+        #[arg(long)]
+        positive: PathBuf,
+        /// File with the negatives.
+        #[arg(long)]
+        negative: PathBuf,
+        #[command(flatten)]
+        inputs: Inputs,
+        #[command(flatten)]
+        penalty: PenaltyArgument,
+        /// What a distance is: norm (the default) of the difference, or cosine (1 - cos).
+        #[arg(long, value_enum)]
+        distance: Option<DistanceName>,
+        /// The p of the norm, from 1 to inf: 2 by default.
+        #[arg(long)]
+        p: Option<f64>,
+        /// Added to every component of the difference: 1e-6 by default.
+        #[arg(long)]
+        eps: Option<f64>,
+        /// Take the nearer of d(a,n) and d(p,n).
+        #[arg(long)]
+        swap: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Cosine embedding (torch's CosineEmbeddingLoss) over pairs of rows of vectors (N,D): phi(1 - cos) for t = 1,
+    /// phi(cos - margin) for t = -1. The gradient has the shape (2,N,D).
+    #[command(allow_negative_numbers = true)]
+    Cosine {
+        /// File with the first vectors: f16, bf16, f32 or f64.
+        #[arg(long)]
+        first: PathBuf,
+        /// File with the second vectors.
+        #[arg(long)]
+        second: PathBuf,
+        #[command(flatten)]
+        targets: TargetsFile,
+        #[command(flatten)]
+        inputs: Inputs,
+        #[command(flatten)]
+        penalty: PenaltyArgument,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TargetsFile {
+    /// File with the targets: integers, bools, or floats.
+    #[arg(long)]
+    pub(crate) targets: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Scores {
+    /// File with the scores: f16, bf16, f32 or f64.
+    #[arg(long)]
+    pub(crate) scores: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PenaltyArgument {
+    /// The penalty of a margin violation v: linear (v, the default), squared (v^2), smooth:G (v^2/(2G) up to G, then v - G/2), rennie
+    /// (smooth:1), modified-huber (4 times smooth:2), perceptron (linear at margin 0), soft-margin (ln(1 + e^v), by
+    /// default at margin 0).
+    #[arg(long)]
+    pub(crate) penalty: Option<PenaltyName>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inputs {
+    /// File with one weight a sample.
+    #[arg(long)]
+    pub(crate) sample_weights: Option<PathBuf>,
+    /// The margin that a score must clear: 1 by default; 0 for ranking, cosine, perceptron and soft-margin.
+    #[arg(long)]
+    pub(crate) margin: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// Set every convention of this library for the family (labels, what scores are, method, divisor, kink, ties); an
+    /// option given beside it wins. torch: labels -1/+1; multiclass is MultiMarginLoss (weston-watkins, over-classes
+    /// mean). torchmetrics: labels 0/1; sigmoid or softmax of the whole batch if any score leaves [0, 1]; one-vs-all
+    /// gives one value a class. keras: with sample weights the mean divides by the number of samples; kink half, ties
+    /// split. sklearn: crammer-singer; kink active. optax: labels -1/+1; kink half, ties split.
+    #[arg(long, value_enum)]
+    pub(crate) preset: Option<Preset>,
+    /// What the scores are: raw (the default) are taken as they are, probabilities must lie in [0, 1], of logits the loss
+    /// sees the sigmoid (rows: the softmax).
+    #[arg(long, value_enum)]
+    pub(crate) score_kind: Option<ScoreKindName>,
+    /// How the losses become one number: mean by default.
+    #[arg(long, value_enum)]
+    pub(crate) reduction: Option<ReductionName>,
+    /// Write the gradient with respect to the scores to this .npy file.
+    #[arg(long, value_name = "G.npy")]
+    pub(crate) grad_out: Option<PathBuf>,
+    /// Write one loss a sample to this .npy file.
+    #[arg(long, value_name = "L.npy")]
+    pub(crate) losses_out: Option<PathBuf>,
+    /// Evaluate N samples at a time as a streaming metric, and give each batch's value beside that of all.
+    #[arg(long, value_name = "N")]
+    pub(crate) batch_size: Option<NonZeroUsize>,
+    /// Draw the values of the batches to this .svg or .png file.
+    #[arg(long, value_name = "F", requires = "batch_size")]
+    pub(crate) plot_out: Option<PathBuf>,
+    /// The slope where a margin is met exactly: 0 (the default), 1/2 or 1.
+    #[arg(long, value_enum)]
+    pub(crate) kink: Option<KinkName>,
+    /// Which of equal best rivals receives the gradient: the first (the default) or all in equal parts.
+    #[arg(long, value_enum)]
+    pub(crate) ties: Option<TiesName>,
+    #[command(flatten)]
+    pub(crate) place: Where,
+}
