@@ -9,7 +9,7 @@ use crate::failure::{Failure, Outcome};
 
 /// One evaluation with what the output says of it beside the numbers.
 pub(crate) struct Report {
-    pub(crate) loss: &'static str,
+    pub(crate) loss: String,
     pub(crate) options: Map<String, Value>,
     pub(crate) reduction: String,
     pub(crate) evaluation: Evaluation,

@@ -14,21 +14,17 @@ use crate::place::Where;
 #[derive(Debug, Args)]
 pub(crate) struct EvalArguments {
     #[command(subcommand)]
-    pub(crate) family: Family,
+    pub(super) family: Family,
 }
 
 /// Files: .npy, .safetensors as FILE:TENSOR, .csv (and with the feature `arrow` .parquet, .arrow) as FILE:COLUMN,COLUMN.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Family {
+pub(super) enum Family {
     /// Binary hinge: phi(margin - t*s), the loss of a classifier.
     #[command(allow_negative_numbers = true)]
     Binary {
         #[command(flatten)]
-        scores: Scores,
-        #[command(flatten)]
-        targets: TargetsFile,
-        #[command(flatten)]
-        inputs: Inputs,
+        files: ScoresAndTargets,
         /// How the labels are encoded; auto (the default) lets the first label other than 1 decide.
         #[arg(long, value_enum)]
         labels: Option<Labels>,
@@ -47,10 +43,9 @@ pub(crate) enum Family {
         /// File with the second scores.
         #[arg(long)]
         second: PathBuf,
-        #[command(flatten)]
-        targets: TargetsFile,
-        #[command(flatten)]
-        inputs: Inputs,
+        /// File with the targets: integers, bools, or floats.
+        #[arg(long)]
+        targets: PathBuf,
         #[command(flatten)]
         penalty: PenaltyArgument,
         #[command(flatten)]
@@ -60,11 +55,7 @@ pub(crate) enum Family {
     #[command(allow_negative_numbers = true)]
     Embedding {
         #[command(flatten)]
-        scores: Scores,
-        #[command(flatten)]
-        targets: TargetsFile,
-        #[command(flatten)]
-        inputs: Inputs,
+        files: ScoresAndTargets,
         #[command(flatten)]
         common: Common,
     },
@@ -72,11 +63,7 @@ pub(crate) enum Family {
     #[command(allow_negative_numbers = true)]
     Multiclass {
         #[command(flatten)]
-        scores: Scores,
-        #[command(flatten)]
-        targets: TargetsFile,
-        #[command(flatten)]
-        inputs: Inputs,
+        files: ScoresAndTargets,
         /// crammer-singer (the default) charges the best rival, weston-watkins every rival, one-vs-all every class by
         /// itself, lee-lin-wahba every rival that scores above -margin/(C-1), for scores that sum to zero, top-k the
         /// mean of the k worst violations.
@@ -111,11 +98,7 @@ pub(crate) enum Family {
     #[command(allow_negative_numbers = true)]
     Multilabel {
         #[command(flatten)]
-        scores: Scores,
-        #[command(flatten)]
-        targets: TargetsFile,
-        #[command(flatten)]
-        inputs: Inputs,
+        files: ScoresAndTargets,
         #[command(flatten)]
         penalty: PenaltyArgument,
         /// Divide a row's sum by C (mean, the default) or not (sum).
@@ -129,11 +112,7 @@ pub(crate) enum Family {
     #[command(allow_negative_numbers = true)]
     Categorical {
         #[command(flatten)]
-        scores: Scores,
-        #[command(flatten)]
-        targets: TargetsFile,
-        #[command(flatten)]
-        inputs: Inputs,
+        files: ScoresAndTargets,
         #[command(flatten)]
         penalty: PenaltyArgument,
         #[command(flatten)]
@@ -144,11 +123,7 @@ pub(crate) enum Family {
     #[command(allow_negative_numbers = true)]
     Listwise {
         #[command(flatten)]
-        scores: Scores,
-        #[command(flatten)]
-        targets: TargetsFile,
-        #[command(flatten)]
-        inputs: Inputs,
+        files: ScoresAndTargets,
         #[command(flatten)]
         penalty: PenaltyArgument,
         /// Divide a list's sum by L (mean, the default with --preset keras) or not (sum).
@@ -161,11 +136,7 @@ pub(crate) enum Family {
     #[command(allow_negative_numbers = true)]
     Lovasz {
         #[command(flatten)]
-        scores: Scores,
-        #[command(flatten)]
-        targets: TargetsFile,
-        #[command(flatten)]
-        inputs: Inputs,
+        files: ScoresAndTargets,
         /// How the labels are encoded; auto (the default) lets the first label other than 1 decide.
         #[arg(long, value_enum)]
         labels: Option<Labels>,
@@ -190,8 +161,6 @@ pub(crate) enum Family {
         /// File with the negatives.
         #[arg(long)]
         negative: PathBuf,
-        #[command(flatten)]
-        inputs: Inputs,
         #[command(flatten)]
         penalty: PenaltyArgument,
         /// What a distance is: norm (the default) of the difference, or cosine (1 - cos).
@@ -219,10 +188,9 @@ pub(crate) enum Family {
         /// File with the second vectors.
         #[arg(long)]
         second: PathBuf,
-        #[command(flatten)]
-        targets: TargetsFile,
-        #[command(flatten)]
-        inputs: Inputs,
+        /// File with the targets: integers, bools, or floats.
+        #[arg(long)]
+        targets: PathBuf,
         #[command(flatten)]
         penalty: PenaltyArgument,
         #[command(flatten)]
@@ -231,72 +199,64 @@ pub(crate) enum Family {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct TargetsFile {
-    /// File with the targets: integers, bools, or floats.
-    #[arg(long)]
-    pub(crate) targets: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Scores {
+pub(super) struct ScoresAndTargets {
     /// File with the scores: f16, bf16, f32 or f64.
     #[arg(long)]
-    pub(crate) scores: PathBuf,
+    pub(super) scores: PathBuf,
+    /// File with the targets: integers, bools, or floats.
+    #[arg(long)]
+    pub(super) targets: PathBuf,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct PenaltyArgument {
+pub(super) struct PenaltyArgument {
     /// The penalty of a margin violation v: linear (v, the default), squared (v^2), smooth:G (v^2/(2G) up to G, then v - G/2), rennie
     /// (smooth:1), modified-huber (4 times smooth:2), perceptron (linear at margin 0), soft-margin (ln(1 + e^v), by
     /// default at margin 0).
     #[arg(long)]
-    pub(crate) penalty: Option<PenaltyName>,
+    pub(super) penalty: Option<PenaltyName>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Inputs {
+pub(super) struct Common {
     /// File with one weight a sample.
     #[arg(long)]
-    pub(crate) sample_weights: Option<PathBuf>,
+    pub(super) sample_weights: Option<PathBuf>,
     /// The margin that a score must clear: 1 by default; 0 for ranking, cosine, perceptron and soft-margin.
     #[arg(long)]
-    pub(crate) margin: Option<f64>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Common {
+    pub(super) margin: Option<f64>,
     /// Set every convention of this library for the family (labels, what scores are, method, divisor, kink, ties); an
     /// option given beside it wins. torch: labels -1/+1; multiclass is MultiMarginLoss (weston-watkins, over-classes
     /// mean). torchmetrics: labels 0/1; sigmoid or softmax of the whole batch if any score leaves [0, 1]; one-vs-all
     /// gives one value a class. keras: with sample weights the mean divides by the number of samples; kink half, ties
     /// split. sklearn: crammer-singer; kink active. optax: labels -1/+1; kink half, ties split.
     #[arg(long, value_enum)]
-    pub(crate) preset: Option<Preset>,
+    pub(super) preset: Option<Preset>,
     /// What the scores are: raw (the default) are taken as they are, probabilities must lie in [0, 1], of logits the loss
     /// sees the sigmoid (rows: the softmax).
     #[arg(long, value_enum)]
-    pub(crate) score_kind: Option<ScoreKindName>,
+    pub(super) score_kind: Option<ScoreKindName>,
     /// How the losses become one number: mean by default.
     #[arg(long, value_enum)]
-    pub(crate) reduction: Option<ReductionName>,
+    pub(super) reduction: Option<ReductionName>,
     /// Write the gradient with respect to the scores to this .npy file.
     #[arg(long, value_name = "G.npy")]
-    pub(crate) grad_out: Option<PathBuf>,
+    pub(super) grad_out: Option<PathBuf>,
     /// Write one loss a sample to this .npy file.
     #[arg(long, value_name = "L.npy")]
-    pub(crate) losses_out: Option<PathBuf>,
+    pub(super) losses_out: Option<PathBuf>,
     /// Evaluate N samples at a time as a streaming metric, and give each batch's value beside that of all.
     #[arg(long, value_name = "N")]
-    pub(crate) batch_size: Option<NonZeroUsize>,
+    pub(super) batch_size: Option<NonZeroUsize>,
     /// Draw the values of the batches to this .svg or .png file.
     #[arg(long, value_name = "F", requires = "batch_size")]
-    pub(crate) plot_out: Option<PathBuf>,
+    pub(super) plot_out: Option<PathBuf>,
     /// The slope where a margin is met exactly: 0 (the default), 1/2 or 1.
     #[arg(long, value_enum)]
-    pub(crate) kink: Option<KinkName>,
+    pub(super) kink: Option<KinkName>,
     /// Which of equal best rivals receives the gradient: the first (the default) or all in equal parts.
     #[arg(long, value_enum)]
-    pub(crate) ties: Option<TiesName>,
+    pub(super) ties: Option<TiesName>,
     #[command(flatten)]
-    pub(crate) place: Where,
+    pub(super) place: Where,
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use maxmargin::{Batch, BatchShape, Error, Floats, Input, ScoreKind, Targets};
 
-use super::arguments::Family;
-use super::task::{ClassNumbers, Layout};
+use super::given::{FamilyName, Given, Layout};
+use super::task::ClassNumbers;
 use crate::failure::{Failure, Outcome};
 use crate::file::{self, Data, Source};
 
@@ -39,7 +39,7 @@ pub(super) struct Block {
 
 /// What is known of the data before any block is read.
 pub(super) struct Inputs<'a> {
-    pub(super) family: &'a Family,
+    pub(super) given: &'a Given<'a>,
     /// Of the scores, as their file has it.
     pub(super) scores_shape: Vec<usize>,
     pub(super) shape: BatchShape,
@@ -52,10 +52,10 @@ pub(super) struct Inputs<'a> {
 }
 
 /// Opens the files of a family.
-pub(super) fn open(family: &Family, score_kind: ScoreKind) -> Outcome<(Files, Inputs<'_>)> {
-    let (scores_path, [second_path, third_path]) = family.score_paths();
-    let scores = open_scores(scores_path)?;
-    let other_scores = [second_path.map(open_scores).transpose()?, third_path.map(open_scores).transpose()?];
+pub(super) fn open<'a>(given: &'a Given<'a>, score_kind: ScoreKind) -> Outcome<(Files, Inputs<'a>)> {
+    let file = |n: usize| given.scores.get(n).map(|file| open_scores(file.path)).transpose();
+    let scores = open_scores(given.scores_path())?;
+    let other_scores = [file(1)?, file(2)?];
     let kinds: Vec<Data> = [Some(&scores), other_scores[0].as_ref(), other_scores[1].as_ref()]
         .into_iter()
         .flatten()
@@ -67,20 +67,19 @@ pub(super) fn open(family: &Family, score_kind: ScoreKind) -> Outcome<(Files, In
         true => Some(Meeting::F32),
         false => None,
     };
-    let targets = family.targets_path().map(Source::open).transpose()?;
-    let sample_weights = family.inputs().sample_weights.as_deref().map(Source::open).transpose()?;
+    let targets = given.targets.map(Source::open).transpose()?;
+    let sample_weights = given.common.sample_weights.as_deref().map(Source::open).transpose()?;
     let numbers = |path: &Path| file::read(path).map(|array| array.data.to_f64());
-    let (class_weights, margin_matrix) = family.class_paths();
     let files = Files { scores, other_scores, targets, sample_weights, meeting };
     let inputs = Inputs {
-        family,
+        given,
         scores_shape: files.scores.shape().to_vec(),
-        shape: shape_of(family, &files)?,
+        shape: shape_of(given, &files)?,
         has_weights: files.sample_weights.is_some(),
         is_double,
         score_kind,
-        class_weights: class_weights.map(numbers).transpose()?,
-        margin_matrix: margin_matrix.map(numbers).transpose()?,
+        class_weights: given.class_weights.map(numbers).transpose()?,
+        margin_matrix: given.margin_matrix.map(numbers).transpose()?,
     };
     Ok((files, inputs))
 }
@@ -102,22 +101,22 @@ fn as_scores(data: Data, source: &Source) -> Data {
 }
 
 /// Samples, and what each has in every file.
-fn shape_of(family: &Family, files: &Files) -> Outcome<BatchShape> {
-    let path = family.score_paths().0;
+fn shape_of(given: &Given<'_>, files: &Files) -> Outcome<BatchShape> {
+    let path = given.scores_path();
     let (scores, targets) = (&files.scores, files.targets.as_ref().map_or(0, Source::len));
     let rows = |dimension: &str| match scores.shape() {
         &[samples, columns] => Ok((samples, columns)),
         got => Err(Failure::file(path, format!("scores: expected shape ({dimension}), got {got:?}"))),
     };
-    Ok(match family.layout() {
+    Ok(match given.layout() {
         Layout::Element => BatchShape::new(scores.len(), 1, 1),
         // One list, or none of nothing.
         Layout::Whole => BatchShape::new(usize::from(scores.len() > 0), scores.len().max(1), scores.len().max(1)),
         Layout::Row => {
             let (samples, columns) = rows("N, C")?;
-            let width = match family {
-                Family::Multiclass { .. } => 1,
-                Family::Categorical { .. } if targets == samples => 1,
+            let width = match given.family {
+                FamilyName::Multiclass => 1,
+                FamilyName::Categorical if targets == samples => 1,
                 _ => columns,
             };
             BatchShape::new(samples, columns, width)
@@ -222,25 +221,25 @@ impl Inputs<'_> {
 
     /// Whether all samples have to be seen at once.
     pub(super) fn is_whole(&self) -> bool {
-        self.family.layout() == Layout::Whole || self.score_kind == ScoreKind::Guessed
+        self.given.layout() == Layout::Whole || self.score_kind == ScoreKind::Guessed
     }
 
     /// Samples of a batch, where the metric is updated batch by batch.
     pub(super) fn batch_size(&self) -> Option<usize> {
-        self.family.common().batch_size.map(usize::from)
+        self.given.common.batch_size.map(usize::from)
     }
 
     /// Vectors of a sample.
     pub(super) fn vectors(&self) -> usize {
-        if let Layout::Vectors(vectors) = self.family.layout() { vectors } else { 1 }
+        if let Layout::Vectors(vectors) = self.given.layout() { vectors } else { 1 }
     }
 
     /// Checks that every file has as many elements as the scores want.
     pub(super) fn check_lengths(&self, files: &Files) -> Result<(), Error> {
         let BatchShape { samples, target_width, .. } = self.shape;
-        let (target_unit, weight_unit) = match (self.family.layout(), self.family) {
+        let (target_unit, weight_unit) = match (self.given.layout(), self.given.family) {
             (Layout::Element, _) => ("score", "score"),
-            (_, Family::Multiclass { .. }) => ("row of scores", "row of scores"),
+            (_, FamilyName::Multiclass) => ("row of scores", "row of scores"),
             (Layout::Vectors(_), _) => ("pair of vectors", "sample"),
             _ => ("score", "row of scores"),
         };
@@ -248,11 +247,11 @@ impl Inputs<'_> {
             Some(got) if got != expected => Err(Error::Length { input, expected, got, unit }),
             _ => Ok(()),
         };
-        if self.family.layout() == Layout::Element {
+        if self.given.layout() == Layout::Element {
             check(Input::SecondScores, files.other_scores[0].as_ref(), samples, "first score")?;
         }
         for (source, input) in files.other_scores.iter().flatten().zip([Input::SecondScores, Input::ThirdScores]) {
-            if matches!(self.family.layout(), Layout::Vectors(_)) && source.shape() != self.scores_shape {
+            if matches!(self.given.layout(), Layout::Vectors(_)) && source.shape() != self.scores_shape {
                 let (expected, got) = (format!("{:?}", self.scores_shape), format!("{:?}", source.shape()));
                 return Err(Error::Shape { input, expected, got });
             }
@@ -263,7 +262,7 @@ impl Inputs<'_> {
 
     /// The targets of a block; none of triplets.
     pub(super) fn targets<'b>(&self, block: &'b Block) -> Outcome<Targets<'b>> {
-        let (Some(targets), Some(path)) = (&block.targets, self.family.targets_path()) else {
+        let (Some(targets), Some(path)) = (&block.targets, self.given.targets) else {
             return Ok(Targets::I8(&[]));
         };
         targets.targets().ok_or_else(|| Failure::file(path, "expected f32, f64, integers or booleans"))
@@ -271,14 +270,13 @@ impl Inputs<'_> {
 
     /// A block as the loss takes it.
     pub(super) fn batch<'b>(&self, block: &'b Block) -> Outcome<Batch<'b>> {
-        let (path, other_paths) = self.family.score_paths();
-        let (scores, targets) = (floats_of(&block.scores, path)?, self.targets(block)?);
-        let other = |n: usize| match (&block.other_scores[n], other_paths[n]) {
-            (Some(data), Some(path)) => floats_of(data, path).map(Some),
+        let (scores, targets) = (floats_of(&block.scores, self.given.scores_path())?, self.targets(block)?);
+        let other = |n: usize| match (&block.other_scores[n], self.given.scores.get(n + 1)) {
+            (Some(data), Some(file)) => floats_of(data, file.path).map(Some),
             _ => Ok(None),
         };
         let columns = self.shape.columns;
-        let batch = match (self.family.layout(), other(0)?, other(1)?) {
+        let batch = match (self.given.layout(), other(0)?, other(1)?) {
             (Layout::Row | Layout::Whole, ..) => Batch::rows(scores, columns, targets),
             (Layout::Vectors(_), Some(second), Some(third)) => Batch::triplets(scores, second, third, columns),
             (Layout::Vectors(_), Some(second), None) => Batch::vector_pairs(scores, second, columns, targets),
@@ -290,7 +288,7 @@ impl Inputs<'_> {
 
     /// Targets and weights of a block, without scores.
     pub(super) fn labels<'b>(&self, block: &'b Block) -> Outcome<Batch<'b>> {
-        let batch = match self.family.layout() {
+        let batch = match self.given.layout() {
             Layout::Element => Batch::new(&[0f32; 0], self.targets(block)?),
             _ => Batch::rows(&[0f32; 0], self.shape.columns, self.targets(block)?),
         };
@@ -306,25 +304,25 @@ impl Inputs<'_> {
 
     /// The failure of an evaluation, with the file that it speaks of.
     pub(super) fn explain(&self, error: Error) -> Failure {
-        let inputs = self.family.inputs();
-        let (scores, [second, third]) = self.family.score_paths();
+        let Given { common, targets, class_weights, margin_matrix, .. } = *self.given;
+        let scores = |n: usize| self.given.scores.get(n).map(|file| file.path);
         let path = match error.input() {
-            Some(Input::Scores) => Some(scores),
-            Some(Input::SecondScores) => second,
-            Some(Input::ThirdScores) => third,
-            Some(Input::Targets) => self.family.targets_path(),
-            Some(Input::SampleWeights) => inputs.sample_weights.as_deref(),
-            Some(Input::ClassWeights) => self.family.class_paths().0,
-            Some(Input::MarginMatrix) => self.family.class_paths().1,
+            Some(Input::Scores) => scores(0),
+            Some(Input::SecondScores) => scores(1),
+            Some(Input::ThirdScores) => scores(2),
+            Some(Input::Targets) => targets,
+            Some(Input::SampleWeights) => common.sample_weights.as_deref(),
+            Some(Input::ClassWeights) => class_weights,
+            Some(Input::MarginMatrix) => margin_matrix,
             _ => None,
         };
         match (path, &error) {
             (Some(path), _) => Failure::file(path, error),
             (None, Error::Option { .. }) => Failure::usage(error),
             (None, Error::EmptyMean { .. } | Error::ZeroWeight { .. }) => {
-                let path = match (&error, &inputs.sample_weights) {
+                let path = match (&error, &common.sample_weights) {
                     (Error::ZeroWeight { .. }, Some(weights)) => weights,
-                    _ => self.family.targets_path().unwrap_or(scores),
+                    _ => targets.unwrap_or(self.given.scores_path()),
                 };
                 Failure::file(path, error)
             }

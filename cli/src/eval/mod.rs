@@ -2,6 +2,7 @@
 
 mod arguments;
 mod auto;
+mod given;
 mod inputs;
 mod outputs;
 mod settings;
@@ -13,7 +14,7 @@ use std::time::Instant;
 use maxmargin::plot::{Chart, Format};
 use maxmargin::{Device, Targets};
 
-use self::arguments::Family;
+use self::given::Given;
 use self::outputs::Outputs;
 use self::task::Setup;
 use crate::choices::Labels;
@@ -26,20 +27,20 @@ pub(crate) use self::arguments::EvalArguments;
 
 pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let started = Instant::now();
-    let family = &arguments.family;
-    let common = family.common();
-    let settings = family.settings()?;
+    let given = arguments.family.given();
+    let common = given.common;
+    let settings = given.settings()?;
     let mut outputs = Outputs::new(common)?;
     let mut plot_out = common.plot_out.as_deref().map(PendingOutput::new).transpose()?;
     let place = place::of(&common.place)?;
     let opening = Instant::now();
-    let (mut files, inputs) = inputs::open(family, settings.score_kind)?;
-    let Setup { loss, options } = if settings.labels == Labels::Auto && family.has_encoded_labels() {
+    let (mut files, inputs) = inputs::open(&given, settings.score_kind)?;
+    let Setup { loss, options } = if settings.labels == Labels::Auto && given.has_encoded_labels() {
         let block = stream::deciding_block(&inputs, &mut files)?;
-        let setup = family.loss(&settings, inputs.targets(&block)?, inputs.class_numbers());
+        let setup = given.loss(&settings, inputs.targets(&block)?, inputs.class_numbers());
         setup.map_err(|error| inputs.explain_part(error, block.samples.start))?
     } else {
-        let setup = family.loss(&settings, Targets::I8(&[]), inputs.class_numbers());
+        let setup = given.loss(&settings, Targets::I8(&[]), inputs.class_numbers());
         setup.map_err(|error| inputs.explain(error))?
     };
     // The columns of the scores first, as if there were no samples.
@@ -59,7 +60,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let streamed = stream::run(&inputs, files, &*loss, &device, &settings, &mut outputs)?;
 
     if let (Some(pending), Some(path), Some(batches)) = (&mut plot_out, &common.plot_out, &streamed.batches) {
-        let drawn = Format::of(path).and_then(|format| chart(family, batches).render(format));
+        let drawn = Format::of(path).and_then(|format| chart(&given, batches).render(format));
         pending.write_bytes(&drawn.map_err(|error| Failure::file(path, error))?)?;
     }
     // All are complete before any gets its name.
@@ -67,7 +68,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
         pending.publish()?;
     }
     let report = Report {
-        loss: family.name(),
+        loss: given.family.text(),
         options,
         reduction: settings.reduction_text(),
         evaluation: streamed.evaluation,
@@ -86,8 +87,8 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
 }
 
 /// The curve of the batches' values, one line or one a class.
-fn chart(family: &Family, batches: &[Vec<f64>]) -> Chart {
-    let chart = Chart::new(format!("{} loss by batch", family.name())).x_label("batch").y_label("loss");
+fn chart(given: &Given<'_>, batches: &[Vec<f64>]) -> Chart {
+    let chart = Chart::new(format!("{} loss by batch", given.family.text())).x_label("batch").y_label("loss");
     let lines = batches.iter().map(Vec::len).max().unwrap_or(0);
     let line = |n: usize| batches.iter().map(|batch| batch.get(n).copied().unwrap_or(f64::NAN)).collect::<Vec<_>>();
     (0..lines).fold(chart, |chart, n| chart.line(format!("class {n}"), &line(n)))

@@ -5,8 +5,8 @@ use std::ops::Range;
 use maxmargin::{BatchShape, FloatsMut};
 
 use super::arguments::Common;
+use super::given::Layout;
 use super::inputs::Inputs;
-use super::task::Layout;
 use crate::failure::Outcome;
 use crate::file::PendingOutput;
 
@@ -79,12 +79,12 @@ impl Outputs {
     /// Writes the headers, once shapes and precision are known.
     pub(super) fn begin(&mut self, inputs: &Inputs<'_>, is_double: bool) -> Outcome<()> {
         let scores = &inputs.scores_shape;
-        let losses_shape = match inputs.family.layout() {
+        let losses_shape = match inputs.given.layout() {
             Layout::Element => scores.clone(),
             // One loss a row, or one a list.
             Layout::Row | Layout::Vectors(_) | Layout::Whole => vec![inputs.shape.samples],
         };
-        let gradient_shape = match inputs.family.layout() {
+        let gradient_shape = match inputs.given.layout() {
             Layout::Vectors(vectors) => [&[vectors], &scores[..]].concat(),
             _ => scores.clone(),
         };

@@ -5,7 +5,7 @@ use maxmargin::compat::Peer;
 use maxmargin::plot::Format;
 use maxmargin::{Kink, Reduction, ScoreKind, Ties};
 
-use super::arguments::Family;
+use super::given::{FamilyName, FileOption, Given};
 use crate::choices::{
     DistanceName, KinkName, Labels, Over, PenaltyName, Preset, ReductionName, ScoreKindName, TiesName,
 };
@@ -50,50 +50,32 @@ fn labels_of(peer: Peer) -> Labels {
     }
 }
 
-impl Family {
+impl Given<'_> {
     /// The options of this family, the preset's where none is given.
     ///
     /// # Errors
     /// Usage: combinations that mean nothing, and presets of libraries without such a loss.
     pub(crate) fn settings(&self) -> Outcome<Settings> {
-        let (common, inputs) = (self.common(), self.inputs());
+        let common = self.common;
         let peer = common.preset.map(|preset| self.peer(preset)).transpose()?;
-        let torch_rows = peer == Some(Peer::Torch);
-        let (method, over, wants_per_class) = match self {
-            Family::Multiclass { method, over_classes, per_class, .. } => (
-                method.unwrap_or(if torch_rows { Method::WestonWatkins } else { Method::CrammerSinger }),
-                *over_classes,
-                *per_class,
-            ),
+        let torch_rows = peer == Some(Peer::Torch) && self.family == FamilyName::Multiclass;
+        let method = self.method.unwrap_or(if torch_rows { Method::WestonWatkins } else { Method::CrammerSinger });
+        let over = self.over.unwrap_or(match self.family {
             // torch divides by C, and so does what follows it.
-            Family::Multilabel { over_classes, .. } => {
-                (Method::WestonWatkins, Some(over_classes.unwrap_or(Over::Mean)), false)
-            }
+            FamilyName::Multilabel => Over::Mean,
+            FamilyName::Multiclass if torch_rows && method == Method::WestonWatkins => Over::Mean,
             // keras-rs divides by L, as Keras's means do.
-            Family::Listwise { over_items, .. } => {
-                let over = if peer == Some(Peer::Keras) { Over::Mean } else { Over::Sum };
-                (Method::CrammerSinger, Some(over_items.unwrap_or(over)), false)
-            }
-            _ => (Method::CrammerSinger, None, false),
+            FamilyName::Listwise if peer == Some(Peer::Keras) => Over::Mean,
+            _ => Over::Sum,
+        });
+        let penalty = self.penalty.unwrap_or(PenaltyName::Linear);
+        let default_margin = if matches!(self.family, FamilyName::Ranking | FamilyName::Cosine) {
+            0.0
+        } else {
+            penalty.default_margin()
         };
-        let divides = torch_rows && method == Method::WestonWatkins;
-        let over = over.unwrap_or(if divides { Over::Mean } else { Over::Sum });
-        let penalty = match self {
-            Family::Binary { penalty, .. }
-            | Family::Ranking { penalty, .. }
-            | Family::Multiclass { penalty, .. }
-            | Family::Multilabel { penalty, .. }
-            | Family::Categorical { penalty, .. }
-            | Family::Listwise { penalty, .. }
-            | Family::Lovasz { penalty, .. }
-            | Family::Triplet { penalty, .. }
-            | Family::Cosine { penalty, .. } => penalty.penalty.unwrap_or(PenaltyName::Linear),
-            Family::Embedding { .. } => PenaltyName::Linear,
-        };
-        let default_margin =
-            if matches!(self, Family::Ranking { .. } | Family::Cosine { .. }) { 0.0 } else { penalty.default_margin() };
         let reduction = match common.reduction {
-            None if inputs.sample_weights.is_some() => peer.map_or(Reduction::Mean, Peer::mean),
+            None if common.sample_weights.is_some() => peer.map_or(Reduction::Mean, Peer::mean),
             None | Some(ReductionName::Mean) => Reduction::Mean,
             Some(ReductionName::Sum) => Reduction::Sum,
             Some(ReductionName::None) => Reduction::None,
@@ -105,12 +87,12 @@ impl Family {
             && common.grad_out.is_none()
             && over == Over::Sum;
         let settings = Settings {
-            margin: inputs.margin.unwrap_or(default_margin),
+            margin: common.margin.unwrap_or(default_margin),
             penalty,
             kink: common.kink.map_or(
-                match self {
+                match self.family {
                     // keras-rs's relu has slope 0, unlike the maximum of Keras's own hinges.
-                    Family::Listwise { .. } => Kink::Zero,
+                    FamilyName::Listwise => Kink::Zero,
                     _ => peer.map_or(Kink::Zero, Peer::kink),
                 },
                 kink_of,
@@ -125,13 +107,10 @@ impl Family {
                 ScoreKindName::Probability => ScoreKind::Probability,
                 ScoreKindName::Logit => ScoreKind::Logit,
             }),
-            labels: match self {
-                Family::Binary { labels: Some(labels), .. } | Family::Lovasz { labels: Some(labels), .. } => *labels,
-                _ => peer.map_or(Labels::Auto, labels_of),
-            },
+            labels: self.labels.unwrap_or_else(|| peer.map_or(Labels::Auto, labels_of)),
             method,
             over,
-            per_class: wants_per_class || per_class_by_default,
+            per_class: self.per_class || per_class_by_default,
         };
         self.check_usage(&settings)?;
         Ok(settings)
@@ -146,40 +125,37 @@ impl Family {
             Preset::Sklearn => Peer::Sklearn,
             Preset::Optax => Peer::Optax,
         };
-        let there_are = match self {
-            Family::Binary { .. } => return Ok(peer),
-            Family::Ranking { .. }
-            | Family::Embedding { .. }
-            | Family::Multilabel { .. }
-            | Family::Triplet { .. }
-            | Family::Cosine { .. } => vec![Preset::Torch],
-            Family::Categorical { .. } | Family::Listwise { .. } => vec![Preset::Keras],
-            Family::Lovasz { .. } => vec![],
-            Family::Multiclass { .. } => vec![Preset::Torch, Preset::Torchmetrics, Preset::Sklearn, Preset::Optax],
+        let there_are = match self.family {
+            FamilyName::Binary => return Ok(peer),
+            FamilyName::Ranking
+            | FamilyName::Embedding
+            | FamilyName::Multilabel
+            | FamilyName::Triplet
+            | FamilyName::Cosine => vec![Preset::Torch],
+            FamilyName::Categorical | FamilyName::Listwise => vec![Preset::Keras],
+            FamilyName::Lovasz => vec![],
+            FamilyName::Multiclass => vec![Preset::Torch, Preset::Torchmetrics, Preset::Sklearn, Preset::Optax],
         };
         if there_are.contains(&preset) {
             return Ok(peer);
         }
         let names: Vec<_> = there_are.iter().map(|preset| preset.text()).collect();
         let (preset, names) = (preset.text(), if names.is_empty() { "none".into() } else { names.join(", ") });
-        Err(Failure::usage(format!("--preset {preset}: {preset} has no {} loss; presets: {names}", self.name())))
+        Err(Failure::usage(format!("--preset {preset}: {preset} has no {} loss; presets: {names}", self.family.text())))
     }
 
     /// Refuses combinations of options that mean nothing.
     fn check_usage(&self, settings: &Settings) -> Outcome<()> {
-        let common = self.common();
-        let (scores, [second, third]) = self.score_paths();
-        let (class_weights, margin_matrix) = self.class_paths();
+        let common = self.common;
+        let scores = self.scores.iter().map(|&FileOption { option, path }| (option, Some(path)));
+        let others = [
+            ("--targets", self.targets),
+            ("--sample-weights", common.sample_weights.as_deref()),
+            ("--class-weights", self.class_weights),
+            ("--margin-matrix", self.margin_matrix),
+        ];
         refuse_same_file(
-            &[
-                ("the scores", Some(scores)),
-                ("the second scores", second),
-                ("the third scores", third),
-                ("--targets", self.targets_path()),
-                ("--sample-weights", self.inputs().sample_weights.as_deref()),
-                ("--class-weights", class_weights),
-                ("--margin-matrix", margin_matrix),
-            ],
+            &scores.chain(others).collect::<Vec<_>>(),
             &[
                 ("--grad-out", common.grad_out.as_deref()),
                 ("--losses-out", common.losses_out.as_deref()),
@@ -201,21 +177,17 @@ impl Family {
                 return Err(Failure::usage("--batch-size goes with --reduction mean or sum"));
             }
         }
-        if matches!(
-            self,
-            Family::Triplet { distance: Some(DistanceName::Cosine), p: Some(_), .. }
-                | Family::Triplet { distance: Some(DistanceName::Cosine), eps: Some(_), .. }
-        ) {
+        if self.distance == Some(DistanceName::Cosine) && (self.p.is_some() || self.eps.is_some()) {
             return Err(Failure::usage("--p and --eps go with --distance norm"));
         }
         let takes_the_worst = matches!(settings.method, Method::CrammerSinger | Method::TopK);
-        if matches!(self, Family::Multiclass { .. }) && takes_the_worst && settings.over == Over::Mean {
+        if self.family == FamilyName::Multiclass && takes_the_worst && settings.over == Over::Mean {
             let method = settings.method.text();
             return Err(Failure::usage(format!(
                 "--over-classes mean: {method} takes the worst of the classes, not a sum"
             )));
         }
-        if matches!(self, Family::Multiclass { k: Some(_), .. }) && settings.method != Method::TopK {
+        if self.k.is_some() && settings.method != Method::TopK {
             return Err(Failure::usage(format!("--k goes with --method top-k, got {}", settings.method.text())));
         }
         if settings.per_class {

@@ -319,7 +319,7 @@ impl Work<'_> {
 /// What the gradient of the sum is divided by; weights and ignored samples are looked through beforehand.
 fn divisor(inputs: &Inputs<'_>, files: &mut Files, loss: &dyn Loss, settings: &Settings) -> Outcome<f64> {
     let is_mean = matches!(settings.reduction, Reduction::Mean | Reduction::MeanOverCount);
-    if inputs.family.common().grad_out.is_none() || !is_mean {
+    if inputs.given.common.grad_out.is_none() || !is_mean {
         return Ok(1.0);
     }
     let samples = inputs.shape.samples;
@@ -337,7 +337,7 @@ fn divisor(inputs: &Inputs<'_>, files: &mut Files, loss: &dyn Loss, settings: &S
     }
     let divisor = if settings.reduction == Reduction::Mean { weight } else { count as f64 };
     let single = divisor as f32;
-    if let Some(path) = &inputs.family.inputs().sample_weights
+    if let Some(path) = &inputs.given.common.sample_weights
         && !inputs.is_double
         && divisor > 0.0
         && !(single.is_finite() && (1.0 / single).is_finite())

@@ -10,24 +10,11 @@ use maxmargin::{
 };
 use serde_json::{Map, Value, json};
 
-use super::arguments::{Common, Family, Inputs};
+use super::given::{FamilyName, Given};
 use super::settings::Settings;
 use crate::choices::{DistanceName, KinkName, Labels, Over, PenaltyName, Preset, ScoreKindName, TiesName};
 use crate::method::with_method;
 use crate::report::number;
-
-/// What a sample of the scores is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Layout {
-    /// One score, whatever their shape.
-    Element,
-    /// A row of them.
-    Row,
-    /// All of them.
-    Whole,
-    /// A row of each of so many files.
-    Vectors(usize),
-}
 
 /// A loss with its options as the report words them.
 pub(crate) struct Setup {
@@ -35,116 +22,7 @@ pub(crate) struct Setup {
     pub(crate) options: Map<String, Value>,
 }
 
-impl Family {
-    /// The family as it is written on the command line.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Family::Binary { .. } => "binary",
-            Family::Ranking { .. } => "ranking",
-            Family::Embedding { .. } => "embedding",
-            Family::Multiclass { .. } => "multiclass",
-            Family::Multilabel { .. } => "multilabel",
-            Family::Categorical { .. } => "categorical",
-            Family::Listwise { .. } => "listwise",
-            Family::Lovasz { .. } => "lovasz",
-            Family::Triplet { .. } => "triplet",
-            Family::Cosine { .. } => "cosine",
-        }
-    }
-
-    pub(crate) fn inputs(&self) -> &Inputs {
-        match self {
-            Family::Binary { inputs, .. }
-            | Family::Ranking { inputs, .. }
-            | Family::Embedding { inputs, .. }
-            | Family::Multiclass { inputs, .. }
-            | Family::Multilabel { inputs, .. }
-            | Family::Categorical { inputs, .. }
-            | Family::Listwise { inputs, .. }
-            | Family::Lovasz { inputs, .. }
-            | Family::Triplet { inputs, .. }
-            | Family::Cosine { inputs, .. } => inputs,
-        }
-    }
-
-    pub(crate) fn common(&self) -> &Common {
-        match self {
-            Family::Binary { common, .. }
-            | Family::Ranking { common, .. }
-            | Family::Embedding { common, .. }
-            | Family::Multiclass { common, .. }
-            | Family::Multilabel { common, .. }
-            | Family::Categorical { common, .. }
-            | Family::Listwise { common, .. }
-            | Family::Lovasz { common, .. }
-            | Family::Triplet { common, .. }
-            | Family::Cosine { common, .. } => common,
-        }
-    }
-
-    /// The files of the scores, and of the second and third scores of pairs and triplets.
-    pub(crate) fn score_paths(&self) -> (&Path, [Option<&Path>; 2]) {
-        match self {
-            Family::Ranking { first, second, .. } | Family::Cosine { first, second, .. } => {
-                (first, [Some(second), None])
-            }
-            Family::Triplet { anchor, positive, negative, .. } => (anchor, [Some(positive), Some(negative)]),
-            Family::Binary { scores, .. }
-            | Family::Embedding { scores, .. }
-            | Family::Multiclass { scores, .. }
-            | Family::Multilabel { scores, .. }
-            | Family::Categorical { scores, .. }
-            | Family::Listwise { scores, .. }
-            | Family::Lovasz { scores, .. } => (&scores.scores, [None; 2]),
-        }
-    }
-
-    /// The file of the targets, where there are any.
-    pub(crate) fn targets_path(&self) -> Option<&Path> {
-        match self {
-            Family::Triplet { .. } => None,
-            Family::Binary { targets, .. }
-            | Family::Ranking { targets, .. }
-            | Family::Embedding { targets, .. }
-            | Family::Multiclass { targets, .. }
-            | Family::Multilabel { targets, .. }
-            | Family::Categorical { targets, .. }
-            | Family::Listwise { targets, .. }
-            | Family::Lovasz { targets, .. }
-            | Family::Cosine { targets, .. } => Some(&targets.targets),
-        }
-    }
-
-    /// The files of the class weights and of the margin matrix.
-    pub(crate) fn class_paths(&self) -> (Option<&Path>, Option<&Path>) {
-        match self {
-            Family::Multiclass { class_weights, margin_matrix, .. } => {
-                (class_weights.as_deref(), margin_matrix.as_deref())
-            }
-            _ => (None, None),
-        }
-    }
-
-    /// What a sample of the scores is.
-    pub(crate) fn layout(&self) -> Layout {
-        match self {
-            Family::Binary { .. } | Family::Ranking { .. } | Family::Embedding { .. } => Layout::Element,
-            Family::Multiclass { .. }
-            | Family::Multilabel { .. }
-            | Family::Categorical { .. }
-            | Family::Listwise { .. }
-            | Family::Lovasz { per_row: true, .. } => Layout::Row,
-            Family::Lovasz { per_row: false, .. } => Layout::Whole,
-            Family::Triplet { .. } => Layout::Vectors(3),
-            Family::Cosine { .. } => Layout::Vectors(2),
-        }
-    }
-
-    /// Whether the labels are in one of two encodings.
-    pub(crate) fn has_encoded_labels(&self) -> bool {
-        matches!(self, Family::Binary { .. } | Family::Lovasz { .. })
-    }
-
+impl Given<'_> {
     /// The loss with its options. Labels of unknown encoding are looked at.
     ///
     /// # Errors
@@ -159,74 +37,74 @@ impl Family {
         let penalty = penalty_of(settings.penalty);
         let mut options = Map::new();
         options.insert("margin".into(), json!(margin));
-        options.insert("sample_weights".into(), path_json(self.inputs().sample_weights.as_deref()));
-        if !matches!(self, Family::Embedding { .. }) {
+        options.insert("sample_weights".into(), path_json(self.common.sample_weights.as_deref()));
+        if self.family != FamilyName::Embedding {
             options.insert("penalty".into(), settings.penalty.text().into());
         }
         options.insert("kink".into(), kink_name(kink).text().into());
         options.insert("score_kind".into(), score_kind_text(settings.score_kind).into());
-        options.insert("preset".into(), json!(self.common().preset.map(Preset::text)));
+        options.insert("preset".into(), json!(self.common.preset.map(Preset::text)));
         let ties = if settings.ties == Ties::First { TiesName::First } else { TiesName::Split };
-        let loss: Box<dyn Loss> = match self {
-            Family::Binary { .. } => {
+        let loss: Box<dyn Loss> = match self.family {
+            FamilyName::Binary => {
                 let (encoding, found) = encoding(settings.labels, targets)?;
                 options.insert("labels".into(), found.text().into());
                 Box::new(BinaryHinge::new().margin(margin).penalty(penalty).kink(kink).labels(encoding))
             }
-            Family::Ranking { .. } => Box::new(MarginRanking::new().margin(margin).penalty(penalty).kink(kink)),
-            Family::Embedding { .. } => Box::new(EmbeddingHinge::new().margin(margin).kink(kink)),
-            Family::Multilabel { .. } => {
+            FamilyName::Ranking => Box::new(MarginRanking::new().margin(margin).penalty(penalty).kink(kink)),
+            FamilyName::Embedding => Box::new(EmbeddingHinge::new().margin(margin).kink(kink)),
+            FamilyName::Multilabel => {
                 options.insert("over_classes".into(), settings.over.text().into());
                 let loss = MultilabelMargin::new().margin(margin).penalty(penalty).kink(kink);
                 Box::new(loss.over_classes(over_classes(settings.over)))
             }
-            Family::Categorical { .. } => {
+            FamilyName::Categorical => {
                 options.insert("ties".into(), ties.text().into());
                 Box::new(CategoricalHinge::new().margin(margin).penalty(penalty).kink(kink).ties(settings.ties))
             }
-            Family::Listwise { .. } => {
+            FamilyName::Listwise => {
                 options.insert("over_items".into(), settings.over.text().into());
                 let over = if settings.over == Over::Mean { OverItems::Mean } else { OverItems::Sum };
                 Box::new(ListwiseHinge::new().margin(margin).penalty(penalty).kink(kink).over_items(over))
             }
-            Family::Lovasz { per_row, .. } => {
+            FamilyName::Lovasz => {
                 let (encoding, found) = encoding(settings.labels, targets)?;
                 options.insert("labels".into(), found.text().into());
-                options.insert("per_row".into(), json!(per_row));
+                options.insert("per_row".into(), json!(self.per_row));
                 Box::new(LovaszHinge::new().margin(margin).penalty(penalty).kink(kink).labels(encoding))
             }
-            Family::Triplet { distance, p, eps, swap, .. } => {
-                let name = distance.unwrap_or(DistanceName::Norm);
+            FamilyName::Triplet => {
+                let name = self.distance.unwrap_or(DistanceName::Norm);
                 options.insert("distance".into(), name.text().into());
                 let distance = match name {
                     DistanceName::Cosine => Distance::Cosine,
                     DistanceName::Norm => {
-                        let (p, epsilon) = (p.unwrap_or(2.0), eps.unwrap_or(1e-6));
+                        let (p, epsilon) = (self.p.unwrap_or(2.0), self.eps.unwrap_or(1e-6));
                         options.insert("p".into(), number(p));
                         options.insert("eps".into(), number(epsilon));
                         Distance::Norm { p, epsilon }
                     }
                 };
-                options.insert("swap".into(), json!(swap));
+                options.insert("swap".into(), json!(self.swap));
                 let loss = TripletMargin::new().margin(margin).penalty(penalty).kink(kink);
-                Box::new(loss.distance(distance).swap(*swap))
+                Box::new(loss.distance(distance).swap(self.swap))
             }
-            Family::Cosine { .. } => Box::new(CosineEmbedding::new().margin(margin).penalty(penalty).kink(kink)),
-            Family::Multiclass { k, class_weights, margin_matrix, ignore_index, .. } => {
+            FamilyName::Cosine => Box::new(CosineEmbedding::new().margin(margin).penalty(penalty).kink(kink)),
+            FamilyName::Multiclass => {
                 options.insert("method".into(), settings.method.text().into());
                 options.insert("over_classes".into(), settings.over.text().into());
                 options.insert("ties".into(), ties.text().into());
-                options.insert("class_weights".into(), path_json(class_weights.as_deref()));
-                if margin_matrix.is_some() {
+                options.insert("class_weights".into(), path_json(self.class_weights));
+                if self.margin_matrix.is_some() {
                     // It stands in the place of the margin.
                     options.insert("margin".into(), Value::Null);
                 }
-                options.insert("margin_matrix".into(), path_json(margin_matrix.as_deref()));
-                options.insert("ignore_index".into(), json!(ignore_index));
-                if let Some(k) = k {
+                options.insert("margin_matrix".into(), path_json(self.margin_matrix));
+                options.insert("ignore_index".into(), json!(self.ignore_index));
+                if let Some(k) = self.k {
                     options.insert("k".into(), json!(k));
                 }
-                with_method!(settings.method, k.unwrap_or(1), loss => with_options(loss, settings, classes, *ignore_index))
+                with_method!(settings.method, self.k.unwrap_or(1), loss => with_options(loss, settings, classes, self.ignore_index))
             }
         };
         Ok(Setup { loss, options })

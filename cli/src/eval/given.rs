@@ -1,0 +1,191 @@
+//! What the arguments of a family say, in one shape for all families.
+
+use std::path::{Path, PathBuf};
+
+use super::arguments::{Common, Family, ScoresAndTargets};
+use crate::choices::{DistanceName, Labels, Over, PenaltyName, choices};
+use crate::method::Method;
+
+choices! {
+    FamilyName {
+        Binary, Ranking, Embedding, Multiclass, Multilabel, Categorical, Listwise, Lovasz, Triplet, Cosine
+    }
+}
+
+/// An option that names a file.
+#[derive(Clone, Copy)]
+pub(super) struct FileOption<'a> {
+    pub(super) option: &'static str,
+    pub(super) path: &'a Path,
+}
+
+/// What the arguments of a family say, in one shape for all families. What a family does not have is `None` or false.
+pub(super) struct Given<'a> {
+    pub(super) family: FamilyName,
+    pub(super) common: &'a Common,
+    /// One file of scores; two of pairs, three of triplets.
+    pub(super) scores: Vec<FileOption<'a>>,
+    pub(super) targets: Option<&'a Path>,
+    pub(super) class_weights: Option<&'a Path>,
+    pub(super) margin_matrix: Option<&'a Path>,
+    pub(super) labels: Option<Labels>,
+    pub(super) penalty: Option<PenaltyName>,
+    pub(super) method: Option<Method>,
+    /// Over classes, or over the items of a list.
+    pub(super) over: Option<Over>,
+    pub(super) k: Option<usize>,
+    pub(super) per_class: bool,
+    pub(super) ignore_index: Option<i64>,
+    pub(super) per_row: bool,
+    pub(super) distance: Option<DistanceName>,
+    pub(super) p: Option<f64>,
+    pub(super) eps: Option<f64>,
+    pub(super) swap: bool,
+}
+
+/// A family without options of its own.
+fn plain<'a, const FILES: usize>(
+    family: FamilyName,
+    scores: [(&'static str, &'a PathBuf); FILES],
+    targets: Option<&'a PathBuf>,
+    common: &'a Common,
+) -> Given<'a> {
+    Given {
+        family,
+        common,
+        scores: scores.into_iter().map(|(option, path)| FileOption { option, path }).collect(),
+        targets: targets.map(PathBuf::as_path),
+        class_weights: None,
+        margin_matrix: None,
+        labels: None,
+        penalty: None,
+        method: None,
+        over: None,
+        k: None,
+        per_class: false,
+        ignore_index: None,
+        per_row: false,
+        distance: None,
+        p: None,
+        eps: None,
+        swap: false,
+    }
+}
+
+/// A family with one file of scores.
+fn scored<'a>(family: FamilyName, files: &'a ScoresAndTargets, common: &'a Common) -> Given<'a> {
+    plain(family, [("--scores", &files.scores)], Some(&files.targets), common)
+}
+
+/// A family with pairs of scores.
+fn paired<'a>(
+    family: FamilyName,
+    [first, second]: [&'a PathBuf; 2],
+    targets: &'a PathBuf,
+    common: &'a Common,
+) -> Given<'a> {
+    plain(family, [("--first", first), ("--second", second)], Some(targets), common)
+}
+
+impl Family {
+    /// What was given.
+    pub(super) fn given(&self) -> Given<'_> {
+        match self {
+            Family::Binary { files, labels, penalty, common } => {
+                let plain = scored(FamilyName::Binary, files, common);
+                Given { labels: *labels, penalty: penalty.penalty, ..plain }
+            }
+            Family::Ranking { first, second, targets, penalty, common } => {
+                let plain = paired(FamilyName::Ranking, [first, second], targets, common);
+                Given { penalty: penalty.penalty, ..plain }
+            }
+            Family::Embedding { files, common } => scored(FamilyName::Embedding, files, common),
+            Family::Multiclass {
+                files,
+                method,
+                k,
+                penalty,
+                over_classes,
+                per_class,
+                class_weights,
+                margin_matrix,
+                ignore_index,
+                common,
+            } => Given {
+                class_weights: class_weights.as_deref(),
+                margin_matrix: margin_matrix.as_deref(),
+                penalty: penalty.penalty,
+                method: *method,
+                over: *over_classes,
+                k: *k,
+                per_class: *per_class,
+                ignore_index: *ignore_index,
+                ..scored(FamilyName::Multiclass, files, common)
+            },
+            Family::Multilabel { files, penalty, over_classes, common } => {
+                let plain = scored(FamilyName::Multilabel, files, common);
+                Given { penalty: penalty.penalty, over: *over_classes, ..plain }
+            }
+            Family::Categorical { files, penalty, common } => {
+                Given { penalty: penalty.penalty, ..scored(FamilyName::Categorical, files, common) }
+            }
+            Family::Listwise { files, penalty, over_items, common } => {
+                let plain = scored(FamilyName::Listwise, files, common);
+                Given { penalty: penalty.penalty, over: *over_items, ..plain }
+            }
+            Family::Lovasz { files, labels, per_row, penalty, common } => {
+                let plain = scored(FamilyName::Lovasz, files, common);
+                Given { labels: *labels, per_row: *per_row, penalty: penalty.penalty, ..plain }
+            }
+            Family::Triplet { anchor, positive, negative, penalty, distance, p, eps, swap, common } => {
+                let files = [("--anchor", anchor), ("--positive", positive), ("--negative", negative)];
+                let plain = plain(FamilyName::Triplet, files, None, common);
+                Given { penalty: penalty.penalty, distance: *distance, p: *p, eps: *eps, swap: *swap, ..plain }
+            }
+            Family::Cosine { first, second, targets, penalty, common } => {
+                let plain = paired(FamilyName::Cosine, [first, second], targets, common);
+                Given { penalty: penalty.penalty, ..plain }
+            }
+        }
+    }
+}
+
+/// What a sample of the scores is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// One score, whatever their shape.
+    Element,
+    /// A row of them.
+    Row,
+    /// All of them.
+    Whole,
+    /// A row of each of so many files.
+    Vectors(usize),
+}
+
+impl Given<'_> {
+    /// What a sample of the scores is.
+    pub(super) fn layout(&self) -> Layout {
+        match self.family {
+            FamilyName::Binary | FamilyName::Ranking | FamilyName::Embedding => Layout::Element,
+            FamilyName::Lovasz if !self.per_row => Layout::Whole,
+            FamilyName::Multiclass
+            | FamilyName::Multilabel
+            | FamilyName::Categorical
+            | FamilyName::Listwise
+            | FamilyName::Lovasz => Layout::Row,
+            FamilyName::Triplet => Layout::Vectors(3),
+            FamilyName::Cosine => Layout::Vectors(2),
+        }
+    }
+
+    /// The file of the scores, or of the first of them.
+    pub(super) fn scores_path(&self) -> &Path {
+        self.scores.first().map_or(Path::new(""), |file| file.path)
+    }
+
+    /// Whether the labels are in one of two encodings.
+    pub(super) fn has_encoded_labels(&self) -> bool {
+        matches!(self.family, FamilyName::Binary | FamilyName::Lovasz)
+    }
+}
