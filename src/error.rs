@@ -8,12 +8,12 @@ use std::fmt;
 pub enum Input {
     /// The scores (raw decision values, logits, predictions).
     Scores,
-    /// The second scores of pairs.
+    /// The second scores or vectors of pairs, or the positives of triplets.
     SecondScores,
+    /// The negatives of triplets.
+    Negatives,
     /// The targets (labels, class indices).
     Targets,
-    /// The third vectors of triplets.
-    ThirdScores,
     /// One weight a sample.
     SampleWeights,
     /// One weight a class.
@@ -39,7 +39,7 @@ impl fmt::Display for Input {
         f.write_str(match self {
             Input::Scores => "scores",
             Input::SecondScores => "second scores",
-            Input::ThirdScores => "third scores",
+            Input::Negatives => "negatives",
             Input::Targets => "targets",
             Input::SampleWeights => "sample weights",
             Input::ClassWeights => "class weights",
@@ -124,6 +124,16 @@ pub enum Error {
         /// What it may be.
         expected: String,
         /// What it was.
+        got: String,
+    },
+    /// A file, or what was saved of a metric, does not hold what it should.
+    #[error("{what}: expected {expected}, got {got}")]
+    File {
+        /// What was read: `weights`, `saved metric`.
+        what: &'static str,
+        /// What it should hold.
+        expected: String,
+        /// What it holds.
         got: String,
     },
     /// No device answers to this selection.
@@ -219,7 +229,10 @@ impl Error {
     pub fn is_input(&self) -> bool {
         self.input().is_some()
             || matches!(self, Error::Update { source, .. } if source.is_input())
-            || matches!(self, Error::EmptyMean { .. } | Error::ZeroWeight { .. } | Error::Option { .. })
+            || matches!(
+                self,
+                Error::EmptyMean { .. } | Error::ZeroWeight { .. } | Error::Option { .. } | Error::File { .. }
+            )
     }
 
     /// The input that the error speaks of, where there is one.
@@ -258,6 +271,13 @@ impl Error {
             other => other,
         }
     }
+}
+
+/// A number as a person writes it: with an exponent where its digits would be many.
+pub(crate) fn number<T: Copy + Into<f64> + fmt::Display + fmt::LowerExp>(x: T) -> String {
+    let magnitude = x.into().abs();
+    let is_short = magnitude == 0.0 || !magnitude.is_finite() || (1e-5..1e16).contains(&magnitude);
+    if is_short { x.to_string() } else { format!("{x:e}") }
 }
 
 /// The crate's result.

@@ -27,6 +27,9 @@
 //! The losses are bound by memory: each score is read once, whatever is asked for. On a GPU one call is one
 //! submission and one small read, plus a pass over labels and weights for the gradient of a weighted mean.
 
+// docs.rs says of each item which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 // The README's snippet compiles and runs.
 #[cfg(all(doctest, feature = "gpu", feature = "nn"))]
 #[doc = include_str!("../README.md")]
@@ -43,10 +46,13 @@ mod error;
 pub mod gpu;
 pub mod loss;
 pub mod metric;
+mod names;
 #[cfg(feature = "nn")]
 pub mod nn;
 #[cfg(feature = "plot")]
 pub mod plot;
+// For the tests: it panics on bad input.
+#[doc(hidden)]
 pub mod reference;
 #[cfg(feature = "nn")]
 pub mod train;

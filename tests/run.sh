@@ -8,5 +8,9 @@ if ! ls /usr/share/vulkan/icd.d/*.json /etc/vulkan/icd.d/*.json >/dev/null 2>&1 
     $sudo apt-get update -qq
     $sudo apt-get install -y -qq mesa-vulkan-drivers
 fi
+# Every combination of the library's features builds.
+for features in "" gpu nn plot gpu,nn gpu,plot nn,plot gpu,nn,plot; do
+    cargo check --quiet -p maxmargin --no-default-features --features "$features" --locked
+done
 export MAXMARGIN_GPU=require
 cargo test --workspace --all-features --locked "$@"

@@ -2,6 +2,21 @@
 
 use std::str::FromStr;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use maxmargin::{LabelEncoding, Targets};
+
+/// One of the library's choices by its name, of those that `is_offered` lets through.
+pub(crate) fn one_of<T: Copy + Send + Sync + 'static>(
+    names: &'static [(T, &'static str)],
+    is_offered: fn(T) -> bool,
+) -> impl TypedValueParser<Value = T> {
+    let offered = names.iter().filter(move |(choice, _)| is_offered(*choice)).map(|(_, name)| *name);
+    PossibleValuesParser::new(offered).try_map(|text| {
+        let found = names.iter().find(|(_, name)| *name == text).map(|&(choice, _)| choice);
+        found.ok_or_else(|| format!("unknown name {text}"))
+    })
+}
+
 /// A choice as it is written on the command line.
 pub(crate) fn text_of(choice: &impl clap::ValueEnum) -> String {
     choice.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()
@@ -27,11 +42,17 @@ choices! {
     Labels { PlusMinusOne, ZeroOne, Auto }
     Over { Sum, Mean }
     DistanceName { Norm, Cosine }
-    ReductionName { Mean, Sum, None }
-    KinkName { Zero, Half, Active }
-    TiesName { First, Split }
-    ScoreKindName { Raw, Probability, Logit }
-    Preset { Torch, Torchmetrics, Keras, Sklearn, Optax }
+}
+
+impl Labels {
+    /// The encoding, where need be that of the labels.
+    pub(crate) fn encoding(self, labels: Targets<'_>) -> maxmargin::Result<LabelEncoding> {
+        match self {
+            Self::PlusMinusOne => Ok(LabelEncoding::PlusMinusOne),
+            Self::ZeroOne => Ok(LabelEncoding::ZeroOne),
+            Self::Auto => LabelEncoding::detect(labels),
+        }
+    }
 }
 
 /// `--penalty`.

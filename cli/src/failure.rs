@@ -20,6 +20,19 @@ impl Failure {
         Self { message: message.to_string(), code: 2 }
     }
 
+    /// An option of the library is at fault, which the user knows by its name on the command line.
+    pub(crate) fn option(error: maxmargin::Error) -> Self {
+        let maxmargin::Error::Option { option, expected, got } = error else { return Self::usage(error) };
+        let name = match option {
+            "gamma" => "--penalty smooth".into(),
+            "fraction" => "--validation-split".into(),
+            // What is no option of the command line is said in words.
+            words if words.contains(' ') => words.into(),
+            name => format!("--{}", name.replace('_', "-")),
+        };
+        Self::usage(format!("{name}: expected {expected}, got {got}"))
+    }
+
     /// The data or a device is at fault.
     pub(crate) fn data(message: impl Display) -> Self {
         Self { message: message.to_string(), code: 1 }

@@ -10,7 +10,7 @@ use crate::failure::{Failure, Outcome};
 #[derive(Debug, Args)]
 pub(crate) struct Where {
     /// auto, cpu, gpu, gpu:N or part of an adapter's name; with auto:GPU eval measures
-    /// whether the CPU or that adapter is faster, and other commands take the adapter.
+    /// whether the CPU or that adapter is faster, and other commands take the adapter. MAXMARGIN_DEVICE is the default.
     #[arg(long)]
     pub(crate) device: Option<String>,
     /// Print one JSON object.

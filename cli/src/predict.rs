@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &PredictArguments) -> Outcome<()> {
     refuse_same_file(&inputs.map(|(option, path)| (option, Some(path.as_path()))), &[("--out", Some(&arguments.out))])?;
     let mut pending = PendingOutput::new(&arguments.out)?;
     let (features, columns) = read_features(&arguments.features)?;
-    let mut network = Sequential::new(columns, &arguments.layers, 0).map_err(Failure::usage)?;
+    let mut network = Sequential::new(columns, &arguments.layers, 0).map_err(Failure::option)?;
     let bytes = file::read_bytes(&arguments.weights_in)?;
     network.load_safetensors(&bytes).map_err(|error| Failure::file(&arguments.weights_in, error))?;
     let device = place::choose(&arguments.place)?;

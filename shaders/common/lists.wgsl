@@ -1,50 +1,6 @@
 // What the patterns of lists share: one list of scores and one list of targets a sample. The pattern says how the items of a
 // list come to know of each other.
 
-struct Params {
-    lists: u32,
-    items: u32,
-    groups_in_row: u32,
-    groups: u32,
-    // Lanes of a team, a power of two, and how many lists it takes one after the other.
-    lanes: u32,
-    lists_per_team: u32,
-    // Parts of a list that are a workgroup's at a time; several workgroups may share a list, and the host adds up theirs.
-    tiles: u32,
-    scores_shift: u32,
-    targets_shift: u32,
-    weights_shift: u32,
-    losses_shift: u32,
-    gradient_shift: u32,
-    margin: f32,
-    kink_slope: f32,
-    // Of the smooth hinge.
-    penalty_gamma: f32,
-    penalty_scale: f32,
-    // What the gradient of the reduced value is divided by.
-    divisor: f32,
-    // What a list's sum over items is divided by: 1 or L.
-    list_divisor: f32,
-    // Of ranked lists: tiles that a workgroup takes in the end; items of a run that is merged with the next; which half of
-    // the scratch is read.
-    tiles_per_group: u32,
-    run: u32,
-    half_read: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> scores: array<Cell>;
-@group(0) @binding(2) var<storage, read> targets: array<u32>;
-@group(0) @binding(3) var<storage, read> sample_weights: array<u32>;
-@group(0) @binding(4) var<storage, read_write> losses: array<u32>;
-@group(0) @binding(5) var<storage, read_write> gradient: array<u32>;
-@group(0) @binding(6) var<storage, read_write> partials: array<Partial>;
-
-override HAS_WEIGHTS: bool = false;
-override WRITE_LOSSES: bool = false;
-override WRITE_GRADIENT: bool = false;
-override ONLY_WEIGHTS: bool = false;
-
 // Bits of Row.flags.
 const ROW_ACTIVE: u32 = 1u;
 const ROW_NAN: u32 = 2u;
@@ -87,7 +43,7 @@ struct Sample {
 // Reads a list's weight, and notes what is bad. `counts` is true for one lane of the list.
 fn read_sample(list: u32, counts: bool, partial: ptr<function, Partial>) -> Sample {
     var sample = Sample(false, real(1.0));
-    if list >= params.lists { return sample; }
+    if list >= params.samples { return sample; }
     if HAS_WEIGHTS {
         let weight_bits = sample_weights[list + params.weights_shift];
         if is_bad_weight(weight_bits) {
@@ -105,17 +61,17 @@ fn read_sample(list: u32, counts: bool, partial: ptr<function, Partial>) -> Samp
 
 // Notes an item whose target is not allowed.
 fn note_bad_target(list: u32, index: u32, partial: ptr<function, Partial>) {
-    if list >= params.lists || index >= params.items { return; }
-    let element = list * params.items + index;
+    if list >= params.samples || index >= params.columns { return; }
+    let element = list * params.columns + index;
     let bits = bitcast<u32>(label_at(element + params.targets_shift));
     if decode_target(bits).bad { (*partial).bad_target = bad_first((*partial).bad_target, Bad(element, bits)); }
 }
 
 // Adds what a list came to, `row`, to the partial of one of its lanes. `whole` where the list has no other workgroups.
 fn take_list(list: u32, sample: Sample, row: Row, value: Real, whole: bool, partial: ptr<function, Partial>) {
-    let loss = real_multiply(real_divide(value, params.list_divisor), sample.weight);
+    let loss = real_multiply(real_divide(value, params.sample_divisor), sample.weight);
     (*partial).loss = sum_add((*partial).loss, loss);
-    (*partial).violating += u32((row.flags & ROW_ACTIVE) != 0u && !real_is_nan(value));
+    (*partial).active_count += u32((row.flags & ROW_ACTIVE) != 0u && !real_is_nan(value));
     if (row.flags & ROW_WILD) != 0u { (*partial).flags |= FLAG_WILD; }
     if WRITE_LOSSES && whole { losses[list + params.losses_shift] = real_to_bits(loss); }
 }
@@ -131,5 +87,5 @@ fn gradient_bits(sample: Sample, slope: Real, undefined: bool, padding: bool) ->
     if !sample.kept { return 0u; }
     if undefined { return real_to_bits(row_nan()); }
     if padding { return 0u; }
-    return real_to_bits(real_multiply(slope, real_divide(gradient_coefficient(sample.weight), params.list_divisor)));
+    return real_to_bits(real_multiply(slope, real_divide(gradient_coefficient(sample.weight), params.sample_divisor)));
 }

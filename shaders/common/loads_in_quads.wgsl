@@ -1,4 +1,6 @@
-// How a kernel reaches the words of a buffer: four to a load. The buffer ends with a whole quad.
+// How a kernel reaches the words of a buffer: four to a load. The buffer ends with a whole quad; others are read word by word
+// (loads_in_words.wgsl), with the same order of sums and so the same bits. llvmpipe makes a load lane by lane whatever its
+// width: multi margin over 64 Ki rows of 64 went from 13.6 to 8.9 ms, the embedding of 16 Mi from 39.5 to 23.7.
 
 alias Cell = vec4<u32>;
 const CELLS_A_QUAD: u32 = 1u;

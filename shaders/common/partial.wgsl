@@ -3,7 +3,7 @@
 //
 // The host puts `const WORKGROUP: u32`, a power of two, in front: the lanes of a workgroup.
 
-// Bits of Sum.flags and Partial.flags; src/gpu/partial.rs reads them.
+// Bits of Sum.flags and Partial.flags; src/gpu/losses/partial.rs reads them.
 const FLAG_NAN: u32 = 1u;
 const FLAG_PLUS_INFINITY: u32 = 2u;
 const FLAG_MINUS_INFINITY: u32 = 4u;
@@ -28,7 +28,7 @@ struct Partial {
     weight: Sum,
     // Kept samples; those with a violation; those predicted right.
     count: u32,
-    violating: u32,
+    active_count: u32,
     correct: u32,
     // FLAG_WILD: this variant cannot compute these samples.
     // FLAG_SCATTERED: a subgroup's lanes do not lie side by side, so nothing here can be trusted.
@@ -61,7 +61,7 @@ fn partial_merge(a: Partial, b: Partial) -> Partial {
         sum_merge(a.loss, b.loss),
         sum_merge(a.weight, b.weight),
         a.count + b.count,
-        a.violating + b.violating,
+        a.active_count + b.active_count,
         a.correct + b.correct,
         a.flags | b.flags,
         max(a.longest, b.longest),
@@ -87,7 +87,7 @@ fn partial_exchanged(partial: Partial, mask: u32) -> Partial {
         sum_exchanged(partial.loss, mask),
         sum_exchanged(partial.weight, mask),
         exchanged(partial.count, mask),
-        exchanged(partial.violating, mask),
+        exchanged(partial.active_count, mask),
         exchanged(partial.correct, mask),
         exchanged(partial.flags, mask),
         exchanged(partial.longest, mask),

@@ -6,7 +6,7 @@ override TARGET_RULE: u32 = 0u;
 struct Point {
     value: Real,
     slope: Real,
-    violating: bool,
+    is_active: bool,
     correct: bool,
 }
 

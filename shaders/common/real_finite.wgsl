@@ -7,7 +7,7 @@ alias Real = f32;
 // Whether a Sum is all in `small`.
 const SUMS_ARE_SMALL: bool = true;
 
-// 2^20 as bits; src/gpu/launch.rs holds options to the same limit. The worst case, a squared violation (2^44) summed
+// 2^20 as bits; src/gpu/losses/launcher.rs holds options to the same limit. The worst case, a squared violation (2^44) summed
 // over 2^30 classes, weighted twice (2^40) and summed over 2^13 rows of a workgroup, stays below 2^127.
 const TAME_LIMIT: u32 = 0x49800000u;
 

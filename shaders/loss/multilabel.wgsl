@@ -5,7 +5,7 @@
 
 fn is_bad_target(label: i32) -> bool { return label >= i32(params.columns); }
 
-// Which columns of a window of a row are labels, a bit each; src/gpu/target_rows.rs sees to it that the teams of a
+// Which columns of a window of a row are labels, a bit each; src/gpu/losses/target_rows.rs sees to it that the teams of a
 // workgroup find room. Longer rows than a window have the workgroup to themselves.
 const MEMBER_WORDS: u32 = WINDOW / 32u;
 var<workgroup> members: array<atomic<u32>, MEMBER_WORDS>;

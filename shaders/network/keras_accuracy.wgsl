@@ -1,14 +1,5 @@
 // Keras's BinaryAccuracy with threshold 0.5: how many targets equal 1 where the score is above it, and 0 elsewhere.
 
-struct Params {
-    count: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> scores: array<f32>;
-@group(0) @binding(2) var<storage, read> targets: array<f32>;
-@group(0) @binding(3) var<storage, read_write> right: array<u32>;
-
 var<workgroup> total: atomic<u32>;
 
 @compute @workgroup_size(256)

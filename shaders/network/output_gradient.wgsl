@@ -1,14 +1,5 @@
 // From the gradient with respect to the network's outputs to the one with respect to the last layer's weighted sums.
 
-struct Params {
-    count: u32,
-    groups_in_row: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> outputs: array<f32>;
-@group(0) @binding(2) var<storage, read_write> gradient: array<f32>;
-
 override ACTIVATION: u32 = 0u;
 
 @compute @workgroup_size(256)

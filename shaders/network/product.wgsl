@@ -3,26 +3,6 @@
 // What the kernels of products share; product_tiles.wgsl and product_subgroup.wgsl say how one walks over A and B. Both
 // add a sum's terms in the same order. What lies outside a matrix is read as 0.
 
-struct Params {
-    m: u32,
-    n: u32,
-    k: u32,
-    a_row: u32,
-    a_column: u32,
-    b_row: u32,
-    b_column: u32,
-    b_shift: u32,
-    extra_shift: u32,
-    out_shift: u32,
-    bias_shift: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read> extra: array<f32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
-
 // src/gpu/network/kernel.rs: 0 for a layer's output, act(x W^T + bias), with the bias in `extra`;
 // 1 for the gradient of the layer before's sums, (g W) * act'(y), with y in `extra`;
 // 2 for the gradient of weights and bias, g^T x; the last column of C is the bias's, as if x ended in a 1.

@@ -6,52 +6,6 @@
 const MOST_LAYERS: u32 = 8u;
 const MOST_STEPS: u32 = 256u;
 
-struct Params {
-    steps: u32,
-    batch: u32,
-    samples: u32,
-    // Where in `order` the first batch begins, and where its partial goes.
-    first: u32,
-    first_partial: u32,
-    columns: u32,
-    layers: u32,
-    data_shift: u32,
-    targets_shift: u32,
-    margin: f32,
-    kink_slope: f32,
-    // Of the smooth hinge.
-    penalty_gamma: f32,
-    penalty_scale: f32,
-    // Not used: batches differ in size.
-    divisor: f32,
-    // Update of src/nn/optimizer.rs, but for what changes from step to step.
-    coupled_decay: f32,
-    decoupled_decay: f32,
-    first_decay: f32,
-    first_gain: f32,
-    second_decay: f32,
-    second_gain: f32,
-    epsilon: f32,
-    reserved_a: u32,
-    reserved_b: u32,
-    reserved_c: u32,
-    // Inputs, outputs, activation, and where in `work` the outputs are; weights, bias, and where in `work` the slopes are.
-    layer: array<vec4<u32>, 16>,
-    // Rate and root_scale of each step.
-    rates: array<vec4<f32>, MOST_STEPS>,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> data: array<u32>;
-@group(0) @binding(2) var<storage, read> targets: array<u32>;
-@group(0) @binding(3) var<storage, read> order: array<u32>;
-@group(0) @binding(4) var<storage, read_write> weights: array<f32>;
-@group(0) @binding(5) var<storage, read_write> first: array<f32>;
-@group(0) @binding(6) var<storage, read_write> second: array<f32>;
-// Outputs and slopes of every layer for one batch.
-@group(0) @binding(7) var<storage, read_write> work: array<f32>;
-@group(0) @binding(8) var<storage, read_write> partials: array<Partial>;
-
 // Without it batches are only evaluated.
 override TRAINS: bool = true;
 
@@ -99,7 +53,7 @@ fn objective(lane: u32, start: u32, rows: u32) -> Partial {
         let point = value_and_slope(real_from_bits(bitcast<u32>(score)), target_value.sign);
         partial.count += 1u;
         partial.loss = sum_add(partial.loss, point.value);
-        partial.violating += u32(point.violating);
+        partial.active_count += u32(point.is_active);
         partial.correct += u32(point.correct);
         let slope = bitcast<f32>(real_to_bits(real_multiply(point.slope, share)));
         work[place.z + e] = slope * activation_slope(score, shape.z);

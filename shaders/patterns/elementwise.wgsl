@@ -12,49 +12,9 @@
 // Where four words are one cell (shaders/common/loads_in_quads.wgsl), every shift is a multiple of four and the outputs have
 // room for whole quads.
 
-struct Params {
-    // Samples in this dispatch and workgroups in a row of the grid.
-    samples: u32,
-    groups_in_row: u32,
-    groups: u32,
-    // Of each lane.
-    chains: u32,
-    rounds: u32,
-    // Lanes that take samples side by side: a power of two.
-    neighbours: u32,
-    // Elements between the start of a binding and the first sample.
-    scores_shift: u32,
-    targets_shift: u32,
-    weights_shift: u32,
-    losses_shift: u32,
-    second_shift: u32,
-    gradient_shift: u32,
-    margin: f32,
-    kink_slope: f32,
-    // Of the smooth hinge.
-    penalty_gamma: f32,
-    penalty_scale: f32,
-    // What the gradient of the reduced value is divided by.
-    divisor: f32,
-}
-
 // Samples of a chain.
 const CHAIN: u32 = 4u;
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> scores: array<Cell>;
-@group(0) @binding(2) var<storage, read> targets: array<Cell>;
-@group(0) @binding(3) var<storage, read> sample_weights: array<Cell>;
-@group(0) @binding(4) var<storage, read> second_scores: array<Cell>;
-@group(0) @binding(5) var<storage, read_write> losses: array<Cell>;
-@group(0) @binding(6) var<storage, read_write> gradient: array<Cell>;
-@group(0) @binding(7) var<storage, read_write> partials: array<Partial>;
-
-override HAS_WEIGHTS: bool = false;
-override WRITE_LOSSES: bool = false;
-override WRITE_GRADIENT: bool = false;
-// Only counts, weights and bad elements: what a weighted mean's gradient must know beforehand.
-override ONLY_WEIGHTS: bool = false;
 // A sample's score is scores[i] - second_scores[i].
 override PAIRS: bool = false;
 
@@ -220,7 +180,7 @@ fn visit(i: u32, k: u32, stored: Stored, sums: ptr<function, Sums>, partial: ptr
     let point = value_and_slope(score, label.sign);
     let loss = select(real(0.0), real_multiply(point.value, weight), is_kept);
     (*sums).loss = sum_add((*sums).loss, loss);
-    (*partial).violating += u32(is_kept && point.violating);
+    (*partial).active_count += u32(is_kept && point.is_active);
     (*partial).correct += u32(is_kept && point.correct);
     var slope = real(0.0);
     if WRITE_GRADIENT { slope = real_multiply(point.slope, gradient_coefficient(weight)); }

@@ -29,10 +29,6 @@ alias Entry = vec2<u32>;
 // Beyond the end of a list: after all items.
 const NO_ENTRY: Entry = Entry(0xffffffffu, 0xffffffffu);
 
-// Two halves of params.tiles tiles a list; how many entries of a merged run's first half come before each tile; its positives,
-// or how many come before it, and its flags; and both of the lists.
-@group(0) @binding(7) var<storage, read_write> scratch: array<Entry>;
-
 // Items before an item.
 struct Before {
     positives: u32,
@@ -51,8 +47,8 @@ fn entry_flags(entry: Entry) -> u32 {
 }
 
 fn entry_at(list: u32, index: u32) -> Entry {
-    if list >= params.lists || index >= params.items { return NO_ENTRY; }
-    let element = list * params.items + index;
+    if list >= params.samples || index >= params.columns { return NO_ENTRY; }
+    let element = list * params.columns + index;
     let positive = decode_target(bitcast<u32>(label_at(element + params.targets_shift))).value > 0;
     return Entry(rank_key(score_bits(element + params.scores_shift), positive), 2u * index + u32(positive));
 }
@@ -177,10 +173,10 @@ fn team_scan(lane: u32, own: u32) -> Scan {
 
 // Of the scratch: entries of a list in a half, and where what is known of tiles and lists begins.
 fn tiled_items() -> u32 { return params.tiles * TILE; }
-fn half_start(half: u32, list: u32) -> u32 { return (half * params.lists + list) * tiled_items(); }
+fn half_start(half: u32, list: u32) -> u32 { return (half * params.samples + list) * tiled_items(); }
 fn splits_start() -> u32 { return half_start(2u, 0u); }
-fn tiles_start() -> u32 { return splits_start() + params.lists * params.tiles; }
-fn lists_start() -> u32 { return tiles_start() + params.lists * params.tiles; }
+fn tiles_start() -> u32 { return splits_start() + params.samples * params.tiles; }
+fn lists_start() -> u32 { return tiles_start() + params.samples * params.tiles; }
 
 fn sort_step(lane: u32, group: u32) {
     let list = group / params.tiles;
@@ -210,7 +206,7 @@ fn merged_tile(group: u32) -> MergedTile {
 
 fn split_step(lane: u32, group: u32) {
     let tile_group = group * WORKGROUP + lane;
-    if tile_group >= params.lists * params.tiles { return; }
+    if tile_group >= params.samples * params.tiles { return; }
     let to = merged_tile(tile_group);
     scratch[splits_start() + tile_group].x = taken_from_first(false, to.runs, to.count);
 }
@@ -311,9 +307,9 @@ fn whole_step(lane: u32, group: u32) {
     let length = EACH * params.lanes;
     let own_start = EACH * (lane - member);
     var partial = partial_zero();
-    for (var turn = 0u; turn < params.lists_per_team; turn++) {
+    for (var turn = 0u; turn < params.samples_per_team; turn++) {
         // Neighbouring teams take neighbouring lists.
-        let first_list = (group * params.lists_per_team + turn) * teams;
+        let first_list = (group * params.samples_per_team + turn) * teams;
         let list = first_list + lane / params.lanes;
         let sample = read_sample(list, member == 0u, &partial);
         if ONLY_WEIGHTS { continue; }
@@ -340,8 +336,8 @@ fn whole_step(lane: u32, group: u32) {
             for (var slot = lane; slot < TILE; slot += WORKGROUP) {
                 let slot_list = first_list + slot / length;
                 let index = slot % length;
-                if slot_list < params.lists && index < params.items {
-                    gradient[slot_list * params.items + index + params.gradient_shift] = tile[slot].x;
+                if slot_list < params.samples && index < params.columns {
+                    gradient[slot_list * params.columns + index + params.gradient_shift] = tile[slot].x;
                 }
             }
         }
@@ -376,7 +372,7 @@ fn finish_step(lane: u32, group: u32) {
                 for (var k = 0u; k < EACH; k++) {
                     if !is_item(entries[k]) { continue; }
                     let bits = gradient_bits(sample, found.slopes[k], (known.y & ROW_NAN) != 0u, false);
-                    gradient[list * params.items + entries[k].y / 2u + params.gradient_shift] = bits;
+                    gradient[list * params.columns + entries[k].y / 2u + params.gradient_shift] = bits;
                 }
             }
             workgroupBarrier();

@@ -2,66 +2,16 @@
 // true_score, is_true) and says how columns are combined.
 //
 // params.lanes lanes, a power of two, share a row; a workgroup holds WORKGROUP / lanes teams of them, and each team
-// takes params.rows_per_team rows one after the other. A row's columns are added in chains of at most CHAIN terms, then
+// takes params.samples_per_team rows one after the other. A row's columns are added in chains of at most CHAIN terms, then
 // a tree over the lanes. The gradient is written in a second walk over the row, which by then is cached. How a row is walked
 // is shaders/common/rows_by_team.wgsl's or rows_by_lane.wgsl's affair.
 //
-// Where a few long rows would leave most of a device idle, params.groups_per_row workgroups share one, in two steps of a
+// Where a few long rows would leave most of a device idle, params.groups_per_sample workgroups share one, in two steps of a
 // dispatch each: each looks at its part of the columns, and then all know the whole row and write their parts.
 
-struct Params {
-    rows: u32,
-    columns: u32,
-    groups_in_row: u32,
-    groups: u32,
-    lanes: u32,
-    rows_per_team: u32,
-    // Workgroups that share a row, up to WORKGROUP; more than one only with a single team of one row.
-    groups_per_row: u32,
-    // WHOLE, LOOK or FINISH.
-    step: u32,
-    scores_shift: u32,
-    targets_shift: u32,
-    weights_shift: u32,
-    losses_shift: u32,
-    gradient_shift: u32,
-    // Rows with this target are left out; compared only where has_ignore_index is not 0.
-    ignore_index: i32,
-    has_ignore_index: u32,
-    margin: f32,
-    kink_slope: f32,
-    // Of the smooth hinge.
-    penalty_gamma: f32,
-    penalty_scale: f32,
-    // What the gradient of the reduced value is divided by.
-    divisor: f32,
-    // What a row's sum over classes is divided by: 1 or C.
-    class_divisor: f32,
-    // Where the margins begin in class_table.
-    margins_shift: u32,
-    // How many violations count (TOP).
-    top: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> scores: array<Cell>;
-@group(0) @binding(2) var<storage, read> targets: array<u32>;
-@group(0) @binding(3) var<storage, read> sample_weights: array<u32>;
-// C weights where HAS_CLASS_WEIGHTS, then C x C margins where HAS_MARGIN_MATRIX.
-@group(0) @binding(4) var<storage, read> class_table: array<u32>;
-@group(0) @binding(5) var<storage, read_write> losses: array<u32>;
-@group(0) @binding(6) var<storage, read_write> gradient: array<u32>;
-@group(0) @binding(7) var<storage, read_write> partials: array<Partial>;
-// WRITE_PER_CLASS: one row of sums a team, sums[team * C + class]. Where workgroups share a row, the Row of each.
-@group(0) @binding(8) var<storage, read_write> sums: array<Sum>;
-
-override HAS_WEIGHTS: bool = false;
 override HAS_CLASS_WEIGHTS: bool = false;
 override HAS_MARGIN_MATRIX: bool = false;
-override WRITE_LOSSES: bool = false;
-override WRITE_GRADIENT: bool = false;
 override WRITE_PER_CLASS: bool = false;
-override ONLY_WEIGHTS: bool = false;
 override SPLIT_TIES: bool = false;
 
 // How columns are combined: the sum of their penalties, the penalty of the worst rival, or that of the mean of the
@@ -133,7 +83,7 @@ fn row_exchanged(row: Row, mask: u32) -> Row {
     return other;
 }
 
-// Elements of `sums` that hold a Row; PART_SUMS of src/gpu/rows.rs.
+// Elements of `sums` that hold a Row; PART_SUMS of src/gpu/losses/rows.rs.
 const PART_SUMS: u32 = 6u;
 
 fn leave_part(group: u32, row: Row) {
@@ -202,7 +152,7 @@ struct Sample {
 // Reads a row's label and weights, and notes what is bad. `counts` is true for one lane of the team.
 fn read_sample(row: u32, counts: bool, partial: ptr<function, Partial>) -> Sample {
     var sample = Sample(false, 0u, row * params.columns + params.scores_shift, real(0.0), real(1.0), real(1.0));
-    if row >= params.rows { return sample; }
+    if row >= params.samples { return sample; }
     let label = label_at(row + params.targets_shift);
     if params.has_ignore_index != 0u && label == params.ignore_index {
         if HAS_WEIGHTS {
@@ -320,23 +270,23 @@ fn written_slope(
 fn finish(place: Place, sample: Sample, row: Row, partial: ptr<function, Partial>) {
     var value = sum_to_real(row.value);
     var best = Penalised(real(0.0), real(0.0));
-    var violating = (row.flags & ROW_ACTIVE) != 0u;
+    var is_active = (row.flags & ROW_ACTIVE) != 0u;
     if COMBINATION != SUM {
         var best_violation = sum_to_real(row.value);
         if COMBINATION == MAX { best_violation = ranked_violation(row.best, sample); }
         best = penalise(best_violation);
         value = best.value;
-        violating = real_is_positive(best_violation);
+        is_active = real_is_positive(best_violation);
     }
     if (row.flags & ROW_NAN) != 0u { value = row_nan(); }
     let undefined = real_is_nan(value);
     if WRITE_GRADIENT { write_gradient(place, sample, row, best, undefined); }
-    if place.member != 0u || place.row >= params.rows { return; }
+    if place.member != 0u || place.row >= params.samples { return; }
     var loss = real(0.0);
     if sample.kept {
-        loss = real_multiply(real_divide(value, params.class_divisor), sample.weight);
+        loss = real_multiply(real_divide(value, params.sample_divisor), sample.weight);
         (*partial).loss = sum_add((*partial).loss, loss);
-        (*partial).violating += u32(violating && !undefined);
+        (*partial).active_count += u32(is_active && !undefined);
         (*partial).correct += u32((row.flags & (ROW_BEATEN | ROW_NAN)) == 0u);
         if (row.flags & ROW_WILD) != 0u { (*partial).flags |= FLAG_WILD; }
     }
@@ -349,7 +299,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if group >= params.groups { return; }
     let teams = WORKGROUP / params.lanes;
     // The first workgroup that takes these rows, and the lane among all that share its row.
-    let first_group = group / params.groups_per_row * params.groups_per_row;
+    let first_group = group / params.groups_per_sample * params.groups_per_sample;
     let member = (group - first_group) * params.lanes + lane % params.lanes;
     let team = group * teams + lane / params.lanes;
     var partial = partial_zero();
@@ -358,18 +308,18 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             sums[team * params.columns + column] = sum_zero();
         }
     }
-    for (var turn = 0u; turn < params.rows_per_team; turn++) {
+    for (var turn = 0u; turn < params.samples_per_team; turn++) {
         // Which lane a column falls to depends on where its row begins.
         if WRITE_PER_CLASS { storageBarrier(); }
         // Neighbouring teams take neighbouring rows.
-        let rows_before = group / params.groups_per_row * params.rows_per_team + turn;
+        let rows_before = group / params.groups_per_sample * params.samples_per_team + turn;
         let place = Place(lane, member, rows_before * teams + lane / params.lanes, team);
         let sample = read_sample(place.row, member == 0u, &partial);
         if ONLY_WEIGHTS { continue; }
         var row = row_zero();
         if params.step != FINISH {
             row = walk(place, sample);
-        } else if lane < params.groups_per_row {
+        } else if lane < params.groups_per_sample {
             row = part_of(first_group + lane);
         }
         row = team_merge(lane, row);

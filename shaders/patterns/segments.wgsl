@@ -17,8 +17,8 @@ struct Chain {
 
 // One item of a list, ABSENT beyond its end.
 fn item_at(list: u32, index: u32) -> Item {
-    if list >= params.lists || index >= params.items { return Item(real(0.0), ABSENT); }
-    let element = list * params.items + index;
+    if list >= params.samples || index >= params.columns { return Item(real(0.0), ABSENT); }
+    let element = list * params.columns + index;
     let decoded = decode_target(bitcast<u32>(label_at(element + params.targets_shift)));
     return Item(real_from_bits(score_bits(element + params.scores_shift)), decoded.value);
 }
@@ -44,13 +44,13 @@ fn meet_all(lane: u32, member: u32, list: u32, own: Item) -> ItemResult {
     var slopes = cascade_zero();
     var seen = seen_zero();
     var flags = 0u;
-    for (var first = 0u; first < params.items; first += params.lanes) {
+    for (var first = 0u; first < params.columns; first += params.lanes) {
         let loaded = item_at(list, first + member);
         tile_scores[lane] = real_to_bits(loaded.score);
         tile_targets[lane] = loaded.target_value;
         workgroupBarrier();
         let base = lane - member;
-        let end = min(params.lanes, params.items - first);
+        let end = min(params.lanes, params.columns - first);
         for (var k = 0u; k < end; k += STRIDE) {
             var chain = Chain(sum_zero(), sum_zero());
             let slot = base + k;
@@ -79,23 +79,23 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let teams = WORKGROUP / params.lanes;
     let member = lane % params.lanes;
     var partial = partial_zero();
-    for (var turn = 0u; turn < params.lists_per_team; turn++) {
+    for (var turn = 0u; turn < params.samples_per_team; turn++) {
         // Neighbouring teams take neighbouring lists; the workgroups of a long list follow each other.
-        let unit = (group * params.lists_per_team + turn) * teams + lane / params.lanes;
+        let unit = (group * params.samples_per_team + turn) * teams + lane / params.lanes;
         let list = unit / params.tiles;
         let tile = unit % params.tiles;
         let sample = read_sample(list, member == 0u && tile == 0u, &partial);
         if ONLY_WEIGHTS { continue; }
         let index = tile * params.lanes + member;
         let own = item_at(list, index);
-        let exists = list < params.lists && index < params.items;
+        let exists = list < params.samples && index < params.columns;
         note_bad_target(list, index, &partial);
         let result = meet_all(lane, member, list, own);
         let row = team_merge(lane, Row(result.value, result.flags));
         let value = list_value(row);
         if WRITE_GRADIENT && exists {
             let bits = gradient_bits(sample, result.slope, real_is_nan(value), own.target_value == ABSENT);
-            gradient[list * params.items + index + params.gradient_shift] = bits;
+            gradient[list * params.columns + index + params.gradient_shift] = bits;
         }
         if member == 0u && sample.kept { take_list(list, sample, row, value, params.tiles == 1u, &partial); }
     }

@@ -4,47 +4,8 @@
 // writes those (write_label_slopes), and counts the steps of its loops (steps_of_row).
 //
 // params.lanes lanes, a power of two, share a row; a workgroup holds WORKGROUP / lanes teams of them, and each team
-// takes params.rows_per_team rows one after the other.
+// takes params.samples_per_team rows one after the other.
 
-struct Params {
-    rows: u32,
-    columns: u32,
-    // Targets a row: columns, or 1 for a class index.
-    target_width: u32,
-    groups_in_row: u32,
-    groups: u32,
-    lanes: u32,
-    rows_per_team: u32,
-    scores_shift: u32,
-    targets_shift: u32,
-    weights_shift: u32,
-    losses_shift: u32,
-    gradient_shift: u32,
-    margin: f32,
-    kink_slope: f32,
-    // Of the smooth hinge.
-    penalty_gamma: f32,
-    penalty_scale: f32,
-    // What the gradient of the reduced value is divided by.
-    divisor: f32,
-    // What a row's sum over classes is divided by: 1 or C.
-    class_divisor: f32,
-    // Steps of loops that a lane may take, where the driver cuts loops short.
-    most_steps: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> scores: array<Cell>;
-@group(0) @binding(2) var<storage, read> targets: array<u32>;
-@group(0) @binding(3) var<storage, read> sample_weights: array<u32>;
-@group(0) @binding(4) var<storage, read_write> losses: array<u32>;
-@group(0) @binding(5) var<storage, read_write> gradient: array<u32>;
-@group(0) @binding(6) var<storage, read_write> partials: array<Partial>;
-
-override HAS_WEIGHTS: bool = false;
-override WRITE_LOSSES: bool = false;
-override WRITE_GRADIENT: bool = false;
-override ONLY_WEIGHTS: bool = false;
 override SPLIT_TIES: bool = false;
 
 // Bits of Row.flags.
@@ -74,7 +35,7 @@ struct Row {
 struct Combined {
     value: Real,
     slope: Real,
-    violating: bool,
+    is_active: bool,
     correct: bool,
 }
 
@@ -148,7 +109,7 @@ fn read_sample(row: u32, team: u32, counts: bool, partial: ptr<function, Partial
     let first_score = row * params.columns + params.scores_shift;
     let first_target = row * params.target_width + params.targets_shift;
     var sample = Sample(false, row, team, first_score, first_target, 0u, real(1.0));
-    if row >= params.rows { return sample; }
+    if row >= params.samples { return sample; }
     if HAS_WEIGHTS {
         let weight_bits = sample_weights[row + params.weights_shift];
         if is_bad_weight(weight_bits) {
@@ -215,7 +176,7 @@ fn walk(member: u32, sample: Sample, first: u32) -> Row {
 
 // What makes a slope of a row the gradient's element.
 fn row_coefficient(sample: Sample) -> Real {
-    return real_divide(gradient_coefficient(sample.weight), params.class_divisor);
+    return real_divide(gradient_coefficient(sample.weight), params.sample_divisor);
 }
 
 // The gradient of one lane's columns of a window, but for those that are labels where the loss sees to these apart.
@@ -250,9 +211,9 @@ fn finish(sample: Sample, row: Row, combined: Combined, partial: ptr<function, P
     let undefined = real_is_nan(combined.value);
     var loss = real(0.0);
     if sample.kept {
-        loss = real_multiply(real_divide(combined.value, params.class_divisor), sample.weight);
+        loss = real_multiply(real_divide(combined.value, params.sample_divisor), sample.weight);
         (*partial).loss = sum_add((*partial).loss, loss);
-        (*partial).violating += u32(combined.violating && !undefined);
+        (*partial).active_count += u32(combined.is_active && !undefined);
         (*partial).correct += u32(combined.correct && (row.flags & ROW_NAN) == 0u);
         if (row.flags & ROW_WILD) != 0u { (*partial).flags |= FLAG_WILD; }
     }
@@ -268,9 +229,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let team = lane / params.lanes;
     var partial = partial_zero();
     var steps = 0u;
-    for (var turn = 0u; turn < params.rows_per_team; turn++) {
+    for (var turn = 0u; turn < params.samples_per_team; turn++) {
         // Neighbouring teams take neighbouring rows.
-        let row_index = (group * params.rows_per_team + turn) * teams + team;
+        let row_index = (group * params.samples_per_team + turn) * teams + team;
         var sample = read_sample(row_index, team, member == 0u, &partial);
         if ONLY_WEIGHTS { continue; }
         let scanned = team_merge(lane, scan_targets(member, sample, &partial));
@@ -291,7 +252,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let row = team_merge(lane, walked);
         var combined = combine(sample, row);
         if (row.flags & ROW_NAN) != 0u { combined.value = row_nan(); }
-        let exists = row_index < params.rows;
+        let exists = row_index < params.samples;
         if WRITE_GRADIENT {
             for (var first = 0u; first < params.columns; first += WINDOW) {
                 if params.columns > WINDOW { mark_labels(lane, sample, first); }

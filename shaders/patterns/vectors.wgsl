@@ -5,51 +5,7 @@
 // of each difference (or vector), for the sums of components divided by that, which neither overflow nor vanish, and for
 // the gradient.
 
-struct Params {
-    samples: u32,
-    dimensions: u32,
-    groups_in_row: u32,
-    groups: u32,
-    lanes: u32,
-    samples_per_team: u32,
-    first_shift: u32,
-    second_shift: u32,
-    third_shift: u32,
-    targets_shift: u32,
-    weights_shift: u32,
-    losses_shift: u32,
-    first_gradient_shift: u32,
-    second_gradient_shift: u32,
-    third_gradient_shift: u32,
-    margin: f32,
-    kink_slope: f32,
-    // Of the smooth hinge.
-    penalty_gamma: f32,
-    penalty_scale: f32,
-    // What the gradient of the reduced value is divided by.
-    divisor: f32,
-    // Of the norm, or what is added to the squared lengths of a cosine.
-    exponent: f32,
-    epsilon: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> scores: array<u32>;
-@group(0) @binding(2) var<storage, read> second_scores: array<u32>;
-@group(0) @binding(3) var<storage, read> third_scores: array<u32>;
-@group(0) @binding(4) var<storage, read> targets: array<u32>;
-@group(0) @binding(5) var<storage, read> sample_weights: array<u32>;
-@group(0) @binding(6) var<storage, read_write> losses: array<u32>;
-@group(0) @binding(7) var<storage, read_write> first_gradient: array<u32>;
-@group(0) @binding(8) var<storage, read_write> second_gradient: array<u32>;
-@group(0) @binding(9) var<storage, read_write> third_gradient: array<u32>;
-@group(0) @binding(10) var<storage, read_write> partials: array<Partial>;
-
-override HAS_WEIGHTS: bool = false;
-override WRITE_LOSSES: bool = false;
-override WRITE_GRADIENT: bool = false;
-override ONLY_WEIGHTS: bool = false;
-// src/gpu/vectors.rs: what a distance is.
+// src/gpu/losses/vectors.rs: what a distance is.
 override DISTANCE: u32 = 0u;
 // The distance of second and third is wanted too.
 override THIRD: bool = false;
@@ -92,7 +48,7 @@ struct Combined {
     slope_a: Real,
     slope_b: Real,
     slope_c: Real,
-    violating: bool,
+    is_active: bool,
 }
 
 struct Sample {
@@ -137,7 +93,7 @@ struct Components {
 
 fn components(sample: Sample, column: u32) -> Components {
     let element = sample.first + column;
-    let i = element + params.first_shift;
+    let i = element + params.scores_shift;
     let j = element + params.second_shift;
     let x = widen_score(scores[score_word(i)], i);
     let y = widen_score(second_scores[score_word(j)], j);
@@ -169,7 +125,7 @@ fn magnitude(x: Real, infinite: u32, row: ptr<function, Row>) -> f32 {
 fn walk_highest(member: u32, sample: Sample) -> Row {
     var row = row_zero();
     if !sample.kept { return row; }
-    for (var column = member; column < params.dimensions; column += params.lanes) {
+    for (var column = member; column < params.columns; column += params.lanes) {
         let c = components(sample, column);
         if c.wild { row.flags |= ROW_WILD; }
         var found = three_zero();
@@ -221,7 +177,7 @@ fn walk_sums(member: u32, sample: Sample, highest: Three) -> Row {
     if !sample.kept { return row; }
     var chain = row_zero();
     var length = 0u;
-    for (var column = member; column < params.dimensions; column += params.lanes) {
+    for (var column = member; column < params.columns; column += params.lanes) {
         let c = components(sample, column);
         if DISTANCE == COSINE {
             let x = scaled(c.x, highest.a);
@@ -329,7 +285,7 @@ fn write_gradient(member: u32, sample: Sample, row: Row, combined: Combined, und
     let length_x = scaled_length(h.a, row.squares.a);
     let length_y = scaled_length(h.b, row.squares.b);
     let length_z = scaled_length(h.c, row.squares.c);
-    for (var column = member; column < params.dimensions; column += params.lanes) {
+    for (var column = member; column < params.columns; column += params.lanes) {
         let zero = real(0.0);
         var x = zero;
         var y = zero;
@@ -370,7 +326,7 @@ fn write_gradient(member: u32, sample: Sample, row: Row, combined: Combined, und
             z = real_multiply(z, coefficient);
         }
         let element = sample.first + column;
-        first_gradient[element + params.first_gradient_shift] = real_to_bits(x);
+        gradient[element + params.gradient_shift] = real_to_bits(x);
         second_gradient[element + params.second_gradient_shift] = real_to_bits(y);
         if INPUTS == 3u { third_gradient[element + params.third_gradient_shift] = real_to_bits(z); }
     }
@@ -378,7 +334,7 @@ fn write_gradient(member: u32, sample: Sample, row: Row, combined: Combined, und
 
 // Reads a sample's target and weight, and notes what is bad. `counts` is true for one lane of the team.
 fn read_sample(index: u32, counts: bool, partial: ptr<function, Partial>) -> Sample {
-    var sample = Sample(index < params.samples, false, index * params.dimensions, 0.0, real(1.0));
+    var sample = Sample(index < params.samples, false, index * params.columns, 0.0, real(1.0));
     if !sample.exists { return sample; }
     if HAS_TARGETS {
         let bits = bitcast<u32>(label_at(index + params.targets_shift));
@@ -437,7 +393,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         if member == 0u && sample.kept {
             let loss = real_multiply(combined.value, sample.weight);
             partial.loss = sum_add(partial.loss, loss);
-            partial.violating += u32(combined.violating && !undefined);
+            partial.active_count += u32(combined.is_active && !undefined);
             if (row.flags & ROW_WILD) != 0u { partial.flags |= FLAG_WILD; }
             if WRITE_LOSSES { losses[index + params.losses_shift] = real_to_bits(loss); }
         }

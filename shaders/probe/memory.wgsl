@@ -1,17 +1,8 @@
 // What memory allows: so many quads are read and so many written, with next to no arithmetic. Other kernels are held against it.
 
-struct Params {
-    read: u32,
-    written: u32,
-}
-
 const LANES: u32 = 256u;
 // Loads of a lane that wait for none of each other.
 const AT_ONCE: u32 = 4u;
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> output: array<vec4<u32>>;
 
 @compute @workgroup_size(LANES)
 fn main(

@@ -39,6 +39,7 @@ use crate::data::evaluation::{Evaluation, Reduction, Request};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::loss::{Kink, Loss, Ties};
+use crate::names::names;
 
 /// A library whose conventions can be asked for by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +56,8 @@ pub enum Peer {
     /// optax 0.2.
     Optax,
 }
+
+names!(Peer, "preset": Torch = "torch", Torchmetrics = "torchmetrics", Keras = "keras", Sklearn = "sklearn", Optax = "optax");
 
 impl Peer {
     /// The slope where a margin is met exactly.

@@ -7,7 +7,7 @@ use super::{Peer, evaluate};
 use crate::data::batch::Batch;
 use crate::data::evaluation::{Evaluation, Reduction, Request};
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, number};
 use crate::loss::{
     BinaryHinge, CosineEmbedding, Distance, EmbeddingHinge, MulticlassHinge, MultilabelMargin, OverClasses, Penalty,
     TripletMargin,
@@ -96,7 +96,7 @@ impl MultiMarginLoss {
         let penalty = match self.p {
             1 => Penalty::Linear,
             2 => Penalty::Squared,
-            p => return Err(Error::Option { option: "p", expected: "1 or 2".into(), got: p.to_string() }),
+            p => return Err(Error::Option { option: "p", expected: "1 or 2".into(), got: number(p) }),
         };
         let loss = MulticlassHinge::weston_watkins()
             .penalty(penalty)

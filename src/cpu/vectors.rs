@@ -30,7 +30,7 @@ pub(super) fn evaluate<T: HostReal>(
 ) -> Result<Evaluation> {
     let (batch, BatchShape { samples, columns, .. }) = (inputs.batch, inputs.shape);
     let second = inputs.scores.other(batch.second_scores, Input::SecondScores)?;
-    let third = inputs.scores.other(batch.third_scores, Input::ThirdScores)?;
+    let third = inputs.scores.other(batch.third_scores, Input::Negatives)?;
     let driver = Driver {
         spec,
         rule: Rule::new(spec.terms.margin, spec.terms.kink, spec.terms.penalty),

@@ -9,6 +9,7 @@ use super::labels::TargetRowRule;
 use super::shape::BatchShape;
 use super::tensor::{Floats, Targets};
 use crate::error::{Error, Input, Result};
+use crate::names::names;
 
 /// What the scores of a batch are. The losses take scores as they are unless the caller says otherwise; nothing is guessed
 /// but by [`ScoreKind::Guessed`].
@@ -27,6 +28,8 @@ pub enum ScoreKind {
     /// The value then depends on how the data is split into batches; it is there for parity only.
     Guessed,
 }
+
+names!(ScoreKind, "score_kind": Raw = "raw", Probability = "probability", Logit = "logit", Guessed = "guessed");
 
 /// One batch: scores, targets and optional weights of the samples.
 ///
@@ -169,7 +172,7 @@ impl<'a> Batch<'a> {
         };
         floats(Input::Scores, self.scores)
             .or_else(|| self.second_scores.and_then(|second| floats(Input::SecondScores, second)))
-            .or_else(|| self.third_scores.and_then(|third| floats(Input::ThirdScores, third)))
+            .or_else(|| self.third_scores.and_then(|third| floats(Input::Negatives, third)))
             .or(match self.targets {
                 Targets::Device(tensor) => Some((Input::Targets, tensor)),
                 _ => None,
@@ -263,7 +266,7 @@ impl<'a> Batch<'a> {
         if !self.len().is_multiple_of(columns) {
             return Err(shape("(N, D)", format!("{} elements, not a multiple of {columns} dimensions", self.len())));
         }
-        for (input, other) in [(Input::SecondScores, self.second_scores), (Input::ThirdScores, self.third_scores)] {
+        for (input, other) in [(Input::SecondScores, self.second_scores), (Input::Negatives, self.third_scores)] {
             if let Some(other) = other
                 && other.len() != self.len()
             {

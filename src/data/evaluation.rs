@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::device_tensor::DeviceTensor;
 use super::exact;
 use super::real::Real;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, number};
+use crate::names::names;
 
 /// How the per-sample losses become one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub enum Reduction {
     /// No value, only per-sample losses. A gradient is that of the sum.
     None,
 }
+
+names!(Reduction, "reduction": Mean = "mean", Sum = "sum", None = "none", MeanOverCount = "mean-over-count");
 
 /// What an evaluation is to return beside the counters, which are free.
 ///
@@ -63,9 +66,9 @@ impl Request {
         if rounded.is_infinite() || (T::ONE / rounded).is_infinite() {
             let type_name = if size_of::<T>() == size_of::<f32>() { "f32" } else { "f64" };
             return Err(Error::Option {
-                option: if self.needs_divisor() { "sum of the sample weights" } else { "the gradient's divisor" },
+                option: if self.needs_divisor() { "sum of the sample weights" } else { "divisor" },
                 expected: format!("a number that is finite in {type_name}, and its reciprocal too"),
-                got: divisor.to_string(),
+                got: number(divisor),
             });
         }
         Ok(rounded)
@@ -116,9 +119,9 @@ impl Request {
     pub(crate) fn check(&self) -> Result<()> {
         match self.gradient_divisor {
             Some(x) if !(x > 0.0 && x.is_finite()) => Err(Error::Option {
-                option: "the gradient's divisor",
+                option: "divisor",
                 expected: "a positive and finite number".into(),
-                got: x.to_string(),
+                got: number(x),
             }),
             _ => Ok(()),
         }
@@ -165,6 +168,16 @@ impl Output {
     /// True where there is no element.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The elements where they are, if they are in single precision on the host.
+    pub fn as_f32(&self) -> Option<&[f32]> {
+        if let Output::F32(x) = self { Some(x) } else { None }
+    }
+
+    /// The elements where they are, if they are in double precision on the host.
+    pub fn as_f64(&self) -> Option<&[f64]> {
+        if let Output::F64(x) = self { Some(x) } else { None }
     }
 
     /// The elements as f64 on the host; reads back a device tensor, blocking.

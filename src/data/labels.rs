@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::real::Real;
 use super::shape::BatchShape;
 use super::tensor::{Targets, with_targets};
-use crate::error::{Error, Input, Result};
+use crate::error::{Error, Input, Result, number};
+use crate::names::names;
 
 /// What the labels of a binary loss look like. Never guessed from a batch inside a loss; [`LabelEncoding::detect`] is
 /// there for data whose encoding is not known.
@@ -17,6 +18,8 @@ pub enum LabelEncoding {
     /// 0 and 1 (or false and true).
     ZeroOne,
 }
+
+names!(LabelEncoding, "labels": PlusMinusOne = "plus-minus-one", ZeroOne = "zero-one");
 
 impl LabelEncoding {
     /// The first label other than 1 decides: -1 or 0. Labels that are all 1 read the same in both; -1/+1 is returned.
@@ -389,7 +392,7 @@ macro_rules! float_label {
                 self as f32
             }
             fn to_text(self) -> String {
-                self.to_string()
+                number(self)
             }
         }
     )+};

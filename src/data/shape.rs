@@ -27,7 +27,7 @@ impl BatchShape {
     /// The error of a part of the batch that starts at this sample, with the index of a bad value in the whole batch.
     pub fn whole_index(&self, error: Error, start: usize) -> Error {
         let width = match error.input() {
-            Some(Input::Scores | Input::SecondScores | Input::ThirdScores) => self.columns,
+            Some(Input::Scores | Input::SecondScores | Input::Negatives) => self.columns,
             Some(Input::Targets) => self.target_width,
             _ => 1,
         };

@@ -9,7 +9,7 @@ use super::labels::{IGNORED, decode_class_indices};
 use super::real::Real;
 use super::shape::BatchShape;
 use super::tensor::{Floats, with_targets};
-use crate::error::{Error, Input, Result};
+use crate::error::{Error, Input, Result, number};
 
 /// What a weight may be, in words.
 pub(crate) const EXPECTED: &str = "a weight of at least 0, finite in f32";
@@ -28,11 +28,8 @@ fn is_weight<T: Real>(w: T) -> bool {
 
 fn bad<T: Real>(input: Input, index: usize, weight: T) -> Error {
     // f32 digits for an f32 weight: 0.1 and not 0.10000000149011612.
-    let value = if size_of::<T>() == size_of::<f32>() {
-        (weight.to_f64() as f32).to_string()
-    } else {
-        weight.to_f64().to_string()
-    };
+    let value =
+        if size_of::<T>() == size_of::<f32>() { number(weight.to_f64() as f32) } else { number(weight.to_f64()) };
     Error::Value { input, index: index as u64, value, expected: EXPECTED.into() }
 }
 

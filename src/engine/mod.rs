@@ -18,7 +18,7 @@ use crate::loss::{Loss, Pattern, Spec};
 use no_gpu as gpu;
 
 pub(crate) use gpu::Pending;
-pub(crate) use scores::Prepared;
+pub(crate) use scores::PreparedBatch;
 
 /// Which backend evaluates.
 #[derive(Clone, Copy)]
@@ -47,10 +47,10 @@ pub(crate) fn evaluate_into(
     let spec = &loss.spec();
     spec.check()?;
     request.check()?;
-    if !Prepared::is_needed(batch) {
+    if !PreparedBatch::is_needed(batch) {
         return evaluate_as_it_is(backend, spec, batch, &request, buffers);
     }
-    let prepared = Prepared::new(spec, batch)?;
+    let prepared = PreparedBatch::new(spec, batch)?;
     if prepared.has_own_scores() {
         return evaluate_as_it_is(backend, spec, &prepared.batch(batch), &request, buffers);
     }
@@ -86,7 +86,7 @@ pub(crate) async fn evaluate(
     let spec = &loss.spec();
     spec.check()?;
     request.check()?;
-    evaluate_prepared(backend, spec, batch, request, &Prepared::new(spec, batch)?).await
+    evaluate_prepared(backend, spec, batch, request, &PreparedBatch::new(spec, batch)?).await
 }
 
 async fn evaluate_prepared(
@@ -94,7 +94,7 @@ async fn evaluate_prepared(
     spec: &Spec<'_>,
     batch: &Batch<'_>,
     request: &Request,
-    prepared: &Prepared,
+    prepared: &PreparedBatch,
 ) -> Result<Evaluation> {
     let batch = &prepared.batch(batch);
     match evaluate_raw(backend, spec, batch, request).await {
@@ -185,7 +185,7 @@ pub(crate) async fn accumulate(
         Backend::Gpu(gpu) => {
             let spec = &loss.spec();
             spec.check()?;
-            let prepared = Prepared::new(spec, batch)?;
+            let prepared = PreparedBatch::new(spec, batch)?;
             gpu::accumulate(gpu, spec, &prepared.batch(batch), request).await.map(Some)
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! Host data only: each pattern's losses see raw scores.
 
+use std::fmt::{Display, LowerExp};
+
 use rayon::prelude::*;
 
 use crate::data::batch::{Batch, ScoreKind, mixed_types};
@@ -9,7 +11,7 @@ use crate::data::evaluation::{Evaluation, Output};
 use crate::data::labels::Label;
 use crate::data::real::Real;
 use crate::data::tensor::{Floats, with_targets};
-use crate::error::{Error, Input, Result};
+use crate::error::{Error, Input, Result, number};
 use crate::loss::{Pattern, Spec};
 
 /// Elements a job, rounded up to whole rows.
@@ -17,7 +19,7 @@ const JOB: usize = 16 << 10;
 
 /// A batch as the drivers take it, where it is not the caller's own: scores squashed, half-precision weights widened.
 #[derive(Debug)]
-pub(crate) struct Prepared {
+pub(crate) struct PreparedBatch {
     scores: PreparedScores,
     sample_weights: Option<Vec<f32>>,
 }
@@ -41,7 +43,7 @@ struct Squashed<T> {
     columns: Option<usize>,
 }
 
-impl Prepared {
+impl PreparedBatch {
     /// Whether a batch may differ from what its drivers take; a small one is done before this could be built.
     #[inline]
     pub(crate) fn is_needed(batch: &Batch<'_>) -> bool {
@@ -54,7 +56,7 @@ impl Prepared {
     pub(crate) fn new(spec: &Spec<'_>, batch: &Batch<'_>) -> Result<Self> {
         if spec.takes_raw_scores_only() && batch.score_kind != ScoreKind::Raw {
             let expected = format!("raw, since what {} sees is no classifier's scores", spec.shader().name);
-            return Err(Error::Option { option: "score kind", expected, got: format!("{:?}", batch.score_kind) });
+            return Err(Error::Option { option: "score_kind", expected, got: batch.score_kind.to_string() });
         }
         // Losses of single scores take them in any shape, and see no rows.
         let columns = batch.columns.filter(|_| spec.shader().pattern != Pattern::Elementwise);
@@ -153,7 +155,7 @@ impl PreparedScores {
 
 fn on_device() -> Error {
     Error::Option {
-        option: "score kind",
+        option: "score_kind",
         expected: "raw scores where they live on a GPU".into(),
         got: "another kind: apply sigmoid or softmax there, or hand in host scores".into(),
     }
@@ -161,9 +163,13 @@ fn on_device() -> Error {
 
 /// The first score of a kept sample that is outside [0, 1]. NaN is not.
 fn outside(batch: &Batch<'_>, ignore_index: Option<i64>) -> Result<Option<(Input, u64, String)>> {
-    fn first<T: Real + ToString>(input: Input, x: &[T], kept: &dyn Fn(usize) -> bool) -> Option<(Input, u64, String)> {
+    fn first<T: Real + Into<f64> + Display + LowerExp>(
+        input: Input,
+        x: &[T],
+        kept: &dyn Fn(usize) -> bool,
+    ) -> Option<(Input, u64, String)> {
         let index = x.iter().enumerate().position(|(i, &x)| (x < T::ZERO || x > T::ONE) && kept(i))?;
-        Some((input, index as u64, x[index].to_string()))
+        Some((input, index as u64, number(x[index])))
     }
     let columns = batch.columns.unwrap_or(1).max(1);
     let is_ignored = |sample: usize| match ignore_index {

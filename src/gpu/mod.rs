@@ -21,18 +21,18 @@ pub use crate::data::device_tensor::{DeviceTensor, ElementType};
 pub use device::adapter::{AdapterDescription, adapters, adapters_async};
 pub use device::context::Gpu;
 pub use device::options::{Exchange, GpuOptions, ProductWalk};
-pub use losses::elementwise::ElementwiseParams;
-pub use losses::partial::Partial;
-pub use losses::rows::RowsParams;
-pub use losses::segments::SegmentsParams;
-pub use losses::shader::{Arithmetic, Constants, Loads, Variant, variants};
-pub use losses::submit::Pending;
-pub use losses::target_rows::TargetRowsParams;
-pub use losses::vectors::VectorsParams;
+pub(crate) use losses::submit::Pending;
 pub(crate) use losses::{accumulate, evaluate};
+
+// For the tests and the program's bench alone: kernels without a device, and what a device's memory and products allow.
+#[doc(hidden)]
+pub use device::kernel::{ParamsLayout, ParamsMember};
+#[doc(hidden)]
+pub use losses::partial::Partial;
+#[doc(hidden)]
+pub use losses::shader::{Arithmetic, Constants, Loads, Variant, variants};
+#[doc(hidden)]
 #[cfg(feature = "nn")]
-pub use network::{
-    GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, ProductProbe, Role,
-    UpdateParams, WholeStepsParams,
-};
-pub use probe::{MemoryParams, MemoryProbe};
+pub use network::{NetworkKernel, ProductProbe, Role};
+#[doc(hidden)]
+pub use probe::MemoryProbe;

@@ -3,14 +3,14 @@
 use crate::error::Result;
 use crate::gpu::device::command::Command;
 use crate::gpu::device::context::Gpu;
-use crate::gpu::device::kernel::{Binding, create_pipeline, params};
+use crate::gpu::device::kernel::{Binding, ParamsLayout, create_pipeline, header, params};
 use crate::gpu::device::pool::PooledBuffer;
 use crate::gpu::device::tensor::QUAD_BYTES;
 use crate::gpu::workgroups::busy_groups;
 
 params! {
-    /// `Params` of shaders/probe/memory.wgsl.
-    pub struct MemoryParams {
+    /// Quads that are read and written.
+    pub(in crate::gpu) struct MemoryParams {
         read: u32,
         written: u32,
     }
@@ -29,8 +29,15 @@ pub struct MemoryProbe {
 }
 
 impl MemoryProbe {
+    /// How the kernel's parameters lie in memory.
+    pub const PARAMS: ParamsLayout = MemoryParams::LAYOUT;
+
+    const BINDINGS: [Binding; 2] = [Binding::read("input", "vec4<u32>"), Binding::written("output", "vec4<u32>")];
+
     /// The kernel's text.
-    pub const SOURCE: &str = include_str!("../../shaders/probe/memory.wgsl");
+    pub fn source() -> String {
+        header(&Self::PARAMS, &Self::BINDINGS) + include_str!("../../shaders/probe/memory.wgsl")
+    }
 }
 
 impl Gpu {
@@ -46,8 +53,8 @@ impl Gpu {
             let output = self.allocate_output(QUAD_BYTES * written.max(1)).await?;
             let params = MemoryParams { read: read as u32, written: written as u32, padding: [0; 2] };
             let params = self.params(bytemuck::bytes_of(&params).to_vec()).await?;
-            let bindings = [Binding::Params, Binding::Read, Binding::Write];
-            let create = || create_pipeline(self.device(), "memory", MemoryProbe::SOURCE.into(), &bindings, &[]);
+            let (source, bindings) = (MemoryProbe::source(), MemoryProbe::BINDINGS);
+            let create = || create_pipeline(self.device(), "memory", source, &bindings, &[]);
             let pipeline = self.attempt("compiling a kernel", create).await?;
             let windows = [
                 (params.clone(), 0, params.size()),

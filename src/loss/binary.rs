@@ -65,6 +65,11 @@ impl BinaryHinge {
         self.labels = labels;
         self
     }
+
+    /// How the labels are encoded.
+    pub fn get_labels(&self) -> LabelEncoding {
+        self.labels
+    }
 }
 
 impl Sealed for BinaryHinge {}

@@ -60,6 +60,11 @@ impl CategoricalHinge {
         self.ties = ties;
         self
     }
+
+    /// Which of equal best rivals receives the gradient.
+    pub fn get_ties(&self) -> Ties {
+        self.ties
+    }
 }
 
 /// (1 - y)*s. A factor of 0 is left out, so that an infinite score is no NaN.
@@ -72,7 +77,7 @@ fn slot(score: f64, target: i32) -> f64 {
 const LANES: usize = 8;
 
 /// What a row's classes come to, in f64, where large scores cancel before they overflow. Not for NaN.
-struct Seen {
+struct SeenTargets {
     /// The largest (1 - y)*s.
     best: [f64; LANES],
     /// The largest s.
@@ -81,7 +86,7 @@ struct Seen {
     positive: [f64; LANES],
 }
 
-impl Seen {
+impl SeenTargets {
     #[inline(always)]
     fn of<T: Real>(scores: &[T], targets: &[i32]) -> Self {
         let lowest = [f64::NEG_INFINITY; LANES];
@@ -165,7 +170,8 @@ impl TargetRows for CategoricalFormula {
         targets: &[i32],
         scratch: RowScratch<'_, T, impl PairSums<T>>,
     ) -> RowPoint {
-        let Seen { best: [best, ..], top: [top, ..], positive: [positive, ..] } = Seen::of(scores, targets);
+        let SeenTargets { best: [best, ..], top: [top, ..], positive: [positive, ..] } =
+            SeenTargets::of(scores, targets);
         let is_best = |(score, &target): (&T, &i32)| slot(score.to_f64(), target) == best;
         let top_index = scores.iter().position(|score| score.to_f64() == top).unwrap_or(0);
         let violation = T::from_f64(rule.margin.to_f64() + (best - positive));

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::exact;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, number};
 
 /// The distance of two vectors x and y.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ impl Distance {
     pub(crate) fn check(self) -> Result<()> {
         let Self::Norm { p, epsilon } = self else { return Ok(()) };
         let refuse = |option, expected: &str, got: f64| {
-            Err(Error::Option { option, expected: expected.into(), got: got.to_string() })
+            Err(Error::Option { option, expected: expected.into(), got: number(got) })
         };
         if !(p >= 1.0 && (p == f64::INFINITY || (p as f32).is_finite())) {
             return refuse("p", "a number of at least 1, in f32's range, or infinity", p);

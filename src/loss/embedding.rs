@@ -58,10 +58,20 @@ impl EmbeddingHinge {
         self
     }
 
+    /// The margin.
+    pub fn get_margin(&self) -> f64 {
+        self.terms.margin
+    }
+
     /// The slope of the hinge where the margin is met exactly.
     pub fn kink(mut self, kink: Kink) -> Self {
         self.terms.kink = kink;
         self
+    }
+
+    /// The slope where a margin is met exactly.
+    pub fn get_kink(&self) -> Kink {
+        self.terms.kink
     }
 }
 

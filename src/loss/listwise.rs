@@ -10,6 +10,7 @@ use super::terms::{Terms, terms_builder};
 use super::value::{Loss, Sealed, loss_value};
 use crate::data::labels::TargetRowRule;
 use crate::data::real::Real;
+use crate::names::names;
 
 pub(super) const SHADER: LossShader = LossShader {
     name: "listwise",
@@ -31,6 +32,8 @@ pub enum OverItems {
     /// The sum divided by L, padding included (keras-rs's mean).
     Mean,
 }
+
+names!(OverItems, "over_items": Sum = "sum", Mean = "mean");
 
 /// Pairwise hinge of lists of scores s with relevances y (learning to rank): the sum over all pairs of a list with
 /// y_i > y_j of phi(margin - (s_i - s_j)).
@@ -75,6 +78,11 @@ impl ListwiseHinge {
     pub fn over_items(mut self, over_items: OverItems) -> Self {
         self.over_items = over_items;
         self
+    }
+
+    /// Whether the sum over the pairs of a list is divided by its length.
+    pub fn get_over_items(&self) -> OverItems {
+        self.over_items
     }
 }
 

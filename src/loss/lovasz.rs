@@ -61,6 +61,11 @@ impl LovaszHinge {
         self.labels = labels;
         self
     }
+
+    /// How the labels are encoded.
+    pub fn get_labels(&self) -> LabelEncoding {
+        self.labels
+    }
 }
 
 /// What an item adds to the Jaccard loss at its rank.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::exact;
-use crate::error::{Error, Input, Result};
+use crate::error::{Error, Input, Result, number};
 
 /// Margins of C x C pairs of classes, row-major, in the place of the one margin. The diagonal is ignored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ impl MarginMatrix {
             Some(index) => Err(Error::Value {
                 input,
                 index: index as u64,
-                value: self.margins[index].to_string(),
+                value: number(self.margins[index]),
                 expected: "a finite number in f32's range".into(),
             }),
         }

@@ -8,6 +8,7 @@ use super::spec::{MethodSpec, RowsSpec, Spec};
 use super::terms::{Terms, terms_builder};
 use super::value::{Loss, Sealed, loss_value};
 use crate::data::exact;
+use crate::names::names;
 
 /// Whether a row's loss is the sum over its classes, or that sum divided by C.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -18,6 +19,8 @@ pub enum OverClasses {
     /// The sum divided by the number of classes (torch's MultiMarginLoss).
     Mean,
 }
+
+names!(OverClasses, "over_classes": Sum = "sum", Mean = "mean");
 
 /// A multiclass hinge loss over rows of raw class scores; the method `M` says which.
 ///
@@ -69,12 +72,22 @@ impl<M: RowsLoss> MulticlassHinge<M> {
         }
     }
 
+    /// The method.
+    pub fn get_method(&self) -> &M {
+        &self.method
+    }
+
     terms_builder!("The margin between the true class and a rival.");
 
     /// Which of equal best rivals receives the gradient (Crammer-Singer and top-k).
     pub fn ties(mut self, ties: Ties) -> Self {
         self.ties = ties;
         self
+    }
+
+    /// Which of equal best rivals receives the gradient.
+    pub fn get_ties(&self) -> Ties {
+        self.ties
     }
 
     /// Whether a sum over classes is divided by their number. Crammer-Singer and top-k have no such sum and
@@ -84,16 +97,31 @@ impl<M: RowsLoss> MulticlassHinge<M> {
         self
     }
 
+    /// Whether a sum over classes is divided by their number.
+    pub fn get_over_classes(&self) -> OverClasses {
+        self.over_classes
+    }
+
     /// One non-negative, finite weight a class; a sample's loss is multiplied by its true class's.
     pub fn class_weights(mut self, weights: impl Into<Vec<f64>>) -> Self {
         self.class_weights = Some(weights.into());
         self
     }
 
+    /// One weight per class (C), where they were given.
+    pub fn get_class_weights(&self) -> Option<&[f64]> {
+        self.class_weights.as_deref()
+    }
+
     /// Leaves out the samples with this target, which may lie outside [0, C).
     pub fn ignore_index(mut self, index: i64) -> Self {
         self.ignore_index = Some(index);
         self
+    }
+
+    /// The target of the rows that are left out, where there is one.
+    pub fn get_ignore_index(&self) -> Option<i64> {
+        self.ignore_index
     }
 
     /// A margin for each pair of classes, in the place of the one margin: a row-major C x C matrix, where row y and column
@@ -114,6 +142,11 @@ impl<M: RowsLoss> MulticlassHinge<M> {
     pub fn margin_matrix(mut self, margins: impl Into<Vec<f64>>) -> Self {
         self.margin_matrix = Some(MarginMatrix::new(margins.into()));
         self
+    }
+
+    /// One margin per pair of classes (C, C), row-major, where they were given.
+    pub fn get_margin_matrix(&self) -> Option<&[f64]> {
+        self.margin_matrix.as_ref().map(MarginMatrix::margins)
     }
 }
 

@@ -58,6 +58,11 @@ impl MultilabelMargin {
         self.over_classes = over_classes;
         self
     }
+
+    /// Whether a sum over classes is divided by their number.
+    pub fn get_over_classes(&self) -> OverClasses {
+        self.over_classes
+    }
 }
 
 impl Sealed for MultilabelMargin {}

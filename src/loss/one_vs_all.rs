@@ -20,7 +20,8 @@ pub(super) const SHADER: LossShader = LossShader {
 pub struct OneVsAll;
 
 impl MulticlassHinge<OneVsAll> {
-    /// One against all: C binary hinges a row.
+    /// One against all: C binary hinges per row. In values per class a NaN stays in its class; the loss and the gradient of
+    /// the row are NaN.
     pub fn one_vs_all() -> Self {
         Self::with_method(OneVsAll)
     }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::exact;
 use crate::data::real::{Number, Real};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, number};
+use crate::names::names;
 
 /// How a margin violation v is penalised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -55,7 +56,7 @@ impl Penalty {
             Err(Error::Option {
                 option,
                 expected: "a positive, normal and finite number in f32's range".into(),
-                got: x.to_string(),
+                got: number(x),
             })
         };
         check("gamma", gamma)?;
@@ -77,6 +78,8 @@ pub enum Kink {
     Active,
 }
 
+names!(Kink, "kink": Zero = "zero", Half = "half", Active = "active");
+
 impl Kink {
     /// The slope at the kink.
     pub fn slope(self) -> f64 {
@@ -97,6 +100,8 @@ pub enum Ties {
     /// Shared evenly (torch's `amax`, JAX).
     Split,
 }
+
+names!(Ties, "ties": First = "first", Split = "split");
 
 /// A run of violations over which a penalty is a polynomial.
 #[derive(Clone, Copy, Debug, PartialEq)]

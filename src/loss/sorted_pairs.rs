@@ -37,7 +37,7 @@ pub(crate) fn sum(mut items: Vec<Item>, rule: &PairRule, mut slopes: Option<&mut
         }
     }
     let (mut value, mut active) = (0.0, false);
-    let (mut sums, mut merged) = (Sums::default(), Vec::new());
+    let (mut sums, mut merged) = (PrefixSums::default(), Vec::new());
     while groups.len() > 1 {
         let is_last = groups.len() == 2;
         let mut joined = Vec::with_capacity(groups.len().div_ceil(2));
@@ -77,11 +77,11 @@ fn merge(items: &mut [Item], first: usize, order: impl Fn(&Item, &Item) -> Order
 /// Sums of scores, from the end of a list that a run reaches, and of their squares: no sum holds an item outside its run,
 /// whose size could drown it.
 #[derive(Default)]
-struct Sums {
+struct PrefixSums {
     sums: Vec<[f64; 2]>,
 }
 
-impl Sums {
+impl PrefixSums {
     fn fill(&mut self, scores: impl Iterator<Item = f64>) {
         self.sums.clear();
         let mut total = [0.0; 2];
@@ -109,7 +109,13 @@ fn penalise(piece: &Piece, constant: f64, [count, sum, squares]: [f64; 3], sign:
 }
 
 /// All pairs of an item of low relevance with one of high relevance, both sorted by score.
-fn join(low: &[Item], high: &[Item], rule: &PairRule, sums: &mut Sums, mut slopes: Option<&mut [f64]>) -> (f64, bool) {
+fn join(
+    low: &[Item],
+    high: &[Item],
+    rule: &PairRule,
+    sums: &mut PrefixSums,
+    mut slopes: Option<&mut [f64]>,
+) -> (f64, bool) {
     // In this order two large scores cancel before the margin is added.
     let violation = |low: f64, high: f64| rule.margin + (low - high);
     let (mut value, mut active) = (0.0, false);

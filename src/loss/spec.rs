@@ -17,17 +17,20 @@ use crate::error::{Error, Input, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Pattern {
-    /// One score, or a pair of scores, and one target a sample.
+    /// One score, or a pair of scores, and one target per sample.
     Elementwise,
-    /// One row of class scores and one class index a sample.
+    /// One row of class scores and one class index per sample.
     Rows,
-    /// One row of class scores and one row of targets a sample.
+    /// One row of class scores and one row of targets per sample. Lists are rows of this kind on the CPU, where one list after
+    /// the other is sorted.
     TargetRows,
-    /// One list of scores and one list of targets a sample, whose items are compared with each other.
+    /// One list of scores and one list of targets per sample, whose items are compared with each other pair by pair, on a GPU:
+    /// O(L^2) steps spread over lanes, without a sort, atomics or an order that could change.
     Segments,
-    /// One list of scores and one list of targets a sample, whose items are seen in an order.
+    /// One list of scores and one list of targets per sample, which is sorted, on a GPU.
     Ranked,
-    /// Two or three vectors a sample, of which the loss sees the distances.
+    /// Two or three vectors per sample, of which the loss sees the distances. The pattern measures them and carries the slopes
+    /// back to the components, so any distance goes with any loss.
     Vectors,
 }
 
@@ -175,14 +178,14 @@ impl RowsSpec<'_> {
         let name = self.method.shader.name;
         if self.method.combination != Combination::Sum && self.is_mean {
             return Err(Error::Option {
-                option: "over-classes",
+                option: "over_classes",
                 expected: format!("sum, since {name} takes the worst of the classes"),
                 got: "mean".into(),
             });
         }
         if self.margin_matrix.is_some() && !self.method.compares {
             return Err(Error::Option {
-                option: "margin matrix",
+                option: "margin_matrix",
                 expected: "a method that compares each rival with the true class".into(),
                 got: name.into(),
             });
@@ -213,7 +216,7 @@ impl RowsSpec<'_> {
         self.margin_matrix.map_or(Ok(()), |matrix| matrix.check(columns))?;
         if request.per_class {
             let refuse = |expected: &str, got: &str| {
-                Err(Error::Option { option: "per-class values", expected: expected.into(), got: got.into() })
+                Err(Error::Option { option: "per_class", expected: expected.into(), got: got.into() })
             };
             if self.method.combination != Combination::Sum || !self.method.has_true_column {
                 return refuse("a loss that is a sum of one term a class (one-vs-all)", self.method.shader.name);
@@ -345,7 +348,7 @@ impl Spec<'_> {
             Spec::Rows(spec) => spec.check_batch(batch, request),
             // Per-class values exist only where there are classes.
             _ if request.per_class => Err(Error::Option {
-                option: "per-class values",
+                option: "per_class",
                 expected: "a multiclass loss".into(),
                 got: self.shader().name.into(),
             }),

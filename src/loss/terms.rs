@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::penalty::{Kink, Penalty};
 use crate::data::exact;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, number};
 
 /// The numbers and conventions that a pattern's driver needs of every loss.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ impl Terms {
             Err(Error::Option {
                 option: "margin",
                 expected: "a finite number in f32's range".into(),
-                got: self.margin.to_string(),
+                got: number(self.margin),
             })
         }
     }
@@ -58,6 +58,21 @@ macro_rules! terms_builder {
         pub fn kink(mut self, kink: $crate::loss::Kink) -> Self {
             self.terms.kink = kink;
             self
+        }
+
+        /// The margin.
+        pub fn get_margin(&self) -> f64 {
+            self.terms.margin
+        }
+
+        /// The penalty.
+        pub fn get_penalty(&self) -> $crate::loss::Penalty {
+            self.terms.penalty
+        }
+
+        /// The slope where a margin is met exactly.
+        pub fn get_kink(&self) -> $crate::loss::Kink {
+            self.terms.kink
         }
     };
 }

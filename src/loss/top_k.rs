@@ -27,6 +27,11 @@ impl TopK {
     pub fn new(k: usize) -> Self {
         Self { k }
     }
+
+    /// How many violations the mean is taken of.
+    pub fn k(&self) -> usize {
+        self.k
+    }
 }
 
 impl MulticlassHinge<TopK> {

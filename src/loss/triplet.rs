@@ -61,10 +61,20 @@ impl TripletMargin {
         self
     }
 
+    /// What a distance is.
+    pub fn get_distance(&self) -> Distance {
+        self.distance
+    }
+
     /// Whether the negative may also be held against the positive, where that is nearer.
     pub fn swap(mut self, swap: bool) -> Self {
         self.swap = swap;
         self
+    }
+
+    /// Whether the nearer of d(a, n) and d(p, n) counts.
+    pub fn get_swap(&self) -> bool {
+        self.swap
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Step;
-use super::state::Seen;
+use super::state::SeenSamples;
 use crate::data::batch::Batch;
 use crate::data::evaluation::{Buffers, Evaluation, Precision, Totals};
 use crate::device::Device;
@@ -17,7 +17,7 @@ const MOST_PENDING_BYTES: u64 = 16 << 20;
 /// A metric without its type.
 pub(super) struct Accumulator<'a> {
     pub(super) loss: &'a dyn Loss,
-    pub(super) seen: &'a mut Seen,
+    pub(super) seen: &'a mut SeenSamples,
     pub(super) pending: &'a mut Vec<(u64, Arc<Pending>)>,
 }
 
@@ -75,7 +75,12 @@ impl Accumulator<'_> {
         self.seen.evaluation(self.loss)
     }
 
-    pub(super) fn merge(&mut self, other: &Seen, loss: &dyn Loss, pending: &[(u64, Arc<Pending>)]) -> Result<()> {
+    pub(super) fn merge(
+        &mut self,
+        other: &SeenSamples,
+        loss: &dyn Loss,
+        pending: &[(u64, Arc<Pending>)],
+    ) -> Result<()> {
         let updates = self.seen.updates;
         check_classes(self.classes(), classes(other, pending))?;
         self.seen.merge(self.loss, other, loss)?;
@@ -111,7 +116,7 @@ impl Accumulator<'_> {
 }
 
 /// Columns of the per-class sums so far, wherever they are; 0 where there are none.
-fn classes(seen: &Seen, pending: &[(u64, Arc<Pending>)]) -> usize {
+fn classes(seen: &SeenSamples, pending: &[(u64, Arc<Pending>)]) -> usize {
     match (seen.totals.per_class.len(), pending.first()) {
         (0, Some((_, pending))) => pending.classes(),
         (known, _) => known,
@@ -132,5 +137,5 @@ fn check_classes(known: usize, classes: usize) -> Result<()> {
         return Ok(());
     }
     let expected = format!("{known}, as in the updates before");
-    Err(Error::Option { option: "number of classes", expected, got: classes.to_string() })
+    Err(Error::Option { option: "classes", expected, got: classes.to_string() })
 }

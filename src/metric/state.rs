@@ -26,12 +26,12 @@ use crate::loss::{Loss, Pattern};
 )]
 pub struct MetricState<L> {
     pub(super) loss: L,
-    pub(super) seen: Seen,
+    pub(super) seen: SeenSamples,
 }
 
 /// How a metric adds up, and what it has seen: the same for every loss.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Seen {
+pub(super) struct SeenSamples {
     pub(super) reduction: Reduction,
     pub(super) per_class: bool,
     pub(super) updates: u64,
@@ -58,7 +58,8 @@ struct SavedState<L> {
 
 impl<L: Loss> From<MetricState<L>> for SavedState<L> {
     fn from(state: MetricState<L>) -> Self {
-        let MetricState { loss, seen: Seen { reduction, per_class, updates, samples, precision, totals } } = state;
+        let MetricState { loss, seen: SeenSamples { reduction, per_class, updates, samples, precision, totals } } =
+            state;
         Self { name: loss.name().into(), loss, reduction, per_class, updates, samples, precision, totals }
     }
 }
@@ -68,7 +69,7 @@ impl<L: Loss> TryFrom<SavedState<L>> for MetricState<L> {
 
     fn try_from(saved: SavedState<L>) -> Result<Self> {
         let SavedState { name, loss, reduction, per_class, updates, samples, precision, totals } = saved;
-        let seen = Seen { reduction, per_class, updates, samples, precision, totals };
+        let seen = SeenSamples { reduction, per_class, updates, samples, precision, totals };
         seen.check(&name, &loss)?;
         Ok(Self { loss, seen })
     }
@@ -76,11 +77,11 @@ impl<L: Loss> TryFrom<SavedState<L>> for MetricState<L> {
 
 impl<L> MetricState<L> {
     pub(super) fn new(loss: L) -> Self {
-        Self { loss, seen: Seen::new() }
+        Self { loss, seen: SeenSamples::new() }
     }
 }
 
-impl Seen {
+impl SeenSamples {
     fn new() -> Self {
         let (reduction, per_class, precision) = (Reduction::Mean, false, Precision::F64);
         Self { reduction, per_class, updates: 0, samples: 0, precision, totals: Totals::default() }
@@ -90,7 +91,7 @@ impl Seen {
     fn check(&self, name: &str, loss: &dyn Loss) -> Result<()> {
         let Self { per_class, samples, totals, .. } = self;
         if name != loss.name() {
-            return Err(Error::Option { option: "saved metric", expected: loss.name().into(), got: name.into() });
+            return Err(Error::File { what: "saved metric", expected: loss.name().into(), got: name.into() });
         }
         loss.check()?;
         let counts = [totals.active, totals.correct].iter().all(|&part| part <= totals.count);
@@ -98,8 +99,9 @@ impl Seen {
         let classes =
             if *per_class { totals.count == 0 || !totals.per_class.is_empty() } else { totals.per_class.is_empty() };
         if !counts || totals.count > *samples || !weights || !classes {
-            let expected = "counts that fit each other".into();
-            return Err(Error::Option { option: "saved metric", expected, got: format!("{totals:?}") });
+            let expected = "counts and sums that fit each other".into();
+            let got = format!("{} of {samples} samples, {} active", totals.count, totals.active);
+            return Err(Error::File { what: "saved metric", expected, got });
         }
         Ok(())
     }
@@ -166,7 +168,7 @@ impl Seen {
         self.finish(loss, &self.request())
     }
 
-    /// As [`Seen::evaluation`], where the mean of nothing is no value.
+    /// As [`SeenSamples::evaluation`], where the mean of nothing is no value.
     pub(super) fn evaluation_or_none(&self, loss: &dyn Loss) -> Result<Evaluation> {
         match self.evaluation(loss) {
             Err(Error::EmptyMean { .. } | Error::ZeroWeight { .. }) => {

@@ -13,7 +13,7 @@ use crate::data::evaluation::Request;
 use crate::data::real::Real;
 use crate::data::shape::BatchShape;
 use crate::data::tensor::Floats;
-use crate::error::{Error, Input, Result};
+use crate::error::{Error, Input, Result, number};
 use crate::loss::Spec;
 
 /// Rows of features, row-major.
@@ -183,9 +183,9 @@ impl Dataset {
         let first = (self.samples as f64 * (1.0 - fraction)).floor() as usize;
         if !(0.0..1.0).contains(&fraction) || first == 0 || first == self.samples {
             return Err(Error::Option {
-                option: "validation split",
+                option: "fraction",
                 expected: format!("a fraction in (0, 1) that leaves some of {} rows on both sides", self.samples),
-                got: fraction.to_string(),
+                got: number(fraction),
             });
         }
         let width = self.target_width();
@@ -204,7 +204,7 @@ impl Dataset {
     pub fn circles(samples: usize, noise: f64, factor: f64, seed: u64) -> Result<Self> {
         if !(0.0..1.0).contains(&factor) {
             let expected = "a number in [0, 1)".into();
-            return Err(Error::Option { option: "factor", expected, got: factor.to_string() });
+            return Err(Error::Option { option: "factor", expected, got: number(factor) });
         }
         let outer = samples / 2;
         let point = |i: usize| {
@@ -236,7 +236,7 @@ impl Dataset {
     fn noisy(samples: usize, point: impl Fn(usize) -> ([f64; 2], f64), noise: f64, seed: u64) -> Result<Self> {
         if !(noise.is_finite() && noise >= 0.0) {
             let expected = "a finite number, 0 or more".into();
-            return Err(Error::Option { option: "noise", expected, got: noise.to_string() });
+            return Err(Error::Option { option: "noise", expected, got: number(noise) });
         }
         if samples > u32::MAX as usize {
             let expected = format!("at most {}", u32::MAX);
@@ -265,7 +265,11 @@ impl Dataset {
     pub fn images(samples: usize, pixels: usize, classes: usize, seed: u64) -> Result<Self> {
         if pixels == 0 || classes == 0 {
             let expected = "at least one pixel and one class".into();
-            return Err(Error::Option { option: "images", expected, got: format!("{pixels} and {classes}") });
+            return Err(Error::Option {
+                option: "pixels and classes",
+                expected,
+                got: format!("{pixels} and {classes}"),
+            });
         }
         let bytes = samples.checked_mul(pixels).filter(|&bytes| bytes <= isize::MAX as usize);
         let limit = Error::DeviceLimit { what: "bytes of images", limit: isize::MAX as u64, got: u64::MAX };

@@ -10,6 +10,7 @@ use super::sequential::LayerShape;
 use crate::data::evaluation::Evaluation;
 use crate::error::Result;
 use crate::loss::Loss;
+use crate::names::names;
 
 /// Which predictions count as right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -23,8 +24,10 @@ pub enum Accuracy {
     Keras,
 }
 
+names!(Accuracy, "accuracy": Sign = "sign", Keras = "keras");
+
 /// What an engine is made of, on any device.
-pub(crate) struct Parts<'a> {
+pub(crate) struct EngineParts<'a> {
     pub(crate) loss: &'a dyn Loss,
     pub(crate) optimizer: Optimizer,
     pub(crate) accuracy: Accuracy,
@@ -40,14 +43,14 @@ pub(crate) struct Parts<'a> {
 
 /// The sums over samples that an epoch reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Sums {
+pub(crate) struct EpochSums {
     pub(crate) loss: f64,
     pub(crate) count: u64,
     pub(crate) correct: u64,
 }
 
-impl Sums {
-    pub(crate) fn add(&mut self, other: Sums) {
+impl EpochSums {
+    pub(crate) fn add(&mut self, other: EpochSums) {
         self.loss += other.loss;
         self.count += other.count;
         self.correct += other.correct;
@@ -70,7 +73,7 @@ pub(crate) struct Memory {
 }
 
 /// Part of an epoch.
-pub(crate) struct Part<'a> {
+pub(crate) struct EpochPart<'a> {
     /// Rows in the order of training, the whole epoch's.
     pub(crate) order: &'a [u32],
     /// The first batch to train on.
@@ -83,7 +86,7 @@ pub(crate) struct Part<'a> {
 
 /// How far an epoch came.
 pub(crate) struct Progress {
-    pub(crate) sums: Sums,
+    pub(crate) sums: EpochSums,
     /// The mean losses of the batches done by this call.
     pub(crate) batch_losses: Vec<f64>,
     /// The batch whose loss was not finite, and that loss.
@@ -92,7 +95,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn new() -> Self {
-        Self { sums: Sums::default(), batch_losses: Vec::new(), diverged: None }
+        Self { sums: EpochSums::default(), batch_losses: Vec::new(), diverged: None }
     }
 
     /// Batches done by this call.
@@ -101,7 +104,7 @@ impl Progress {
     }
 
     /// Counts a batch; false where its loss is no finite number, which ends the epoch. `first` is the call's first batch.
-    pub(crate) fn add(&mut self, sums: Sums, first: usize) -> bool {
+    pub(crate) fn add(&mut self, sums: EpochSums, first: usize) -> bool {
         let mean = sums.loss / sums.count as f64;
         if !sums.loss.is_finite() {
             self.diverged = Some((first + self.batches(), mean));
@@ -122,16 +125,16 @@ pub(crate) enum Evaluated {
 
 /// One of two places to remember weights in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Slot {
+pub(crate) enum MemorySlot {
     A,
     B,
 }
 
-impl Slot {
+impl MemorySlot {
     pub(crate) fn other(self) -> Self {
         match self {
-            Slot::A => Slot::B,
-            Slot::B => Slot::A,
+            MemorySlot::A => MemorySlot::B,
+            MemorySlot::B => MemorySlot::A,
         }
     }
 }
@@ -139,13 +142,13 @@ impl Slot {
 /// A device with a network, its training data and its validation data.
 pub(crate) trait Engine {
     /// Trains on the batches of an epoch.
-    fn train(&mut self, part: &Part<'_>) -> Result<Progress>;
+    fn train(&mut self, part: &EpochPart<'_>) -> Result<Progress>;
     /// Sums over a data set; none where there is no such one.
-    fn evaluate(&mut self, data: Evaluated) -> Result<Option<Sums>>;
+    fn evaluate(&mut self, data: Evaluated) -> Result<Option<EpochSums>>;
     /// Remembers the weights and the optimizer's memory where they are.
-    fn remember(&mut self, slot: Slot) -> Result<()>;
+    fn remember(&mut self, slot: MemorySlot) -> Result<()>;
     /// Goes back to what was remembered there.
-    fn recall(&mut self, slot: Slot) -> Result<()>;
+    fn recall(&mut self, slot: MemorySlot) -> Result<()>;
     /// The weights and the optimizer's memory, on the host.
     fn memory(&mut self) -> Result<Memory>;
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::real::Real;
 use crate::error::{Error, Result};
+use crate::names::names;
 
 /// A precision that networks are trained in.
 pub(crate) trait Elementary: Real {
@@ -50,14 +51,6 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// All of them, with the names they have on the command line and in files.
-    pub const NAMES: [(Activation, &'static str); 4] = [
-        (Activation::Identity, "identity"),
-        (Activation::Relu, "relu"),
-        (Activation::Tanh, "tanh"),
-        (Activation::Sigmoid, "sigmoid"),
-    ];
-
     #[inline(always)]
     pub(crate) fn apply<T: Elementary>(self, z: T) -> T {
         match self {
@@ -93,19 +86,7 @@ impl Activation {
     }
 }
 
-impl fmt::Display for Activation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Self::NAMES.iter().find(|(a, _)| a == self).map_or("", |(_, name)| name))
-    }
-}
-
-impl FromStr for Activation {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        named("activation", &Self::NAMES, text)
-    }
-}
+names!(Activation, "activation": Identity = "identity", Relu = "relu", Tanh = "tanh", Sigmoid = "sigmoid");
 
 /// What a layer's weights and bias start as. U(a) is uniform in [-a, a); a layer has `fan_in` inputs and `fan_out` outputs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -123,14 +104,6 @@ pub enum Initializer {
 }
 
 impl Initializer {
-    /// All of them, with the names they have on the command line and in files.
-    pub const NAMES: [(Initializer, &'static str); 4] = [
-        (Initializer::Torch, "torch"),
-        (Initializer::HeUniform, "he-uniform"),
-        (Initializer::GlorotUniform, "glorot-uniform"),
-        (Initializer::Zeros, "zeros"),
-    ];
-
     /// The half-widths of the uniform distributions of weights and bias.
     fn limits(self, inputs: usize, outputs: usize) -> (f64, f64) {
         let (inputs, outputs) = (inputs as f64, outputs as f64);
@@ -152,27 +125,7 @@ impl Initializer {
     }
 }
 
-impl fmt::Display for Initializer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Self::NAMES.iter().find(|(i, _)| i == self).map_or("", |(_, name)| name))
-    }
-}
-
-impl FromStr for Initializer {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        named("init", &Self::NAMES, text)
-    }
-}
-
-fn named<T: Copy>(option: &'static str, names: &[(T, &'static str)], text: &str) -> Result<T> {
-    let found = names.iter().find(|(_, name)| *name == text).map(|(value, _)| *value);
-    found.ok_or_else(|| {
-        let expected = names.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
-        Error::Option { option, expected: format!("one of {expected}"), got: format!("{text:?}") }
-    })
-}
+names!(Initializer, "init": Torch = "torch", HeUniform = "he-uniform", GlorotUniform = "glorot-uniform", Zeros = "zeros");
 
 /// A dense layer: activation(x W^T + b) with weights W of shape (units, inputs).
 ///

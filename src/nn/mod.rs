@@ -28,7 +28,7 @@ pub use optimizer::{Conventions, Optimizer};
 pub use sequential::Sequential;
 
 pub(crate) use data::batch;
-pub(crate) use engine::{Engine, Evaluated, Memory, Part, Parts, Progress, Slot, Sums};
+pub(crate) use engine::{Engine, EngineParts, EpochPart, EpochSums, Evaluated, Memory, MemorySlot, Progress};
 pub(crate) use layer::Elementary;
 #[cfg(feature = "gpu")]
 pub(crate) use optimizer::Update;

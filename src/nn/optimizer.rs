@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::layer::Elementary;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, number};
 
 /// Whose update rules are followed where torch and Keras differ.
 ///
@@ -113,12 +113,12 @@ impl Optimizer {
     /// [`Error::Option`] for a number without meaning.
     pub fn check(&self) -> Result<()> {
         let check = |option, value: f64, ok: bool, expected: &str| {
-            if ok { Ok(()) } else { Err(Error::Option { option, expected: expected.into(), got: value.to_string() }) }
+            if ok { Ok(()) } else { Err(Error::Option { option, expected: expected.into(), got: number(value) }) }
         };
         let rate = self.learning_rate;
-        check("learning rate", rate, rate.is_finite() && rate >= 0.0, "a finite number, 0 or more")?;
+        check("learning_rate", rate, rate.is_finite() && rate >= 0.0, "a finite number, 0 or more")?;
         let decay = self.decay();
-        check("weight decay", decay, decay.is_finite() && decay >= 0.0, "a finite number, 0 or more")?;
+        check("weight_decay", decay, decay.is_finite() && decay >= 0.0, "a finite number, 0 or more")?;
         let fraction = |option, value: f64| check(option, value, (0.0..1.0).contains(&value), "a number in [0, 1)");
         match self.method {
             Method::Sgd { momentum, nesterov } => {
@@ -156,7 +156,7 @@ impl Optimizer {
         let is_decoupled =
             self.conventions == Conventions::Keras || matches!(self.method, Method::Adam { decoupled: true, .. });
         let mut update = Update {
-            rule: Rule::TorchSgd,
+            rule: UpdateRule::TorchSgd,
             nesterov: false,
             coupled_decay: if is_decoupled { 0.0 } else { decay },
             decoupled_decay: if is_decoupled { decay * self.learning_rate } else { 0.0 },
@@ -171,7 +171,7 @@ impl Optimizer {
         match self.method {
             Method::Sgd { momentum, nesterov } => {
                 if self.conventions == Conventions::Keras {
-                    update.rule = Rule::KerasSgd;
+                    update.rule = UpdateRule::KerasSgd;
                 }
                 update.nesterov = nesterov;
                 update.first_decay = momentum;
@@ -179,7 +179,7 @@ impl Optimizer {
             Method::Adam { beta1, beta2, .. } => {
                 let power = i32::try_from(step).unwrap_or(i32::MAX);
                 let (correction1, correction2) = (1.0 - beta1.powi(power), 1.0 - beta2.powi(power));
-                update.rule = Rule::Adam;
+                update.rule = UpdateRule::Adam;
                 (update.first_decay, update.first_gain) = (beta1, 1.0 - beta1);
                 (update.second_decay, update.second_gain) = (beta2, 1.0 - beta2);
                 update.epsilon = self.adam_epsilon();
@@ -206,7 +206,7 @@ impl Optimizer {
 
 /// The formula of an update; shaders/network/update.wgsl knows them by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rule {
+pub(crate) enum UpdateRule {
     TorchSgd = 0,
     KerasSgd = 1,
     Adam = 2,
@@ -215,7 +215,7 @@ pub(crate) enum Rule {
 /// The numbers of one update.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Update {
-    pub(crate) rule: Rule,
+    pub(crate) rule: UpdateRule,
     pub(crate) nesterov: bool,
     pub(crate) coupled_decay: f64,
     pub(crate) decoupled_decay: f64,
@@ -239,27 +239,27 @@ impl Update {
         let (root_scale, epsilon) = (number(self.root_scale), number(self.epsilon));
         let start = |w: T, g: T| (w - w * decoupled, g + w * coupled);
         match self.rule {
-            Rule::TorchSgd | Rule::KerasSgd if first.is_empty() => {
+            UpdateRule::TorchSgd | UpdateRule::KerasSgd if first.is_empty() => {
                 for (w, &g) in weights.iter_mut().zip(gradient) {
                     let (kept, g) = start(*w, g);
                     *w = kept - rate * g;
                 }
             }
-            Rule::TorchSgd => {
+            UpdateRule::TorchSgd => {
                 for ((w, &g), b) in weights.iter_mut().zip(gradient).zip(first) {
                     let (kept, g) = start(*w, g);
                     *b = decay1 * *b + g;
                     *w = kept - rate * if self.nesterov { g + decay1 * *b } else { *b };
                 }
             }
-            Rule::KerasSgd => {
+            UpdateRule::KerasSgd => {
                 for ((w, &g), v) in weights.iter_mut().zip(gradient).zip(first) {
                     let (kept, g) = start(*w, g);
                     *v = decay1 * *v - rate * g;
                     *w = kept + if self.nesterov { decay1 * *v - rate * g } else { *v };
                 }
             }
-            Rule::Adam => {
+            UpdateRule::Adam => {
                 for (((w, &g), m), v) in weights.iter_mut().zip(gradient).zip(first).zip(second) {
                     let (kept, g) = start(*w, g);
                     *m = decay1 * *m + gain1 * g;

@@ -41,7 +41,7 @@ fn tensors(network: &Sequential) -> Vec<(String, Vec<usize>, Range<usize>)> {
 }
 
 fn wrong(expected: impl Into<String>, got: impl Into<String>) -> Error {
-    Error::Option { option: "weights file", expected: expected.into(), got: got.into() }
+    Error::File { what: "weights", expected: expected.into(), got: got.into() }
 }
 
 /// Numbers as f32 where that loses nothing, else as f64.

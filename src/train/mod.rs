@@ -24,7 +24,7 @@ use crate::data::evaluation::Precision;
 use crate::device::Device;
 use crate::error::{Error, Input, Result};
 use crate::loss::BinaryHinge;
-use crate::nn::{Accuracy, Dataset, Features, Memory, Optimizer, Parts, Sequential};
+use crate::nn::{Accuracy, Dataset, EngineParts, Features, Memory, Optimizer, Sequential};
 
 /// The outputs of a network for rows of features, row-major (rows x outputs).
 ///
@@ -38,7 +38,7 @@ pub fn predict(device: &Device, network: &Sequential, features: &Features, preci
     let rows = features.len() / columns;
     let data = Dataset::new(features.clone(), columns, vec![0.0; rows])?;
     let memory = Memory { parameters: network.parameters().to_vec(), ..Memory::default() };
-    let parts = Parts {
+    let parts = EngineParts {
         // Nothing asks for its value.
         loss: &BinaryHinge::new(),
         optimizer: Optimizer::sgd(0.0),

@@ -10,11 +10,11 @@ use super::targets::check_targets;
 use crate::cpu::network::CpuEngine;
 use crate::data::evaluation::Precision;
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, number};
 use crate::loss::Loss;
 use crate::nn::{
-    Accuracy, Dataset, End, Engine, Epoch, Evaluated, Features, History, Memory, Optimizer, Part, Parts, Progress,
-    Score, Sequential, Slot, Sums, order,
+    Accuracy, Dataset, End, Engine, EngineParts, Epoch, EpochPart, EpochSums, Evaluated, Features, History, Memory,
+    MemorySlot, Optimizer, Progress, Score, Sequential, order,
 };
 
 /// A network, its objective and its optimizer on a device.
@@ -61,7 +61,7 @@ pub(super) struct Position {
     /// Updates done.
     pub(super) updates: u64,
     /// What the epoch at hand has seen so far.
-    pub(super) sums: Sums,
+    pub(super) sums: EpochSums,
     /// Rows of the data that it began with.
     pub(super) rows: u64,
     /// The seed that training began with.
@@ -82,7 +82,7 @@ impl Default for Position {
             batch: 0,
             batch_size: 0,
             updates: 0,
-            sums: Sums::default(),
+            sums: EpochSums::default(),
             rows: 0,
             seed: None,
             is_validated: false,
@@ -191,7 +191,7 @@ impl Trainer {
         loss.check()?;
         optimizer.check()?;
         if let Some(index) = loss.ignore_index() {
-            let (option, expected) = ("ignore index", "none: rows to be ignored are left out of the data".into());
+            let (option, expected) = ("ignore_index", "none: rows to be ignored are left out of the data".into());
             return Err(Error::Option { option, expected, got: index.to_string() });
         }
         let memory = |used: bool| if used { vec![0.0; network.parameters().len()] } else { vec![] };
@@ -251,7 +251,7 @@ impl Trainer {
     /// finite loss at the start of an epoch.
     pub fn fit(&mut self, data: &Dataset, fit: &Fit<'_>, on_epoch: impl FnMut(&Epoch)) -> Result<History> {
         if fit.batch_size == 0 {
-            let (option, expected) = ("batch size", "1 or more".into());
+            let (option, expected) = ("batch_size", "1 or more".into());
             return Err(Error::Option { option, expected, got: "0".into() });
         }
         let started = Instant::now();
@@ -259,7 +259,7 @@ impl Trainer {
         fit.validation.map_or(Ok(()), |data| self.check_data(data).map_err(Error::of_validation))?;
         let batch_size = fit.batch_size as u64;
         if self.position.batch > 0 && self.position.batch_size != batch_size {
-            let (option, expected) = ("batch size", format!("{}, as the epoch began", self.position.batch_size));
+            let (option, expected) = ("batch_size", format!("{}, as the epoch began", self.position.batch_size));
             return Err(Error::Option { option, expected, got: batch_size.to_string() });
         }
         let rows = data.len() as u64;
@@ -269,9 +269,9 @@ impl Trainer {
         }
         (self.position.batch_size, self.position.rows) = (batch_size, rows);
         let seed = *self.position.seed.get_or_insert(fit.seed);
-        let mut course = Course { fit, seed, position: self.position, has_correct: self.loss.has_correct() };
+        let mut course = FitRun { fit, seed, position: self.position, has_correct: self.loss.has_correct() };
         let memory = self.memory();
-        let parts = Parts {
+        let parts = EngineParts {
             batch_size: Some(fit.batch_size.min(data.len())),
             validation: fit.validation,
             evaluates_training: fit.scores,
@@ -305,7 +305,7 @@ impl Trainer {
     pub fn evaluate(&self, data: &Dataset) -> Result<Score> {
         self.check_data(data)?;
         let memory = self.memory();
-        let mut engine = self.engine(Parts { evaluates_training: true, ..self.parts(data, &memory) })?;
+        let mut engine = self.engine(EngineParts { evaluates_training: true, ..self.parts(data, &memory) })?;
         let sums = engine.evaluate(Evaluated::Training)?.unwrap_or_default();
         Ok(sums.score(self.loss.has_correct()))
     }
@@ -340,8 +340,8 @@ impl Trainer {
     }
 
     /// What an engine is made of that only holds the data.
-    fn parts<'a>(&'a self, data: &'a Dataset, memory: &'a Memory) -> Parts<'a> {
-        Parts {
+    fn parts<'a>(&'a self, data: &'a Dataset, memory: &'a Memory) -> EngineParts<'a> {
+        EngineParts {
             loss: &*self.loss,
             optimizer: self.optimizer,
             accuracy: self.accuracy,
@@ -354,7 +354,7 @@ impl Trainer {
         }
     }
 
-    fn engine<'a>(&self, parts: Parts<'a>) -> Result<Box<dyn Engine + 'a>> {
+    fn engine<'a>(&self, parts: EngineParts<'a>) -> Result<Box<dyn Engine + 'a>> {
         Ok(match (&self.device, self.precision) {
             #[cfg(feature = "gpu")]
             (Device::Gpu(gpu), _) => Box::new(crate::gpu::network::GpuEngine::new(gpu, parts)?),
@@ -380,20 +380,20 @@ impl Trainer {
 }
 
 /// One call of [`Trainer::fit`].
-struct Course<'a> {
+struct FitRun<'a> {
     fit: &'a Fit<'a>,
     seed: u64,
     position: Position,
     has_correct: bool,
 }
 
-impl Course<'_> {
+impl FitRun<'_> {
     fn run(&mut self, engine: &mut dyn Engine, samples: usize, mut on_epoch: impl FnMut(&Epoch)) -> Result<History> {
         let mut history = History::default();
         let batches = samples.div_ceil(self.fit.batch_size) as u64;
         // Where the weights of the epoch at hand and of the one before are remembered.
-        let mut slot = Slot::A;
-        let mut good: Option<(Slot, Position)> = None;
+        let mut slot = MemorySlot::A;
+        let mut good: Option<(MemorySlot, Position)> = None;
         let is_validated = self.fit.validation.is_some();
         if self.position.is_validated != is_validated {
             // Losses of other data tell nothing.
@@ -410,7 +410,7 @@ impl Course<'_> {
             let before = self.position;
             let order = order(samples as u32, self.fit.shuffle, self.seed, self.position.epoch);
             let first_batch = self.position.batch as usize;
-            let part = Part { order: &order, first_batch, updates: self.position.updates, stop: self.fit.stop };
+            let part = EpochPart { order: &order, first_batch, updates: self.position.updates, stop: self.fit.stop };
             let progress = match engine.train(&part) {
                 Ok(progress) => progress,
                 Err(error) => {
@@ -428,7 +428,7 @@ impl Course<'_> {
                 engine.recall(slot)?;
                 let epoch = self.position.epoch;
                 self.position = position;
-                return Err(Error::Diverged { epoch, step: batch as u64, loss: loss.to_string() });
+                return Err(Error::Diverged { epoch, step: batch as u64, loss: number(loss) });
             }
             good = Some((slot, before));
             slot = slot.other();
@@ -497,12 +497,12 @@ impl Course<'_> {
         *since_lowest = if monitored < *lowest { 0 } else { *since_lowest + 1 };
         *lowest = lowest.min(monitored);
         self.position.epoch += 1;
-        (self.position.batch, self.position.sums) = (0, Sums::default());
+        (self.position.batch, self.position.sums) = (0, EpochSums::default());
         Ok(row)
     }
 }
 
-impl Sums {
+impl EpochSums {
     fn score(&self, has_correct: bool) -> Score {
         let count = self.count as f64;
         Score { loss: self.loss / count, accuracy: has_correct.then(|| self.correct as f64 / count) }

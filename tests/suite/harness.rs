@@ -61,7 +61,8 @@ const MOST_USES: u32 = 5;
 /// An adapter with poisoned outputs and these options: opened once, and its kernels compiled once, for some trials of a thread
 /// that ask for the same.
 pub(crate) fn open(index: usize, options: impl Fn(&mut GpuOptions)) -> Result<Device, Error> {
-    let mut own = GpuOptions { poison_outputs: true, ..GpuOptions::default() };
+    let mut own = GpuOptions::default();
+    own.poison_outputs = true;
     options(&mut own);
     let key = format!("{index} {own:?}");
     let thread = format!("{:?}", std::thread::current().id());
@@ -82,7 +83,8 @@ pub(crate) fn open(index: usize, options: impl Fn(&mut GpuOptions)) -> Result<De
 
 /// An opening of an adapter that no other trial has, for those that break it.
 pub(crate) fn open_alone(index: usize) -> Result<Device, Error> {
-    let own = GpuOptions { poison_outputs: true, ..GpuOptions::default() };
+    let mut own = GpuOptions::default();
+    own.poison_outputs = true;
     pollster::block_on(Gpu::open_async(&format!("gpu:{index}"), own)).map(Device::from)
 }
 

@@ -118,7 +118,7 @@ fn rows_per_class(device: &Device) -> Outcome {
         near("class", Some(*got), Some(*expected), bound(device))?;
     }
     match metric.update(device, &Batch::rows(&scores[..4], 2, &labels[..2])).and_then(|()| metric.compute()) {
-        Err(Error::Option { option: "number of classes", .. }) => Ok(()),
+        Err(Error::Option { option: "classes", .. }) => Ok(()),
         other => Err(format!("other classes: {other:?}").into()),
     }
 }
@@ -307,7 +307,7 @@ fn classes_stay_as_many(device: &Device) -> Outcome {
     metric.update(device, &three)?;
     // On a GPU neither has been folded yet. What is refused changes nothing.
     for refused in [metric.merge(&other), metric.update(device, &two), metric.forward(device, &two).map(drop)] {
-        if !matches!(refused, Err(Error::Option { option: "number of classes", .. })) {
+        if !matches!(refused, Err(Error::Option { option: "classes", .. })) {
             return Err(format!("{refused:?}").into());
         }
     }

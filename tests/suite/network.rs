@@ -427,7 +427,7 @@ fn bad_input(device: &Device) -> Outcome {
     )?;
     expect(fit(&Dataset::new(vec![0f32; 0], 2, vec![])?), "mean over no samples")?;
     let (train, _) = circles()?;
-    expect(trainer()?.fit(&train, &Fit::new().batch_size(0), |_| {}), "batch size")?;
+    expect(trainer()?.fit(&train, &Fit::new().batch_size(0), |_| {}), "batch_size")?;
     let ignoring = MulticlassHinge::crammer_singer().ignore_index(-100);
     for result in [
         Trainer::new(device.clone(), tutorial()?, BinaryHinge::new(), Optimizer::sgd(f64::NAN)).map(drop),

@@ -1,13 +1,11 @@
 //! Every shader without a GPU: validated, translated to SPIR-V, MSL and HLSL, and its structs held against the host's.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::OnceLock;
 
 use libtest_mimic::Trial;
 use maxmargin::gpu::{
-    Arithmetic, ElementwiseParams, Exchange, GatherParams, KerasAccuracyParams, Loads, MemoryParams, MemoryProbe,
-    NetworkKernel, OutputGradientParams, Partial, ProductParams, RowsParams, SegmentsParams, TargetRowsParams,
-    UpdateParams, Variant, VectorsParams, WholeStepsParams, variants,
+    Arithmetic, Exchange, Loads, MemoryProbe, NetworkKernel, ParamsLayout, Partial, Variant, variants,
 };
 use maxmargin::loss::{LossShader, Pattern, SHADERS};
 use naga::back::{hlsl, msl, spv};
@@ -120,20 +118,23 @@ pub(crate) fn trials() -> Vec<Trial> {
 fn every_file_is_part_of_a_variant() -> Outcome {
     let sources = sources();
     let mut texts: Vec<String> = NetworkKernel::all().iter().map(NetworkKernel::source).collect();
-    texts.push(MemoryProbe::SOURCE.into());
+    texts.push(MemoryProbe::source());
     texts.extend(sources.values().map(|parsed| parsed.source.clone()));
-    let (mut found, mut orphans) = (0, Vec::new());
+    let (mut losses, mut orphans) = (BTreeSet::new(), Vec::new());
     for folder in ["patterns", "loss", "common", "network", "probe"] {
         for entry in std::fs::read_dir(format!("{}/shaders/{folder}", env!("CARGO_MANIFEST_DIR")))? {
             let path = entry?.path();
             let text = std::fs::read_to_string(&path)?;
-            found += 1;
+            if folder == "loss" {
+                losses.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+            }
             if !texts.iter().any(|source| source.contains(&text)) {
                 orphans.push(path);
             }
         }
     }
-    assert!(found >= 12, "only {found} shader files found");
+    let listed: BTreeSet<String> = SHADERS.iter().map(|shader| shader.name.into()).collect();
+    assert_eq!(losses, listed, "files of shaders/loss, and SHADERS");
     assert!(orphans.is_empty(), "in no variant: {orphans:?}");
     // In both arithmetics: with and without subgroups, word by word where that is not how it is done anyway, and rows of classes
     // out of workgroup memory.
@@ -181,15 +182,7 @@ fn a_broken_shader_fails() -> Outcome {
 fn host_structs_match() -> Outcome {
     for Parsed { module, variant, .. } in sources().values() {
         let (module, _) = module.as_ref().map_err(String::clone)?;
-        let (params, size) = match variant.loss.pattern {
-            Pattern::Elementwise => (ElementwiseParams::MEMBERS, size_of::<ElementwiseParams>()),
-            Pattern::Rows => (RowsParams::MEMBERS, size_of::<RowsParams>()),
-            Pattern::Vectors => (VectorsParams::MEMBERS, size_of::<VectorsParams>()),
-            Pattern::Segments | Pattern::Ranked => (SegmentsParams::MEMBERS, size_of::<SegmentsParams>()),
-            Pattern::TargetRows => (TargetRowsParams::MEMBERS, size_of::<TargetRowsParams>()),
-            other => return Err(format!("no host struct for {other:?}").into()),
-        };
-        check_struct(module, variant.loss.name, "Params", params, size, false)?;
+        check_params(module, variant.loss.name, variant.params())?;
         check_struct(module, variant.loss.name, "Partial", Partial::MEMBERS, size_of::<Partial>(), true)?;
     }
     // A member that has moved is seen.
@@ -200,6 +193,12 @@ fn host_structs_match() -> Outcome {
     moved[1].1 += 4;
     assert!(check_struct(module, variant.loss.name, "Partial", &moved, size_of::<Partial>(), true).is_err());
     Ok(())
+}
+
+/// As [`check_struct`], for the parameters of a kernel.
+fn check_params(module: &naga::Module, shader: &str, params: ParamsLayout) -> Result<(), String> {
+    let members: Vec<_> = params.members.iter().map(|member| (member.name, member.offset)).collect();
+    check_struct(module, shader, "Params", &members, params.size, false)
 }
 
 /// The members of a WGSL struct, and that the host's is as long, or longer where the end is padding.
@@ -231,15 +230,7 @@ fn every_kernel_of_training() -> Outcome {
     let failures = failures(&kernels, |kernel| {
         let parsed = parse(&kernel.source())?;
         translate_parsed(&parsed, kernel.constants()).map_err(|error| format!("{kernel:?}: {error}"))?;
-        let (members, size) = match kernel {
-            NetworkKernel::Gather { .. } => (GatherParams::MEMBERS, size_of::<GatherParams>()),
-            NetworkKernel::Product { .. } => (ProductParams::MEMBERS, size_of::<ProductParams>()),
-            NetworkKernel::OutputGradient { .. } => (OutputGradientParams::MEMBERS, size_of::<OutputGradientParams>()),
-            NetworkKernel::Update { .. } => (UpdateParams::MEMBERS, size_of::<UpdateParams>()),
-            NetworkKernel::WholeSteps { .. } => (WholeStepsParams::MEMBERS, size_of::<WholeStepsParams>()),
-            NetworkKernel::KerasAccuracy => (KerasAccuracyParams::MEMBERS, size_of::<KerasAccuracyParams>()),
-        };
-        check_struct(&parsed.0, kernel.name(), "Params", members, size, false)
+        check_params(&parsed.0, kernel.name(), kernel.params())
     });
     assert!(failures.is_empty(), "{} of {} fail, first: {}", failures.len(), kernels.len(), failures[0]);
     let source = NetworkKernel::KerasAccuracy.source();
@@ -248,9 +239,9 @@ fn every_kernel_of_training() -> Outcome {
 }
 
 fn the_probe_of_memory() -> Outcome {
-    let parsed = parse(MemoryProbe::SOURCE)?;
+    let parsed = parse(&MemoryProbe::source())?;
     translate_parsed(&parsed, vec![])?;
-    check_struct(&parsed.0, "memory", "Params", MemoryParams::MEMBERS, size_of::<MemoryParams>(), false)?;
+    check_params(&parsed.0, "memory", MemoryProbe::PARAMS)?;
     Ok(())
 }
 

@@ -4,10 +4,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use maxmargin::compat::Peer;
+use maxmargin::{Kink, Reduction, ScoreKind, Ties};
 
-use crate::choices::{
-    DistanceName, KinkName, Labels, Over, PenaltyName, Preset, ReductionName, ScoreKindName, TiesName,
-};
+use crate::choices::{DistanceName, Labels, Over, PenaltyName, one_of};
 use crate::method::Method;
 use crate::place::Where;
 
@@ -230,15 +230,15 @@ pub(super) struct Common {
     /// mean). torchmetrics: labels 0/1; sigmoid or softmax of the whole batch if any score leaves [0, 1]; one-vs-all
     /// gives one value a class. keras: with sample weights the mean divides by the number of samples; kink half, ties
     /// split. sklearn: crammer-singer; kink active. optax: labels -1/+1; kink half, ties split.
-    #[arg(long, value_enum)]
-    pub(super) preset: Option<Preset>,
+    #[arg(long, value_parser = one_of(Peer::NAMES, |_| true))]
+    pub(super) preset: Option<Peer>,
     /// What the scores are: raw (the default) are taken as they are, probabilities must lie in [0, 1], of logits the loss
     /// sees the sigmoid (rows: the softmax).
-    #[arg(long, value_enum)]
-    pub(super) score_kind: Option<ScoreKindName>,
+    #[arg(long, value_parser = one_of(ScoreKind::NAMES, |kind| kind != ScoreKind::Guessed))]
+    pub(super) score_kind: Option<ScoreKind>,
     /// How the losses become one number: mean by default.
-    #[arg(long, value_enum)]
-    pub(super) reduction: Option<ReductionName>,
+    #[arg(long, value_parser = one_of(Reduction::NAMES, |reduction| reduction != Reduction::MeanOverCount))]
+    pub(super) reduction: Option<Reduction>,
     /// Write the gradient with respect to the scores to this .npy file.
     #[arg(long, value_name = "G.npy")]
     pub(super) grad_out: Option<PathBuf>,
@@ -252,11 +252,11 @@ pub(super) struct Common {
     #[arg(long, value_name = "F", requires = "batch_size")]
     pub(super) plot_out: Option<PathBuf>,
     /// The slope where a margin is met exactly: 0 (the default), 1/2 or 1.
-    #[arg(long, value_enum)]
-    pub(super) kink: Option<KinkName>,
+    #[arg(long, value_parser = one_of(Kink::NAMES, |_| true))]
+    pub(super) kink: Option<Kink>,
     /// Which of equal best rivals receives the gradient: the first (the default) or all in equal parts.
-    #[arg(long, value_enum)]
-    pub(super) ties: Option<TiesName>,
+    #[arg(long, value_parser = one_of(Ties::NAMES, |_| true))]
+    pub(super) ties: Option<Ties>,
     #[command(flatten)]
     pub(super) place: Where,
 }

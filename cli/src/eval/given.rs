@@ -152,7 +152,7 @@ impl Family {
 
 /// What a sample of the scores is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Layout {
+pub(super) enum SampleLayout {
     /// One score, whatever their shape.
     Element,
     /// A row of them.
@@ -165,17 +165,17 @@ pub(super) enum Layout {
 
 impl Given<'_> {
     /// What a sample of the scores is.
-    pub(super) fn layout(&self) -> Layout {
+    pub(super) fn layout(&self) -> SampleLayout {
         match self.family {
-            FamilyName::Binary | FamilyName::Ranking | FamilyName::Embedding => Layout::Element,
-            FamilyName::Lovasz if !self.per_row => Layout::Whole,
+            FamilyName::Binary | FamilyName::Ranking | FamilyName::Embedding => SampleLayout::Element,
+            FamilyName::Lovasz if !self.per_row => SampleLayout::Whole,
             FamilyName::Multiclass
             | FamilyName::Multilabel
             | FamilyName::Categorical
             | FamilyName::Listwise
-            | FamilyName::Lovasz => Layout::Row,
-            FamilyName::Triplet => Layout::Vectors(3),
-            FamilyName::Cosine => Layout::Vectors(2),
+            | FamilyName::Lovasz => SampleLayout::Row,
+            FamilyName::Triplet => SampleLayout::Vectors(3),
+            FamilyName::Cosine => SampleLayout::Vectors(2),
         }
     }
 

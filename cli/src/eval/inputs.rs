@@ -6,7 +6,7 @@ use std::path::Path;
 
 use maxmargin::{Batch, BatchShape, Error, Floats, Input, ScoreKind, Targets};
 
-use super::given::{FamilyName, Given, Layout};
+use super::given::{FamilyName, Given, SampleLayout};
 use super::task::ClassNumbers;
 use crate::failure::{Failure, Outcome};
 use crate::file::{self, Data, Source};
@@ -109,10 +109,10 @@ fn shape_of(given: &Given<'_>, files: &Files) -> Outcome<BatchShape> {
         got => Err(Failure::file(path, format!("scores: expected shape ({dimension}), got {got:?}"))),
     };
     Ok(match given.layout() {
-        Layout::Element => BatchShape::new(scores.len(), 1, 1),
+        SampleLayout::Element => BatchShape::new(scores.len(), 1, 1),
         // One list, or none of nothing.
-        Layout::Whole => BatchShape::new(usize::from(scores.len() > 0), scores.len().max(1), scores.len().max(1)),
-        Layout::Row => {
+        SampleLayout::Whole => BatchShape::new(usize::from(scores.len() > 0), scores.len().max(1), scores.len().max(1)),
+        SampleLayout::Row => {
             let (samples, columns) = rows("N, C")?;
             let width = match given.family {
                 FamilyName::Multiclass => 1,
@@ -121,7 +121,7 @@ fn shape_of(given: &Given<'_>, files: &Files) -> Outcome<BatchShape> {
             };
             BatchShape::new(samples, columns, width)
         }
-        Layout::Vectors(_) => {
+        SampleLayout::Vectors(_) => {
             let (samples, columns) = rows("N, D")?;
             BatchShape::new(samples, columns, usize::from(files.targets.is_some()))
         }
@@ -221,7 +221,7 @@ impl Inputs<'_> {
 
     /// Whether all samples have to be seen at once.
     pub(super) fn is_whole(&self) -> bool {
-        self.given.layout() == Layout::Whole || self.score_kind == ScoreKind::Guessed
+        self.given.layout() == SampleLayout::Whole || self.score_kind == ScoreKind::Guessed
     }
 
     /// Samples of a batch, where the metric is updated batch by batch.
@@ -231,27 +231,27 @@ impl Inputs<'_> {
 
     /// Vectors of a sample.
     pub(super) fn vectors(&self) -> usize {
-        if let Layout::Vectors(vectors) = self.given.layout() { vectors } else { 1 }
+        if let SampleLayout::Vectors(vectors) = self.given.layout() { vectors } else { 1 }
     }
 
     /// Checks that every file has as many elements as the scores want.
     pub(super) fn check_lengths(&self, files: &Files) -> Result<(), Error> {
         let BatchShape { samples, target_width, .. } = self.shape;
         let (target_unit, weight_unit) = match (self.given.layout(), self.given.family) {
-            (Layout::Element, _) => ("score", "score"),
+            (SampleLayout::Element, _) => ("score", "score"),
             (_, FamilyName::Multiclass) => ("row of scores", "row of scores"),
-            (Layout::Vectors(_), _) => ("pair of vectors", "sample"),
+            (SampleLayout::Vectors(_), _) => ("pair of vectors", "sample"),
             _ => ("score", "row of scores"),
         };
         let check = |input, source: Option<&Source>, expected, unit| match source.map(Source::len) {
             Some(got) if got != expected => Err(Error::Length { input, expected, got, unit }),
             _ => Ok(()),
         };
-        if self.given.layout() == Layout::Element {
+        if self.given.layout() == SampleLayout::Element {
             check(Input::SecondScores, files.other_scores[0].as_ref(), samples, "first score")?;
         }
-        for (source, input) in files.other_scores.iter().flatten().zip([Input::SecondScores, Input::ThirdScores]) {
-            if matches!(self.given.layout(), Layout::Vectors(_)) && source.shape() != self.scores_shape {
+        for (source, input) in files.other_scores.iter().flatten().zip([Input::SecondScores, Input::Negatives]) {
+            if matches!(self.given.layout(), SampleLayout::Vectors(_)) && source.shape() != self.scores_shape {
                 let (expected, got) = (format!("{:?}", self.scores_shape), format!("{:?}", source.shape()));
                 return Err(Error::Shape { input, expected, got });
             }
@@ -277,9 +277,9 @@ impl Inputs<'_> {
         };
         let columns = self.shape.columns;
         let batch = match (self.given.layout(), other(0)?, other(1)?) {
-            (Layout::Row | Layout::Whole, ..) => Batch::rows(scores, columns, targets),
-            (Layout::Vectors(_), Some(second), Some(third)) => Batch::triplets(scores, second, third, columns),
-            (Layout::Vectors(_), Some(second), None) => Batch::vector_pairs(scores, second, columns, targets),
+            (SampleLayout::Row | SampleLayout::Whole, ..) => Batch::rows(scores, columns, targets),
+            (SampleLayout::Vectors(_), Some(second), Some(third)) => Batch::triplets(scores, second, third, columns),
+            (SampleLayout::Vectors(_), Some(second), None) => Batch::vector_pairs(scores, second, columns, targets),
             (_, Some(second), _) => Batch::pairs(scores, second, targets),
             _ => Batch::new(scores, targets),
         };
@@ -289,7 +289,7 @@ impl Inputs<'_> {
     /// Targets and weights of a block, without scores.
     pub(super) fn labels<'b>(&self, block: &'b Block) -> Outcome<Batch<'b>> {
         let batch = match self.given.layout() {
-            Layout::Element => Batch::new(&[0f32; 0], self.targets(block)?),
+            SampleLayout::Element => Batch::new(&[0f32; 0], self.targets(block)?),
             _ => Batch::rows(&[0f32; 0], self.shape.columns, self.targets(block)?),
         };
         Ok(self.weighted(batch, block))
@@ -309,7 +309,7 @@ impl Inputs<'_> {
         let path = match error.input() {
             Some(Input::Scores) => scores(0),
             Some(Input::SecondScores) => scores(1),
-            Some(Input::ThirdScores) => scores(2),
+            Some(Input::Negatives) => scores(2),
             Some(Input::Targets) => targets,
             Some(Input::SampleWeights) => common.sample_weights.as_deref(),
             Some(Input::ClassWeights) => class_weights,
@@ -318,7 +318,7 @@ impl Inputs<'_> {
         };
         match (path, &error) {
             (Some(path), _) => Failure::file(path, error),
-            (None, Error::Option { .. }) => Failure::usage(error),
+            (None, Error::Option { .. }) => Failure::option(error),
             (None, Error::EmptyMean { .. } | Error::ZeroWeight { .. }) => {
                 let path = match (&error, &common.sample_weights) {
                     (Error::ZeroWeight { .. }, Some(weights)) => weights,

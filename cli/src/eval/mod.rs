@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let report = Report {
         loss: given.family.text(),
         options,
-        reduction: settings.reduction_text(),
+        reduction: settings.reduction.to_string(),
         evaluation: streamed.evaluation,
         batches: streamed.batches,
         device,

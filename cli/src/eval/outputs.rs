@@ -5,7 +5,7 @@ use std::ops::Range;
 use maxmargin::{BatchShape, FloatsMut};
 
 use super::arguments::Common;
-use super::given::Layout;
+use super::given::SampleLayout;
 use super::inputs::Inputs;
 use crate::failure::Outcome;
 use crate::file::PendingOutput;
@@ -80,12 +80,12 @@ impl Outputs {
     pub(super) fn begin(&mut self, inputs: &Inputs<'_>, is_double: bool) -> Outcome<()> {
         let scores = &inputs.scores_shape;
         let losses_shape = match inputs.given.layout() {
-            Layout::Element => scores.clone(),
+            SampleLayout::Element => scores.clone(),
             // One loss a row, or one a list.
-            Layout::Row | Layout::Vectors(_) | Layout::Whole => vec![inputs.shape.samples],
+            SampleLayout::Row | SampleLayout::Vectors(_) | SampleLayout::Whole => vec![inputs.shape.samples],
         };
         let gradient_shape = match inputs.given.layout() {
-            Layout::Vectors(vectors) => [&[vectors], &scores[..]].concat(),
+            SampleLayout::Vectors(vectors) => [&[vectors], &scores[..]].concat(),
             _ => scores.clone(),
         };
         self.is_double = is_double;

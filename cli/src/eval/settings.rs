@@ -6,9 +6,7 @@ use maxmargin::plot::Format;
 use maxmargin::{Kink, Reduction, ScoreKind, Ties};
 
 use super::given::{FamilyName, FileOption, Given};
-use crate::choices::{
-    DistanceName, KinkName, Labels, Over, PenaltyName, Preset, ReductionName, ScoreKindName, TiesName,
-};
+use crate::choices::{DistanceName, Labels, Over, PenaltyName};
 use crate::failure::{Failure, Outcome};
 use crate::file::refuse_same_file;
 use crate::method::Method;
@@ -25,19 +23,6 @@ pub(crate) struct Settings {
     pub(crate) method: Method,
     pub(crate) over: Over,
     pub(crate) per_class: bool,
-}
-
-impl Settings {
-    /// The reduction as the report words it.
-    pub(crate) fn reduction_text(&self) -> String {
-        match self.reduction {
-            Reduction::Sum => ReductionName::Sum.text(),
-            Reduction::None => ReductionName::None.text(),
-            // Only a preset asks for it.
-            Reduction::MeanOverCount => "mean-over-count".into(),
-            _ => ReductionName::Mean.text(),
-        }
-    }
 }
 
 /// The labels that a library takes.
@@ -57,7 +42,8 @@ impl Given<'_> {
     /// Usage: combinations that mean nothing, and presets of libraries without such a loss.
     pub(crate) fn settings(&self) -> Outcome<Settings> {
         let common = self.common;
-        let peer = common.preset.map(|preset| self.peer(preset)).transpose()?;
+        let peer = common.preset;
+        peer.map_or(Ok(()), |peer| self.check_preset(peer))?;
         let torch_rows = peer == Some(Peer::Torch) && self.family == FamilyName::Multiclass;
         let method = self.method.unwrap_or(if torch_rows { Method::WestonWatkins } else { Method::CrammerSinger });
         let over = self.over.unwrap_or(match self.family {
@@ -75,10 +61,8 @@ impl Given<'_> {
             penalty.default_margin()
         };
         let reduction = match common.reduction {
-            None if common.sample_weights.is_some() => peer.map_or(Reduction::Mean, Peer::mean),
-            None | Some(ReductionName::Mean) => Reduction::Mean,
-            Some(ReductionName::Sum) => Reduction::Sum,
-            Some(ReductionName::None) => Reduction::None,
+            None | Some(Reduction::Mean) if common.sample_weights.is_some() => peer.map_or(Reduction::Mean, Peer::mean),
+            reduction => reduction.unwrap_or_default(),
         };
         // torchmetrics gives one value a class wherever that can be.
         let per_class_by_default = peer == Some(Peer::Torchmetrics)
@@ -89,24 +73,14 @@ impl Given<'_> {
         let settings = Settings {
             margin: common.margin.unwrap_or(default_margin),
             penalty,
-            kink: common.kink.map_or(
-                match self.family {
-                    // keras-rs's relu has slope 0, unlike the maximum of Keras's own hinges.
-                    FamilyName::Listwise => Kink::Zero,
-                    _ => peer.map_or(Kink::Zero, Peer::kink),
-                },
-                kink_of,
-            ),
-            ties: common.ties.map_or(peer.map_or(Ties::First, Peer::ties), |ties| match ties {
-                TiesName::First => Ties::First,
-                TiesName::Split => Ties::Split,
+            kink: common.kink.unwrap_or(match self.family {
+                // keras-rs's relu has slope 0, unlike the maximum of Keras's own hinges.
+                FamilyName::Listwise => Kink::Zero,
+                _ => peer.map_or(Kink::Zero, Peer::kink),
             }),
+            ties: common.ties.or(peer.map(Peer::ties)).unwrap_or_default(),
             reduction,
-            score_kind: common.score_kind.map_or(peer.map_or(ScoreKind::Raw, Peer::score_kind), |kind| match kind {
-                ScoreKindName::Raw => ScoreKind::Raw,
-                ScoreKindName::Probability => ScoreKind::Probability,
-                ScoreKindName::Logit => ScoreKind::Logit,
-            }),
+            score_kind: common.score_kind.or(peer.map(Peer::score_kind)).unwrap_or_default(),
             labels: self.labels.unwrap_or_else(|| peer.map_or(Labels::Auto, labels_of)),
             method,
             over,
@@ -116,32 +90,25 @@ impl Given<'_> {
         Ok(settings)
     }
 
-    /// The library that a preset names, where it has a loss of this family.
-    fn peer(&self, preset: Preset) -> Outcome<Peer> {
-        let peer = match preset {
-            Preset::Torch => Peer::Torch,
-            Preset::Torchmetrics => Peer::Torchmetrics,
-            Preset::Keras => Peer::Keras,
-            Preset::Sklearn => Peer::Sklearn,
-            Preset::Optax => Peer::Optax,
-        };
+    /// Refuses a library that has no loss of this family.
+    fn check_preset(&self, peer: Peer) -> Outcome<()> {
         let there_are = match self.family {
-            FamilyName::Binary => return Ok(peer),
+            FamilyName::Binary => return Ok(()),
             FamilyName::Ranking
             | FamilyName::Embedding
             | FamilyName::Multilabel
             | FamilyName::Triplet
-            | FamilyName::Cosine => vec![Preset::Torch],
-            FamilyName::Categorical | FamilyName::Listwise => vec![Preset::Keras],
+            | FamilyName::Cosine => vec![Peer::Torch],
+            FamilyName::Categorical | FamilyName::Listwise => vec![Peer::Keras],
             FamilyName::Lovasz => vec![],
-            FamilyName::Multiclass => vec![Preset::Torch, Preset::Torchmetrics, Preset::Sklearn, Preset::Optax],
+            FamilyName::Multiclass => vec![Peer::Torch, Peer::Torchmetrics, Peer::Sklearn, Peer::Optax],
         };
-        if there_are.contains(&preset) {
-            return Ok(peer);
+        if there_are.contains(&peer) {
+            return Ok(());
         }
-        let names: Vec<_> = there_are.iter().map(|preset| preset.text()).collect();
-        let (preset, names) = (preset.text(), if names.is_empty() { "none".into() } else { names.join(", ") });
-        Err(Failure::usage(format!("--preset {preset}: {preset} has no {} loss; presets: {names}", self.family.text())))
+        let names: Vec<_> = there_are.iter().map(Peer::to_string).collect();
+        let names = if names.is_empty() { "none".into() } else { names.join(", ") };
+        Err(Failure::usage(format!("--preset {peer}: {peer} has no {} loss; presets: {names}", self.family.text())))
     }
 
     /// Refuses combinations of options that mean nothing.
@@ -202,13 +169,5 @@ impl Given<'_> {
             }
         }
         Ok(())
-    }
-}
-
-fn kink_of(name: KinkName) -> Kink {
-    match name {
-        KinkName::Zero => Kink::Zero,
-        KinkName::Half => Kink::Half,
-        KinkName::Active => Kink::Active,
     }
 }

@@ -22,7 +22,11 @@ use crate::failure::{Failure, Outcome};
 use crate::file::bar;
 
 /// Bytes of a block: few enough to be evaluated out of the cache that they were just read into, and so many that handing over
-/// what came of them takes no time beside it. Of 256 KiB to 8 MiB this was the fastest.
+/// the results takes no time beside it. Of 256 KiB to 8 MiB this was the fastest.
+///
+/// The thread that reads a block evaluates it, alone. With one reading thread and all others evaluating, files in the page cache
+/// went 0.63 times as fast as a plain read; in turns they go 1.0 times as fast. Blocks are read and not mapped, so that a file
+/// that is cut meanwhile is an error and not a signal. Sums are merged in the order of the blocks: a run gives the same bits.
 const CPU_BLOCK: u64 = 4 << 20;
 
 /// On a GPU a block is one submission, which should be worth its while.

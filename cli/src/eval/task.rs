@@ -4,15 +4,14 @@ use std::path::Path;
 
 use maxmargin::loss::{Loss, RowsLoss};
 use maxmargin::{
-    BinaryHinge, CategoricalHinge, CosineEmbedding, Distance, EmbeddingHinge, Error, Kink, LabelEncoding,
-    ListwiseHinge, LovaszHinge, MarginRanking, MulticlassHinge, MultilabelMargin, OverClasses, OverItems, Penalty,
-    ScoreKind, Targets, Ties, TripletMargin,
+    BinaryHinge, CategoricalHinge, CosineEmbedding, Distance, EmbeddingHinge, Error, ListwiseHinge, LovaszHinge,
+    MarginRanking, MulticlassHinge, MultilabelMargin, OverClasses, OverItems, Penalty, Targets, TripletMargin,
 };
 use serde_json::{Map, Value, json};
 
 use super::given::{FamilyName, Given};
 use super::settings::Settings;
-use crate::choices::{DistanceName, KinkName, Labels, Over, PenaltyName, Preset, ScoreKindName, TiesName};
+use crate::choices::{DistanceName, Over, PenaltyName};
 use crate::method::with_method;
 use crate::report::number;
 
@@ -41,14 +40,14 @@ impl Given<'_> {
         if self.family != FamilyName::Embedding {
             options.insert("penalty".into(), settings.penalty.text().into());
         }
-        options.insert("kink".into(), kink_name(kink).text().into());
-        options.insert("score_kind".into(), score_kind_text(settings.score_kind).into());
-        options.insert("preset".into(), json!(self.common.preset.map(Preset::text)));
-        let ties = if settings.ties == Ties::First { TiesName::First } else { TiesName::Split };
+        options.insert("kink".into(), kink.to_string().into());
+        options.insert("score_kind".into(), settings.score_kind.to_string().into());
+        options.insert("preset".into(), json!(self.common.preset.map(|peer| peer.to_string())));
+        let ties = settings.ties.to_string();
         let loss: Box<dyn Loss> = match self.family {
             FamilyName::Binary => {
-                let (encoding, found) = encoding(settings.labels, targets)?;
-                options.insert("labels".into(), found.text().into());
+                let encoding = settings.labels.encoding(targets)?;
+                options.insert("labels".into(), encoding.to_string().into());
                 Box::new(BinaryHinge::new().margin(margin).penalty(penalty).kink(kink).labels(encoding))
             }
             FamilyName::Ranking => Box::new(MarginRanking::new().margin(margin).penalty(penalty).kink(kink)),
@@ -59,7 +58,7 @@ impl Given<'_> {
                 Box::new(loss.over_classes(over_classes(settings.over)))
             }
             FamilyName::Categorical => {
-                options.insert("ties".into(), ties.text().into());
+                options.insert("ties".into(), ties.into());
                 Box::new(CategoricalHinge::new().margin(margin).penalty(penalty).kink(kink).ties(settings.ties))
             }
             FamilyName::Listwise => {
@@ -68,8 +67,8 @@ impl Given<'_> {
                 Box::new(ListwiseHinge::new().margin(margin).penalty(penalty).kink(kink).over_items(over))
             }
             FamilyName::Lovasz => {
-                let (encoding, found) = encoding(settings.labels, targets)?;
-                options.insert("labels".into(), found.text().into());
+                let encoding = settings.labels.encoding(targets)?;
+                options.insert("labels".into(), encoding.to_string().into());
                 options.insert("per_row".into(), json!(self.per_row));
                 Box::new(LovaszHinge::new().margin(margin).penalty(penalty).kink(kink).labels(encoding))
             }
@@ -93,7 +92,7 @@ impl Given<'_> {
             FamilyName::Multiclass => {
                 options.insert("method".into(), settings.method.text().into());
                 options.insert("over_classes".into(), settings.over.text().into());
-                options.insert("ties".into(), ties.text().into());
+                options.insert("ties".into(), ties.into());
                 options.insert("class_weights".into(), path_json(self.class_weights));
                 if self.margin_matrix.is_some() {
                     // It stands in the place of the margin.
@@ -114,37 +113,6 @@ impl Given<'_> {
 /// A path as text, also where it is none: JSON has no other.
 fn path_json(path: Option<&Path>) -> Value {
     json!(path.map(Path::to_string_lossy))
-}
-
-fn kink_name(kink: Kink) -> KinkName {
-    match kink {
-        Kink::Zero => KinkName::Zero,
-        Kink::Half => KinkName::Half,
-        Kink::Active => KinkName::Active,
-    }
-}
-
-fn score_kind_text(kind: ScoreKind) -> String {
-    match kind {
-        ScoreKind::Probability => ScoreKindName::Probability.text(),
-        ScoreKind::Logit => ScoreKindName::Logit.text(),
-        ScoreKind::Guessed => "guessed".into(),
-        _ => ScoreKindName::Raw.text(),
-    }
-}
-
-/// The encoding of binary labels, and its name.
-fn encoding(labels: Labels, targets: Targets<'_>) -> Result<(LabelEncoding, Labels), Error> {
-    let encoding = match labels {
-        Labels::PlusMinusOne => LabelEncoding::PlusMinusOne,
-        Labels::ZeroOne => LabelEncoding::ZeroOne,
-        Labels::Auto => LabelEncoding::detect(targets)?,
-    };
-    let found = match encoding {
-        LabelEncoding::PlusMinusOne => Labels::PlusMinusOne,
-        LabelEncoding::ZeroOne => Labels::ZeroOne,
-    };
-    Ok((encoding, found))
 }
 
 /// What files say of the classes.

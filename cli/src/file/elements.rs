@@ -73,7 +73,7 @@ pub(super) enum Kind {
 
 /// Where the elements of an array lie in its file.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct StoredAt {
     pub(super) kind: Kind,
     pub(super) big_endian: bool,
     pub(super) shape: Vec<usize>,
@@ -81,7 +81,7 @@ pub(super) struct Place {
     pub(super) start: u64,
 }
 
-impl Place {
+impl StoredAt {
     /// Bytes of all elements; `None` beyond what can be addressed.
     pub(super) fn bytes(&self) -> Option<usize> {
         elements(&self.shape)?.checked_mul(self.kind.bytes())

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 
-use super::elements::{Kind, Place};
+use super::elements::{Kind, StoredAt};
 use crate::failure::{Failure, Outcome};
 
 /// Bytes of the longest header that is read; NumPy's own limit.
@@ -38,7 +38,7 @@ fn check_header(mut file: &File) -> std::io::Result<()> {
 }
 
 /// Opens an array; whether it is in row-major order.
-pub(super) fn open(path: &Path) -> Outcome<(File, Place, bool)> {
+pub(super) fn open(path: &Path) -> Outcome<(File, StoredAt, bool)> {
     let fail = |message: String| Failure::file(path, message);
     let io = |error: std::io::Error| Failure::file(path, error);
     let mut file = File::open(path).map_err(io)?;
@@ -67,7 +67,7 @@ pub(super) fn open(path: &Path) -> Outcome<(File, Place, bool)> {
     let too_large = || fail(format!("the header's shape {:?} is too large", header.shape()));
     let shape = shape.ok_or_else(too_large)?;
     let in_rows = header.order() == Order::C || shape.len() < 2;
-    let place = Place { kind, big_endian: ty.endianness() == Endianness::Big, shape, start };
+    let place = StoredAt { kind, big_endian: ty.endianness() == Endianness::Big, shape, start };
     let expected = place.bytes().ok_or_else(too_large)?;
     let got = size.saturating_sub(start);
     if got != expected as u64 {

@@ -7,14 +7,14 @@ use std::path::Path;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
-use super::elements::{Kind, Place};
+use super::elements::{Kind, StoredAt};
 use crate::failure::{Failure, Outcome};
 
 /// Bytes of a header at most, as the format's own library has it.
 const MOST_HEADER: u64 = 100 << 20;
 
 /// Opens one tensor.
-pub(super) fn open(path: &Path, name: &str) -> Outcome<(File, Place)> {
+pub(super) fn open(path: &Path, name: &str) -> Outcome<(File, StoredAt)> {
     let io = |error: std::io::Error| Failure::file(path, error);
     let fail = |message: String| Failure::file(path, message);
     let mut file = File::open(path).map_err(io)?;
@@ -58,5 +58,5 @@ pub(super) fn open(path: &Path, name: &str) -> Outcome<(File, Place)> {
         }
     };
     let start = start + tensor.data_offsets.0 as u64;
-    Ok((file, Place { kind, big_endian: false, shape: tensor.shape.clone(), start }))
+    Ok((file, StoredAt { kind, big_endian: false, shape: tensor.shape.clone(), start }))
 }

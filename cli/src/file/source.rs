@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::elements::{Array, Data, Keep, Place, elements};
+use super::elements::{Array, Data, Keep, StoredAt, elements};
 #[cfg(feature = "arrow")]
 use super::table::Table;
 use super::{bar, csv, npy, safetensors};
@@ -30,7 +30,7 @@ enum Stored {
     File {
         /// Read at offsets, so that its readers do not share a position.
         file: Arc<File>,
-        place: Place,
+        place: StoredAt,
         scratch: Vec<u8>,
     },
     /// Columns of a table, batch by batch.
@@ -108,7 +108,7 @@ impl Source {
         Err(Failure::usage(format!("{}: {message} {extension}", path.display())))
     }
 
-    fn in_file(path: PathBuf, file: File, place: Place) -> Self {
+    fn in_file(path: PathBuf, file: File, place: StoredAt) -> Self {
         Self {
             path,
             shape: place.shape.clone(),

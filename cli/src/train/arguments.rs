@@ -4,10 +4,11 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::Args;
-use maxmargin::nn::{Dense, Initializer};
+use maxmargin::compat::Peer;
+use maxmargin::nn::{Accuracy, Dense, Initializer};
 
 use super::generated::Generated;
-use crate::choices::{Labels, choices};
+use crate::choices::{Labels, choices, one_of};
 use crate::method::LossName;
 use crate::place::Where;
 
@@ -60,11 +61,11 @@ pub(crate) struct TrainArguments {
     pub(crate) labels: Option<Labels>,
     /// Which predictions count as right: by their sign, or as Keras's BinaryAccuracy(0.5) has it, for which every
     /// negative of -1/+1 labels is wrong.
-    #[arg(long, value_enum, default_value = "sign")]
-    pub(crate) accuracy: AccuracyName,
+    #[arg(long, value_parser = one_of(Accuracy::NAMES, |_| true), default_value = "sign")]
+    pub(crate) accuracy: Accuracy,
     /// Whose conventions to follow: update rules, weight decay, Adam's epsilon, the loss's slope at the kink.
-    #[arg(long, value_enum, default_value = "torch")]
-    pub(crate) preset: TrainPreset,
+    #[arg(long, value_parser = one_of(Peer::NAMES, is_trained), default_value = "torch")]
+    pub(crate) preset: Peer,
     /// The optimizer.
     #[arg(long, value_enum, default_value = "sgd")]
     pub(crate) optimizer: OptimizerName,
@@ -128,6 +129,9 @@ pub(crate) struct TrainArguments {
 
 choices! {
     OptimizerName { Sgd, Adam, Adamw }
-    AccuracyName { Sign, Keras }
-    TrainPreset { Torch, Keras }
+}
+
+/// Whether a library trains networks.
+fn is_trained(peer: Peer) -> bool {
+    matches!(peer, Peer::Torch | Peer::Keras)
 }

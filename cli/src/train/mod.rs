@@ -12,13 +12,13 @@ use maxmargin::compat::Peer;
 use maxmargin::loss::Loss;
 use maxmargin::nn::{Accuracy, Conventions, Dataset, Dense, End, Epoch, History, Initializer, Optimizer, Sequential};
 use maxmargin::train::{Fit, Trainer};
-use maxmargin::{BinaryHinge, EmbeddingHinge, Error, Input, LabelEncoding, Penalty};
+use maxmargin::{BinaryHinge, EmbeddingHinge, Error, Input, Penalty};
 
 use crate::choices::Labels;
 use crate::failure::{Failure, Outcome};
 use crate::method::{LossName, Method, with_method};
 use crate::{file, interrupt, place};
-use arguments::{AccuracyName, OptimizerName, TrainPreset};
+use arguments::OptimizerName;
 use outputs::{Outputs, Summary};
 
 pub(crate) use arguments::TrainArguments;
@@ -26,28 +26,22 @@ pub(crate) use data::read_features;
 
 /// Trains; true where it was stopped from outside.
 pub(crate) fn run(arguments: &TrainArguments) -> Outcome<bool> {
-    let peer = match arguments.preset {
-        TrainPreset::Torch => Peer::Torch,
-        TrainPreset::Keras => Peer::Keras,
-    };
+    let peer = arguments.preset;
     let (margin, kink) = (arguments.margin, peer.kink());
     if arguments.k.is_some() && arguments.loss != LossName::Multiclass(Method::TopK) {
         return Err(Failure::usage(format!("--k goes with --loss top-k, got {}", arguments.loss.text())));
     }
     let is_binary = matches!(arguments.loss, LossName::Binary | LossName::Squared);
     let of_binary =
-        [("--labels", arguments.labels.is_some()), ("--accuracy keras", arguments.accuracy == AccuracyName::Keras)];
+        [("--labels", arguments.labels.is_some()), ("--accuracy keras", arguments.accuracy == Accuracy::Keras)];
     if let Some((option, _)) = of_binary.iter().find(|(_, is_given)| *is_given && !is_binary) {
         let loss = arguments.loss.text();
         return Err(Failure::usage(format!("{option} goes with --loss binary or squared, got {loss}")));
     }
     let (data, validation) = data::load(arguments)?;
     let binary = |penalty| -> Outcome<BinaryHinge> {
-        let labels = match arguments.labels.unwrap_or(Labels::Auto) {
-            Labels::PlusMinusOne => LabelEncoding::PlusMinusOne,
-            Labels::ZeroOne => LabelEncoding::ZeroOne,
-            Labels::Auto => LabelEncoding::detect(data.targets().into()).map_err(|error| explain(arguments, error))?,
-        };
+        let labels = arguments.labels.unwrap_or(Labels::Auto).encoding(data.targets().into());
+        let labels = labels.map_err(|error| explain(arguments, error))?;
         Ok(BinaryHinge::new().margin(margin).penalty(penalty).kink(kink).labels(labels))
     };
     let penalty = if arguments.loss == LossName::Squared { Penalty::Squared } else { Penalty::Linear };
@@ -81,11 +75,8 @@ impl Session<'_> {
         let optimizer = optimizer(arguments, self.peer)?;
         let network = self.network()?;
         let device = place::choose(&arguments.place)?;
-        let trainer = Trainer::new(device.clone(), network, loss, optimizer).map_err(Failure::usage)?;
-        let mut trainer = trainer.accuracy(match arguments.accuracy {
-            AccuracyName::Sign => Accuracy::Sign,
-            AccuracyName::Keras => Accuracy::Keras,
-        });
+        let trainer = Trainer::new(device.clone(), network, loss, optimizer).map_err(Failure::option)?;
+        let mut trainer = trainer.accuracy(arguments.accuracy);
         if let Some(path) = &arguments.resume {
             trainer.resume(&file::read_bytes(path)?).map_err(|error| Failure::file(path, error))?;
             if let (Some(asked), Some(saved)) = (arguments.seed, trainer.seed())
@@ -96,7 +87,7 @@ impl Session<'_> {
         }
         let (data, validation) = match arguments.validation_split {
             Some(fraction) => {
-                let (data, tail) = self.data.split_tail(fraction).map_err(Failure::usage)?;
+                let (data, tail) = self.data.split_tail(fraction).map_err(Failure::option)?;
                 (data, Some(tail))
             }
             None => (self.data, self.validation),
@@ -184,7 +175,7 @@ impl Session<'_> {
         let layers: Vec<Dense> =
             layers.map(|(n, layer)| Ok(layer.initializer(initializer(n)?))).collect::<Outcome<_>>()?;
         let seed = arguments.seed.unwrap_or(0);
-        let mut network = Sequential::new(self.data.columns(), &layers, seed).map_err(Failure::usage)?;
+        let mut network = Sequential::new(self.data.columns(), &layers, seed).map_err(Failure::option)?;
         if let Some(path) = &arguments.weights_in {
             network.load_safetensors(&file::read_bytes(path)?).map_err(|error| Failure::file(path, error))?;
         }
@@ -221,7 +212,7 @@ fn optimizer(arguments: &TrainArguments, peer: Peer) -> Outcome<Optimizer> {
     }
     let conventions = if peer == Peer::Keras { Conventions::Keras } else { Conventions::Torch };
     let optimizer = optimizer.conventions(conventions);
-    optimizer.check().map_err(Failure::usage)?;
+    optimizer.check().map_err(Failure::option)?;
     Ok(optimizer)
 }
 
@@ -276,7 +267,7 @@ fn explain(arguments: &TrainArguments, error: Error) -> Failure {
         (None, Error::Shape { input: Input::Scores, .. }) => {
             Failure::usage(format!("--layers: the outputs are {error}"))
         }
-        (None, Error::Option { .. }) => Failure::usage(error),
+        (None, Error::Option { .. }) => Failure::option(error),
         (None, _) => Failure::data(error),
     }
 }

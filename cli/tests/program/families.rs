@@ -29,7 +29,7 @@ fn listwise_is_the_sum_over_pairs_of_a_list() {
     close(&folder.json(&format!("{run} --batch-size 1"))["value"], 3.0, 1e-12);
     folder.f32("t.npy", "(2, 4)", &[1.0, 0.0, 1.0, 3.0, 0.0, f32::INFINITY, 2.0, -1.0]);
     folder.fails(run, 1, &["t.npy", "targets[5]", "finite relevance", "inf"]);
-    folder.fails(&format!("{run} --score-kind logit"), 2, &["score kind", "listwise"]);
+    folder.fails(&format!("{run} --score-kind logit"), 2, &["--score-kind", "listwise"]);
     folder.fails(&format!("{run} --preset torch"), 2, &["--preset torch", "keras"]);
 }
 

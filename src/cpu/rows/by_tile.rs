@@ -6,7 +6,7 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use super::driver::{Driver, DriverJob};
-use super::tile::{Lanes, Margins, Matrix, ROWS, Summary, Tile, Uniform, rank};
+use super::tile::{Lanes, Margins, Matrix, ROWS, Tile, TileSummary, Uniform, rank};
 use crate::cpu::HostReal;
 use crate::cpu::dispatch::Loops;
 use crate::data::evaluation::Totals;
@@ -53,7 +53,7 @@ impl<M: Rows, T: HostReal, const R: usize> WithSimd for TilesJob<'_, '_, M, T, R
         let Self { mut job, method } = self;
         let driver = job.driver;
         let (columns, scores) = (driver.inputs.shape.columns, driver.inputs.scores);
-        let mut sums = Sums::new(if driver.inputs.request.per_class { columns } else { 0 });
+        let mut sums = TileSums::new(if driver.inputs.request.per_class { columns } else { 0 });
         let mut widened = Vec::new();
         job.each_chunk(
             #[inline(always)]
@@ -80,7 +80,7 @@ impl<M: Rows, T: HostReal, const R: usize> WithSimd for TilesJob<'_, '_, M, T, R
 
 /// The sums of a job, kept apart for as many rows, whatever a tile holds: no addition waits for the one before, and the bits
 /// are the same with every instruction set.
-struct Sums {
+struct TileSums {
     losses: [f64; ROWS],
     weights: [f64; ROWS],
     count: u64,
@@ -89,7 +89,7 @@ struct Sums {
     per_class: Vec<f64>,
 }
 
-impl Sums {
+impl TileSums {
     fn new(classes: usize) -> Self {
         let lanes = [0.0; ROWS];
         Self { losses: lanes, weights: lanes, count: 0, active: 0, correct: 0, per_class: vec![0.0; classes] }
@@ -117,7 +117,7 @@ impl<T: HostReal> DriverJob<'_, '_, T> {
         scores: &[T],
         classes: &[i32],
         sample_weights: &[T],
-        sums: &mut Sums,
+        sums: &mut TileSums,
     ) {
         match &self.driver.margin_matrix {
             None => {
@@ -141,7 +141,7 @@ impl<T: HostReal> DriverJob<'_, '_, T> {
         scores: &[T],
         classes: &[i32],
         sample_weights: &[T],
-        sums: &mut Sums,
+        sums: &mut TileSums,
     ) {
         let driver = self.driver;
         let columns = driver.inputs.shape.columns;
@@ -223,7 +223,7 @@ impl<T: HostReal> Driver<'_, T> {
         scores: &[T],
         margins: G,
         tile: &Tile<'_, T, R>,
-        summary: &Summary<T, R>,
+        summary: &TileSummary<T, R>,
         row: usize,
         coefficient: T,
     ) {

@@ -1,6 +1,8 @@
-//! Rows of scores in groups of as many as a vector has lanes, with one margin for all classes. A group's columns are visited by
-//! rows or by columns; what they come to then goes on a lane a row: losses, weights, counters, and the slopes of single
-//! columns.
+//! Rows of scores in groups of as many as a vector has lanes, with one margin for all classes.
+//!
+//! The columns of a group are visited row by row or column by column. The results are then reduced with one lane per row:
+//! losses, weights, counters, and the slopes of single columns. Whether a row is active or correct follows from its best
+//! rival, so no column has to ask. Ties and NaN are looked at again.
 
 use pulp::{Simd, WithSimd};
 

@@ -1,6 +1,6 @@
 //! The gradient of a tile's rows where the largest few violations count.
 
-use super::tile::{BLOCK, Lanes, Margins, Summary, Tile};
+use super::tile::{BLOCK, Lanes, Margins, Tile, TileSummary};
 use crate::data::real::Real;
 use crate::loss::{Rows, Ties};
 
@@ -11,7 +11,7 @@ impl<T: Real, const R: usize> Tile<'_, T, R> {
     pub(super) fn write_top_gradient<M: Rows, G: Margins<T>>(
         &self,
         method: M,
-        summary: &Summary<T, R>,
+        summary: &TileSummary<T, R>,
         margins: G,
         ties: Ties,
         coefficients: &Lanes<T, R>,

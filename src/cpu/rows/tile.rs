@@ -31,7 +31,7 @@ pub(super) struct Tile<'a, T, const R: usize> {
 }
 
 /// What the columns of each row add up to. Flags are 0 or 1.
-pub(super) struct Summary<T, const R: usize> {
+pub(super) struct TileSummary<T, const R: usize> {
     /// The loss before weights; NaN where any score is.
     pub(super) loss: Lanes<T, R>,
     /// Slope of the penalty (maximum, top) or sum of the rivals' slopes, where slopes are asked for.
@@ -111,7 +111,7 @@ fn top_violation<T: Real, M: Rows>(method: M, margin: T, score: T, true_score: T
 
 /// A score with where it stands.
 #[derive(Clone, Copy)]
-struct Score<T> {
+struct ScoreAt<T> {
     value: T,
     column: u32,
     /// The true class of its row.
@@ -119,7 +119,7 @@ struct Score<T> {
 }
 
 /// What is known of the columns visited so far, a lane for each row.
-struct Seen<T, const R: usize> {
+struct TileSeen<T, const R: usize> {
     /// Sums of penalties and of slopes: short chains, then f64.
     chain: Lanes<T, R>,
     slope_chain: Lanes<T, R>,
@@ -132,7 +132,7 @@ struct Seen<T, const R: usize> {
     active: Lanes<u32, R>,
 }
 
-impl<T: Real, const R: usize> Seen<T, R> {
+impl<T: Real, const R: usize> TileSeen<T, R> {
     #[inline(always)]
     fn new() -> Self {
         Self {
@@ -154,7 +154,7 @@ impl<T: Real, const R: usize> Seen<T, R> {
         &mut self,
         method: M,
         lane: usize,
-        Score { value: score, column, class }: Score<T>,
+        ScoreAt { value: score, column, class }: ScoreAt<T>,
         true_score: T,
         rule: &Rule<T, P>,
         margins: G,
@@ -212,7 +212,7 @@ impl<T: Real, const R: usize> Seen<T, R> {
 /// A block of columns that are visited for all rows.
 struct VisitBlock<'v, 't, T, P, M, G, F, const R: usize, const SLOPES: bool> {
     tile: &'v Tile<'t, T, R>,
-    seen: &'v mut Seen<T, R>,
+    seen: &'v mut TileSeen<T, R>,
     first: usize,
     block: &'v [Lanes<T, R>],
     method: M,
@@ -240,7 +240,7 @@ impl<
         for (column, scores) in (self.first as u32..).zip(self.block) {
             let mut values = [T::ZERO; R];
             for row in 0..R {
-                let score = Score { value: scores[row], column, class: tile.classes[row] };
+                let score = ScoreAt { value: scores[row], column, class: tile.classes[row] };
                 values[row] = seen.visit::<M, Q, G, SLOPES>(method, row, score, tile.true_scores[row], &rule, margins);
             }
             (self.per_class)(column as usize, &values);
@@ -271,7 +271,7 @@ impl<T: Real, const R: usize> Tile<'_, T, R> {
         rule: &Rule<T, P>,
         margins: G,
         per_class: impl FnMut(usize, &Lanes<T, R>),
-    ) -> Summary<T, R> {
+    ) -> TileSummary<T, R> {
         let keeps_largest = M::COMBINATION == Combination::Top && self.top <= MOST_KEPT;
         let mut largest = Largest::<T, R>::new(self.top);
         let seen = if keeps_largest {
@@ -285,8 +285,8 @@ impl<T: Real, const R: usize> Tile<'_, T, R> {
         } else {
             self.visit_columns::<M, P, G, SLOPES>(method, rule, margins, per_class)
         };
-        let Seen { total, total_slope, best, best_index, nan, beaten, active, .. } = seen;
-        let mut summary = Summary {
+        let TileSeen { total, total_slope, best, best_index, nan, beaten, active, .. } = seen;
+        let mut summary = TileSummary {
             loss: total.map(T::from_f64),
             rival_slope: total_slope.map(T::from_f64),
             best_index,
@@ -332,8 +332,8 @@ impl<T: Real, const R: usize> Tile<'_, T, R> {
         rule: &Rule<T, P>,
         margins: G,
         mut per_class: impl FnMut(usize, &Lanes<T, R>),
-    ) -> Seen<T, R> {
-        let mut seen = Seen::new();
+    ) -> TileSeen<T, R> {
+        let mut seen = TileSeen::new();
         let mut block = [[T::ZERO; R]; BLOCK];
         self.each_block(
             &mut block,

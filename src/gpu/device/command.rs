@@ -66,12 +66,12 @@ impl Command {
 
 /// Where each part of a shared buffer lies, aligned as bindings must be: (offset, bytes).
 #[derive(Debug)]
-pub(in crate::gpu) struct Layout {
+pub(in crate::gpu) struct BufferLayout {
     pub(in crate::gpu) parts: Vec<(u64, u64)>,
     pub(in crate::gpu) total: u64,
 }
 
-impl Layout {
+impl BufferLayout {
     /// Parts of so many bytes, in their order.
     pub(in crate::gpu) fn new(alignment: u64, bytes: impl Iterator<Item = u64>) -> Self {
         let mut total = 0u64;

@@ -355,7 +355,9 @@ impl Gpu {
         self.drive(None, operation)
     }
 
-    /// As [`Gpu::wait`], until this submission is done. Where a GPU is nearly done it is asked again and again.
+    /// As [`Gpu::wait`], until this submission is done. A GPU is asked again and again for a while before the host sleeps: on an
+    /// H100 an empty submission took 42 us asleep and 17 awake. A second submission took 13 more, so results are copied in the
+    /// same one as the kernel; an upload of parameters took 12, so they are kept ([`super::params`]).
     pub(in crate::gpu) fn wait_for(&self, submission: &wgpu::SubmissionIndex, operation: &str) -> Result<()> {
         let started = Instant::now();
         // A software adapter needs the core that would ask.

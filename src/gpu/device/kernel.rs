@@ -8,15 +8,54 @@ use std::sync::{Mutex, PoisonError};
 use super::context::Gpu;
 use crate::error::Result;
 
-/// A parameter struct of a WGSL template: `MEMBERS` is (name, byte offset) of each, to be held against the WGSL struct's.
-/// Uniform buffers come in units of 16 bytes, so there may be padding at the end.
+/// A type of Rust that a parameter struct may hold, by its name in WGSL.
+pub(in crate::gpu) trait InWgsl {
+    const NAME: &str;
+}
+
+macro_rules! in_wgsl {
+    ($($type:ty: $name:literal),+) => {$(
+        impl InWgsl for $type {
+            const NAME: &str = $name;
+        }
+    )+};
+}
+in_wgsl!(u32: "u32", i32: "i32", f32: "f32", [[u32; 4]; 16]: "array<vec4<u32>, 16>", [[f32; 4]; 256]: "array<vec4<f32>, 256>");
+
+/// A member of a parameter struct.
+#[derive(Clone, Copy, Debug)]
+pub struct ParamsMember {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type in WGSL.
+    pub wgsl: &'static str,
+    /// The byte that it begins at.
+    pub offset: usize,
+}
+
+/// How a parameter struct lies in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct ParamsLayout {
+    /// Its members, without the padding at the end.
+    pub members: &'static [ParamsMember],
+    /// Bytes of the whole.
+    pub size: usize,
+}
+
+/// Defines the parameters of a kernel: the struct of the host, of which [`header`] makes the one of WGSL. Uniform buffers come
+/// in units of 16 bytes, so there may be padding at the end.
 macro_rules! params {
-    ($(#[$doc:meta])* pub struct $name:ident { $($member:ident: $type:ty,)+ } $(padding: $padding:ty)?) => {
+    (
+        $(#[$doc:meta])* pub(in crate::gpu) struct $name:ident {
+            $($(#[$member_doc:meta])* $member:ident: $type:ty,)+
+        }
+        $(padding: $padding:ty)?
+    ) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
         #[repr(C)]
-        pub struct $name {
-            $(pub(in crate::gpu) $member: $type,)+
+        pub(in crate::gpu) struct $name {
+            $($(#[$member_doc])* pub(in crate::gpu) $member: $type,)+
             $(pub(in crate::gpu) padding: $padding,)?
         }
 
@@ -27,23 +66,52 @@ macro_rules! params {
         }
 
         impl $name {
-            /// (name, byte offset) of each member, to be held against the WGSL struct.
-            pub const MEMBERS: &'static [(&'static str, usize)] =
-                &[$((stringify!($member), std::mem::offset_of!($name, $member))),+];
+            /// How it lies in memory.
+            pub(in crate::gpu) const LAYOUT: $crate::gpu::device::kernel::ParamsLayout =
+                $crate::gpu::device::kernel::ParamsLayout {
+                    members: &[$($crate::gpu::device::kernel::ParamsMember {
+                        name: stringify!($member),
+                        wgsl: <$type as $crate::gpu::device::kernel::InWgsl>::NAME,
+                        offset: std::mem::offset_of!($name, $member),
+                    }),+],
+                    size: size_of::<$name>(),
+                };
         }
     };
 }
 pub(in crate::gpu) use params;
 
-/// Whether a binding is the parameters, read, or written.
+/// A buffer that a kernel reads or writes: `array<element>` in WGSL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::gpu) enum Binding {
-    Params,
-    Read,
-    Write,
+pub(in crate::gpu) struct Binding {
+    pub(in crate::gpu) name: &'static str,
+    pub(in crate::gpu) element: &'static str,
+    pub(in crate::gpu) is_written: bool,
 }
 
-/// Compiles a kernel of this crate.
+impl Binding {
+    pub(in crate::gpu) const fn read(name: &'static str, element: &'static str) -> Self {
+        Self { name, element, is_written: false }
+    }
+
+    pub(in crate::gpu) const fn written(name: &'static str, element: &'static str) -> Self {
+        Self { name, element, is_written: true }
+    }
+}
+
+/// The WGSL text of a kernel's parameters, which are binding 0, and of its buffers after them.
+pub(in crate::gpu) fn header(params: &ParamsLayout, bindings: &[Binding]) -> String {
+    let members = params.members.iter().map(|member| format!("    {}: {},\n", member.name, member.wgsl));
+    let params = "@group(0) @binding(0) var<uniform> params: Params;\n".to_owned();
+    let buffers = (1..).zip(bindings).map(|(number, binding)| {
+        let access = if binding.is_written { "read_write" } else { "read" };
+        format!("@group(0) @binding({number}) var<storage, {access}> {}: array<{}>;\n", binding.name, binding.element)
+    });
+    let lines = ["struct Params {\n".to_owned()].into_iter().chain(members).chain(["}\n".to_owned(), params]);
+    lines.chain(buffers).collect()
+}
+
+/// Compiles a kernel of this crate, whose text begins with the [`header`] of its parameters and these bindings.
 pub(in crate::gpu) fn create_pipeline(
     device: &wgpu::Device,
     name: &str,
@@ -61,20 +129,14 @@ pub(in crate::gpu) fn create_pipeline(
         // loop or divides a stride down to its end, so none is infinite; all other run-time checks stay on.
         unsafe { device.create_shader_module_trusted(descriptor, checks) }
     };
+    let uniform = wgpu::BufferBindingType::Uniform;
+    let storage = |binding: &Binding| wgpu::BufferBindingType::Storage { read_only: !binding.is_written };
     let entries: Vec<_> = (0..)
-        .zip(bindings)
-        .map(|(binding, kind)| wgpu::BindGroupLayoutEntry {
+        .zip([uniform].into_iter().chain(bindings.iter().map(storage)))
+        .map(|(binding, ty)| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer {
-                ty: match kind {
-                    Binding::Params => wgpu::BufferBindingType::Uniform,
-                    Binding::Read => wgpu::BufferBindingType::Storage { read_only: true },
-                    Binding::Write => wgpu::BufferBindingType::Storage { read_only: false },
-                },
-                has_dynamic_offset: false,
-                min_binding_size: None,
-            },
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
             count: None,
         })
         .collect();

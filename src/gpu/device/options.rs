@@ -4,7 +4,14 @@ use super::adapter::AdapterDescription;
 use crate::error::{Error, Result};
 
 /// How a [`crate::gpu::Gpu`] runs. The defaults are the device's own limits; lower ones exist for tests and for drivers that lie.
+///
+/// ```
+/// use maxmargin::gpu::GpuOptions;
+/// let mut options = GpuOptions::default();
+/// options.max_binding_bytes = Some(64 << 20);
+/// ```
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct GpuOptions {
     /// Fills every output buffer with a pattern before a kernel runs, so that an element that no kernel writes shows.
     pub poison_outputs: bool,

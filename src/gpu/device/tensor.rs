@@ -9,7 +9,7 @@ use super::pool::PooledBuffer;
 use super::readback::elements;
 use crate::data::device_tensor::{DeviceMemory, DeviceTensor, ElementType};
 use crate::data::tensor::{Floats, Targets};
-use crate::error::{Error, Input, Result};
+use crate::error::{Error, Input, Result, number};
 
 impl ElementType {
     /// Bits an element.
@@ -50,7 +50,7 @@ impl ElementType {
     /// An element as text, to name it in an error. Kernels widen integers to 32 bits.
     pub(in crate::gpu) fn text(self, bytes: [u8; 4]) -> String {
         match self {
-            ElementType::F32 => f32::from_ne_bytes(bytes).to_string(),
+            ElementType::F32 => number(f32::from_ne_bytes(bytes)),
             _ => i32::from_ne_bytes(bytes).to_string(),
         }
     }

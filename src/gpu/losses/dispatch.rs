@@ -1,45 +1,128 @@
 //! One call of a loss's kernel: what it takes, and its bindings.
 
+use super::launcher::{DispatchStep, Launcher, Pass, Resident, ResidentOutputs, penalty_numbers};
 use super::partial::Partial;
 use super::shader::Variant;
+use super::templates::{BufferSlot, LossParams, template};
+use crate::data::device_tensor::DeviceTensor;
+use crate::data::evaluation::Request;
 use crate::error::Result;
-use crate::gpu::device::command::{Layout, OwnedWindow};
+use crate::gpu::device::command::{BufferLayout, OwnedWindow, groups_in_row};
 use crate::gpu::device::context::Gpu;
 use crate::gpu::device::pool::PooledBuffer;
 use crate::gpu::device::tensor::Window;
 
 /// One call of a kernel.
-#[derive(Default)]
 pub(crate) struct Dispatch<'a> {
-    /// The bytes of the pattern's parameter struct.
-    pub(in crate::gpu) params: Vec<u8>,
-    /// The read bindings after the parameters; `None` for one that was not given.
-    pub(in crate::gpu) inputs: Vec<Option<Window<'a>>>,
-    /// Losses and gradients.
-    pub(in crate::gpu) outputs: Vec<Option<Window<'a>>>,
-    pub(in crate::gpu) groups: u32,
+    /// With all parameters.
+    pub(in crate::gpu) step: DispatchStep,
+    /// The buffers before the partials.
+    windows: Vec<Window<'a>>,
     /// Index of the first sample in the tensors.
     pub(in crate::gpu) first_sample: usize,
-    /// Elements of the per-class binding (rows).
-    pub(in crate::gpu) per_class: u64,
-    /// Bytes of the last binding where it is no per-class sums but what workgroups leave for the dispatch after theirs.
-    pub(in crate::gpu) part_bytes: u64,
-    /// It leaves only these: a dispatch after it finishes the samples.
-    pub(in crate::gpu) leaves_parts: bool,
-    /// Which of its variant's kernels it is, where there is one a step.
-    pub(in crate::gpu) step: u8,
+}
+
+/// The dispatches of a pass over `inputs`.
+pub(in crate::gpu) fn dispatches<'a>(
+    gpu: &'a Gpu,
+    launcher: &dyn Launcher,
+    inputs: &'a Resident,
+    outputs: &'a ResidentOutputs,
+    request: &Request,
+    pass: Pass,
+) -> Result<Vec<Dispatch<'a>>> {
+    let slots = template(launcher.variant(inputs, request, pass).loss.pattern).slots;
+    let (terms, plan) = (launcher.terms(), launcher.plan(gpu, inputs, request, pass)?);
+    let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
+    let mut dispatches = Vec::new();
+    for first_sample in (0..inputs.samples).step_by(plan.most_samples) {
+        let samples = plan.most_samples.min(inputs.samples - first_sample);
+        let part = SamplePart { launcher, inputs, outputs, first_sample, samples };
+        let shift = |slot| part.window(slot).map_or(0, |window| window.shift);
+        let windows: Vec<Window<'a>> = slots
+            .iter()
+            .take_while(|(slot, _)| *slot != BufferSlot::Partials)
+            .map(|&(slot, binding)| {
+                let unused = if binding.is_written { gpu.unused_output() } else { gpu.unused_input() };
+                part.window(slot).unwrap_or(unused)
+            })
+            .collect();
+        dispatches.extend((plan.steps)(samples).into_iter().map(|step| {
+            let groups = step.groups as u32;
+            let params = LossParams {
+                samples: samples as u32,
+                columns: launcher.shape().columns as u32,
+                target_width: launcher.shape().target_width as u32,
+                groups_in_row: groups_in_row(gpu, groups),
+                groups,
+                scores_shift: shift(BufferSlot::Scores),
+                second_shift: shift(BufferSlot::SecondScores),
+                third_shift: shift(BufferSlot::ThirdScores),
+                targets_shift: shift(BufferSlot::Targets),
+                weights_shift: shift(BufferSlot::SampleWeights),
+                losses_shift: shift(BufferSlot::Losses),
+                gradient_shift: shift(BufferSlot::Gradient),
+                second_gradient_shift: shift(BufferSlot::SecondGradient),
+                third_gradient_shift: shift(BufferSlot::ThirdGradient),
+                margin: terms.margin as f32,
+                kink_slope: terms.kink.slope() as f32,
+                penalty_gamma,
+                penalty_scale,
+                divisor: pass.divisor,
+                ..step.params
+            };
+            Dispatch { step: DispatchStep { params, ..step }, windows: windows.clone(), first_sample }
+        }));
+    }
+    Ok(dispatches)
+}
+
+/// A run of samples of a pass.
+struct SamplePart<'a, 'l> {
+    launcher: &'l dyn Launcher,
+    inputs: &'a Resident,
+    outputs: &'a ResidentOutputs,
+    first_sample: usize,
+    samples: usize,
+}
+
+impl<'a> SamplePart<'a, '_> {
+    /// The samples' part of a tensor, where there is one.
+    fn window(&self, slot: BufferSlot) -> Option<Window<'a>> {
+        let (inputs, shape) = (self.inputs, self.launcher.shape());
+        let of =
+            |tensor: &'a DeviceTensor, width: usize| tensor.window(self.first_sample * width, self.samples * width);
+        let gradient = |block: usize| {
+            let gradient = self.outputs.gradient.as_ref().filter(|_| block < self.launcher.gradient_blocks())?;
+            let start = (block * inputs.samples + self.first_sample) * shape.columns;
+            Some(gradient.window(start, self.samples * shape.columns))
+        };
+        match slot {
+            BufferSlot::Scores => Some(of(&inputs.scores, shape.columns)),
+            BufferSlot::SecondScores => inputs.second_scores.as_ref().map(|tensor| of(tensor, shape.columns)),
+            BufferSlot::ThirdScores => inputs.third_scores.as_ref().map(|tensor| of(tensor, shape.columns)),
+            BufferSlot::Targets => Some(of(&inputs.targets, shape.target_width)),
+            BufferSlot::SampleWeights => inputs.sample_weights.as_ref().map(|tensor| of(tensor, 1)),
+            BufferSlot::ClassTable => inputs.class_table.as_ref().map(|table| table.window(0, table.len())),
+            BufferSlot::Losses => self.outputs.losses.as_ref().map(|tensor| of(tensor, 1)),
+            BufferSlot::Gradient => gradient(0),
+            BufferSlot::SecondGradient => gradient(1),
+            BufferSlot::ThirdGradient => gradient(2),
+            BufferSlot::Partials | BufferSlot::Sums | BufferSlot::Scratch => None,
+        }
+    }
 }
 
 impl Dispatch<'_> {
     /// Bytes that its workgroups leave for the host.
     pub(in crate::gpu) fn partial_bytes(&self) -> u64 {
-        if self.leaves_parts { 0 } else { u64::from(self.groups) * size_of::<Partial>() as u64 }
+        if self.step.leaves_parts { 0 } else { self.step.groups as u64 * size_of::<Partial>() as u64 }
     }
 }
 
 /// A buffer, where one is needed, for what dispatches leave for those after them, all of them in the same place; and its bytes.
 pub(in crate::gpu) async fn parts(gpu: &Gpu, dispatches: &[Dispatch<'_>]) -> Result<(Option<PooledBuffer>, u64)> {
-    let bytes = dispatches.iter().map(|d| d.part_bytes).max().unwrap_or(0);
+    let bytes = dispatches.iter().map(|dispatch| dispatch.step.part_bytes).max().unwrap_or(0);
     Ok((if bytes > 0 { Some(gpu.allocate_output(bytes).await?) } else { None }, bytes))
 }
 
@@ -51,24 +134,22 @@ pub(in crate::gpu) async fn pipelines(
 ) -> Result<Vec<wgpu::ComputePipeline>> {
     let mut pipelines = Vec::with_capacity(dispatches.len());
     for dispatch in dispatches {
-        pipelines.push(gpu.pipeline(&variant.at_step(dispatch.step)).await?);
+        pipelines.push(gpu.pipeline(&variant.at_step(dispatch.step.kernel)).await?);
     }
     Ok(pipelines)
 }
 
 /// The bindings of each dispatch but for what its workgroups find. The parameters of all are parts of one buffer.
 pub(in crate::gpu) async fn bindings(gpu: &Gpu, dispatches: &[Dispatch<'_>]) -> Result<Vec<Vec<OwnedWindow>>> {
-    let layout = Layout::new(gpu.uniform_alignment(), dispatches.iter().map(|d| d.params.len() as u64));
+    let layout = BufferLayout::new(gpu.uniform_alignment(), dispatches.iter().map(|_| size_of::<LossParams>() as u64));
     let mut bytes = vec![0u8; layout.total as usize];
     for (dispatch, &(offset, length)) in dispatches.iter().zip(&layout.parts) {
-        bytes[offset as usize..][..length as usize].copy_from_slice(&dispatch.params);
+        bytes[offset as usize..][..length as usize].copy_from_slice(bytemuck::bytes_of(&dispatch.step.params));
     }
     let params = gpu.params(bytes).await?;
     let windows = |(dispatch, &(offset, length)): (&Dispatch<'_>, &(u64, u64))| {
-        let inputs = dispatch.inputs.iter().map(|window| window.unwrap_or(gpu.unused_input()).owned());
-        let outputs = dispatch.outputs.iter().map(|window| window.unwrap_or(gpu.unused_output()).owned());
         let params = (params.clone(), offset, length);
-        std::iter::once(params).chain(inputs).chain(outputs).collect()
+        std::iter::once(params).chain(dispatch.windows.iter().map(|window| window.owned())).collect()
     };
     Ok(dispatches.iter().zip(&layout.parts).map(windows).collect())
 }

@@ -2,45 +2,18 @@
 
 use std::ops::Range;
 
-use super::dispatch::Dispatch;
-use super::launcher::{HostTargets, Launcher, Pass, Resident, ResidentOutputs, has_tame_terms, penalty_numbers};
+use super::launcher::{DispatchPlan, DispatchStep, HostTargets, Launcher, Pass, Resident, has_tame_terms};
 use super::shader::{Constants, Loads, Variant, target_rule_number};
-use crate::data::device_tensor::{DeviceTensor, ElementType};
+use super::templates::LossParams;
+use crate::data::device_tensor::ElementType;
 use crate::data::evaluation::Request;
 use crate::data::labels::{LabelEncoding, TargetRule};
 use crate::data::shape::BatchShape;
 use crate::data::tensor::{Targets, with_targets};
 use crate::error::Result;
-use crate::gpu::device::command::groups_in_row;
 use crate::gpu::device::context::Gpu;
-use crate::gpu::device::kernel::params;
-use crate::gpu::device::tensor::Window;
 use crate::gpu::workgroups::{WORKGROUP, max_samples, units_each};
 use crate::loss::{ElementwiseSpec, Loss, LossShader, Spec, Terms};
-
-params! {
-    /// `Params` of shaders/patterns/elementwise.wgsl.
-    pub struct ElementwiseParams {
-        samples: u32,
-        groups_in_row: u32,
-        groups: u32,
-        chains: u32,
-        rounds: u32,
-        neighbours: u32,
-        scores_shift: u32,
-        targets_shift: u32,
-        weights_shift: u32,
-        losses_shift: u32,
-        second_shift: u32,
-        gradient_shift: u32,
-        margin: f32,
-        kink_slope: f32,
-        penalty_gamma: f32,
-        penalty_scale: f32,
-        divisor: f32,
-    }
-    padding: [u32; 3]
-}
 
 /// `CHAIN` of shaders/patterns/elementwise.wgsl.
 const CHAIN: u32 = 4;
@@ -77,6 +50,10 @@ pub(super) struct Elementwise {
 impl Launcher for Elementwise {
     fn shape(&self) -> BatchShape {
         self.shape
+    }
+
+    fn terms(&self) -> Terms {
+        self.loss.terms
     }
 
     fn has_tame_options(&self) -> bool {
@@ -123,22 +100,11 @@ impl Launcher for Elementwise {
         inputs.variant(*self.loss.shader, loads, pass, request, own)
     }
 
-    fn dispatches<'a>(
-        &self,
-        gpu: &Gpu,
-        inputs: &'a Resident,
-        outputs: &'a ResidentOutputs,
-        _: &Request,
-        pass: Pass,
-    ) -> Result<Vec<Dispatch<'a>>> {
-        let terms = self.loss.terms;
-        let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
+    fn plan<'a>(&'a self, gpu: &'a Gpu, _: &Resident, _: &Request, _: Pass) -> Result<DispatchPlan<'a>> {
         let neighbours = gpu.description().subgroup_sizes.1.next_power_of_two().clamp(1, WORKGROUP);
         // A whole number of chains.
-        let most = max_samples(gpu, 1)? / CHAIN as usize * CHAIN as usize;
-        let mut dispatches = Vec::new();
-        for start in (0..inputs.samples).step_by(most) {
-            let samples = most.min(inputs.samples - start);
+        let most_samples = max_samples(gpu, 1)? / CHAIN as usize * CHAIN as usize;
+        let steps = move |samples: usize| {
             let most_chains = MOST_CHAINS * MOST_CHAINS;
             let each = match gpu.options().chains_per_lane {
                 Some(own) => own.clamp(1, most_chains),
@@ -146,43 +112,10 @@ impl Launcher for Elementwise {
             };
             let chains = each.min(MOST_CHAINS);
             let rounds = each / chains;
-            let groups = samples.div_ceil((WORKGROUP * CHAIN * chains * rounds) as usize) as u32;
-            let window = |tensor: &'a DeviceTensor| tensor.window(start, samples);
-            let scores = window(&inputs.scores);
-            let targets = window(&inputs.targets);
-            let weights = inputs.sample_weights.as_ref().map(window);
-            let second = inputs.second_scores.as_ref().map(window);
-            let [losses, gradient] = [outputs.losses.as_ref().map(window), outputs.gradient.as_ref().map(window)];
-            let shift = |window: Option<Window<'_>>| window.map_or(0, |w| w.shift);
-            let params = ElementwiseParams {
-                samples: samples as u32,
-                groups_in_row: groups_in_row(gpu, groups),
-                groups,
-                chains,
-                rounds,
-                neighbours,
-                scores_shift: scores.shift,
-                targets_shift: targets.shift,
-                weights_shift: shift(weights),
-                losses_shift: shift(losses),
-                second_shift: shift(second),
-                gradient_shift: shift(gradient),
-                margin: terms.margin as f32,
-                kink_slope: terms.kink.slope() as f32,
-                penalty_gamma,
-                penalty_scale,
-                divisor: pass.divisor,
-                padding: [0; 3],
-            };
-            dispatches.push(Dispatch {
-                params: bytemuck::bytes_of(&params).to_vec(),
-                inputs: vec![Some(scores), Some(targets), weights, second],
-                outputs: vec![losses, gradient],
-                groups,
-                first_sample: start,
-                ..Dispatch::default()
-            });
-        }
-        Ok(dispatches)
+            let groups = samples.div_ceil((WORKGROUP * CHAIN * chains * rounds) as usize);
+            let params = LossParams { chains, rounds, neighbours, ..LossParams::default() };
+            vec![DispatchStep { params, groups, ..DispatchStep::default() }]
+        };
+        Ok(DispatchPlan { most_samples, steps: Box::new(steps) })
     }
 }

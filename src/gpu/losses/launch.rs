@@ -11,9 +11,10 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use super::dispatch::dispatches;
 use super::launcher::{Launcher, Pass, Resident, ResidentOutputs, TAME};
 use super::patterns::launcher;
-use super::prepared::Prepared;
+use super::prepared::PreparedKernel;
 use super::shader::Arithmetic;
 use super::sink::Sinks;
 use super::submit::{Pending, ReadBack, submit};
@@ -72,7 +73,7 @@ pub(in crate::gpu) async fn prepare(
     scores: &DeviceTensor,
     targets: &DeviceTensor,
     gradient: Option<&DeviceTensor>,
-) -> Result<Prepared> {
+) -> Result<PreparedKernel> {
     let launcher = &*launcher(loss.spec(), shape);
     launcher.check_training()?;
     let samples = shape.samples;
@@ -91,8 +92,8 @@ pub(in crate::gpu) async fn prepare(
     let request = if gradient.is_some() { Request::new().gradient() } else { Request::new() };
     // Whether scores are too wild for the finite arithmetic would only show when it is too late.
     let pass = Pass { arithmetic: Arithmetic::Extended, only_weights: false, divisor: samples as f32 };
-    let dispatches = launcher.dispatches(gpu, &inputs, &outputs, &request, pass)?;
-    Prepared::new(gpu, &launcher.variant(&inputs, &request, pass), &dispatches, class_table).await
+    let dispatches = dispatches(gpu, launcher, &inputs, &outputs, &request, pass)?;
+    PreparedKernel::new(gpu, &launcher.variant(&inputs, &request, pass), &dispatches, class_table).await
 }
 
 /// Submits the sums of a batch and leaves them on the device.
@@ -248,7 +249,7 @@ async fn upload(
     };
     Ok(Resident {
         second_scores: other(Input::SecondScores, batch.second_scores).await?,
-        third_scores: other(Input::ThirdScores, batch.third_scores).await?,
+        third_scores: other(Input::Negatives, batch.third_scores).await?,
         scores: upload_floats(gpu, Input::Scores, batch.scores, first, last).await?,
         targets,
         decoded,
@@ -336,7 +337,7 @@ impl Running {
             let pass = Pass { arithmetic: Arithmetic::Extended, ..pass };
             found = submit(gpu, launcher, &inputs, &outputs, request, pass, ReadBack::Soon).await?.fold().await?;
         }
-        if let (Some(losses), true) = (&mut outputs.losses, launcher.groups_a_sample(gpu) > 1) {
+        if let (Some(losses), true) = (&mut outputs.losses, launcher.groups_per_sample(gpu) > 1) {
             *losses = gpu.upload_f32_async(&found.losses).await?;
         }
         Ok((found.totals, outputs))

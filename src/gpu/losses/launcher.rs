@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::dispatch::Dispatch;
 use super::shader::{Arithmetic, Constants, Loads, Variant};
+use super::templates::LossParams;
 use crate::data::batch::Batch;
 use crate::data::device_tensor::{DeviceTensor, ElementType};
 use crate::data::evaluation::{Request, Totals};
@@ -95,6 +95,8 @@ impl HostTargets<'_> {
 pub(crate) trait Launcher {
     /// The shape of the whole batch.
     fn shape(&self) -> BatchShape;
+    /// Margin, penalty and kink, as the kernel takes them.
+    fn terms(&self) -> Terms;
     /// True where every option of the loss is small enough for the finite arithmetic.
     fn has_tame_options(&self) -> bool;
     /// Refuses a loss that no network can be trained with.
@@ -122,22 +124,39 @@ pub(crate) trait Launcher {
     /// The kernel for a pass.
     fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant;
     /// Workgroups that share a sample, where it is too large for one; the host then puts their parts together.
-    fn groups_a_sample(&self, _: &Gpu) -> u32 {
+    fn groups_per_sample(&self, _: &Gpu) -> u32 {
         1
     }
     /// Gradients of the scores' size that follow each other: one a vector of a sample.
     fn gradient_blocks(&self) -> usize {
         1
     }
-    /// The dispatches that cover `inputs`.
-    fn dispatches<'a>(
-        &self,
-        gpu: &Gpu,
-        inputs: &'a Resident,
-        outputs: &'a ResidentOutputs,
-        request: &Request,
-        pass: Pass,
-    ) -> Result<Vec<Dispatch<'a>>>;
+    /// How the samples of a pass are spread over dispatches.
+    fn plan<'a>(&'a self, gpu: &'a Gpu, inputs: &Resident, request: &Request, pass: Pass) -> Result<DispatchPlan<'a>>;
+}
+
+/// How the samples of a pass are spread over dispatches.
+pub(crate) struct DispatchPlan<'a> {
+    /// Samples that one dispatch takes at most.
+    pub(in crate::gpu) most_samples: usize,
+    /// The dispatches over so many samples, one after the other.
+    pub(in crate::gpu) steps: Box<dyn Fn(usize) -> Vec<DispatchStep> + 'a>,
+}
+
+/// A dispatch as its pattern plans it.
+#[derive(Default)]
+pub(in crate::gpu) struct DispatchStep {
+    /// What only the pattern knows: lanes, samples of a team, and its own.
+    pub(in crate::gpu) params: LossParams,
+    pub(in crate::gpu) groups: usize,
+    /// Elements of the per-class binding (rows).
+    pub(in crate::gpu) per_class: u64,
+    /// Bytes of the last binding where it is no per-class sums but what workgroups leave for the dispatch after theirs.
+    pub(in crate::gpu) part_bytes: u64,
+    /// It leaves only these: a dispatch after it finishes the samples.
+    pub(in crate::gpu) leaves_parts: bool,
+    /// Which of its variant's kernels it is (ranked).
+    pub(in crate::gpu) kernel: u8,
 }
 
 /// True where options of this size keep the finite arithmetic sound.

@@ -3,6 +3,7 @@
 //! | file | room for |
 //! |---|---|
 //! | `shader.rs` | assembling WGSL, and the list of all variants |
+//! | `templates.rs` | the kernel of each pattern: template, parameters, buffers |
 //! | `partial.rs` | what a workgroup returns, finished in f64 |
 //! | `launcher.rs` | what a pattern's launcher says of itself |
 //! | `patterns.rs` | which launcher a loss has |
@@ -12,14 +13,12 @@
 //! | `submit.rs` | one pass: its calls, their submission, and the partials read back |
 //! | `prepared.rs` | a pass that is bound once and run often |
 //! | `elementwise.rs`, `rows.rs`, `target_rows.rs`, `segments.rs`, `vectors.rs` | one launcher a pattern; `segments.rs` has that of ranked lists too |
-//! | `list_plan.rs` | how lists are spread over dispatches, workgroups and lanes |
 //! | `ranked.rs` | how lists are sorted: their dispatches and scratch memory |
 
 mod dispatch;
 pub(in crate::gpu) mod elementwise;
 pub(in crate::gpu) mod launch;
 pub(in crate::gpu) mod launcher;
-mod list_plan;
 pub(in crate::gpu) mod partial;
 mod patterns;
 pub(in crate::gpu) mod prepared;
@@ -30,6 +29,7 @@ pub(in crate::gpu) mod shader;
 mod sink;
 pub(in crate::gpu) mod submit;
 pub(in crate::gpu) mod target_rows;
+pub(in crate::gpu) mod templates;
 pub(in crate::gpu) mod vectors;
 
 pub(crate) use launch::{accumulate, evaluate};

@@ -7,7 +7,7 @@ use crate::data::evaluation::Totals;
 use crate::error::{Error, Result};
 use crate::gpu::device::context::Gpu;
 #[cfg(feature = "nn")]
-use crate::nn::Sums;
+use crate::nn::EpochSums;
 
 /// `FLAG_...` of shaders/common/partial.wgsl.
 const FLAG_NAN: u32 = 1;
@@ -67,7 +67,7 @@ pub struct Partial {
     pub(in crate::gpu) loss: Sum,
     pub(in crate::gpu) weight: Sum,
     pub(in crate::gpu) count: u32,
-    pub(in crate::gpu) violating: u32,
+    pub(in crate::gpu) active_count: u32,
     pub(in crate::gpu) correct: u32,
     pub(in crate::gpu) flags: u32,
     pub(in crate::gpu) longest: u32,
@@ -80,15 +80,15 @@ impl Partial {
     pub(in crate::gpu) fn add_to(&self, totals: &mut Totals, has_weights: bool) {
         totals.sum += self.loss.to_f64();
         totals.count += u64::from(self.count);
-        totals.active += u64::from(self.violating);
+        totals.active += u64::from(self.active_count);
         totals.correct += u64::from(self.correct);
         totals.weight_sum += if has_weights { self.weight.to_f64() } else { self.count.into() };
     }
 
     /// These samples as training counts them.
     #[cfg(feature = "nn")]
-    pub(in crate::gpu) fn sums(&self) -> Sums {
-        Sums { loss: self.loss.to_f64(), count: self.count.into(), correct: self.correct.into() }
+    pub(in crate::gpu) fn sums(&self) -> EpochSums {
+        EpochSums { loss: self.loss.to_f64(), count: self.count.into(), correct: self.correct.into() }
     }
 
     /// The error for a workgroup whose lanes are not where its exchange needs them, or a row whose loops the driver would
@@ -114,7 +114,7 @@ impl Partial {
         ("loss", std::mem::offset_of!(Partial, loss)),
         ("weight", std::mem::offset_of!(Partial, weight)),
         ("count", std::mem::offset_of!(Partial, count)),
-        ("violating", std::mem::offset_of!(Partial, violating)),
+        ("active_count", std::mem::offset_of!(Partial, active_count)),
         ("correct", std::mem::offset_of!(Partial, correct)),
         ("flags", std::mem::offset_of!(Partial, flags)),
         ("longest", std::mem::offset_of!(Partial, longest)),

@@ -2,16 +2,17 @@
 
 use super::dispatch::{Dispatch, bindings, parts, pipelines};
 use super::partial::Partial;
-use super::shader::{Variant, has_last_binding};
+use super::shader::Variant;
+use super::templates::template;
 use crate::data::device_tensor::DeviceTensor;
 use crate::data::evaluation::Totals;
 use crate::error::Result;
-use crate::gpu::device::command::{Command, Layout, OwnedWindow, result_window};
+use crate::gpu::device::command::{BufferLayout, Command, OwnedWindow, result_window};
 use crate::gpu::device::context::Gpu;
 use crate::gpu::device::pool::PooledBuffer;
 
 /// A kernel over tensors that stay where they are: bound once, run as often as wanted.
-pub(in crate::gpu) struct Prepared {
+pub(in crate::gpu) struct PreparedKernel {
     dispatches: Vec<PreparedDispatch>,
     /// The bindings after the partials.
     last: Option<OwnedWindow>,
@@ -30,7 +31,7 @@ struct PreparedDispatch {
     partial_bytes: u64,
 }
 
-impl Prepared {
+impl PreparedKernel {
     /// Uploads the parameters of the dispatches. Nothing runs yet.
     pub(in crate::gpu) async fn new(
         gpu: &Gpu,
@@ -43,13 +44,13 @@ impl Prepared {
         let prepared = |((windows, dispatch), pipeline): ((Vec<OwnedWindow>, &Dispatch<'_>), _)| PreparedDispatch {
             pipeline,
             windows,
-            groups: dispatch.groups,
+            groups: dispatch.step.groups as u32,
             partial_bytes: dispatch.partial_bytes(),
         };
         let all = bindings.into_iter().zip(dispatches).zip(pipelines).map(prepared).collect();
         let (parts, part_bytes) = parts(gpu, dispatches).await?;
         // Where per-class sums would go.
-        let last = has_last_binding(variant.loss.pattern).then(|| match &parts {
+        let last = template(variant.loss.pattern).has_last_binding().then(|| match &parts {
             Some(parts) => (parts.buffer.clone(), 0, part_bytes),
             None => gpu.unused_output().owned(),
         });
@@ -61,8 +62,8 @@ impl Prepared {
         self.partials(gpu).total
     }
 
-    fn partials(&self, gpu: &Gpu) -> Layout {
-        Layout::new(gpu.storage_alignment(), self.dispatches.iter().map(|dispatch| dispatch.partial_bytes))
+    fn partials(&self, gpu: &Gpu) -> BufferLayout {
+        BufferLayout::new(gpu.storage_alignment(), self.dispatches.iter().map(|dispatch| dispatch.partial_bytes))
     }
 
     /// The commands of one run that leaves its partials in `results` from `start` on, which is aligned.

@@ -2,65 +2,30 @@
 
 use std::ops::Range;
 
-use super::dispatch::Dispatch;
-use super::launcher::{
-    HostTargets, Launcher, Pass, Resident, ResidentOutputs, has_tame_terms, is_tame, penalty_numbers,
-};
+use super::launcher::{DispatchPlan, DispatchStep, HostTargets, Launcher, Pass, Resident, has_tame_terms, is_tame};
 use super::partial::Sum;
 use super::shader::{Constants, Loads, Variant, workgroup_bytes};
+use super::templates::LossParams;
 use crate::data::batch::Batch;
-use crate::data::device_tensor::{DeviceTensor, ElementType};
+use crate::data::device_tensor::ElementType;
 use crate::data::evaluation::{Request, Totals};
 use crate::data::labels::{IGNORED, class_index_expected, decode_class_indices};
 use crate::data::shape::BatchShape;
 use crate::data::tensor::{Targets, with_targets};
 use crate::data::weights;
 use crate::error::{Error, Result};
-use crate::gpu::device::command::groups_in_row;
 use crate::gpu::device::context::Gpu;
-use crate::gpu::device::kernel::params;
-use crate::gpu::device::tensor::Window;
 use crate::gpu::workgroups::{
     SCORES_EACH, WORKGROUP, Walks, busy_groups, check_row, max_samples, shared_lanes, team_lanes, units_each,
 };
-use crate::loss::{Combination, Pattern, RowsSpec, Ties};
-
-params! {
-    /// `Params` of shaders/patterns/rows.wgsl.
-    pub struct RowsParams {
-        rows: u32,
-        columns: u32,
-        groups_in_row: u32,
-        groups: u32,
-        lanes: u32,
-        rows_per_team: u32,
-        groups_per_row: u32,
-        step: u32,
-        scores_shift: u32,
-        targets_shift: u32,
-        weights_shift: u32,
-        losses_shift: u32,
-        gradient_shift: u32,
-        ignore_index: i32,
-        has_ignore_index: u32,
-        margin: f32,
-        kink_slope: f32,
-        penalty_gamma: f32,
-        penalty_scale: f32,
-        divisor: f32,
-        class_divisor: f32,
-        margins_shift: u32,
-        top: u32,
-    }
-    padding: [u32; 1]
-}
+use crate::loss::{Combination, Pattern, RowsSpec, Terms, Ties};
 
 /// Rows a team takes at most: the length of its chain of row losses.
 const MOST_ROWS: usize = 16;
 
 /// `WHOLE`, `LOOK` and `FINISH` of shaders/patterns/rows.wgsl.
 #[derive(Clone, Copy, PartialEq)]
-enum Step {
+enum Turn {
     Whole = 0,
     Look = 1,
     Finish = 2,
@@ -69,7 +34,8 @@ enum Step {
 /// What a workgroup knows of its part of a row: `PART_SUMS` of shaders/patterns/rows.wgsl.
 const PART_BYTES: u64 = 6 * size_of::<Sum>() as u64;
 
-/// Scores of a row for which a workgroup more pays: several loads a lane. What a workgroup does once takes a software adapter
+/// Few long rows are shared: one workgroup per row would leave most of a device idle. This is how many scores of a row are
+/// worth one more workgroup: several loads a lane. What a workgroup does once takes a software adapter
 /// as long as thousands of scores (llvmpipe: one row of 2^20 by 16 workgroups 30 ms with gradient, by one 47; a row of 100,000
 /// 7.8 and 5.4).
 fn fewest_shared_scores(gpu: &Gpu) -> usize {
@@ -94,7 +60,7 @@ pub(super) struct Rows<'a> {
 }
 
 /// Workgroups that share a row where a workgroup a row would leave most of a device idle.
-fn groups_per_row(gpu: &Gpu, rows: usize, columns: usize) -> usize {
+fn groups_per_sample(gpu: &Gpu, rows: usize, columns: usize) -> usize {
     let most = WORKGROUP as usize;
     match gpu.options().workgroups_per_row {
         Some(own) => (own as usize).clamp(1, most),
@@ -152,6 +118,10 @@ impl Launcher for Rows<'_> {
         self.shape
     }
 
+    fn terms(&self) -> Terms {
+        Terms { margin: self.loss.column_margin(self.shape.columns), ..self.loss.terms }
+    }
+
     fn has_tame_options(&self) -> bool {
         has_tame_terms(&self.loss.terms) && self.loss.class_table().all(is_tame)
     }
@@ -197,16 +167,8 @@ impl Launcher for Rows<'_> {
         inputs.variant(*self.loss.method.shader, loads, pass, request, own)
     }
 
-    fn dispatches<'a>(
-        &self,
-        gpu: &Gpu,
-        inputs: &'a Resident,
-        outputs: &'a ResidentOutputs,
-        request: &Request,
-        pass: Pass,
-    ) -> Result<Vec<Dispatch<'a>>> {
+    fn plan<'a>(&'a self, gpu: &'a Gpu, inputs: &Resident, request: &Request, pass: Pass) -> Result<DispatchPlan<'a>> {
         let columns = self.shape.columns;
-        let (penalty_gamma, penalty_scale) = penalty_numbers(self.loss.terms.penalty);
         let is_staged = self.is_staged(inputs, request);
         let walks = match self.loss.method.combination {
             Combination::Top => TOP_WALKS,
@@ -223,8 +185,8 @@ impl Launcher for Rows<'_> {
         // Ranks are counted within a workgroup, and sums a class belong to a team.
         let may_share =
             self.loss.method.combination != Combination::Top && !request.per_class && !pass.only_weights && teams == 1;
-        let groups_per_row = if may_share { groups_per_row(gpu, inputs.samples, columns) } else { 1 };
-        check_row(gpu, columns.div_ceil(groups_per_row), walks)?;
+        let groups_per_sample = if may_share { groups_per_sample(gpu, inputs.samples, columns) } else { 1 };
+        check_row(gpu, columns.div_ceil(groups_per_sample), walks)?;
         let ignore_index = match self.loss.ignore_index {
             Some(_) if inputs.decoded => Some(IGNORED),
             // An index beyond i32 is no element's.
@@ -232,12 +194,12 @@ impl Launcher for Rows<'_> {
         };
         let most = max_samples(gpu, columns)?;
         // Short enough turns for a driver that cuts long loops short.
-        let steps = walks.steps(columns, lanes * groups_per_row);
+        let steps = walks.steps(columns, lanes * groups_per_sample);
         let most_rows = gpu.description().loop_limit().map_or(MOST_ROWS, |limit| limit as usize / steps);
         let most_rows = most_rows.clamp(1, MOST_ROWS);
         // Per-class sums take C elements of 12 bytes a team: long turns keep them small beside the scores.
-        let (most, rows_per_team) = if groups_per_row > 1 {
-            let row_bytes = PART_BYTES * groups_per_row as u64;
+        let (most_samples, samples_per_team) = if groups_per_sample > 1 {
+            let row_bytes = PART_BYTES * groups_per_sample as u64;
             (most.min((gpu.max_binding_bytes() / row_bytes).max(1) as usize), Some(1))
         } else if request.per_class {
             let group_bytes = (teams * columns * size_of::<Sum>()) as u64;
@@ -250,58 +212,31 @@ impl Launcher for Rows<'_> {
         } else {
             (most, None)
         };
-        let mut dispatches = Vec::new();
-        for start in (0..inputs.samples).step_by(most) {
-            let rows = most.min(inputs.samples - start);
-            let rows_per_team = rows_per_team.unwrap_or_else(|| units_each(gpu, rows, teams, most_rows));
-            let groups = (rows.div_ceil(teams * rows_per_team) * groups_per_row) as u32;
-            let of_rows = |tensor: &'a DeviceTensor| tensor.window(start, rows);
-            let of_scores = |tensor: &'a DeviceTensor| tensor.window(start * columns, rows * columns);
-            let scores = of_scores(&inputs.scores);
-            let targets = of_rows(&inputs.targets);
-            let weights = inputs.sample_weights.as_ref().map(of_rows);
-            let class_table = inputs.class_table.as_ref().map(|table| table.window(0, table.len()));
-            let [losses, gradient] = [outputs.losses.as_ref().map(of_rows), outputs.gradient.as_ref().map(of_scores)];
-            let shift = |window: Option<Window<'_>>| window.map_or(0, |w| w.shift);
-            let params = RowsParams {
-                rows: rows as u32,
-                columns: columns as u32,
-                groups_in_row: groups_in_row(gpu, groups),
+        let params = LossParams {
+            lanes: lanes as u32,
+            groups_per_sample: groups_per_sample as u32,
+            ignore_index: ignore_index.unwrap_or(0),
+            has_ignore_index: ignore_index.is_some().into(),
+            sample_divisor: self.loss.class_divisor(columns) as f32,
+            margins_shift: self.loss.class_weights.map_or(0, <[f64]>::len) as u32,
+            top: self.loss.top() as u32,
+            ..LossParams::default()
+        };
+        let turns: &[_] = if groups_per_sample > 1 { &[Turn::Look, Turn::Finish] } else { &[Turn::Whole] };
+        let per_class = request.per_class;
+        let steps = move |rows: usize| {
+            let samples_per_team = samples_per_team.unwrap_or_else(|| units_each(gpu, rows, teams, most_rows));
+            let groups = rows.div_ceil(teams * samples_per_team) * groups_per_sample;
+            let step = |&turn| DispatchStep {
+                params: LossParams { samples_per_team: samples_per_team as u32, step: turn as u32, ..params },
                 groups,
-                lanes: lanes as u32,
-                rows_per_team: rows_per_team as u32,
-                groups_per_row: groups_per_row as u32,
-                step: Step::Whole as u32,
-                scores_shift: scores.shift,
-                targets_shift: targets.shift,
-                weights_shift: shift(weights),
-                losses_shift: shift(losses),
-                gradient_shift: shift(gradient),
-                ignore_index: ignore_index.unwrap_or(0),
-                has_ignore_index: ignore_index.is_some().into(),
-                margin: self.loss.column_margin(columns) as f32,
-                kink_slope: self.loss.terms.kink.slope() as f32,
-                penalty_gamma,
-                penalty_scale,
-                divisor: pass.divisor,
-                class_divisor: self.loss.class_divisor(columns) as f32,
-                margins_shift: self.loss.class_weights.map_or(0, <[f64]>::len) as u32,
-                top: self.loss.top() as u32,
-                padding: [0; 1],
+                per_class: if per_class { (groups * teams * columns) as u64 } else { 0 },
+                part_bytes: if groups_per_sample > 1 { groups as u64 * PART_BYTES } else { 0 },
+                leaves_parts: turn == Turn::Look,
+                kernel: 0,
             };
-            let steps: &[_] = if groups_per_row > 1 { &[Step::Look, Step::Finish] } else { &[Step::Whole] };
-            dispatches.extend(steps.iter().map(|&step| Dispatch {
-                params: bytemuck::bytes_of(&RowsParams { step: step as u32, ..params }).to_vec(),
-                inputs: vec![Some(scores), Some(targets), weights, class_table],
-                outputs: vec![losses, gradient],
-                groups,
-                first_sample: start,
-                per_class: if request.per_class { u64::from(groups) * (teams * columns) as u64 } else { 0 },
-                part_bytes: if groups_per_row > 1 { u64::from(groups) * PART_BYTES } else { 0 },
-                leaves_parts: step == Step::Look,
-                ..Dispatch::default()
-            }));
-        }
-        Ok(dispatches)
+            turns.iter().map(step).collect()
+        };
+        Ok(DispatchPlan { most_samples, steps: Box::new(steps) })
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::list_plan::RANKED_STEPS;
 use super::partial::Partial;
+use super::templates::{LossParams, RankedStep, template};
 use crate::data::device_tensor::{DeviceTensor, ElementType};
 use crate::data::labels::{LabelEncoding, TargetRule};
 use crate::error::{Error, Result};
-use crate::gpu::device::kernel::{Binding, Kernel, create_pipeline};
+use crate::gpu::device::kernel::{Kernel, ParamsLayout, create_pipeline, header};
 use crate::gpu::device::options::Exchange;
 use crate::gpu::device::tensor::QUAD_BYTES;
 use crate::gpu::workgroups::WORKGROUP;
@@ -63,7 +63,8 @@ impl Constants {
     /// The constants by their WGSL names, those of the pattern only.
     pub fn named(&self, pattern: Pattern) -> Vec<(&'static str, f64)> {
         let flag = |x: bool| f64::from(u8::from(x));
-        let mut named = vec![
+        let own = template(pattern).constants;
+        let of_all = [
             ("PENALTY", f64::from(self.penalty)),
             ("HAS_WEIGHTS", flag(self.has_weights)),
             ("WRITE_LOSSES", flag(self.write_losses)),
@@ -72,26 +73,18 @@ impl Constants {
             ("SCORE_TYPE", f64::from(self.score_type)),
             ("TARGET_TYPE", f64::from(self.target_type)),
         ];
-        named.extend(match pattern {
-            Pattern::Elementwise => {
-                vec![("TARGET_RULE", f64::from(self.target_rule)), ("PAIRS", flag(self.pairs))]
-            }
-            Pattern::TargetRows => vec![("SPLIT_TIES", flag(self.split_ties))],
-            Pattern::Vectors => vec![
-                ("TARGET_RULE", f64::from(target_rule_number(TargetRule::Signs))),
-                ("DISTANCE", f64::from(self.distance)),
-                ("THIRD", flag(self.third)),
-            ],
-            Pattern::Segments => vec![("TARGET_RULE", f64::from(self.target_rule))],
-            Pattern::Ranked => vec![("TARGET_RULE", f64::from(self.target_rule)), ("STEP", f64::from(self.step))],
-            Pattern::Rows => vec![
-                ("HAS_CLASS_WEIGHTS", flag(self.has_class_weights)),
-                ("HAS_MARGIN_MATRIX", flag(self.has_margin_matrix)),
-                ("WRITE_PER_CLASS", flag(self.write_per_class)),
-                ("SPLIT_TIES", flag(self.split_ties)),
-            ],
-        });
-        named
+        let of_some = [
+            ("TARGET_RULE", f64::from(self.target_rule)),
+            ("PAIRS", flag(self.pairs)),
+            ("HAS_CLASS_WEIGHTS", flag(self.has_class_weights)),
+            ("HAS_MARGIN_MATRIX", flag(self.has_margin_matrix)),
+            ("WRITE_PER_CLASS", flag(self.write_per_class)),
+            ("SPLIT_TIES", flag(self.split_ties)),
+            ("DISTANCE", f64::from(self.distance)),
+            ("THIRD", flag(self.third)),
+            ("STEP", f64::from(self.step)),
+        ];
+        of_all.into_iter().chain(of_some.into_iter().filter(|(name, _)| own.contains(name))).collect()
     }
 }
 
@@ -154,39 +147,13 @@ pub struct Variant {
 /// `STAGE_STRIDE` of shaders/common/rows_by_lane.wgsl.
 const STAGE_STRIDE: usize = 17;
 
-/// The bindings of a pattern's template, in order.
-fn bindings(pattern: Pattern) -> &'static [Binding] {
-    use Binding::*;
-    match pattern {
-        Pattern::Elementwise => &[Params, Read, Read, Read, Read, Write, Write, Write],
-        Pattern::TargetRows | Pattern::Segments => &[Params, Read, Read, Read, Write, Write, Write],
-        Pattern::Vectors => &[Params, Read, Read, Read, Read, Read, Write, Write, Write, Write, Write],
-        Pattern::Ranked => &[Params, Read, Read, Read, Write, Write, Write, Write],
-        Pattern::Rows => &[Params, Read, Read, Read, Read, Write, Write, Write, Write],
-    }
-}
-
-/// Whether a pattern's last binding, after the partials, is for per-class sums or for what its dispatches leave each other.
-pub(in crate::gpu) fn has_last_binding(pattern: Pattern) -> bool {
-    matches!(pattern, Pattern::Rows | Pattern::Ranked)
-}
-
-/// Bytes of workgroup memory of a pattern: for each subgroup, or each lane without them, a Partial, for rows a Row of 40 bytes
-/// (of targets one a lane) and a violation of 8, for lists a Row of 16 bytes and for each lane an item of 8, or, ranked, four and
-/// two counts of 4; and the columns of a stage.
+/// Bytes of workgroup memory of a pattern: for each subgroup, or each lane without them, a Partial and what the template
+/// says; for each lane what the template says and the columns of a stage.
 pub(in crate::gpu) fn workgroup_bytes(pattern: Pattern, loads: Loads, exchange: Exchange) -> u64 {
-    let a_lane = |bytes: usize| bytes as u64 * u64::from(WORKGROUP);
-    let a_subgroup = |bytes: usize| bytes as u64 * u64::from(exchange.most_subgroups());
-    let row = match pattern {
-        Pattern::Elementwise => 0,
-        Pattern::Segments => a_subgroup(16) + a_lane(8),
-        Pattern::Ranked => a_subgroup(16) + a_lane(4 * 8 + 2 * 4),
-        Pattern::Rows => a_subgroup(40 + 8),
-        Pattern::Vectors => a_subgroup(40),
-        Pattern::TargetRows => a_lane(40),
-    };
-    let stage = if loads == Loads::Staged { a_lane(4 * STAGE_STRIDE) } else { 0 };
-    a_subgroup(size_of::<Partial>()) + row + stage
+    let template = template(pattern);
+    let stage = if loads == Loads::Staged { 4 * STAGE_STRIDE } else { 0 };
+    let subgroup = (size_of::<Partial>() + template.subgroup_bytes) as u64;
+    subgroup * u64::from(exchange.most_subgroups()) + (template.lane_bytes + stage) as u64 * u64::from(WORKGROUP)
 }
 
 impl Variant {
@@ -197,36 +164,28 @@ impl Variant {
 
     /// The WGSL text, without the constants.
     pub fn source(&self) -> String {
-        let pattern = match self.loss.pattern {
-            Pattern::Elementwise => include_str!("../../../shaders/patterns/elementwise.wgsl"),
-            Pattern::Rows => include_str!("../../../shaders/patterns/rows.wgsl"),
-            Pattern::TargetRows => include_str!("../../../shaders/patterns/target_rows.wgsl"),
-            Pattern::Vectors => include_str!("../../../shaders/patterns/vectors.wgsl"),
-            Pattern::Segments => include_str!("../../../shaders/patterns/segments.wgsl"),
-            Pattern::Ranked => include_str!("../../../shaders/patterns/ranked.wgsl"),
-        };
-        let (point, team) =
-            (include_str!("../../../shaders/common/point.wgsl"), include_str!("../../../shaders/common/team.wgsl"));
+        let template = template(self.loss.pattern);
         let loads = match self.loads {
             Loads::Quads => include_str!("../../../shaders/common/loads_in_quads.wgsl"),
             Loads::Words | Loads::Staged => include_str!("../../../shaders/common/loads_in_words.wgsl"),
         };
-        let walk = match self.loads {
-            Loads::Staged => include_str!("../../../shaders/common/rows_by_lane.wgsl"),
-            Loads::Quads | Loads::Words => include_str!("../../../shaders/common/rows_by_team.wgsl"),
+        let walk = match (self.loss.pattern, self.loads) {
+            (Pattern::Rows, Loads::Staged) => include_str!("../../../shaders/common/rows_by_lane.wgsl"),
+            (Pattern::Rows, _) => include_str!("../../../shaders/common/rows_by_team.wgsl"),
+            _ => "",
         };
-        let common = match self.loss.pattern {
-            Pattern::Elementwise => vec![point],
-            Pattern::Rows => vec![team, include_str!("../../../shaders/common/top.wgsl"), walk],
-            Pattern::TargetRows => vec![team],
-            Pattern::Segments | Pattern::Ranked => {
-                vec![point, team, include_str!("../../../shaders/common/lists.wgsl")]
-            }
-            Pattern::Vectors => vec![point, team],
-        };
-        let mut parts = vec![common_source(self.arithmetic, self.exchange, WORKGROUP), loads.to_owned()];
-        parts.extend(common.into_iter().chain([self.loss.source, pattern]).map(str::to_owned));
+        let header = header(&LossParams::LAYOUT, &template.bindings());
+        let common = common_source(self.arithmetic, self.exchange, WORKGROUP);
+        let options = include_str!("../../../shaders/common/options.wgsl");
+        let mut parts = vec![&header[..], &common, options, loads];
+        parts.extend(template.common);
+        parts.extend([walk, self.loss.source, template.source]);
         parts.join("\n")
+    }
+
+    /// How its parameters lie in memory.
+    pub fn params(&self) -> ParamsLayout {
+        LossParams::LAYOUT
     }
 
     /// Bytes of workgroup memory: the pattern's, and the loss's own.
@@ -237,7 +196,7 @@ impl Variant {
 
     /// Storage buffers that are bound.
     pub(in crate::gpu) fn storage_buffers(&self) -> u64 {
-        bindings(self.loss.pattern).iter().filter(|&&binding| binding != Binding::Params).count() as u64
+        template(self.loss.pattern).slots.len() as u64
     }
 }
 
@@ -262,7 +221,7 @@ impl Kernel for Variant {
         if let Exchange::Subgroups(lanes) = self.exchange {
             constants.push(("SUBGROUP_LANES", lanes.into()));
         }
-        create_pipeline(device, self.loss.name, self.source(), bindings(pattern), &constants)
+        create_pipeline(device, self.loss.name, self.source(), &template(pattern).bindings(), &constants)
     }
 }
 
@@ -321,7 +280,8 @@ pub fn variants() -> Vec<Variant> {
                     target_rule: match loss.pattern {
                         Pattern::Elementwise => (bits >> 5 & 3).min(2) as u8,
                         Pattern::Segments | Pattern::Ranked => u8::from(bit(5)),
-                        _ => 0,
+                        Pattern::Vectors => target_rule_number(TargetRule::Signs),
+                        Pattern::Rows | Pattern::TargetRows => 0,
                     },
                     pairs: elementwise && bit(7),
                     penalty: (bits >> 8) as u8,
@@ -334,7 +294,7 @@ pub fn variants() -> Vec<Variant> {
                         all.push(variant);
                     }
                 };
-                for step in 0..if loss.pattern == Pattern::Ranked { RANKED_STEPS } else { 1 } {
+                for step in 0..if loss.pattern == Pattern::Ranked { RankedStep::COUNT } else { 1 } {
                     add(by_default, Exchange::Workgroup, Constants { step, ..constants });
                 }
                 if rows && !constants.write_per_class {

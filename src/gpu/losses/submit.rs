@@ -1,26 +1,27 @@
 //! One submission: all dispatches of a pass, and what their workgroups found, to be read when wanted.
 
-use super::dispatch::{Dispatch, bindings, parts, pipelines};
+use super::dispatch::{Dispatch, bindings, dispatches, parts, pipelines};
 use super::launcher::{Launcher, Pass, Resident, ResidentOutputs};
 use super::partial::{Bad, FLAG_WILD, Partial, Sum};
-use super::shader::{Variant, has_last_binding};
+use super::shader::Variant;
+use super::templates::template;
 use crate::data::device_tensor::ElementType;
 use crate::data::evaluation::{Request, Totals};
 use crate::data::weights;
 use crate::error::{Error, Input, Result};
-use crate::gpu::device::command::{Command, Layout, result_window};
+use crate::gpu::device::command::{BufferLayout, Command, result_window};
 use crate::gpu::device::context::Gpu;
 use crate::gpu::device::pool::PooledBuffer;
 use crate::gpu::device::readback::{Readback, elements};
 
 /// What a pass left on the device: its workgroups' partials, and what it takes to finish them on the host.
 #[derive(Debug)]
-pub struct Pending {
+pub(crate) struct Pending {
     gpu: Gpu,
     results: Option<Results>,
     bytes: u64,
-    partials: Layout,
-    per_class: Layout,
+    partials: BufferLayout,
+    per_class: BufferLayout,
     /// Index of each dispatch's first sample.
     first_samples: Vec<usize>,
     per_class_start: u64,
@@ -32,7 +33,7 @@ pub struct Pending {
     /// Targets a sample.
     target_width: usize,
     /// Workgroups a sample, where it takes several.
-    groups_a_sample: usize,
+    groups_per_sample: usize,
 }
 
 /// Where what the workgroups found is.
@@ -72,11 +73,11 @@ pub(in crate::gpu) async fn submit(
 ) -> Result<Pending> {
     let dispatches = match inputs.samples {
         0 => vec![],
-        _ => launcher.dispatches(gpu, inputs, outputs, request, pass)?,
+        _ => dispatches(gpu, launcher, inputs, outputs, request, pass)?,
     };
     let alignment = gpu.storage_alignment();
-    let partials = Layout::new(alignment, dispatches.iter().map(|d| d.partial_bytes()));
-    let per_class = Layout::new(alignment, dispatches.iter().map(|d| d.per_class * size_of::<Sum>() as u64));
+    let partials = BufferLayout::new(alignment, dispatches.iter().map(|d| d.partial_bytes()));
+    let per_class = BufferLayout::new(alignment, dispatches.iter().map(|d| d.step.per_class * size_of::<Sum>() as u64));
     // One buffer for partials and per-class sums, so that one read brings both.
     let per_class_start = partials.total.next_multiple_of(alignment);
     let mut pending = Pending {
@@ -92,7 +93,7 @@ pub(in crate::gpu) async fn submit(
         targets: inputs.targets.element_type(),
         target_expected: launcher.target_expected(),
         target_width: launcher.shape().target_width,
-        groups_a_sample: launcher.groups_a_sample(gpu) as usize,
+        groups_per_sample: launcher.groups_per_sample(gpu) as usize,
     };
     if !dispatches.is_empty() {
         pending.run(&launcher.variant(inputs, request, pass), &dispatches, read_back).await?;
@@ -118,15 +119,15 @@ impl Pending {
             let mut pass = gpu.begin_pass(encoder);
             for (index, (dispatch, mut windows)) in dispatches.iter().zip(bindings).enumerate() {
                 windows.push(result(self.partials.parts[index]));
-                if has_last_binding(variant.loss.pattern) {
+                if template(variant.loss.pattern).has_last_binding() {
                     let (offset, bytes) = self.per_class.parts[index];
                     let sums = (self.per_class_start + offset, bytes);
                     windows.push(match &parts {
-                        Some(parts) if dispatch.part_bytes > 0 => result_window(gpu, &parts.buffer, 0, part_bytes),
+                        Some(parts) if dispatch.step.part_bytes > 0 => result_window(gpu, &parts.buffer, 0, part_bytes),
                         _ => result(sums),
                     });
                 }
-                Command::of_groups(gpu, &pipelines[index], &windows, dispatch.groups).record(&mut pass);
+                Command::of_groups(gpu, &pipelines[index], &windows, dispatch.step.groups as u32).record(&mut pass);
             }
         };
         let operation = "running a kernel";
@@ -175,14 +176,14 @@ impl Pending {
         let take = |start: u64, (offset, length): (u64, u64)| &bytes[(start + offset) as usize..][..length as usize];
         for (index, &first_sample) in self.first_samples.iter().enumerate() {
             let partials = elements::<Partial>(take(0, self.partials.parts[index]));
-            for sample in partials.chunks(self.groups_a_sample) {
+            for sample in partials.chunks(self.groups_per_sample) {
                 let mut part = Totals::default();
                 for partial in sample {
                     self.check_elements(first_sample, partial)?;
                     wild |= partial.flags & FLAG_WILD != 0;
                     partial.add_to(&mut part, self.has_weights);
                 }
-                if self.groups_a_sample > 1 {
+                if self.groups_per_sample > 1 {
                     // One sample: its loss is as precise as others', and it is active once.
                     losses.push(part.sum as f32);
                     part.sum = f64::from(part.sum as f32);

@@ -2,51 +2,22 @@
 
 use std::ops::Range;
 
-use super::dispatch::Dispatch;
 use super::launcher::{
-    self, HostTargets, Launcher, Pass, Resident, ResidentOutputs, has_tame_terms, is_tame, penalty_numbers,
+    self, DispatchPlan, DispatchStep, HostTargets, Launcher, Pass, Resident, has_tame_terms, is_tame,
 };
 use super::shader::{Constants, Loads, Variant};
-use crate::data::device_tensor::{DeviceTensor, ElementType};
+use super::templates::LossParams;
+use crate::data::device_tensor::ElementType;
 use crate::data::evaluation::Request;
 use crate::data::labels::{TargetRowDecoder, TargetRowRule};
 use crate::data::shape::BatchShape;
 use crate::data::tensor::{Targets, with_targets};
 use crate::error::Result;
-use crate::gpu::device::command::groups_in_row;
 use crate::gpu::device::context::Gpu;
-use crate::gpu::device::kernel::params;
-use crate::gpu::device::tensor::Window;
 use crate::gpu::workgroups::{
     FEW_ROWS, SCORES_EACH, WORKGROUP, Walks, check_row, max_samples, shared_lanes, team_lanes, units_each,
 };
-use crate::loss::{TargetRowsSpec, Ties};
-
-params! {
-    /// `Params` of shaders/patterns/target_rows.wgsl.
-    pub struct TargetRowsParams {
-        rows: u32,
-        columns: u32,
-        target_width: u32,
-        groups_in_row: u32,
-        groups: u32,
-        lanes: u32,
-        rows_per_team: u32,
-        scores_shift: u32,
-        targets_shift: u32,
-        weights_shift: u32,
-        losses_shift: u32,
-        gradient_shift: u32,
-        margin: f32,
-        kink_slope: f32,
-        penalty_gamma: f32,
-        penalty_scale: f32,
-        divisor: f32,
-        class_divisor: f32,
-        most_steps: u32,
-    }
-    padding: u32
-}
+use crate::loss::{TargetRowsSpec, Terms, Ties};
 
 /// Walks over a row: one for the loss and one for the gradient.
 const WALKS: Walks = Walks::by_quads(2);
@@ -110,6 +81,10 @@ impl Launcher for TargetRows {
         self.shape
     }
 
+    fn terms(&self) -> Terms {
+        self.loss.terms
+    }
+
     fn has_tame_options(&self) -> bool {
         has_tame_terms(&self.loss.terms) && is_tame(self.shape.columns as f64 * (launcher::TAME / MOST_TAME_COLUMNS))
     }
@@ -133,17 +108,8 @@ impl Launcher for TargetRows {
         inputs.variant(*self.loss.shader, Loads::of(&inputs.scores), pass, request, own)
     }
 
-    fn dispatches<'a>(
-        &self,
-        gpu: &Gpu,
-        inputs: &'a Resident,
-        outputs: &'a ResidentOutputs,
-        _: &Request,
-        pass: Pass,
-    ) -> Result<Vec<Dispatch<'a>>> {
-        let BatchShape { columns, target_width: width, .. } = self.shape;
-        let terms = self.loss.terms;
-        let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
+    fn plan<'a>(&'a self, gpu: &'a Gpu, inputs: &Resident, _: &Request, _: Pass) -> Result<DispatchPlan<'a>> {
+        let columns = self.shape.columns;
         let (lanes, turn_columns) = match self.loss.shader.workgroup_bytes {
             0 => (team_lanes(gpu, inputs.samples, columns, SCORES_EACH, WALKS), TEAM_COLUMNS),
             _ => match labelled_lanes(gpu, inputs.samples, columns) {
@@ -153,51 +119,18 @@ impl Launcher for TargetRows {
         };
         let most_rows = (turn_columns / columns).clamp(1, MOST_ROWS);
         let teams = WORKGROUP as usize / lanes;
-        let most = max_samples(gpu, columns)?;
         check_row(gpu, columns, WALKS)?;
-        let mut dispatches = Vec::new();
-        for start in (0..inputs.samples).step_by(most) {
-            let rows = most.min(inputs.samples - start);
-            let rows_per_team = units_each(gpu, rows, teams, most_rows);
-            let groups = rows.div_ceil(teams * rows_per_team) as u32;
-            let of_rows = |tensor: &'a DeviceTensor| tensor.window(start, rows);
-            let of_scores = |tensor: &'a DeviceTensor| tensor.window(start * columns, rows * columns);
-            let scores = of_scores(&inputs.scores);
-            let targets = inputs.targets.window(start * width, rows * width);
-            let weights = inputs.sample_weights.as_ref().map(of_rows);
-            let [losses, gradient] = [outputs.losses.as_ref().map(of_rows), outputs.gradient.as_ref().map(of_scores)];
-            let shift = |window: Option<Window<'_>>| window.map_or(0, |w| w.shift);
-            let params = TargetRowsParams {
-                rows: rows as u32,
-                columns: columns as u32,
-                target_width: width as u32,
-                groups_in_row: groups_in_row(gpu, groups),
-                groups,
-                lanes: lanes as u32,
-                rows_per_team: rows_per_team as u32,
-                scores_shift: scores.shift,
-                targets_shift: targets.shift,
-                weights_shift: shift(weights),
-                losses_shift: shift(losses),
-                gradient_shift: shift(gradient),
-                margin: terms.margin as f32,
-                kink_slope: terms.kink.slope() as f32,
-                penalty_gamma,
-                penalty_scale,
-                divisor: pass.divisor,
-                class_divisor: self.loss.divisor(columns) as f32,
-                most_steps: gpu.description().loop_limit().unwrap_or(u32::MAX),
-                padding: 0,
-            };
-            dispatches.push(Dispatch {
-                params: bytemuck::bytes_of(&params).to_vec(),
-                inputs: vec![Some(scores), Some(targets), weights],
-                outputs: vec![losses, gradient],
-                groups,
-                first_sample: start,
-                ..Dispatch::default()
-            });
-        }
-        Ok(dispatches)
+        let params = LossParams {
+            lanes: lanes as u32,
+            sample_divisor: self.loss.divisor(columns) as f32,
+            most_steps: gpu.description().loop_limit().unwrap_or(u32::MAX),
+            ..LossParams::default()
+        };
+        let steps = move |rows: usize| {
+            let samples_per_team = units_each(gpu, rows, teams, most_rows);
+            let params = LossParams { samples_per_team: samples_per_team as u32, ..params };
+            vec![DispatchStep { params, groups: rows.div_ceil(teams * samples_per_team), ..DispatchStep::default() }]
+        };
+        Ok(DispatchPlan { most_samples: max_samples(gpu, columns)?, steps: Box::new(steps) })
     }
 }

@@ -3,19 +3,22 @@
 use crate::data::device_tensor::ElementType;
 use crate::error::Result;
 use crate::gpu::device::adapter::AdapterDescription;
-use crate::gpu::device::kernel::{Binding, Kernel, create_pipeline, params};
+use crate::gpu::device::kernel::{Binding, Kernel, ParamsLayout, create_pipeline, header, params};
 use crate::gpu::device::options::ProductWalk;
 use crate::gpu::losses::shader::{HALF, elementwise_source};
 use crate::loss::{LossShader, Pattern, SHADERS};
 use crate::nn::Activation;
 
 params! {
-    /// `Params` of shaders/network/gather.wgsl.
-    pub struct GatherParams {
+    /// Of shaders/network/gather.wgsl.
+    pub(in crate::gpu) struct GatherParams {
+        /// Elements of the batch.
         count: u32,
         columns: u32,
         groups_in_row: u32,
+        /// Where in `order` the batch begins.
         first: u32,
+        /// The rows that `data` holds: large data sets are bound in parts.
         data_first_row: u32,
         data_rows: u32,
         data_shift: u32,
@@ -23,9 +26,12 @@ params! {
     padding: u32
 }
 
+const GATHER: [Binding; 3] =
+    [Binding::read("data", "u32"), Binding::read("order", "u32"), Binding::written("batch", "u32")];
+
 params! {
-    /// `Params` of shaders/network/product.wgsl.
-    pub struct ProductParams {
+    /// Of shaders/network/product.wgsl: A is m x k and B is k x n, both with strides; C is contiguous.
+    pub(in crate::gpu) struct ProductParams {
         m: u32,
         n: u32,
         k: u32,
@@ -41,18 +47,27 @@ params! {
     padding: u32
 }
 
+const PRODUCT: [Binding; 4] = [
+    Binding::read("a", "f32"),
+    Binding::read("b", "f32"),
+    Binding::read("extra", "f32"),
+    Binding::written("out", "f32"),
+];
+
 params! {
-    /// `Params` of shaders/network/output_gradient.wgsl.
-    pub struct OutputGradientParams {
+    /// Of shaders/network/output_gradient.wgsl.
+    pub(in crate::gpu) struct OutputGradientParams {
         count: u32,
         groups_in_row: u32,
     }
     padding: [u32; 2]
 }
 
+const OUTPUT_GRADIENT: [Binding; 2] = [Binding::read("outputs", "f32"), Binding::written("gradient", "f32")];
+
 params! {
-    /// `Params` of shaders/network/update.wgsl.
-    pub struct UpdateParams {
+    /// Of shaders/network/update.wgsl: what [`crate::nn::Optimizer`] makes of an update.
+    pub(in crate::gpu) struct UpdateParams {
         count: u32,
         groups_in_row: u32,
         coupled_decay: f32,
@@ -68,13 +83,22 @@ params! {
     padding: u32
 }
 
+const UPDATE: [Binding; 4] = [
+    Binding::read("gradient", "f32"),
+    Binding::written("weights", "f32"),
+    Binding::written("first", "f32"),
+    Binding::written("second", "f32"),
+];
+
 params! {
-    /// `Params` of shaders/network/whole_steps.wgsl.
-    pub struct WholeStepsParams {
+    /// Of shaders/network/whole_steps.wgsl.
+    pub(in crate::gpu) struct WholeStepsParams {
         steps: u32,
         batch: u32,
         samples: u32,
+        /// Where in `order` the first batch begins.
         first: u32,
+        /// Where the first batch's partial goes.
         first_partial: u32,
         columns: u32,
         layers: u32,
@@ -84,6 +108,7 @@ params! {
         kink_slope: f32,
         penalty_gamma: f32,
         penalty_scale: f32,
+        /// Not used: batches differ in size.
         divisor: f32,
         coupled_decay: f32,
         decoupled_decay: f32,
@@ -95,18 +120,36 @@ params! {
         reserved_a: u32,
         reserved_b: u32,
         reserved_c: u32,
+        /// Two for each of at most `MOST_LAYERS` layers: inputs, outputs, activation, and where in `work` the outputs are;
+        /// then where weights and bias are, and where in `work` the slopes are.
         layer: [[u32; 4]; 16],
+        /// Learning rate and root_scale of each of at most `MOST_STEPS` steps.
         rates: [[f32; 4]; 256],
     }
 }
 
+const WHOLE_STEPS: [Binding; 8] = [
+    Binding::read("data", "u32"),
+    Binding::read("targets", "u32"),
+    Binding::read("order", "u32"),
+    Binding::written("weights", "f32"),
+    Binding::written("first", "f32"),
+    Binding::written("second", "f32"),
+    // Outputs and slopes of every layer for one batch.
+    Binding::written("work", "f32"),
+    Binding::written("partials", "Partial"),
+];
+
 params! {
-    /// `Params` of shaders/network/keras_accuracy.wgsl.
-    pub struct KerasAccuracyParams {
+    /// Of shaders/network/keras_accuracy.wgsl.
+    pub(in crate::gpu) struct KerasAccuracyParams {
         count: u32,
     }
     padding: [u32; 3]
 }
+
+const KERAS_ACCURACY: [Binding; 3] =
+    [Binding::read("scores", "f32"), Binding::read("targets", "f32"), Binding::written("right", "u32")];
 
 /// What a product of matrices is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -257,7 +300,7 @@ impl NetworkKernel {
     pub fn all() -> Vec<Self> {
         let mut all = vec![Self::KerasAccuracy];
         all.extend([0, 1, 2, 3].map(|feature_type| Self::Gather { feature_type }));
-        for (activation, _) in Activation::NAMES {
+        for &(activation, _) in Activation::NAMES {
             all.push(Self::OutputGradient { activation });
             for role in [Role::Output, Role::InputGradient, Role::WeightGradient] {
                 all.extend(ProductWalk::ALL.map(|walk| Self::Product { role, activation, walk }));
@@ -305,7 +348,8 @@ impl NetworkKernel {
         let activation = include_str!("../../../shaders/network/activation.wgsl");
         let feature = include_str!("../../../shaders/network/feature.wgsl");
         let optimizer = include_str!("../../../shaders/network/optimizer.wgsl");
-        match self {
+        let header = header(&self.params(), self.bindings());
+        let kernel = match self {
             Self::Gather { .. } => [HALF, feature, include_str!("../../../shaders/network/gather.wgsl")].join("\n"),
             Self::Product { walk, .. } => {
                 [activation, include_str!("../../../shaders/network/product.wgsl"), &walk.source()].join("\n")
@@ -319,7 +363,8 @@ impl NetworkKernel {
                 [&elementwise_source(loss, *lanes), activation, feature, optimizer, whole].join("\n")
             }
             Self::KerasAccuracy => include_str!("../../../shaders/network/keras_accuracy.wgsl").into(),
-        }
+        };
+        header + &kernel
     }
 
     /// The pipeline constants by their WGSL names.
@@ -348,14 +393,26 @@ impl NetworkKernel {
         }
     }
 
-    fn bindings(&self) -> &'static [Binding] {
-        use Binding::*;
+    /// How its parameters lie in memory.
+    pub fn params(&self) -> ParamsLayout {
         match self {
-            Self::Gather { .. } | Self::KerasAccuracy => &[Params, Read, Read, Write],
-            Self::Product { .. } => &[Params, Read, Read, Read, Write],
-            Self::OutputGradient { .. } => &[Params, Read, Write],
-            Self::Update { .. } => &[Params, Read, Write, Write, Write],
-            Self::WholeSteps { .. } => &[Params, Read, Read, Read, Write, Write, Write, Write, Write],
+            Self::Gather { .. } => GatherParams::LAYOUT,
+            Self::Product { .. } => ProductParams::LAYOUT,
+            Self::OutputGradient { .. } => OutputGradientParams::LAYOUT,
+            Self::Update { .. } => UpdateParams::LAYOUT,
+            Self::KerasAccuracy => KerasAccuracyParams::LAYOUT,
+            Self::WholeSteps { .. } => WholeStepsParams::LAYOUT,
+        }
+    }
+
+    fn bindings(&self) -> &'static [Binding] {
+        match self {
+            Self::Gather { .. } => &GATHER,
+            Self::KerasAccuracy => &KERAS_ACCURACY,
+            Self::Product { .. } => &PRODUCT,
+            Self::OutputGradient { .. } => &OUTPUT_GRADIENT,
+            Self::Update { .. } => &UPDATE,
+            Self::WholeSteps { .. } => &WHOLE_STEPS,
         }
     }
 }

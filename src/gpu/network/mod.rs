@@ -14,11 +14,8 @@ mod whole;
 
 use std::sync::atomic::Ordering;
 
-pub use kernel::{
-    GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, Role, UpdateParams,
-    WholeStepsParams,
-};
-use plan::{DeviceData, Plan, Weights};
+pub use kernel::{NetworkKernel, Role};
+use plan::{DeviceData, EpochPlan, Weights};
 pub use probe::ProductProbe;
 use whole::Whole;
 
@@ -29,7 +26,10 @@ use crate::gpu::device::command::Command;
 use crate::gpu::device::context::Gpu;
 use crate::gpu::device::pool::PooledBuffer;
 use crate::gpu::losses::launch;
-use crate::nn::{Accuracy, Dataset, Engine, Evaluated, Features, Memory, Optimizer, Part, Parts, Progress, Slot, Sums};
+use crate::nn::{
+    Accuracy, Dataset, Engine, EngineParts, EpochPart, EpochSums, Evaluated, Features, Memory, MemorySlot, Optimizer,
+    Progress,
+};
 
 /// Rows that go through the network at a time where nothing is trained, at most.
 const EVALUATED_ROWS: u64 = 4096;
@@ -43,30 +43,30 @@ const SUBMITTED_STEPS: usize = 4096;
 
 /// How a data set is gone through.
 #[expect(clippy::large_enum_variant, reason = "there are two of them")]
-enum Course {
+enum Walk {
     /// A dispatch a kernel.
-    Plan(Plan),
+    EpochPlan(EpochPlan),
     /// All kernels of many steps in one dispatch.
     Whole(Whole),
 }
 
-impl Course {
+impl Walk {
     async fn new(
         gpu: &Gpu,
-        parts: &Parts<'_>,
+        parts: &EngineParts<'_>,
         weights: &Weights,
         data: &DeviceData,
         batch_size: usize,
         trains: bool,
     ) -> Result<Self> {
         Ok(match Whole::new(gpu, parts, weights, data, batch_size, trains).await? {
-            Some(whole) => Course::Whole(whole),
-            None => Course::Plan(Plan::new(gpu, parts, weights, data, batch_size, trains).await?),
+            Some(whole) => Walk::Whole(whole),
+            None => Walk::EpochPlan(EpochPlan::new(gpu, parts, weights, data, batch_size, trains).await?),
         })
     }
 
     /// Once over all rows, without an update.
-    async fn evaluation(gpu: &Gpu, parts: &Parts<'_>, weights: &Weights, data: &DeviceData) -> Result<Self> {
+    async fn evaluation(gpu: &Gpu, parts: &EngineParts<'_>, weights: &Weights, data: &DeviceData) -> Result<Self> {
         Self::new(gpu, parts, weights, data, evaluated_rows(gpu, parts), false).await
     }
 }
@@ -82,18 +82,18 @@ pub(crate) struct GpuEngine {
     has_memory: [bool; 2],
     /// The order of rows in training.
     order: Option<DeviceTensor>,
-    training: Option<Course>,
-    evaluated_training: Option<Course>,
-    validation: Option<Course>,
+    training: Option<Walk>,
+    evaluated_training: Option<Walk>,
+    validation: Option<Walk>,
     _data: Vec<DeviceData>,
 }
 
 impl GpuEngine {
-    pub(crate) fn new(gpu: &Gpu, parts: Parts<'_>) -> Result<Self> {
+    pub(crate) fn new(gpu: &Gpu, parts: EngineParts<'_>) -> Result<Self> {
         pollster::block_on(Self::new_async(gpu, parts))
     }
 
-    async fn new_async(gpu: &Gpu, parts: Parts<'_>) -> Result<Self> {
+    async fn new_async(gpu: &Gpu, parts: EngineParts<'_>) -> Result<Self> {
         let weights = upload_weights(gpu, parts.memory).await?;
         let parameters = parts.memory.parameters.len();
         let bytes = 4 * parameters as u64;
@@ -113,18 +113,18 @@ impl GpuEngine {
             if let Some(batch_size) = parts.batch_size {
                 // An order of its own, which every epoch writes anew.
                 let shuffled = DeviceData { order: upload_order(gpu, data.samples).await?, ..data.clone() };
-                training = Some(Course::new(gpu, &parts, &weights, &shuffled, batch_size, true).await?);
+                training = Some(Walk::new(gpu, &parts, &weights, &shuffled, batch_size, true).await?);
                 order = Some(shuffled.order);
             }
             if parts.evaluates_training {
-                evaluated_training = Some(Course::evaluation(gpu, &parts, &weights, &data).await?);
+                evaluated_training = Some(Walk::evaluation(gpu, &parts, &weights, &data).await?);
             }
             all.push(data);
         }
         let mut validation = None;
         if let Some(dataset) = parts.validation {
             let data = upload(gpu, &parts, dataset).await?;
-            validation = Some(Course::evaluation(gpu, &parts, &weights, &data).await?);
+            validation = Some(Walk::evaluation(gpu, &parts, &weights, &data).await?);
             all.push(data);
         }
         Ok(Self {
@@ -143,7 +143,7 @@ impl GpuEngine {
     }
 
     /// Copies between the weights and what is remembered.
-    async fn copy(&self, slot: Slot, remember: bool) -> Result<()> {
+    async fn copy(&self, slot: MemorySlot, remember: bool) -> Result<()> {
         let bytes = 4 * self.parameters as u64;
         let own = [&self.weights.parameters, &self.weights.first, &self.weights.second];
         self.gpu
@@ -157,7 +157,7 @@ impl GpuEngine {
             .map(drop)
     }
 
-    async fn train_async(&self, part: &Part<'_>) -> Result<Progress> {
+    async fn train_async(&self, part: &EpochPart<'_>) -> Result<Progress> {
         let gpu = &self.gpu;
         let Some(training) = &self.training else { return Ok(Progress::new()) };
         if let Some((buffer, offset)) = self.order.as_ref().and_then(DeviceTensor::buffer) {
@@ -165,7 +165,7 @@ impl GpuEngine {
         }
         let update = |step| self.optimizer.update(part.updates + step + 1);
         let sums = match training {
-            Course::Plan(plan) => {
+            Walk::EpochPlan(plan) => {
                 plan.write_updates(gpu, part.first_batch, update)?;
                 let each = (SUBMITTED_COST / plan.cost.max(1)).clamp(1, SUBMITTED_STEPS as u64) as usize;
                 let mut done = part.first_batch;
@@ -179,7 +179,7 @@ impl GpuEngine {
                 }
                 plan.sums(gpu, part.first_batch..done).await?
             }
-            Course::Whole(whole) => {
+            Walk::Whole(whole) => {
                 let mut done = part.first_batch;
                 for (command, steps) in whole.commands(gpu, part.first_batch..whole.steps(), update) {
                     run(gpu, [command]).await?;
@@ -201,14 +201,14 @@ impl GpuEngine {
     }
 
     /// Whether to end after what was submitted.
-    fn is_stopped(&self, part: &Part<'_>) -> Result<bool> {
+    fn is_stopped(&self, part: &EpochPart<'_>) -> Result<bool> {
         let Some(stop) = part.stop else { return Ok(false) };
         // Whoever may stop us wants to be asked when the work is done, not when it is queued.
         self.gpu.wait("training")?;
         Ok(stop.load(Ordering::Relaxed))
     }
 
-    async fn evaluate_async(&self, data: Evaluated) -> Result<Option<Sums>> {
+    async fn evaluate_async(&self, data: Evaluated) -> Result<Option<EpochSums>> {
         let gpu = &self.gpu;
         let course = match data {
             Evaluated::Training => &self.evaluated_training,
@@ -216,17 +216,17 @@ impl GpuEngine {
         };
         let sums = match course {
             None => return Ok(None),
-            Some(Course::Plan(plan)) => {
+            Some(Walk::EpochPlan(plan)) => {
                 run(gpu, plan.steps.iter().flat_map(|step| &step.commands)).await?;
                 plan.sums(gpu, 0..plan.steps.len()).await?
             }
-            Some(Course::Whole(whole)) => {
+            Some(Walk::Whole(whole)) => {
                 let commands = whole.commands(gpu, 0..whole.steps(), |_| self.optimizer.update(1));
                 run(gpu, commands.into_iter().map(|(command, _)| command)).await?;
                 whole.sums(gpu, 0..whole.steps()).await?
             }
         };
-        let mut total = Sums::default();
+        let mut total = EpochSums::default();
         sums.into_iter().for_each(|sums| total.add(sums));
         Ok(Some(total))
     }
@@ -246,19 +246,19 @@ impl GpuEngine {
 }
 
 impl Engine for GpuEngine {
-    fn train(&mut self, part: &Part<'_>) -> Result<Progress> {
+    fn train(&mut self, part: &EpochPart<'_>) -> Result<Progress> {
         pollster::block_on(self.train_async(part))
     }
 
-    fn evaluate(&mut self, data: Evaluated) -> Result<Option<Sums>> {
+    fn evaluate(&mut self, data: Evaluated) -> Result<Option<EpochSums>> {
         pollster::block_on(self.evaluate_async(data))
     }
 
-    fn remember(&mut self, slot: Slot) -> Result<()> {
+    fn remember(&mut self, slot: MemorySlot) -> Result<()> {
         pollster::block_on(self.copy(slot, true))
     }
 
-    fn recall(&mut self, slot: Slot) -> Result<()> {
+    fn recall(&mut self, slot: MemorySlot) -> Result<()> {
         pollster::block_on(self.copy(slot, false))
     }
 
@@ -277,7 +277,7 @@ async fn run<'a>(gpu: &Gpu, commands: impl IntoIterator<Item = &'a Command>) -> 
 }
 
 /// Rows that go through a network at a time, so that none of its layers outgrows a binding.
-fn evaluated_rows(gpu: &Gpu, parts: &Parts<'_>) -> usize {
+fn evaluated_rows(gpu: &Gpu, parts: &EngineParts<'_>) -> usize {
     let widest = parts.shapes.iter().map(|shape| shape.inputs.max(shape.outputs)).max().unwrap_or(1);
     (gpu.max_binding_bytes() / 4 / widest as u64).clamp(1, EVALUATED_ROWS) as usize
 }
@@ -314,7 +314,7 @@ async fn upload_features(gpu: &Gpu, features: &Features) -> Result<DeviceTensor>
 }
 
 /// A data set with the targets as the loss wants them.
-async fn upload(gpu: &Gpu, parts: &Parts<'_>, data: &Dataset) -> Result<DeviceData> {
+async fn upload(gpu: &Gpu, parts: &EngineParts<'_>, data: &Dataset) -> Result<DeviceData> {
     let outputs = parts.shapes.last().map_or(1, |shape| shape.outputs);
     let width = data.target_width();
     let shape = data.shape(&parts.loss.spec(), outputs)?;
@@ -355,11 +355,11 @@ async fn upload_order(gpu: &Gpu, rows: usize) -> Result<DeviceTensor> {
 }
 
 /// The network's outputs for all rows of the training data.
-pub(crate) fn predict(gpu: &Gpu, parts: &Parts<'_>) -> Result<Vec<f32>> {
+pub(crate) fn predict(gpu: &Gpu, parts: &EngineParts<'_>) -> Result<Vec<f32>> {
     pollster::block_on(async {
         let weights = upload_weights(gpu, parts.memory).await?;
         let data = upload_rows(gpu, parts.training).await?;
-        let plan = Plan::new(gpu, parts, &weights, &data, evaluated_rows(gpu, parts), false).await?;
+        let plan = EpochPlan::new(gpu, parts, &weights, &data, evaluated_rows(gpu, parts), false).await?;
         let outputs = parts.shapes.last().map_or(1, |shape| shape.outputs);
         let mut all = Vec::with_capacity(data.samples * outputs);
         for step in &plan.steps {

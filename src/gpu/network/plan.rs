@@ -13,8 +13,8 @@ use crate::gpu::device::context::Gpu;
 use crate::gpu::device::options::ProductWalk;
 use crate::gpu::device::pool::PooledBuffer;
 use crate::gpu::losses::launch;
-use crate::gpu::losses::prepared::Prepared;
-use crate::nn::{Activation, LayerShape, Parts, Sums, Update};
+use crate::gpu::losses::prepared::PreparedKernel;
+use crate::nn::{Activation, EngineParts, EpochSums, LayerShape, Update};
 
 /// Lanes of the kernels that take one element a lane.
 const LANES: u64 = 256;
@@ -48,8 +48,8 @@ pub(super) struct DeviceData {
 }
 
 /// All batches of a pass over a data set.
-pub(super) struct Plan {
-    pub(super) steps: Vec<Step>,
+pub(super) struct EpochPlan {
+    pub(super) steps: Vec<PlannedStep>,
     /// What the losses' kernels leave: one part a step.
     results: Option<PooledBuffer>,
     result_stride: u64,
@@ -61,7 +61,7 @@ pub(super) struct Plan {
     update_stride: u64,
     parameters: u32,
     /// The kernels of full batches and of the last one.
-    losses: [Option<Prepared>; 2],
+    losses: [Option<PreparedKernel>; 2],
     /// The outputs of the batch that ran last.
     pub(super) outputs: DeviceTensor,
     /// Multiplications of a full batch.
@@ -72,7 +72,7 @@ pub(super) struct Plan {
 }
 
 /// One batch.
-pub(super) struct Step {
+pub(super) struct PlannedStep {
     pub(super) commands: Vec<Command>,
     pub(super) rows: usize,
     is_last_kind: bool,
@@ -176,11 +176,11 @@ struct Workspace {
     slopes: Vec<DeviceTensor>,
 }
 
-impl Plan {
+impl EpochPlan {
     /// A pass in batches of `batch_size`: with weights' gradients and updates where it trains.
     pub(super) async fn new(
         gpu: &Gpu,
-        parts: &Parts<'_>,
+        parts: &EngineParts<'_>,
         weights: &Weights,
         data: &DeviceData,
         batch_size: usize,
@@ -265,7 +265,7 @@ impl Plan {
                 let params = (updates.buffer.clone(), index as u64 * update_stride, size_of::<UpdateParams>() as u64);
                 commands.push(builder.update(&parts.optimizer.update(1), weights, parameters, params).await?);
             }
-            steps.push(Step { commands, rows, is_last_kind: kind == 1 });
+            steps.push(PlannedStep { commands, rows, is_last_kind: kind == 1 });
         }
         Ok(Self {
             steps,
@@ -298,7 +298,7 @@ impl Plan {
     }
 
     /// The sums of each of these steps, read back at once.
-    pub(super) async fn sums(&self, gpu: &Gpu, steps: std::ops::Range<usize>) -> Result<Vec<Sums>> {
+    pub(super) async fn sums(&self, gpu: &Gpu, steps: std::ops::Range<usize>) -> Result<Vec<EpochSums>> {
         let Some(results) = &self.results else { return Ok(vec![]) };
         let count = steps.len() as u64;
         let read = async |buffer: &PooledBuffer, stride: u64| {
@@ -313,7 +313,7 @@ impl Plan {
         for (index, part) in bytes.chunks_exact(self.result_stride as usize).enumerate() {
             let kind = usize::from(self.steps[steps.start + index].is_last_kind);
             let totals = self.losses[kind].as_ref().map_or(Ok(Totals::default()), |loss| loss.fold(gpu, part))?;
-            let mut sums = Sums { loss: totals.sum, count: totals.count, correct: totals.correct };
+            let mut sums = EpochSums { loss: totals.sum, count: totals.count, correct: totals.correct };
             if let Some(right) = &right {
                 let word = &right[index * self.right_stride as usize..][..4];
                 sums.correct = u32::from_ne_bytes([word[0], word[1], word[2], word[3]]).into();

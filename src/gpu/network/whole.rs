@@ -13,7 +13,7 @@ use crate::gpu::losses::elementwise::{self, ElementwiseKernel};
 use crate::gpu::losses::launcher::penalty_numbers;
 use crate::gpu::losses::partial::Partial;
 use crate::gpu::losses::shader::Constants;
-use crate::nn::{Accuracy, LayerShape, Parts, Sums, Update};
+use crate::nn::{Accuracy, EngineParts, EpochSums, LayerShape, Update};
 
 /// `MOST_LAYERS` of shaders/network/whole_steps.wgsl.
 const MOST_LAYERS: usize = 8;
@@ -49,7 +49,7 @@ impl Whole {
     /// `None` where the network, the batch or the loss asks for more than one workgroup does.
     pub(super) async fn new(
         gpu: &Gpu,
-        parts: &Parts<'_>,
+        parts: &EngineParts<'_>,
         weights: &Weights,
         data: &DeviceData,
         batch_size: usize,
@@ -164,7 +164,7 @@ impl Whole {
     }
 
     /// The sums of each of these steps.
-    pub(super) async fn sums(&self, gpu: &Gpu, steps: Range<usize>) -> Result<Vec<Sums>> {
+    pub(super) async fn sums(&self, gpu: &Gpu, steps: Range<usize>) -> Result<Vec<EpochSums>> {
         let size = size_of::<Partial>() as u64;
         let bytes = gpu.read(&self.partials.buffer, steps.start as u64 * size, steps.len() as u64 * size).await?;
         let partials: Vec<Partial> = bytemuck::pod_collect_to_vec(&bytes);

@@ -4,7 +4,7 @@ use libtest_mimic::Failed;
 use maxmargin::loss::Loss;
 use maxmargin::{
     Batch, CategoricalHinge, Device, Error, Input, LabelEncoding, ListwiseHinge, LovaszHinge, MultilabelMargin,
-    Reduction, Request, Targets,
+    Request, Targets,
 };
 
 use super::run;
@@ -30,20 +30,17 @@ pub(crate) fn many_labels(device: &Device) -> Outcome {
     }
     let mut case = Case::random(Kind::Multilabel, 1, 20_000, Values::Plain, 1);
     label_rows(&mut case.targets, 20_000, 10_000);
-    case.reduction = Reduction::Sum;
-    let expected = case.evaluate(&Device::cpu(), &case.request())?.value.unwrap_or(f64::NAN);
     match case.evaluate(device, &case.request()) {
         // A driver that cuts long loops short is not trusted with them.
         Err(Error::DeviceLimit { got: 10_000, .. }) if !matches!(device, Device::Cpu) => Ok(()),
-        Ok(got) if got.value.is_some_and(|value| (value - expected).abs() <= 1e-6 * expected) => Ok(()),
-        other => Err(format!("{other:?} instead of {expected}").into()),
+        _ => Ok(run(&case, device)?),
     }
 }
 
-/// So many rows that a lane takes several by itself, with few labels and with all but one.
+/// So many rows that a lane of a GPU takes several by itself, with few labels and with all but one.
 pub(crate) fn labels_on_the_device(device: &Device) -> Outcome {
     const COLUMNS: usize = 128;
-    let Device::Gpu(gpu) = device else { return Ok(()) };
+    let Device::Gpu(gpu) = device else { return Err("expected a GPU".into()) };
     for (rows, labels) in [(50_000, 2), (17_000, COLUMNS - 1)] {
         let scores: Vec<f32> = (0..rows * COLUMNS).map(|i| (7919 * i % 1000) as f32 / 400.0 - 1.0).collect();
         let label = |i: usize| if i % COLUMNS < labels { ((i + i / COLUMNS) % COLUMNS) as i32 } else { -1 };

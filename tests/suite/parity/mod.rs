@@ -4,13 +4,19 @@ mod device;
 mod labels;
 mod vectors;
 
+use std::collections::BTreeSet;
+
+use crate::cases::vectors::{VECTORS_KINDS, VectorsKind};
 use crate::cases::{Case, KINDS, Kernels, Kind, Values, check, compare};
 use crate::harness::{Outcome, Test, goes_through_all, on_adapter, on_cpu};
 use half::{bf16, f16};
 use libtest_mimic::Trial;
 use maxmargin::gpu::AdapterDescription;
+use maxmargin::loss::{Loss, SHADERS};
+use maxmargin::reference::Options;
 use maxmargin::{
-    Batch, BinaryHinge, BitLabels, Device, Error, Floats, Input, MulticlassHinge, Reduction, Request, Targets,
+    Batch, BinaryHinge, BitLabels, CosineEmbedding, Device, Error, Floats, Input, MulticlassHinge, Penalty, Reduction,
+    Request, Targets, TripletMargin,
 };
 
 pub(crate) fn run(case: &Case, device: &Device) -> Result<(), String> {
@@ -421,6 +427,68 @@ fn finite_differences() -> Outcome {
     Ok(())
 }
 
+/// The same of the reference, from its own sums.
+fn reference_differences() -> Outcome {
+    for (seed, &kind) in (200..).zip(KINDS.iter().cycle().take(140)) {
+        let mut case = Case { double: true, ..Case::random(kind, 9, 4, Values::Plain, seed) };
+        case.reduction = if seed % 2 == 0 { Reduction::Mean } else { Reduction::Sum };
+        let scores: Vec<f64> = case.scores.iter().map(|&s| s.into()).collect();
+        let expected = case.expect_at(&scores);
+        if expected.weight_sum == 0.0 {
+            continue;
+        }
+        if expected.gradient.len() != scores.len() {
+            return Err(format!("{kind:?} {seed}: {} elements in the gradient", expected.gradient.len()).into());
+        }
+        let step = 1e-6;
+        for (i, &slope) in expected.gradient.iter().enumerate() {
+            let at = |delta: f64| {
+                let mut moved = scores.clone();
+                moved[i] += delta;
+                let moved = case.expect_at(&moved);
+                moved.sum / moved.divisor
+            };
+            let difference = (at(step) - at(-step)) / (2.0 * step);
+            let is_close = |slope: f64| (difference - slope).abs() <= 1e-6 * (1.0 + difference.abs());
+            // One per cent off is seen.
+            if !is_close(slope) || (slope.abs() > 1e-2 && is_close(1.01 * slope)) {
+                return Err(format!("{kind:?} {seed}: gradient[{i}] = {slope}, difference {difference}").into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A score that loses by far has no part in the value, so it must not hide an error of it.
+fn bounds_see_what_counts() -> Outcome {
+    for kind in [Kind::CrammerSinger, Kind::TopK] {
+        let mut case = Case::random(kind, 1, 3, Values::Plain, 1);
+        (case.scores, case.targets, case.k) = (vec![1.0, 2.0, -1e20], vec![0.0], 1);
+        (case.margin_matrix, case.class_weights, case.sample_weights) = (None, None, None);
+        case.options = Options { margin: 1.0, penalty: Penalty::Linear, ..case.options };
+        let bound = case.expect().loss_bounds[0];
+        if bound != 4.0 {
+            return Err(format!("{kind:?}: a bound of {bound}, expected margin 1 and scores 1 and 2").into());
+        }
+    }
+    Ok(())
+}
+
+/// The case table and the list of shaders name the same losses.
+fn every_loss_has_its_cases() -> Outcome {
+    let of_scores = KINDS.iter().map(|&kind| Case::random(kind, 1, 2, Values::Plain, 1).loss().name());
+    let of_vectors = VECTORS_KINDS.iter().map(|kind| match kind {
+        VectorsKind::Triplet { .. } => TripletMargin::new().name(),
+        VectorsKind::Cosine => CosineEmbedding::new().name(),
+    });
+    let cases: BTreeSet<&str> = of_scores.chain(of_vectors).collect();
+    let shaders: BTreeSet<&str> = SHADERS.iter().map(|shader| shader.name).collect();
+    if cases != shaders {
+        return Err(format!("cases of {cases:?}, shaders of {shaders:?}").into());
+    }
+    Ok(())
+}
+
 const TESTS: &[Test] = &[
     ("plain values", |d| random_cases(d, Values::Plain, false)),
     ("dyadic values are exact", |d| random_cases(d, Values::Dyadic, false)),
@@ -430,7 +498,6 @@ const TESTS: &[Test] = &[
     ("large sizes", large_cases),
     ("categorical sums cancel", categorical_cancels),
     ("many labels", labels::many_labels),
-    ("labels on the device", labels::labels_on_the_device),
     ("sorted lists", labels::sorted_lists),
     ("bad targets far in", labels::bad_targets_far_in),
     ("lists and vectors at the edges", edges),
@@ -445,11 +512,19 @@ const TESTS: &[Test] = &[
     ("negative controls", negative_controls),
 ];
 
+/// What there is to test on a GPU alone.
+const GPU_TESTS: &[Test] = &[("labels on the device", labels::labels_on_the_device)];
+
 /// The trials of this module.
 pub(crate) fn trials(adapters: &[AdapterDescription]) -> Vec<Trial> {
-    let mut trials = vec![Trial::test("[reference] gradients agree with finite differences", finite_differences)];
+    let mut trials = vec![
+        Trial::test("[reference] gradients agree with finite differences", reference_differences),
+        Trial::test("[reference] bounds see the scores that count", bounds_see_what_counts),
+        Trial::test("[cpu] gradients in f64 agree with finite differences", finite_differences),
+        Trial::test("every loss has its cases", every_loss_has_its_cases),
+    ];
     trials.push(Trial::test(
-        "[reference] gradients of vectors agree with finite differences",
+        "[cpu] gradients of vectors in f64 agree with finite differences",
         vectors::vectors_finite_differences,
     ));
     trials.push(Trial::test("[cpu] vectors in f64", || vectors::vectors(&Device::cpu(), true)));
@@ -460,6 +535,7 @@ pub(crate) fn trials(adapters: &[AdapterDescription]) -> Vec<Trial> {
     }
     for adapter in adapters {
         trials.extend(on_adapter(adapter, TESTS));
+        trials.extend(on_adapter(adapter, GPU_TESTS));
         trials.extend(device::trials(adapter));
     }
     trials

@@ -99,7 +99,7 @@ pub(crate) fn vectors_elsewhere(device: &Device) -> Outcome {
     };
     let (request, triplet, cosine) =
         (Request::new(), maxmargin::TripletMargin::new(), maxmargin::CosineEmbedding::new());
-    refused(device.evaluate(&triplet, &Batch::triplets(&x, &x, &x[1..], 3), &request), "third scores")?;
+    refused(device.evaluate(&triplet, &Batch::triplets(&x, &x, &x[1..], 3), &request), "negatives")?;
     refused(device.evaluate(&triplet, &Batch::triplets(&x, &x, &x, 4), &request), "not a multiple of 4")?;
     refused(device.evaluate(&triplet, &Batch::triplets(&x, &x, &x, 0), &request), "at least one component")?;
     refused(device.evaluate(&triplet, &Batch::vector_pairs(&x, &x, 3, &[1i8, 1]), &request), "3 vectors a sample")?;
