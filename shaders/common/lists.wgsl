@@ -44,16 +44,9 @@ struct Sample {
 fn read_sample(list: u32, counts: bool, partial: ptr<function, Partial>) -> Sample {
     var sample = Sample(false, real(1.0));
     if list >= params.samples { return sample; }
-    if HAS_WEIGHTS {
-        let weight_bits = sample_weights[list + params.weights_shift];
-        if is_bad_weight(weight_bits) {
-            (*partial).bad_weight = bad_first((*partial).bad_weight, Bad(list, weight_bits));
-            return sample;
-        }
-        if is_wild(weight_bits) { (*partial).flags |= FLAG_WILD; }
-        sample.weight = real_from_bits(weight_bits);
-        if counts { (*partial).weight = sum_add((*partial).weight, sample.weight); }
-    }
+    let weight = read_weight(list, counts, partial);
+    if weight.is_bad { return sample; }
+    sample.weight = weight.value;
     sample.kept = true;
     if counts { (*partial).count += 1u; }
     return sample;

@@ -103,3 +103,26 @@ fn team_merge(lane: u32, row: Row) -> Row {
     workgroupBarrier();
     return merged;
 }
+
+struct Weight {
+    is_bad: bool,
+    value: Real,
+}
+
+// Notes a weight that is not allowed.
+fn is_noted_weight(sample: u32, bits: u32, partial: ptr<function, Partial>) -> bool {
+    if !is_bad_weight(bits) { return false; }
+    (*partial).bad_weight = bad_first((*partial).bad_weight, Bad(sample, bits));
+    return true;
+}
+
+// Reads a sample's weight, 1 where there are none, and notes a bad one. `counts` is true for one lane of the team.
+fn read_weight(sample: u32, counts: bool, partial: ptr<function, Partial>) -> Weight {
+    if !HAS_WEIGHTS { return Weight(false, real(1.0)); }
+    let bits = sample_weights[sample + params.weights_shift];
+    if is_noted_weight(sample, bits, partial) { return Weight(true, real(0.0)); }
+    if is_wild(bits) { (*partial).flags |= FLAG_WILD; }
+    let weight = real_from_bits(bits);
+    if counts { (*partial).weight = sum_add((*partial).weight, weight); }
+    return Weight(false, weight);
+}

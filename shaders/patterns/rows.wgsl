@@ -145,22 +145,16 @@ struct Sample {
     // Element of the row's first score.
     first: u32,
     true_score: Real,
-    sample_weight: Real,
     weight: Real,
 }
 
 // Reads a row's label and weights, and notes what is bad. `counts` is true for one lane of the team.
 fn read_sample(row: u32, counts: bool, partial: ptr<function, Partial>) -> Sample {
-    var sample = Sample(false, 0u, row * params.columns + params.scores_shift, real(0.0), real(1.0), real(1.0));
+    var sample = Sample(false, 0u, row * params.columns + params.scores_shift, real(0.0), real(1.0));
     if row >= params.samples { return sample; }
     let label = label_at(row + params.targets_shift);
     if params.has_ignore_index != 0u && label == params.ignore_index {
-        if HAS_WEIGHTS {
-            let weight_bits = sample_weights[row + params.weights_shift];
-            if is_bad_weight(weight_bits) {
-                (*partial).bad_weight = bad_first((*partial).bad_weight, Bad(row, weight_bits));
-            }
-        }
+        if HAS_WEIGHTS { _ = is_noted_weight(row, sample_weights[row + params.weights_shift], partial); }
         return sample;
     }
     if label < 0 || u32(label) >= params.columns {
@@ -168,24 +162,14 @@ fn read_sample(row: u32, counts: bool, partial: ptr<function, Partial>) -> Sampl
         return sample;
     }
     sample.class_index = u32(label);
-    if HAS_WEIGHTS {
-        let weight_bits = sample_weights[row + params.weights_shift];
-        if is_bad_weight(weight_bits) {
-            (*partial).bad_weight = bad_first((*partial).bad_weight, Bad(row, weight_bits));
-            return sample;
-        }
-        if is_wild(weight_bits) { (*partial).flags |= FLAG_WILD; }
-        sample.sample_weight = real_from_bits(weight_bits);
-        sample.weight = sample.sample_weight;
-    }
+    let weight = read_weight(row, counts, partial);
+    if weight.is_bad { return sample; }
+    sample.weight = weight.value;
     sample.kept = true;
     if HAS_CLASS_WEIGHTS {
         sample.weight = real_multiply(sample.weight, real_from_bits(class_table[sample.class_index]));
     }
-    if counts {
-        (*partial).count += 1u;
-        if HAS_WEIGHTS { (*partial).weight = sum_add((*partial).weight, sample.sample_weight); }
-    }
+    if counts { (*partial).count += 1u; }
     if ONLY_WEIGHTS { return sample; }
     sample.true_score = real_from_bits(score_bits(sample.first + sample.class_index));
     return sample;

@@ -110,16 +110,9 @@ fn read_sample(row: u32, team: u32, counts: bool, partial: ptr<function, Partial
     let first_target = row * params.target_width + params.targets_shift;
     var sample = Sample(false, row, team, first_score, first_target, 0u, real(1.0));
     if row >= params.samples { return sample; }
-    if HAS_WEIGHTS {
-        let weight_bits = sample_weights[row + params.weights_shift];
-        if is_bad_weight(weight_bits) {
-            (*partial).bad_weight = bad_first((*partial).bad_weight, Bad(row, weight_bits));
-            return sample;
-        }
-        if is_wild(weight_bits) { (*partial).flags |= FLAG_WILD; }
-        sample.weight = real_from_bits(weight_bits);
-        if counts { (*partial).weight = sum_add((*partial).weight, sample.weight); }
-    }
+    let weight = read_weight(row, counts, partial);
+    if weight.is_bad { return sample; }
+    sample.weight = weight.value;
     sample.kept = true;
     if counts { (*partial).count += 1u; }
     return sample;

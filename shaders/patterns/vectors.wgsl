@@ -345,16 +345,9 @@ fn read_sample(index: u32, counts: bool, partial: ptr<function, Partial>) -> Sam
         }
         sample.sign = read.sign;
     }
-    if HAS_WEIGHTS {
-        let weight_bits = sample_weights[index + params.weights_shift];
-        if is_bad_weight(weight_bits) {
-            (*partial).bad_weight = bad_first((*partial).bad_weight, Bad(index, weight_bits));
-            return sample;
-        }
-        if is_wild(weight_bits) { (*partial).flags |= FLAG_WILD; }
-        sample.weight = real_from_bits(weight_bits);
-        if counts { (*partial).weight = sum_add((*partial).weight, sample.weight); }
-    }
+    let weight = read_weight(index, counts, partial);
+    if weight.is_bad { return sample; }
+    sample.weight = weight.value;
     sample.kept = true;
     if counts { (*partial).count += 1u; }
     return sample;

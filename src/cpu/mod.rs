@@ -105,52 +105,35 @@ pub(crate) trait HostReal: Real + Label + Into<f64> {
     fn widen(from: &(impl HalfFloatSliceExt + ?Sized), to: &mut [Self]);
 }
 
-impl HostReal for f32 {
-    const PRECISION: Precision = Precision::F32;
-    const COMMON: bool = true;
-    const LONG_ROW: usize = rows::LONG_IN_F32;
-    const EXACT_COLUMNS: usize = 1 << 24;
-    type Lanes<S: Simd> = Lanes<S>;
-    fn output(values: Vec<Self>) -> Output {
-        Output::F32(values)
-    }
-    fn own(floats: Floats<'_>) -> Option<&[Self]> {
-        floats.as_f32()
-    }
-    fn own_mut(floats: FloatsMut<'_>) -> Option<&mut [Self]> {
-        if let FloatsMut::F32(x) = floats { Some(x) } else { None }
-    }
-    fn own_targets(targets: Targets<'_>) -> Option<&[Self]> {
-        if let Targets::F32(x) = targets { Some(x) } else { None }
-    }
-    fn widen(from: &(impl HalfFloatSliceExt + ?Sized), to: &mut [Self]) {
-        from.convert_to_f32_slice(to);
-    }
+macro_rules! host_real {
+    ($t:ty, $variant:ident, $lanes:ident, $own:ident, $widen:ident, $common:literal, $long:expr, $exact:expr) => {
+        impl HostReal for $t {
+            const PRECISION: Precision = Precision::$variant;
+            const COMMON: bool = $common;
+            const LONG_ROW: usize = $long;
+            const EXACT_COLUMNS: usize = $exact;
+            type Lanes<S: Simd> = $lanes<S>;
+            fn output(values: Vec<Self>) -> Output {
+                Output::$variant(values)
+            }
+            fn own(floats: Floats<'_>) -> Option<&[Self]> {
+                floats.$own()
+            }
+            fn own_mut(floats: FloatsMut<'_>) -> Option<&mut [Self]> {
+                if let FloatsMut::$variant(x) = floats { Some(x) } else { None }
+            }
+            fn own_targets(targets: Targets<'_>) -> Option<&[Self]> {
+                if let Targets::$variant(x) = targets { Some(x) } else { None }
+            }
+            fn widen(from: &(impl HalfFloatSliceExt + ?Sized), to: &mut [Self]) {
+                from.$widen(to);
+            }
+        }
+    };
 }
-
-impl HostReal for f64 {
-    const PRECISION: Precision = Precision::F64;
-    const COMMON: bool = false;
-    const LONG_ROW: usize = rows::LONG_IN_F64;
-    // All that class indices reach.
-    const EXACT_COLUMNS: usize = usize::MAX;
-    type Lanes<S: Simd> = DoubleLanes<S>;
-    fn output(values: Vec<Self>) -> Output {
-        Output::F64(values)
-    }
-    fn own(floats: Floats<'_>) -> Option<&[Self]> {
-        floats.as_f64()
-    }
-    fn own_mut(floats: FloatsMut<'_>) -> Option<&mut [Self]> {
-        if let FloatsMut::F64(x) = floats { Some(x) } else { None }
-    }
-    fn own_targets(targets: Targets<'_>) -> Option<&[Self]> {
-        if let Targets::F64(x) = targets { Some(x) } else { None }
-    }
-    fn widen(from: &(impl HalfFloatSliceExt + ?Sized), to: &mut [Self]) {
-        from.convert_to_f64_slice(to);
-    }
-}
+host_real!(f32, F32, Lanes, as_f32, convert_to_f32_slice, true, rows::LONG_IN_F32, 1 << 24);
+// All columns that class indices reach.
+host_real!(f64, F64, DoubleLanes, as_f64, convert_to_f64_slice, false, rows::LONG_IN_F64, usize::MAX);
 
 /// Scores as they are stored: in the precision of the computation, or half of f32's.
 #[derive(Clone, Copy)]

@@ -3,17 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::penalty::Penalty;
-use super::spec::{ElementwiseFormula, ElementwiseSpec, LossShader, Pattern, Spec};
+use super::spec::{ElementwiseFormula, ElementwiseSpec, LossShader, Spec, shader};
 use super::terms::{Terms, terms_builder};
-use super::value::{Loss, Sealed, loss_value};
+use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::{LabelEncoding, TargetRule};
 
-pub(super) const SHADER: LossShader = LossShader {
-    name: "binary",
-    pattern: Pattern::Elementwise,
-    source: include_str!("../../shaders/loss/binary.wgsl"),
-    workgroup_bytes: 0,
-};
+pub(super) const SHADER: LossShader = shader!("binary", Elementwise);
 
 /// Binary hinge loss: phi(margin - t*s) for score s and label t in {-1, +1} (Cortes and Vapnik, 1995).
 ///
@@ -33,12 +28,6 @@ pub(super) const SHADER: LossShader = LossShader {
 pub struct BinaryHinge {
     terms: Terms,
     labels: LabelEncoding,
-}
-
-impl Default for BinaryHinge {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl BinaryHinge {
@@ -72,7 +61,7 @@ impl BinaryHinge {
     }
 }
 
-impl Sealed for BinaryHinge {}
+loss_type!(BinaryHinge);
 
 impl Loss for BinaryHinge {
     fn spec(&self) -> Spec<'_> {

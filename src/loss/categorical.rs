@@ -6,18 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::formula::{PairSums, RowPoint, RowScratch, TargetRows};
 use super::penalty::{PenaltyShape, Rule, Ties};
-use super::spec::{LossShader, Pattern, Spec, TargetRowsFormula, TargetRowsSpec};
+use super::spec::{LossShader, Spec, TargetRowsFormula, TargetRowsSpec, shader};
 use super::terms::{Terms, terms_builder};
-use super::value::{Loss, Sealed, loss_value};
+use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::TargetRowRule;
 use crate::data::real::Real;
 
-pub(super) const SHADER: LossShader = LossShader {
-    name: "categorical",
-    pattern: Pattern::TargetRows,
-    source: include_str!("../../shaders/loss/categorical.wgsl"),
-    workgroup_bytes: 0,
-};
+pub(super) const SHADER: LossShader = shader!("categorical", TargetRows);
 
 /// Categorical hinge loss of rows of scores s with targets y of -1, 0 or 1 a class (or one class index a row, which
 /// means a 1 there and 0 elsewhere): phi(margin + max over i of (1 - y_i)*s_i - sum over i of y_i*s_i).
@@ -39,12 +34,6 @@ pub(super) const SHADER: LossShader = LossShader {
 pub struct CategoricalHinge {
     terms: Terms,
     ties: Ties,
-}
-
-impl Default for CategoricalHinge {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl CategoricalHinge {
@@ -140,7 +129,7 @@ fn larger(a: f64, b: f64) -> f64 {
     if b > a { b } else { a }
 }
 
-impl Sealed for CategoricalHinge {}
+loss_type!(CategoricalHinge);
 
 impl Loss for CategoricalHinge {
     fn spec(&self) -> Spec<'_> {

@@ -5,18 +5,13 @@ use serde::{Deserialize, Serialize};
 use super::distance::Distance;
 use super::formula::{Combined, Vectors};
 use super::penalty::{PenaltyShape, Rule};
-use super::spec::{LossShader, Pattern, Spec, VectorsFormula, VectorsSpec};
+use super::spec::{LossShader, Spec, VectorsFormula, VectorsSpec, shader};
 use super::terms::{Terms, terms_builder};
-use super::value::{Loss, Sealed, loss_value};
+use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::TargetRule;
 use crate::data::real::Real;
 
-pub(super) const SHADER: LossShader = LossShader {
-    name: "cosine",
-    pattern: Pattern::Vectors,
-    source: include_str!("../../shaders/loss/cosine.wgsl"),
-    workgroup_bytes: 0,
-};
+pub(super) const SHADER: LossShader = shader!("cosine", Vectors);
 
 /// Cosine embedding loss of pairs of vectors x, y with target t: phi(1 - cos) for t = 1, phi(cos - margin) for t = -1, and
 /// 0 for any other t.
@@ -37,12 +32,6 @@ pub struct CosineEmbedding {
     terms: Terms,
 }
 
-impl Default for CosineEmbedding {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl CosineEmbedding {
     /// Margin 0, linear penalty, kink 0.
     pub fn new() -> Self {
@@ -52,7 +41,7 @@ impl CosineEmbedding {
     terms_builder!("The cosine that a pair of target -1 must not exceed.");
 }
 
-impl Sealed for CosineEmbedding {}
+loss_type!(CosineEmbedding);
 
 impl Loss for CosineEmbedding {
     fn spec(&self) -> Spec<'_> {

@@ -2,18 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::formula::{Combination, Rows, rival_violation};
-use super::multiclass::{MulticlassHinge, RowsLoss};
-use super::spec::{LossShader, Method, MethodSpec, Pattern};
-use super::value::Sealed;
-use crate::data::real::Number;
+use super::formula::{Combination, Rows};
+use super::multiclass::{MulticlassHinge, rows_loss};
+use super::spec::{LossShader, shader};
 
-pub(super) const SHADER: LossShader = LossShader {
-    name: "crammer_singer",
-    pattern: Pattern::Rows,
-    source: include_str!("../../shaders/loss/crammer_singer.wgsl"),
-    workgroup_bytes: 0,
-};
+pub(super) const SHADER: LossShader = shader!("crammer_singer", Rows);
 
 /// phi(margin + max over i != y of (s_i - s_y)) (Crammer and Singer, 2001).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,29 +19,8 @@ impl MulticlassHinge<CrammerSinger> {
     }
 }
 
-impl Sealed for CrammerSinger {}
-
-impl RowsLoss for CrammerSinger {
-    fn method(&self) -> MethodSpec {
-        MethodSpec::of(*self, &SHADER, Method::CrammerSinger)
-    }
-}
+rows_loss!(CrammerSinger);
 
 impl Rows for CrammerSinger {
     const COMBINATION: Combination = Combination::Max;
-
-    #[inline(always)]
-    fn has_true_column(self) -> bool {
-        false
-    }
-
-    #[inline(always)]
-    fn compares(self) -> bool {
-        true
-    }
-
-    #[inline(always)]
-    fn violation<T: Number>(self, margin: T, score: T, true_score: T, _: T::Mask) -> T {
-        rival_violation(margin, score, true_score)
-    }
 }

@@ -4,18 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::formula::{Elementwise, Point};
 use super::penalty::{Kink, Penalty, PenaltyShape, Rule};
-use super::spec::{ElementwiseFormula, ElementwiseSpec, LossShader, Pattern, Spec};
+use super::spec::{ElementwiseFormula, ElementwiseSpec, LossShader, Spec, shader};
 use super::terms::Terms;
-use super::value::{Loss, Sealed, loss_value};
+use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::TargetRule;
 use crate::data::real::Number;
 
-pub(super) const SHADER: LossShader = LossShader {
-    name: "embedding",
-    pattern: Pattern::Elementwise,
-    source: include_str!("../../shaders/loss/embedding.wgsl"),
-    workgroup_bytes: 0,
-};
+pub(super) const SHADER: LossShader = shader!("embedding", Elementwise);
 
 /// Embedding hinge loss for a distance x: x where t = +1, max(0, margin - x) where t = -1.
 ///
@@ -38,12 +33,6 @@ pub(super) const SHADER: LossShader = LossShader {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EmbeddingHinge {
     terms: Terms,
-}
-
-impl Default for EmbeddingHinge {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl EmbeddingHinge {
@@ -75,7 +64,7 @@ impl EmbeddingHinge {
     }
 }
 
-impl Sealed for EmbeddingHinge {}
+loss_type!(EmbeddingHinge);
 
 impl Loss for EmbeddingHinge {
     fn spec(&self) -> Spec<'_> {

@@ -41,12 +41,21 @@ pub(crate) trait Rows: Copy + Send + Sync {
     /// How columns are combined.
     const COMBINATION: Combination;
     /// Whether the true class's own column carries a penalty (with slope -1 on its score) beside the rivals'.
-    fn has_true_column(self) -> bool;
+    #[inline(always)]
+    fn has_true_column(self) -> bool {
+        false
+    }
     /// Whether a rival's violation grows as the true class's score falls, as one for one. It grows with its own score in any
     /// case.
-    fn compares(self) -> bool;
+    #[inline(always)]
+    fn compares(self) -> bool {
+        true
+    }
     /// The margin violation of one column.
-    fn violation<T: Number>(self, margin: T, score: T, true_score: T, is_true: T::Mask) -> T;
+    #[inline(always)]
+    fn violation<T: Number>(self, margin: T, score: T, true_score: T, _is_true: T::Mask) -> T {
+        rival_violation(margin, score, true_score)
+    }
 }
 
 /// Any sum over columns: one loop for the three methods that are one, where a penalty or a precision is rare.

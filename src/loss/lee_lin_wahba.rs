@@ -3,17 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::formula::{Combination, Rows};
-use super::multiclass::{MulticlassHinge, RowsLoss};
-use super::spec::{LossShader, Method, MethodSpec, Pattern};
-use super::value::Sealed;
+use super::multiclass::{MulticlassHinge, rows_loss};
+use super::spec::{LossShader, shader};
 use crate::data::real::Number;
 
-pub(super) const SHADER: LossShader = LossShader {
-    name: "lee_lin_wahba",
-    pattern: Pattern::Rows,
-    source: include_str!("../../shaders/loss/lee_lin_wahba.wgsl"),
-    workgroup_bytes: 0,
-};
+pub(super) const SHADER: LossShader = shader!("lee_lin_wahba", Rows);
 
 /// Sum over i != y of phi(s_i + margin/(C-1)) (Lee, Lin and Wahba, 2004).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,21 +24,10 @@ impl MulticlassHinge<LeeLinWahba> {
     }
 }
 
-impl Sealed for LeeLinWahba {}
-
-impl RowsLoss for LeeLinWahba {
-    fn method(&self) -> MethodSpec {
-        MethodSpec::of(*self, &SHADER, Method::LeeLinWahba)
-    }
-}
+rows_loss!(LeeLinWahba);
 
 impl Rows for LeeLinWahba {
     const COMBINATION: Combination = Combination::Sum;
-
-    #[inline(always)]
-    fn has_true_column(self) -> bool {
-        false
-    }
 
     #[inline(always)]
     fn compares(self) -> bool {

@@ -5,19 +5,14 @@ use serde::{Deserialize, Serialize};
 use super::formula::{Higher, PairSums, RowPoint, RowScratch, TargetRows};
 use super::penalty::{PenaltyShape, Rule, Ties};
 use super::sorted_pairs::{self, PairRule};
-use super::spec::{LossShader, Pattern, Spec, TargetRowsFormula, TargetRowsSpec};
+use super::spec::{LossShader, Spec, TargetRowsFormula, TargetRowsSpec, shader};
 use super::terms::{Terms, terms_builder};
-use super::value::{Loss, Sealed, loss_value};
+use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::TargetRowRule;
 use crate::data::real::Real;
 use crate::names::names;
 
-pub(super) const SHADER: LossShader = LossShader {
-    name: "listwise",
-    pattern: Pattern::Segments,
-    source: include_str!("../../shaders/loss/listwise.wgsl"),
-    workgroup_bytes: 0,
-};
+pub(super) const SHADER: LossShader = shader!("listwise", Segments);
 
 /// Items up to which comparing all pairs of a list, a vector at a time, is faster than sorting it. Measured: four times at 64
 /// items, with the gradient somewhat; slower with the gradient at 128.
@@ -60,12 +55,6 @@ pub struct ListwiseHinge {
     over_items: OverItems,
 }
 
-impl Default for ListwiseHinge {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl ListwiseHinge {
     /// Margin 1, linear penalty, the sum over pairs, kink 0.
     pub fn new() -> Self {
@@ -86,7 +75,7 @@ impl ListwiseHinge {
     }
 }
 
-impl Sealed for ListwiseHinge {}
+loss_type!(ListwiseHinge);
 
 impl Loss for ListwiseHinge {
     fn spec(&self) -> Spec<'_> {

@@ -4,18 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::formula::{PairSums, RowPoint, RowScratch, TargetRows};
 use super::penalty::{PenaltyShape, Rule, Ties};
-use super::spec::{LossShader, Pattern, Spec, TargetRowsFormula, TargetRowsSpec};
+use super::spec::{LossShader, Spec, TargetRowsFormula, TargetRowsSpec, shader};
 use super::terms::{Terms, terms_builder};
-use super::value::{Loss, Sealed, loss_value};
+use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::{LabelEncoding, TargetRowRule};
 use crate::data::real::Real;
 
-pub(super) const SHADER: LossShader = LossShader {
-    name: "lovasz",
-    pattern: Pattern::Ranked,
-    source: include_str!("../../shaders/loss/lovasz.wgsl"),
-    workgroup_bytes: 0,
-};
+pub(super) const SHADER: LossShader = shader!("lovasz", Ranked);
 
 /// Lovasz hinge (Berman, Triki and Blaschko, 2018) of lists of scores s with binary labels t: the errors margin - t*s in
 /// descending order, phi of each times what its item adds to the Jaccard loss, summed.
@@ -40,12 +35,6 @@ pub(super) const SHADER: LossShader = LossShader {
 pub struct LovaszHinge {
     terms: Terms,
     labels: LabelEncoding,
-}
-
-impl Default for LovaszHinge {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl LovaszHinge {
@@ -83,7 +72,7 @@ fn jaccard_step(is_positive: bool, positives: f64, positives_before: f64, negati
     }
 }
 
-impl Sealed for LovaszHinge {}
+loss_type!(LovaszHinge);
 
 impl Loss for LovaszHinge {
     fn spec(&self) -> Spec<'_> {

@@ -158,6 +158,21 @@ pub trait RowsLoss: Sealed + Copy + PartialEq + std::fmt::Debug + Send + Sync + 
     fn method(&self) -> MethodSpec;
 }
 
+/// A method without options.
+macro_rules! rows_loss {
+    ($method:ident) => {
+        impl $crate::loss::value::Sealed for $method {}
+
+        impl $crate::loss::RowsLoss for $method {
+            fn method(&self) -> $crate::loss::spec::MethodSpec {
+                use $crate::loss::spec::{Method, MethodSpec};
+                MethodSpec::of(*self, &SHADER, Method::$method)
+            }
+        }
+    };
+}
+pub(super) use rows_loss;
+
 impl<M> Sealed for MulticlassHinge<M> {}
 
 impl<M: RowsLoss> Loss for MulticlassHinge<M> {

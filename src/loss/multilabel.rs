@@ -5,18 +5,13 @@ use serde::{Deserialize, Serialize};
 use super::formula::{Higher, PairSums, RowPoint, RowScratch, TargetRows};
 use super::multiclass::OverClasses;
 use super::penalty::{PenaltyShape, Rule, Ties};
-use super::spec::{LossShader, Pattern, Spec, TargetRowsFormula, TargetRowsSpec};
+use super::spec::{LossShader, Spec, TargetRowsFormula, TargetRowsSpec, shader};
 use super::terms::{Terms, terms_builder};
-use super::value::{Loss, Sealed, loss_value};
+use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::TargetRowRule;
 use crate::data::real::Real;
 
-pub(super) const SHADER: LossShader = LossShader {
-    name: "multilabel",
-    pattern: Pattern::TargetRows,
-    source: include_str!("../../shaders/loss/multilabel.wgsl"),
-    workgroup_bytes: 4104,
-};
+pub(super) const SHADER: LossShader = shader!("multilabel", TargetRows, 4104);
 
 /// Multilabel margin loss of rows of scores with several labels each: the sum of phi(margin + s_i - s_j) over all labels
 /// j of the row and all classes i that are none of them, divided by C.
@@ -39,12 +34,6 @@ pub struct MultilabelMargin {
     over_classes: OverClasses,
 }
 
-impl Default for MultilabelMargin {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl MultilabelMargin {
     /// Margin 1, linear penalty, divided by C, kink 0.
     pub fn new() -> Self {
@@ -65,7 +54,7 @@ impl MultilabelMargin {
     }
 }
 
-impl Sealed for MultilabelMargin {}
+loss_type!(MultilabelMargin);
 
 impl Loss for MultilabelMargin {
     fn spec(&self) -> Spec<'_> {

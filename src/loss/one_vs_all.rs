@@ -3,17 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::formula::{Combination, Rows};
-use super::multiclass::{MulticlassHinge, RowsLoss};
-use super::spec::{LossShader, Method, MethodSpec, Pattern};
-use super::value::Sealed;
+use super::multiclass::{MulticlassHinge, rows_loss};
+use super::spec::{LossShader, shader};
 use crate::data::real::Number;
 
-pub(super) const SHADER: LossShader = LossShader {
-    name: "one_vs_all",
-    pattern: Pattern::Rows,
-    source: include_str!("../../shaders/loss/one_vs_all.wgsl"),
-    workgroup_bytes: 0,
-};
+pub(super) const SHADER: LossShader = shader!("one_vs_all", Rows);
 
 /// Sum over i of phi(margin - t_i*s_i) with t_i = +1 for the true class and -1 for the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,13 +21,7 @@ impl MulticlassHinge<OneVsAll> {
     }
 }
 
-impl Sealed for OneVsAll {}
-
-impl RowsLoss for OneVsAll {
-    fn method(&self) -> MethodSpec {
-        MethodSpec::of(*self, &SHADER, Method::OneVsAll)
-    }
-}
+rows_loss!(OneVsAll);
 
 impl Rows for OneVsAll {
     const COMBINATION: Combination = Combination::Sum;

@@ -2,17 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::{ElementwiseFormula, ElementwiseSpec, LossShader, Pattern, Spec};
+use super::spec::{ElementwiseFormula, ElementwiseSpec, LossShader, Spec, shader};
 use super::terms::{Terms, terms_builder};
-use super::value::{Loss, Sealed, loss_value};
+use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::{LabelEncoding, TargetRule};
 
-pub(super) const SHADER: LossShader = LossShader {
-    name: "ranking",
-    pattern: Pattern::Elementwise,
-    source: include_str!("../../shaders/loss/ranking.wgsl"),
-    workgroup_bytes: 0,
-};
+pub(super) const SHADER: LossShader = shader!("ranking", Elementwise);
 
 /// Margin ranking loss of pairs of scores: phi(margin - t*(x1 - x2)), where t = +1 says that x1 ought to be higher and
 /// t = -1 that x2 ought to be.
@@ -35,12 +30,6 @@ pub struct MarginRanking {
     terms: Terms,
 }
 
-impl Default for MarginRanking {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl MarginRanking {
     /// Margin 0, linear penalty, kink 0.
     pub fn new() -> Self {
@@ -50,7 +39,7 @@ impl MarginRanking {
     terms_builder!("By how much the score that ought to be higher must be.");
 }
 
-impl Sealed for MarginRanking {}
+loss_type!(MarginRanking);
 
 impl Loss for MarginRanking {
     fn spec(&self) -> Spec<'_> {

@@ -47,6 +47,22 @@ pub struct LossShader {
     pub workgroup_bytes: u64,
 }
 
+/// The shader of the loss of this name and pattern, with its bytes of workgroup memory if it has any.
+macro_rules! shader {
+    ($name:literal, $pattern:ident) => {
+        $crate::loss::spec::shader!($name, $pattern, 0)
+    };
+    ($name:literal, $pattern:ident, $workgroup_bytes:expr) => {
+        $crate::loss::LossShader {
+            name: $name,
+            pattern: $crate::loss::Pattern::$pattern,
+            source: include_str!(concat!("../../shaders/loss/", $name, ".wgsl")),
+            workgroup_bytes: $workgroup_bytes,
+        }
+    };
+}
+pub(super) use shader;
+
 /// By the name alone: every call looks its kernel up, and texts are long.
 impl std::hash::Hash for LossShader {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {

@@ -2,18 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::formula::{Combination, Rows, rival_violation};
+use super::formula::{Combination, Rows};
 use super::multiclass::{MulticlassHinge, RowsLoss};
-use super::spec::{LossShader, Method, MethodSpec, Pattern};
+use super::spec::{LossShader, Method, MethodSpec, shader};
 use super::value::Sealed;
-use crate::data::real::Number;
 
-pub(super) const SHADER: LossShader = LossShader {
-    name: "top_k",
-    pattern: Pattern::Rows,
-    source: include_str!("../../shaders/loss/top_k.wgsl"),
-    workgroup_bytes: 0,
-};
+pub(super) const SHADER: LossShader = shader!("top_k", Rows);
 
 /// phi(mean of the k largest a_j), where a_j = margin + (s_j - s_y) for a rival and 0 for the true class (Lapin, Hein and
 /// Schiele, 2015, their alpha form).
@@ -65,19 +59,4 @@ impl RowsLoss for TopK {
 
 impl Rows for TopK {
     const COMBINATION: Combination = Combination::Top;
-
-    #[inline(always)]
-    fn has_true_column(self) -> bool {
-        false
-    }
-
-    #[inline(always)]
-    fn compares(self) -> bool {
-        true
-    }
-
-    #[inline(always)]
-    fn violation<T: Number>(self, margin: T, score: T, true_score: T, _: T::Mask) -> T {
-        rival_violation(margin, score, true_score)
-    }
 }

@@ -5,17 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::distance::Distance;
 use super::formula::{Combined, Vectors};
 use super::penalty::{PenaltyShape, Rule};
-use super::spec::{LossShader, Pattern, Spec, VectorsFormula, VectorsSpec};
+use super::spec::{LossShader, Spec, VectorsFormula, VectorsSpec, shader};
 use super::terms::{Terms, terms_builder};
-use super::value::{Loss, Sealed, loss_value};
+use super::value::{Loss, loss_type, loss_value};
 use crate::data::real::Real;
 
-pub(super) const SHADER: LossShader = LossShader {
-    name: "triplet",
-    pattern: Pattern::Vectors,
-    source: include_str!("../../shaders/loss/triplet.wgsl"),
-    workgroup_bytes: 0,
-};
+pub(super) const SHADER: LossShader = shader!("triplet", Vectors);
 
 /// Triplet margin loss of anchors a, positives p and negatives n: phi(margin + d(a, p) - d(a, n)).
 ///
@@ -39,12 +34,6 @@ pub struct TripletMargin {
     terms: Terms,
     distance: Distance,
     swap: bool,
-}
-
-impl Default for TripletMargin {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl TripletMargin {
@@ -78,7 +67,7 @@ impl TripletMargin {
     }
 }
 
-impl Sealed for TripletMargin {}
+loss_type!(TripletMargin);
 
 impl Loss for TripletMargin {
     fn spec(&self) -> Spec<'_> {

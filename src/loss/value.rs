@@ -83,6 +83,20 @@ pub trait Loss: Sealed + Any + std::fmt::Debug + Send + Sync {
     }
 }
 
+/// A loss whose default is `new`.
+macro_rules! loss_type {
+    ($loss:ident) => {
+        impl Default for $loss {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        impl $crate::loss::value::Sealed for $loss {}
+    };
+}
+pub(super) use loss_type;
+
 /// What every loss says of itself as a value, for the body of `impl Loss`.
 macro_rules! loss_value {
     () => {

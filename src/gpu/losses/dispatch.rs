@@ -31,7 +31,7 @@ pub(in crate::gpu) fn dispatches<'a>(
     request: &Request,
     pass: Pass,
 ) -> Result<Vec<Dispatch<'a>>> {
-    let slots = template(launcher.variant(inputs, request, pass).loss.pattern).slots;
+    let template = template(launcher.variant(inputs, request, pass).loss.pattern);
     let (terms, plan) = (launcher.terms(), launcher.plan(gpu, inputs, request, pass)?);
     let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
     let mut dispatches = Vec::new();
@@ -39,10 +39,10 @@ pub(in crate::gpu) fn dispatches<'a>(
         let samples = plan.most_samples.min(inputs.samples - first_sample);
         let part = SamplePart { launcher, inputs, outputs, first_sample, samples };
         let shift = |slot| part.window(slot).map_or(0, |window| window.shift);
-        let windows: Vec<Window<'a>> = slots
-            .iter()
-            .take_while(|(slot, _)| *slot != BufferSlot::Partials)
-            .map(|&(slot, binding)| {
+        let buffers = template.slots.iter().zip(template.bindings());
+        let windows: Vec<Window<'a>> = buffers
+            .take_while(|(slot, _)| **slot != BufferSlot::Partials)
+            .map(|(&slot, binding)| {
                 let unused = if binding.is_written { gpu.unused_output() } else { gpu.unused_input() };
                 part.window(slot).unwrap_or(unused)
             })

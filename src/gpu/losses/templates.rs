@@ -112,10 +112,10 @@ pub(in crate::gpu) enum BufferSlot {
 }
 
 impl BufferSlot {
-    /// The buffer with its element in WGSL.
-    const fn of(self, element: &'static str) -> (BufferSlot, Binding) {
-        let binding = match self {
-            BufferSlot::Scores => Binding::read("scores", element),
+    /// The buffer in WGSL, where those of a template that have no type of their own hold `element`.
+    fn binding(self, element: &'static str) -> Binding {
+        match self {
+            BufferSlot::Scores => Binding::read("scores", "Cell"),
             BufferSlot::SecondScores => Binding::read("second_scores", element),
             BufferSlot::ThirdScores => Binding::read("third_scores", element),
             BufferSlot::Targets => Binding::read("targets", element),
@@ -125,11 +125,10 @@ impl BufferSlot {
             BufferSlot::Gradient => Binding::written("gradient", element),
             BufferSlot::SecondGradient => Binding::written("second_gradient", element),
             BufferSlot::ThirdGradient => Binding::written("third_gradient", element),
-            BufferSlot::Partials => Binding::written("partials", element),
-            BufferSlot::Sums => Binding::written("sums", element),
-            BufferSlot::Scratch => Binding::written("scratch", element),
-        };
-        (self, binding)
+            BufferSlot::Partials => Binding::written("partials", "Partial"),
+            BufferSlot::Sums => Binding::written("sums", "Sum"),
+            BufferSlot::Scratch => Binding::written("scratch", "Entry"),
+        }
     }
 }
 
@@ -141,7 +140,9 @@ pub(in crate::gpu) struct Template {
     pub(super) common: &'static [&'static str],
     /// Its buffers in the order of their bindings, from 1 on. What a pass leaves for the host or for the dispatch after it
     /// comes last.
-    pub(super) slots: &'static [(BufferSlot, Binding)],
+    pub(super) slots: &'static [BufferSlot],
+    /// What those hold that have no type of their own: `u32`, or `Cell` where all are loaded alike.
+    pub(super) element: &'static str,
     /// Its own constants.
     pub(super) constants: &'static [&'static str],
     /// Bytes of workgroup memory for each subgroup, or each lane where lanes do not exchange, beside a Partial.
@@ -153,11 +154,11 @@ pub(in crate::gpu) struct Template {
 impl Template {
     /// The binding after the partials, where there is one: of per-class sums, or of what dispatches leave each other.
     pub(super) fn has_last_binding(&self) -> bool {
-        self.slots.last().is_some_and(|(slot, _)| *slot != BufferSlot::Partials)
+        self.slots.last() != Some(&BufferSlot::Partials)
     }
 
     pub(super) fn bindings(&self) -> Vec<Binding> {
-        self.slots.iter().map(|&(_, binding)| binding).collect()
+        self.slots.iter().map(|slot| slot.binding(self.element)).collect()
     }
 }
 
@@ -165,18 +166,16 @@ const POINT: &str = include_str!("../../../shaders/common/point.wgsl");
 const TEAM: &str = include_str!("../../../shaders/common/team.wgsl");
 const LISTS: &str = include_str!("../../../shaders/common/lists.wgsl");
 
+use BufferSlot::{
+    ClassTable, Gradient, Losses, Partials, SampleWeights, Scores, Scratch, SecondGradient, SecondScores, Sums,
+    Targets, ThirdGradient, ThirdScores,
+};
+
 const ELEMENTWISE: Template = Template {
     source: include_str!("../../../shaders/patterns/elementwise.wgsl"),
     common: &[POINT],
-    slots: &[
-        BufferSlot::Scores.of("Cell"),
-        BufferSlot::Targets.of("Cell"),
-        BufferSlot::SampleWeights.of("Cell"),
-        BufferSlot::SecondScores.of("Cell"),
-        BufferSlot::Losses.of("Cell"),
-        BufferSlot::Gradient.of("Cell"),
-        BufferSlot::Partials.of("Partial"),
-    ],
+    slots: &[Scores, Targets, SampleWeights, SecondScores, Losses, Gradient, Partials],
+    element: "Cell",
     constants: &["TARGET_RULE", "PAIRS"],
     subgroup_bytes: 0,
     lane_bytes: 0,
@@ -185,16 +184,8 @@ const ELEMENTWISE: Template = Template {
 const ROWS: Template = Template {
     source: include_str!("../../../shaders/patterns/rows.wgsl"),
     common: &[TEAM, include_str!("../../../shaders/common/top.wgsl")],
-    slots: &[
-        BufferSlot::Scores.of("Cell"),
-        BufferSlot::Targets.of("u32"),
-        BufferSlot::SampleWeights.of("u32"),
-        BufferSlot::ClassTable.of("u32"),
-        BufferSlot::Losses.of("u32"),
-        BufferSlot::Gradient.of("u32"),
-        BufferSlot::Partials.of("Partial"),
-        BufferSlot::Sums.of("Sum"),
-    ],
+    slots: &[Scores, Targets, SampleWeights, ClassTable, Losses, Gradient, Partials, Sums],
+    element: "u32",
     constants: &["HAS_CLASS_WEIGHTS", "HAS_MARGIN_MATRIX", "WRITE_PER_CLASS", "SPLIT_TIES"],
     // A Row and a violation.
     subgroup_bytes: 40 + 8,
@@ -204,14 +195,8 @@ const ROWS: Template = Template {
 const TARGET_ROWS: Template = Template {
     source: include_str!("../../../shaders/patterns/target_rows.wgsl"),
     common: &[TEAM],
-    slots: &[
-        BufferSlot::Scores.of("Cell"),
-        BufferSlot::Targets.of("u32"),
-        BufferSlot::SampleWeights.of("u32"),
-        BufferSlot::Losses.of("u32"),
-        BufferSlot::Gradient.of("u32"),
-        BufferSlot::Partials.of("Partial"),
-    ],
+    slots: &[Scores, Targets, SampleWeights, Losses, Gradient, Partials],
+    element: "u32",
     constants: &["SPLIT_TIES"],
     subgroup_bytes: 0,
     // A Row.
@@ -222,6 +207,7 @@ const SEGMENTS: Template = Template {
     source: include_str!("../../../shaders/patterns/segments.wgsl"),
     common: &[POINT, TEAM, LISTS],
     slots: TARGET_ROWS.slots,
+    element: "u32",
     constants: &["TARGET_RULE"],
     // A Row.
     subgroup_bytes: 16,
@@ -232,15 +218,8 @@ const SEGMENTS: Template = Template {
 const RANKED: Template = Template {
     source: include_str!("../../../shaders/patterns/ranked.wgsl"),
     common: SEGMENTS.common,
-    slots: &[
-        BufferSlot::Scores.of("Cell"),
-        BufferSlot::Targets.of("u32"),
-        BufferSlot::SampleWeights.of("u32"),
-        BufferSlot::Losses.of("u32"),
-        BufferSlot::Gradient.of("u32"),
-        BufferSlot::Partials.of("Partial"),
-        BufferSlot::Scratch.of("Entry"),
-    ],
+    slots: &[Scores, Targets, SampleWeights, Losses, Gradient, Partials, Scratch],
+    element: "u32",
     constants: &["TARGET_RULE", "STEP"],
     subgroup_bytes: 16,
     // Four entries and two counts.
@@ -251,17 +230,18 @@ const VECTORS: Template = Template {
     source: include_str!("../../../shaders/patterns/vectors.wgsl"),
     common: &[POINT, TEAM],
     slots: &[
-        BufferSlot::Scores.of("u32"),
-        BufferSlot::SecondScores.of("u32"),
-        BufferSlot::ThirdScores.of("u32"),
-        BufferSlot::Targets.of("u32"),
-        BufferSlot::SampleWeights.of("u32"),
-        BufferSlot::Losses.of("u32"),
-        BufferSlot::Gradient.of("u32"),
-        BufferSlot::SecondGradient.of("u32"),
-        BufferSlot::ThirdGradient.of("u32"),
-        BufferSlot::Partials.of("Partial"),
+        Scores,
+        SecondScores,
+        ThirdScores,
+        Targets,
+        SampleWeights,
+        Losses,
+        Gradient,
+        SecondGradient,
+        ThirdGradient,
+        Partials,
     ],
+    element: "u32",
     constants: &["TARGET_RULE", "DISTANCE", "THIRD"],
     // A Row.
     subgroup_bytes: 40,
