@@ -30,7 +30,8 @@ impl Failure {
             words if words.contains(' ') => words.into(),
             name => format!("--{}", name.replace('_', "-")),
         };
-        Self::usage(format!("{name}: expected {expected}, got {got}"))
+        // A loss's name has dashes on the command line.
+        Self::usage(format!("{name}: expected {expected}, got {}", got.replace('_', "-")))
     }
 
     /// The data or a device is at fault.

@@ -1,5 +1,4 @@
-//! The course of an evaluation on the CPU, the same for every pattern: the gradient's divisor, room for the outputs, the
-//! samples in jobs on all threads, and the sums in the end.
+//! The steps of every evaluation on the CPU: the gradient's divisor, memory for the outputs, jobs on all threads, sums.
 
 use super::outputs::Destinations;
 use super::{HostReal, Inputs};
@@ -7,19 +6,19 @@ use crate::data::evaluation::{Buffers, Evaluation, Totals};
 use crate::data::jobs::{Job, run_jobs};
 use crate::error::Result;
 
-/// What a pattern's driver says of its course.
+/// The values that differ between the patterns' drivers.
 pub(super) struct Course {
-    /// Samples a job.
+    /// Samples per job.
     pub(super) job_samples: usize,
-    /// Vectors of scores a sample, each with a gradient of its own.
+    /// Vectors of scores per sample, each with its own gradient.
     pub(super) vectors: usize,
-    /// Whether a prediction means anything.
+    /// Whether the loss has a prediction that can be correct.
     pub(super) has_correct: bool,
 }
 
 impl Course {
     /// Runs the jobs and finishes the evaluation. `totals` counts and weighs the whole batch, for a mean that must know
-    /// beforehand; `run` takes a job and what the gradient is divided by.
+    /// these beforehand. `run` takes a job and the divisor of the gradient.
     pub(super) fn run<T: HostReal>(
         &self,
         inputs: &Inputs<'_, T>,

@@ -1,8 +1,7 @@
-//! The choice of instruction set at run time: a loop is compiled once for each, vectorised by the compiler or written in
-//! vectors.
+//! The choice of instruction set at run time. A loop, vectorised by the compiler or by hand, is compiled for each.
 //!
-//! What a loop is compiled for costs build time, so each says what it gains from: 512-bit vectors in f32 alone, and where a
-//! machine has no vectors one loop takes every penalty ([`Loops`]).
+//! Each version costs build time, so a job says which ones it gains from. Only f32 uses 512-bit vectors, and a machine
+//! without vectors has one loop for all penalties ([`Loops`]).
 
 use pulp::{NullaryFnOnce, Simd, WithSimd};
 
@@ -10,20 +9,17 @@ use pulp::{NullaryFnOnce, Simd, WithSimd};
 pub(super) use machine::avx2;
 pub(super) use machine::{dispatch, loops, vectorize, vectorize_wide};
 
-/// A job with loops of its own for machines with vectors, where speed counts, and for the baseline, where code does.
+/// A job with separate loops for machines with vectors, where speed counts, and for the baseline, where code size does.
 pub(super) trait Loops: Sized {
-    /// What it gives.
     type Output;
-    /// Whether 512-bit vectors gain.
+    /// Whether 512-bit vectors make it faster.
     const WIDE: bool;
-    /// The job with the machine's vectors.
     fn on_vectors<S: Simd>(self, simd: S) -> Self::Output;
-    /// The job with the target's baseline.
     fn on_baseline<S: Simd>(self, simd: S) -> Self::Output;
 }
 
-/// A closure as a job. It is called by reference: by value the compiler calls it through a function of its own, which no
-/// instruction set reaches unless it happens to be inlined, and loops in it are then compiled for the baseline.
+/// A closure as a job, called by reference. By value, the compiler calls it through a separate function. Unless that
+/// happens to be inlined, its loops are compiled for the baseline.
 struct Called<F>(F);
 
 impl<R, F: FnMut() -> R> NullaryFnOnce for Called<F> {
@@ -35,7 +31,7 @@ impl<R, F: FnMut() -> R> NullaryFnOnce for Called<F> {
     }
 }
 
-/// What a job gives one number at a time, first, and with each instruction set that the machine has.
+/// The results of a job: first one number at a time, then with each instruction set that the machine has.
 #[cfg(test)]
 pub(super) fn on_every_width<F: WithSimd + Copy>(job: F) -> Vec<F::Output> {
     let mut results = vec![job.with_simd(pulp::Scalar::new()), pulp::Arch::new().dispatch(job)];
@@ -56,20 +52,18 @@ mod machine {
 
     use super::{Called, Loops, WithSimd};
 
-    /// 256-bit vectors (AVX2 with FMA), and 512-bit vectors (AVX-512), where the machine has them. Asked once: asking takes
-    /// as long as a small batch.
+    /// 256-bit (AVX2 with FMA) and 512-bit vectors (AVX-512). Detected once: detection takes as long as a small batch.
     fn widths() -> (Option<V3>, Option<V4>) {
         static WIDTHS: OnceLock<(Option<V3>, Option<V4>)> = OnceLock::new();
         *WIDTHS.get_or_init(|| (V3::try_new(), V4::try_new()))
     }
 
-    /// The 256-bit vectors' instructions, where the machine has them.
     #[inline(always)]
     pub(crate) fn avx2() -> Option<V3> {
         widths().0
     }
 
-    /// Runs a job with 256-bit vectors where there are some, or else the target's baseline.
+    /// Runs a job with 256-bit vectors if the machine has them, else with the target's baseline.
     #[inline(always)]
     pub(crate) fn dispatch<R>(mut job: impl FnMut() -> R) -> R {
         match widths().0 {
@@ -78,7 +72,7 @@ mod machine {
         }
     }
 
-    /// As [`dispatch`], for a job that is written in vectors.
+    /// As [`dispatch`], for a job written in vectors.
     #[inline(always)]
     pub(crate) fn vectorize<F: WithSimd>(job: F) -> F::Output {
         match widths().0 {
@@ -87,7 +81,7 @@ mod machine {
         }
     }
 
-    /// Runs a job with the machine's vectors, or else with the target's baseline.
+    /// Runs a job's loops for vectors if the machine has them, else those for the target's baseline.
     #[inline(always)]
     pub(crate) fn loops<J: Loops>(job: J) -> J::Output {
         match widths() {
@@ -114,13 +108,13 @@ mod machine {
 
     use super::{Called, Loops, Simd, WithSimd};
 
-    /// Runs a job with the target's vectors (NEON), or else its baseline.
+    /// Runs a job with the target's vectors (NEON), else with its baseline.
     #[inline(always)]
     pub(crate) fn dispatch<R>(job: impl FnMut() -> R) -> R {
         Arch::new().dispatch(Called(job))
     }
 
-    /// As [`dispatch`], for a job that is written in vectors.
+    /// As [`dispatch`], for a job written in vectors.
     #[inline(always)]
     pub(crate) fn vectorize<F: WithSimd>(job: F) -> F::Output {
         Arch::new().dispatch(job)
@@ -128,10 +122,9 @@ mod machine {
 
     pub(crate) use vectorize as vectorize_wide;
 
-    /// As [`vectorize`], by the job's loops for vectors.
+    /// As [`vectorize`], with the job's loops for vectors.
     #[inline(always)]
     pub(crate) fn loops<J: Loops>(job: J) -> J::Output {
-        /// A job that the machine's vectors take.
         struct OnVectors<J>(J);
 
         impl<J: Loops> WithSimd for OnVectors<J> {

@@ -1,7 +1,7 @@
-//! Distances of two vectors and their slopes, a vector of components at a time, in f64 whatever they are stored in.
+//! Distances of two vectors, and their slopes. Components of either precision are computed in f64, in vectors.
 //!
-//! In f64 the squares of f32 components neither overflow nor cancel, so only f64 components need a second look. The cosine of
-//! 128 dimensions (AVX2, forward) reads 9 to 11 GB/s so, where memory gives 15; component by component in f32 it was 1.6 to 2.4.
+//! In f64 the squares of f32 components neither overflow nor cancel, so only f64 components need a second look. The
+//! cosine of 128 dimensions (AVX2, forward) reads 9 to 11 GB/s of the memory's 15; single f32 components, 1.6 to 2.4.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use super::lanes::{DoubleLanes, Vector, wide};
 use crate::data::real::Number;
 use crate::loss::Distance;
 
-/// Sums of squares that neither overflowed nor lost what vanishes.
+/// Sums of squares that neither overflowed nor lost small components to underflow.
 const SAFE_SQUARES: Range<f64> = 1e-200..1e200;
 
 /// x - y + epsilon.
@@ -21,7 +21,7 @@ fn difference<N: Number>(x: N, y: N, epsilon: f64) -> N {
     x - y + x.splat(epsilon)
 }
 
-/// What two components add to a sum.
+/// What a pair of components adds to a sum.
 trait Term: Copy {
     fn of<N: Number>(self, x: N, y: N) -> N;
 }
@@ -54,7 +54,6 @@ impl Term for SquaredDifference {
     }
 }
 
-/// xy.
 #[derive(Clone, Copy)]
 struct Product;
 
@@ -70,7 +69,7 @@ trait Slopes: Copy {
     fn of<N: Number>(self, x: N, y: N) -> [N; 2];
 }
 
-/// Of the sum of differences, times `weight`.
+/// Slopes of the sum of |x - y + epsilon|, times `weight`.
 #[derive(Clone, Copy)]
 struct Signs {
     epsilon: f64,
@@ -86,7 +85,7 @@ impl Slopes for Signs {
     }
 }
 
-/// Of the Euclidean distance, which the weight is divided by in `factor`.
+/// Slopes of the Euclidean distance. `factor` is the weight divided by the distance.
 #[derive(Clone, Copy)]
 struct Differences {
     epsilon: f64,
@@ -101,11 +100,10 @@ impl Slopes for Differences {
     }
 }
 
-/// Of 1 - cosine, times `weight`.
+/// Slopes of 1 - cosine, times `weight`.
 #[derive(Clone, Copy)]
 struct Turns {
     cosine: f64,
-    /// 1 over the vectors' lengths.
     inverse: [f64; 2],
     weight: f64,
 }
@@ -122,13 +120,13 @@ impl Slopes for Turns {
     }
 }
 
-/// The distance of two vectors, and what its slope needs.
+/// A distance, and the values that its slopes need.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Measured {
     pub(super) distance: f64,
-    /// The largest component of the difference (norms), 0 where it was not needed.
+    /// The largest |component| of the difference (norms); 0 if not needed.
     highest: f64,
-    /// The sum of the powers of the components over the largest, where those were needed.
+    /// The sum of (|component| / largest)^p, if needed.
     power: f64,
     /// How many components are the largest (infinite norm).
     ties: f64,
@@ -136,7 +134,6 @@ pub(super) struct Measured {
     lengths: [f64; 2],
 }
 
-/// Measures vectors.
 #[derive(Clone, Copy)]
 pub(super) struct Measure<S> {
     pub(super) simd: S,
@@ -181,7 +178,7 @@ impl<S: Simd> Measure<S> {
         slopes: [&mut [f64]; 2],
     ) {
         match self.distance {
-            // No direction.
+            // Equal vectors have no direction.
             Distance::Norm { .. } if measured.distance == 0.0 => {}
             Distance::Norm { p: 1.0, epsilon } => self.add(ends, slopes, Signs { epsilon, weight }),
             Distance::Norm { p: 2.0, epsilon } => {
@@ -200,7 +197,7 @@ impl<S: Simd> Measure<S> {
         }
     }
 
-    /// Sum over the components, in two vectors, so that no addition waits for the one before.
+    /// Sum over the components, in two accumulators, so that no addition waits for the one before.
     #[inline(always)]
     fn sum<T: HostReal>(self, [x, y]: [&[T]; 2], term: impl Term) -> f64 {
         let (mut low, mut high) = (self.load::<T>(&[]), self.load::<T>(&[]));
@@ -235,14 +232,14 @@ impl<S: Simd> Measure<S> {
         }
     }
 
-    /// Numbers of either precision, zeros where there are fewer than lanes.
+    /// Loads components of either precision. Lanes without a component are zero.
     #[inline(always)]
     fn load<T: HostReal>(self, components: &[T]) -> DoubleLanes<S> {
         DoubleLanes::new(self.simd, wide(self.simd, components))
     }
 }
 
-/// Any norm, divided by the largest component before powers are taken, which then neither overflow nor vanish.
+/// Any norm. Components are divided by the largest before powers are taken, which then neither overflow nor vanish.
 fn norm<T: HostReal>(ends: [&[T]; 2], p: f64, epsilon: f64) -> Measured {
     let components = || ends[0].iter().zip(ends[1]).map(|(x, y)| Difference { epsilon }.of(x.to_f64(), y.to_f64()));
     let highest = components().fold(0.0, f64::max);
@@ -258,7 +255,7 @@ fn norm<T: HostReal>(ends: [&[T]; 2], p: f64, epsilon: f64) -> Measured {
     Measured { distance: highest * sum.powf(1.0 / p), highest, power: sum, ..Measured::default() }
 }
 
-/// As [`Measure::of`] for lengths whose squares overflow.
+/// As [`Measure::of`], for lengths whose squares overflow.
 fn cosine<T: HostReal>(ends: [&[T]; 2]) -> Measured {
     let [x, y] = ends.map(|x| x.iter().map(|x| x.to_f64()));
     let length = |x: &mut dyn Iterator<Item = f64>, highest: f64| {
@@ -279,7 +276,7 @@ fn add_norm_slopes<T: HostReal>(
     weight: f64,
     [x_slopes, y_slopes]: [&mut [f64]; 2],
 ) {
-    // For a large p the distance rounds to the largest component, so that (|d| / distance)^(p - 1) is taken apart.
+    // (|d| / distance)^(p - 1) is factored, because for a large p the distance rounds to the largest component.
     let divisor = measured.power.powf(1.0 - 1.0 / p);
     for ((x, y), (x_slope, y_slope)) in x.iter().zip(y).zip(x_slopes.iter_mut().zip(y_slopes)) {
         let d = difference(x.to_f64(), y.to_f64(), epsilon);

@@ -1,4 +1,4 @@
-//! The driver of the elementwise pattern: one score, or a pair of scores, and one target a sample.
+//! The driver of the elementwise pattern: one score, or a pair of scores, and one target per sample.
 
 use std::ops::Range;
 
@@ -14,15 +14,13 @@ use crate::data::weights::{self, sum};
 use crate::error::{Input, Result};
 use crate::loss::ElementwiseSpec;
 
-/// Samples whose labels, weights or half precision are decoded before they are walked over: into the second-level cache, since
-/// shorter runs are read from one place.
+/// Samples decoded at a time, into the second-level cache. A shorter run is read from one place only ([`APART`]).
 const CHUNK: usize = 8 << 10;
 const _: () = assert!(CHUNK * size_of::<f32>() >= 2 * APART);
 
-/// Samples of a small batch.
+/// Up to this many samples, the signs need no allocation.
 const FEW: usize = 32;
 
-/// Evaluates an elementwise loss over host data.
 pub(super) fn evaluate<T: HostReal>(
     spec: &ElementwiseSpec,
     inputs: &Inputs<'_, T>,
@@ -37,7 +35,6 @@ pub(super) fn evaluate<T: HostReal>(
     })
 }
 
-/// One job.
 struct DriverJob<'a, 'j, T> {
     spec: &'a ElementwiseSpec,
     inputs: &'a Inputs<'a, T>,
@@ -46,14 +43,13 @@ struct DriverJob<'a, 'j, T> {
     divisor: T,
 }
 
-/// What a chunk of the general kind needs. Allocated where it is used.
+/// Buffers for chunks that must be decoded. Allocated only when used.
 struct Scratch<T> {
     /// The signs of a small batch.
     few: [T; FEW],
     signs: Vec<T>,
     differences: Vec<T>,
     weights: Vec<T>,
-    /// Widened scores.
     scores: Vec<T>,
     second: Vec<T>,
 }
@@ -78,19 +74,17 @@ impl<'a, T: HostReal> DriverJob<'a, '_, T> {
         Ok(totals)
     }
 
-    /// Targets that need no decoding: they are read, and checked, where they are.
+    /// The targets, if they need no decoding. They are then read and checked in place.
     fn own_targets(&self) -> Option<&'a [T]> {
         let needs_decoding = self.spec.target_rule == TargetRule::Labels(LabelEncoding::ZeroOne);
         T::own_targets(self.inputs.batch.targets).filter(|_| !needs_decoding)
     }
 
-    /// Whether anything must be decoded before it is walked over.
     fn needs_scratch(&self) -> bool {
         let is_own = matches!(self.inputs.scores, Stored::Own(_)) && self.own_targets().is_some();
         !is_own || self.spec.pairs || self.inputs.batch.sample_weights.is_some()
     }
 
-    /// Adds a range of the job's samples.
     #[inline(always)]
     fn chunk(&mut self, of_job: Range<usize>, scratch: &mut Scratch<T>, totals: &mut Totals) -> Result<()> {
         let batch = self.inputs.batch;
@@ -136,7 +130,7 @@ impl<'a, T: HostReal> DriverJob<'a, '_, T> {
                     || weights::read(batch, range.clone(), &mut scratch.weights),
                 );
                 if let Err(error) = read {
-                    // Bad targets come first, of whatever type.
+                    // Bad targets are reported first, whatever their type.
                     own.map_or(Ok(()), |own| target_rule.find_bad(own))?;
                     return Err(error);
                 }
@@ -166,7 +160,7 @@ impl<'a, T: HostReal> DriverJob<'a, '_, T> {
     }
 }
 
-/// Writes the differences of two slices to a third; all are as long. A function, so that the compiler knows them apart.
+/// Writes the differences of two slices of equal length. A function, so that the compiler knows that none overlap.
 #[inline(always)]
 fn subtract<T: HostReal>(differences: &mut [T], first: &[T], second: &[T]) {
     for (to, (&x1, &x2)) in differences.iter_mut().zip(first.iter().zip(second)) {

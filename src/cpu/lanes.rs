@@ -1,4 +1,4 @@
-//! Vectors of numbers as [`Number`]s, in both precisions: the widest that the machine has, through the crate pulp.
+//! Vectors of numbers as [`Number`]s, in both precisions: the machine's widest, through the crate pulp.
 
 use std::fmt;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
@@ -7,68 +7,56 @@ use pulp::{Simd, bytemuck};
 
 use crate::data::real::{Number, Real};
 
-/// More than any machine's lanes.
+/// More lanes than any machine has.
 pub(super) const MOST_LANES: usize = 64;
 
-/// A vector of one precision.
 pub(crate) trait Vector<S: Simd>: Number {
-    /// What a lane holds.
     type Element: Real + bytemuck::Pod;
     /// The vector as it lies in memory.
     type Raw: bytemuck::Pod;
-    /// So many lanes.
     const COUNT: usize;
 
     fn new(simd: S, raw: Self::Raw) -> Self;
     fn raw(self) -> Self::Raw;
-    /// The same number in every lane.
     fn all(simd: S, x: Self::Element) -> Self;
-    /// A slice as whole vectors, and what is left.
+    /// A slice as whole vectors, and the remaining elements.
     fn vectors(slice: &[Self::Element]) -> (&[Self::Raw], &[Self::Element]);
-    /// As [`Vector::vectors`], to be written.
     fn vectors_mut(slice: &mut [Self::Element]) -> (&mut [Self::Raw], &mut [Self::Element]);
-    /// Fewer numbers than lanes, zeros after them.
+    /// Loads fewer numbers than lanes. The other lanes are zero.
     fn load_part(simd: S, slice: &[Self::Element]) -> Self;
-    /// The vector with other numbers in its first lanes, fewer than there are.
+    /// Replaces the first lanes by these numbers, fewer than there are lanes.
     fn with_first(self, first: &[Self::Element]) -> Self;
-    /// The numbers, one a lane.
     fn lanes(&self) -> &[Self::Element];
-    /// As [`Vector::lanes`], to be written.
     fn lanes_mut(&mut self) -> &mut [Self::Element];
-    /// Stores the first lanes, fewer than there are.
+    /// Stores the first lanes. The slice is shorter than the vector.
     fn store_part(self, slice: &mut [Self::Element]);
     /// Counts the true lanes of two masks.
     fn count(masks: [Self::Mask; 2], into: &mut Counts<S>);
-    /// The larger of the two in each lane; not for NaN.
+    /// The larger number in each lane; unspecified for NaN.
     fn max(self, other: Self) -> Self;
     /// The sum of all lanes, in their precision.
     fn sum(self) -> Self::Element;
-    /// The lowest of all lanes, and the highest; not for NaN.
+    /// The lowest lane, and the highest; unspecified for NaN.
     fn lowest(self) -> Self::Element;
     fn highest(self) -> Self::Element;
-    /// Adds all lanes in f64.
+    /// Adds all lanes to the sum, in f64.
     fn add_to(self, sum: &mut Sum<S>);
-    /// Adds each lane, times a factor, to its own number in f64; numbers may be fewer than lanes.
+    /// Adds each lane, times a factor, to its own number in f64. There may be fewer numbers than lanes.
     fn add_to_each(self, numbers: &mut [f64], times: f64);
-    /// Nothing but zero bits where a lane is -1 or +1.
+    /// Has only zero bits in the lanes that are -1 or +1.
     fn other_than_sign(self) -> Self;
-    /// The bits that are set in either.
     fn either_bits(self, other: Self) -> Self;
-    /// The bits that are set in both.
     fn both_bits(self, other: Self) -> Self;
-    /// Whether any bit is set.
     fn has_bits(self) -> bool;
-    /// True in no lane.
     fn none(simd: S) -> Self::Mask;
-    /// Whether a mask is true in any lane.
     fn any(mask: Self::Mask) -> bool;
 }
 
-/// How often two masks were true.
+/// How often each of two masks was true.
 pub(crate) struct Counts<S: Simd> {
-    /// Of masks that are bits. Not of one type, or else the compiler counts both in one vector, which it fills by way of memory.
+    /// For masks of bits. With equal types the compiler counts both in one vector, which it fills through memory.
     bits: (u64, u32),
-    /// Of masks that are vectors, a lane each.
+    /// For masks that are vectors: one count per lane.
     singles: [S::u32s; 2],
     doubles: [S::u64s; 2],
 }
@@ -91,8 +79,8 @@ impl<S: Simd> Counts<S> {
     }
 }
 
-/// A sum in f64 of vectors of either precision: of single precision in as many lanes as its vectors have, of double precision in
-/// `low` alone, with what its additions rounded off. Not an array, which the compiler would keep in memory.
+/// A sum in f64. Vectors of f32 are added in `low` and `high`; vectors of f64 in `low` alone, with its rounding errors
+/// in `rounded_off`. Not an array, which the compiler would keep in memory.
 pub(crate) struct Sum<S: Simd> {
     simd: S,
     low: S::f64s,
@@ -107,8 +95,7 @@ impl<S: Simd> Sum<S> {
         Self { simd, low: zero, high: zero, rounded_off: zero }
     }
 
-    /// Adds numbers that are as exact as the sum (Knuth's two-sum): else a machine of few lanes, whose chains are long, would
-    /// round a thousand times.
+    /// Adds f64 by Knuth's two-sum. With few lanes, and so long chains, plain addition would round a thousand times.
     #[inline(always)]
     fn add_doubles(&mut self, x: S::f64s) {
         let simd = self.simd;
@@ -122,12 +109,12 @@ impl<S: Simd> Sum<S> {
     #[inline(always)]
     pub(super) fn total(self) -> f64 {
         let total = self.simd.reduce_sum_f64s(self.simd.add_f64s(self.low, self.high));
-        // What is rounded off beside an infinity is NaN.
+        // The rounding error of an infinite sum is NaN.
         if total.is_finite() { total + self.simd.reduce_sum_f64s(self.rounded_off) } else { total }
     }
 }
 
-/// Numbers in f64, zeros after them.
+/// Numbers widened to f64. The other lanes are zero.
 #[inline(always)]
 pub(super) fn wide<S: Simd, T: Copy + Into<f64>>(simd: S, lanes: &[T]) -> S::f64s {
     let mut wide = simd.splat_f64s(0.0);
@@ -135,13 +122,12 @@ pub(super) fn wide<S: Simd, T: Copy + Into<f64>>(simd: S, lanes: &[T]) -> S::f64
     wide
 }
 
-/// The lanes of a vector.
 #[inline(always)]
 fn lanes_of<V: bytemuck::Pod, T: bytemuck::Pod>(vector: &mut V) -> &mut [T] {
     bytemuck::cast_slice_mut(std::slice::from_mut(vector))
 }
 
-/// The vectors of one precision, by pulp's names for them.
+/// The vectors of one precision, with pulp's names for their operations.
 macro_rules! lanes {
     (
         $lanes:ident, $mask_lanes:ident, $element:ident, $raw:ident, $mask:ident, $counts:ident, $count:ident;
@@ -151,14 +137,13 @@ macro_rules! lanes {
         $select_counts:ident $add_counts:ident $sub_counts:ident $splat_counts:ident
         $reduce_sum:ident $reduce_min:ident $reduce_max:ident
     ) => {
-        /// A vector of numbers.
         #[derive(Clone, Copy)]
         pub(crate) struct $lanes<S: Simd> {
             simd: S,
             raw: S::$raw,
         }
 
-        /// A truth value for each lane.
+        /// A truth value per lane.
         #[derive(Clone, Copy)]
         pub(crate) struct $mask_lanes<S: Simd> {
             pub(super) simd: S,
@@ -220,7 +205,7 @@ macro_rules! lanes {
             #[inline(always)]
             fn positive_part(self) -> Self {
                 let zero = self.splat(0.0);
-                // pulp's maximum returns a NaN in the second place, or any NaN, as the machine does. Its scalar one does not.
+                // pulp's maximum returns a NaN in the second place, or any NaN, by machine. Its scalar one does not.
                 if S::IS_SCALAR {
                     return Self::select(self.below(zero), zero, self);
                 }
@@ -429,7 +414,7 @@ mod tests {
     use super::*;
     use crate::cpu::dispatch::on_every_width;
 
-    /// The same numbers in every lane.
+    /// Numbers to add, each in every lane.
     #[derive(Clone, Copy)]
     struct Total<'a>(&'a [f64]);
 

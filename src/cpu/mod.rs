@@ -1,8 +1,7 @@
-//! The native backend: one driver a pattern, threaded, with inner loops in vectors or such that the compiler vectorises them.
+//! The native backend: one threaded driver per pattern, with inner loops in vectors or vectorised by the compiler.
 //!
-//! What is decoded, checked and merged is compiled once for each precision. What runs for every score is compiled for each
-//! formula, for the penalties that it meets in its inner loop, and for each instruction set where that gains.
-//! Every f32 loss is added in f64.
+//! Code that decodes, checks and merges is compiled once per precision. Code that runs for every score is compiled per
+//! formula, per penalty in its inner loop, and per instruction set if that is faster. Every f32 loss is added in f64.
 
 use std::ops::Range;
 
@@ -55,7 +54,6 @@ pub(crate) fn evaluate(
     }
 }
 
-/// Hands over to the driver of the loss's pattern.
 fn evaluate_in<T: HostReal>(
     scores: Stored<'_, T>,
     spec: &Spec<'_>,
@@ -73,7 +71,7 @@ fn evaluate_in<T: HostReal>(
     }
 }
 
-/// A checked batch in the precision of the computation, and what is asked of it.
+/// A checked batch in the precision of the computation, and the request.
 struct Inputs<'a, T> {
     scores: Stored<'a, T>,
     shape: crate::data::shape::BatchShape,
@@ -81,27 +79,22 @@ struct Inputs<'a, T> {
     request: &'a Request,
 }
 
-/// A precision that host outputs exist in.
+/// A precision in which the host computes and returns outputs.
 pub(crate) trait HostReal: Real + Label + Into<f64> {
-    /// Its name.
     const PRECISION: Precision;
-    /// Whether it is so common that the linear and the squared penalty have loops of their own, and 512-bit vectors too.
+    /// Whether the linear and the squared penalty have separate loops, and 512-bit vectors are used too.
     const COMMON: bool;
-    /// Columns from which on a row of class scores goes by itself: see [`rows`].
+    /// Rows of class scores with at least this many columns are visited one by one: see [`rows`].
     const LONG_ROW: usize;
-    /// Columns up to which every index is exact in this precision.
+    /// The largest number of columns whose indices are all exact in this precision.
     const EXACT_COLUMNS: usize;
-    /// Vectors of this type.
     type Lanes<S: Simd>: Vector<S, Element = Self>;
-    /// Wraps a vector of this type.
     fn output(values: Vec<Self>) -> Output;
-    /// Host elements of this type, where they are.
+    /// The host slice, if its elements have this type.
     fn own(floats: Floats<'_>) -> Option<&[Self]>;
-    /// The caller's memory of this type.
     fn own_mut(floats: FloatsMut<'_>) -> Option<&mut [Self]>;
-    /// Host targets of this type, where they are.
     fn own_targets(targets: Targets<'_>) -> Option<&[Self]>;
-    /// Widens half precision; the slices are as long.
+    /// Widens half precision. Both slices have the same length.
     fn widen(from: &(impl HalfFloatSliceExt + ?Sized), to: &mut [Self]);
 }
 
@@ -132,10 +125,10 @@ macro_rules! host_real {
     };
 }
 host_real!(f32, F32, Lanes, as_f32, convert_to_f32_slice, true, rows::LONG_IN_F32, 1 << 24);
-// All columns that class indices reach.
+// f64 is exact for every class index.
 host_real!(f64, F64, DoubleLanes, as_f64, convert_to_f64_slice, false, rows::LONG_IN_F64, usize::MAX);
 
-/// Scores as they are stored: in the precision of the computation, or half of f32's.
+/// Scores as they are stored: in the precision of the computation, or in half precision when computing in f32.
 #[derive(Clone, Copy)]
 enum Stored<'a, T> {
     Own(&'a [T]),
@@ -144,7 +137,7 @@ enum Stored<'a, T> {
 }
 
 impl<'a, T: HostReal> Stored<'a, T> {
-    /// A range of scores, widened into `scratch` where they have to be.
+    /// Reads a range of scores. Half precision is widened into `scratch`.
     #[inline(always)]
     fn read<'s>(self, range: Range<usize>, scratch: &'s mut Vec<T>) -> &'s [T]
     where
@@ -157,7 +150,7 @@ impl<'a, T: HostReal> Stored<'a, T> {
         }
     }
 
-    /// Further scores of a sample, which have the first ones' type.
+    /// The second or third scores of a sample, which must have the type of the first.
     fn other(self, other: Option<Floats<'a>>, input: Input) -> Result<Option<Self>> {
         let Some(other) = other else { return Ok(None) };
         let stored = match (self, other) {

@@ -1,8 +1,8 @@
 //! Training on the native CPU backend, in f32 or f64.
 //!
-//! Products of matrices are those of the crate matrixmultiply. On the shapes of the tutorial's networks, one thread, it took 0.18 us
-//! for 32x50x2, 0.78 us for 32x1x50, 130 us for 64x64x2352 and 1.2 ms for 512^3; the crate gemm took 0.20, 0.09, 155 us and
-//! 1.9 ms. Weights are f64 on the host, which holds every f32: one type for networks that compute in either.
+//! The crate matrixmultiply multiplies matrices. On the shapes of the tutorial's networks, on one thread, it took 0.18
+//! us for 32x50x2, 0.78 us for 32x1x50, 130 us for 64x64x2352 and 1.2 ms for 512^3. The crate gemm took 0.20, 0.09, 155
+//! us and 1.9 ms. Weights on the host are f64, which holds every f32, so that one type serves both precisions.
 
 use std::sync::atomic::Ordering;
 
@@ -18,23 +18,19 @@ use crate::nn::{
     MemorySlot, Optimizer, Progress, batch,
 };
 
-/// Rows that go through the network at a time where nothing is trained.
+/// Rows per forward pass when nothing is trained.
 const EVALUATED_ROWS: usize = 1024;
 
-/// Multiplications from which a product is worth several threads.
+/// A product of at least this many multiplications runs on several threads.
 const PARALLEL_FROM: usize = 1 << 21;
 
-/// A precision that matrices are multiplied in.
 pub(crate) trait Gemm: HostReal + Elementary {
     /// C = A B + beta C. A is m x k, B is k x n, C is m x n and contiguous; strides are (row, column).
     fn product(m: usize, k: usize, n: usize, a: Strided<'_, Self>, b: Strided<'_, Self>, beta: Self, c: &mut [Self]);
-    /// Wraps a slice of this type.
     fn floats(x: &[Self]) -> Floats<'_>;
-    /// The gradient of an evaluation in this type.
     fn gradient(output: Option<Output>) -> Option<Vec<Self>>;
 }
 
-/// A matrix as a slice with strides for rows and columns.
 #[derive(Clone, Copy)]
 pub(crate) struct Strided<'a, T> {
     elements: &'a [T],
@@ -88,7 +84,7 @@ macro_rules! gemm {
 gemm!(f32, matrixmultiply::sgemm, F32);
 gemm!(f64, matrixmultiply::dgemm, F64);
 
-/// [`Gemm::product`] on several threads where it is large. Each element is the same sum in the same order either way.
+/// [`Gemm::product`], on several threads if it is large. Each element is the same sum in the same order either way.
 pub(crate) fn product<T: Gemm>(
     (m, k, n): (usize, usize, usize),
     a: Strided<'_, T>,
@@ -106,13 +102,13 @@ pub(crate) fn product<T: Gemm>(
     });
 }
 
-/// Activations of one batch, and what flows back.
+/// Activations of one batch, and the gradients of its backward pass.
 struct Workspace<T> {
     features: Vec<T>,
     targets: Vec<f64>,
-    /// One a layer.
+    /// One per layer.
     outputs: Vec<Vec<T>>,
-    /// The gradient with respect to a layer's weighted sums, and the one before it.
+    /// The gradients with respect to the weighted sums of a layer, and of the layer before it.
     slopes: Vec<T>,
     slopes_before: Vec<T>,
 }
@@ -130,7 +126,7 @@ pub(crate) struct CpuEngine<'a, T> {
     gradient: Vec<T>,
     first: Vec<T>,
     second: Vec<T>,
-    /// Weights and memory of two moments.
+    /// Parameters and both optimizer moments, per [`MemorySlot`].
     remembered: [[Vec<T>; 3]; 2],
     workspace: Workspace<T>,
 }
@@ -170,7 +166,7 @@ impl<'a, T: Gemm> CpuEngine<'a, T> {
         }
     }
 
-    /// The outputs of the network for these rows are left in the workspace, beside their targets.
+    /// Leaves the network's outputs for these rows, and their targets, in the workspace.
     fn forward(&mut self, data: &Dataset, rows: impl ExactSizeIterator<Item = usize>) {
         let (columns, width, count) = (data.columns, data.target_width(), rows.len());
         let Workspace { features, targets, outputs, .. } = &mut self.workspace;
@@ -193,7 +189,7 @@ impl<'a, T: Gemm> CpuEngine<'a, T> {
         }
     }
 
-    /// The loss of what [`CpuEngine::forward`] left, and its gradient with respect to the outputs where asked for.
+    /// The loss of the outputs that [`CpuEngine::forward`] left, and its gradient with respect to them if asked for.
     fn objective(&self, with_gradient: bool) -> Result<(EpochSums, Option<Vec<T>>)> {
         let scores = self.workspace.outputs.last().map_or(&[][..], |x| x);
         let outputs = self.shapes.last().map_or(1, |shape| shape.outputs);
@@ -210,7 +206,7 @@ impl<'a, T: Gemm> CpuEngine<'a, T> {
         Ok((sums, T::gradient(evaluation.gradient)))
     }
 
-    /// The gradient with respect to all parameters, from the one with respect to the outputs.
+    /// Computes the gradient with respect to all parameters from the gradient with respect to the outputs.
     fn backward(&mut self, output_gradient: Vec<T>) {
         let Workspace { features, outputs, slopes, slopes_before, .. } = &mut self.workspace;
         *slopes = output_gradient;
@@ -240,7 +236,6 @@ impl<'a, T: Gemm> CpuEngine<'a, T> {
         }
     }
 
-    /// The gradient of the mean loss over these rows with respect to all parameters.
     pub(crate) fn gradient(&mut self, rows: &[u32]) -> Result<(EpochSums, &[T])> {
         self.forward(self.training, rows.iter().map(|&row| row as usize));
         let (sums, gradient) = self.objective(true)?;
@@ -248,7 +243,6 @@ impl<'a, T: Gemm> CpuEngine<'a, T> {
         Ok((sums, &self.gradient))
     }
 
-    /// The network's outputs for all rows of a data set.
     pub(crate) fn predict(&mut self, data: &Dataset) -> Vec<T> {
         let mut all = Vec::new();
         for start in (0..data.samples).step_by(EVALUATED_ROWS) {

@@ -1,19 +1,19 @@
-//! Where losses and gradient are written: vectors of ours, or memory of the caller's.
+//! Where losses and gradient are written: new vectors, or the caller's memory.
 //!
-//! A fresh vector asks for large pages: a gradient of 32 Mi scores took 104 ms in fresh pages of 4 KiB, and takes 16 ms in memory
-//! that is there already ([`crate::Device::evaluate_into`]).
+//! A new vector asks for large pages. The gradient of 32 Mi scores took 104 ms in new pages of 4 KiB, and takes 16 ms
+//! in memory that already exists ([`crate::Device::evaluate_into`]).
 //!
-//! Stores that go past the caches were tried and gained nothing. They save the reading of what is overwritten, but only whole
-//! lines count, and a vector begins in the middle of one. On AVX2 (Zen 3), outputs made in the cache and copied past it took
-//! 0.8 to 1.0 of the time for samples and long rows and 1.0 to 1.1 for other rows; stored straight from the loop 0.9, from two
-//! places ten times as long. In a fresh vector they are slower, because the system has just cleared it in the cache.
+//! Stores that bypass the caches were tried and gained nothing. They avoid reading memory that is overwritten, but only
+//! for whole cache lines, and a vector begins in the middle of one. On AVX2 (Zen 3), outputs made in the cache and
+//! copied past it took 0.8 to 1.0 of the time for samples and long rows, and 1.0 to 1.1 for other rows. Stored directly
+//! from the loop they took 0.9, and from two places ten times as long. In a new vector they are slower, because the
+//! system has just cleared it in the cache.
 
 use super::HostReal;
 use crate::data::evaluation::{Buffers, FloatsMut, Output, Outputs, Precision, Request};
 use crate::data::shape::BatchShape;
 use crate::error::{Error, Input, Result};
 
-/// One output on its way.
 enum Destination<'a, T> {
     Nowhere,
     Own(Vec<T>),
@@ -49,14 +49,13 @@ impl<'a, T: HostReal> Destination<'a, T> {
     }
 }
 
-/// The outputs of an evaluation on their way.
 pub(super) struct Destinations<'a, T> {
     losses: Destination<'a, T>,
     gradient: Destination<'a, T>,
 }
 
 impl<'a, T: HostReal> Destinations<'a, T> {
-    /// For a batch of this shape, whose samples have so many vectors of scores.
+    /// For a batch of this shape, with `vectors` vectors of scores per sample.
     #[inline]
     pub(super) fn new(shape: BatchShape, vectors: usize, request: &Request, buffers: Buffers<'a>) -> Result<Self> {
         let scores = shape.samples * shape.columns * vectors;
@@ -66,12 +65,12 @@ impl<'a, T: HostReal> Destinations<'a, T> {
         })
     }
 
-    /// Losses and gradient, where they are wanted. They may hold anything.
+    /// The losses and the gradient, if wanted. Their elements may hold anything.
     pub(super) fn slices(&mut self) -> (Option<&mut [T]>, Option<&mut [T]>) {
         (self.losses.slice(), self.gradient.slice())
     }
 
-    /// What the caller has not already got.
+    /// The outputs that are not in the caller's memory.
     #[inline]
     pub(super) fn finish(self, precision: Precision) -> Outputs {
         Outputs {
@@ -83,8 +82,8 @@ impl<'a, T: HostReal> Destinations<'a, T> {
     }
 }
 
-/// Elements to be written. The operating system is asked for large pages: it hands out and clears ordinary ones one fault
-/// at a time, which for a large gradient takes longer than the evaluation.
+/// A vector to be overwritten, in large pages if possible. The operating system clears ordinary pages one fault at a
+/// time, which takes longer than the evaluation for a large gradient.
 fn fresh<T: HostReal>(len: usize) -> Vec<T> {
     let elements = vec![T::ZERO; len];
     #[cfg(target_os = "linux")]
@@ -92,7 +91,7 @@ fn fresh<T: HostReal>(len: usize) -> Vec<T> {
     elements
 }
 
-/// Bytes from which on a vector holds a few large pages.
+/// Vectors of at least this many bytes ask for large pages, of which they hold a few.
 #[cfg(target_os = "linux")]
 const LARGE: usize = 8 << 20;
 
@@ -106,11 +105,11 @@ fn advise_large_pages<T>(elements: &[T]) {
     }
     let start = elements.as_ptr().addr().next_multiple_of(PAGE) - elements.as_ptr().addr();
     let inner = (bytes - start) / PAGE * PAGE;
-    // SAFETY: the range lies within the slice, since start < PAGE and bytes >= LARGE = 4 PAGE, and begins on a page. The
+    // SAFETY: the range begins on a page and lies within the slice, since start < PAGE and bytes >= LARGE = 4 PAGE. The
     // advice changes neither content nor access rights of the pages.
     unsafe {
         let first = elements.as_ptr().cast::<u8>().add(start).cast_mut();
-        // A refusal leaves ordinary pages.
+        // If it is refused, ordinary pages remain.
         libc::madvise(first.cast(), inner, libc::MADV_HUGEPAGE);
     }
 }

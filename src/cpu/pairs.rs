@@ -1,8 +1,8 @@
-//! Sums over the pairs of a row or list, one by one: each item with all lower ones of its row or list, a vector of these at a time.
+//! Sums over the pairs of a row or list. Each item in turn meets all lower items, a vector of them at a time.
 //!
-//! The loss says which items meet which by ranks, and knows nothing of vectors; left to the compiler, its loop had a branch per
-//! pair. A label that is given twice is counted, not walked twice: a thousand equal numbers in a chain are all rounded in
-//! one direction.
+//! The loss says by ranks which items form pairs, and does not handle vectors. Left to the compiler, the loop had a
+//! branch per pair. The pairs of a repeated label are added once and multiplied: in a sum of a thousand equal numbers,
+//! every addition would round in the same direction.
 
 use std::mem;
 
@@ -13,16 +13,14 @@ use super::lanes::{Sum, Vector};
 use crate::data::real::Number;
 use crate::loss::{Higher, PairSums, PenaltyShape, Rule, rival_violation};
 
-/// The rule of all pairs, in vectors.
 pub(super) struct VectorPairs<S: Simd, T: HostReal, P> {
     simd: S,
     rule: Rule<T::Lanes<S>, P>,
 }
 
-/// The sums so far.
 struct ItemSums<S: Simd, L: Vector<S>> {
     values: Sum<S>,
-    /// Of the item whose pairs are added.
+    /// The slope of the item whose pairs are being added.
     slopes: Sum<S>,
     active: L::Mask,
 }
@@ -33,7 +31,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> VectorPairs<S, T, P> {
         Self { simd, rule: rule.splat(T::Lanes::all(simd, T::ZERO)) }
     }
 
-    /// The pairs of one item, counted so many times, with a vector of others; what the others owe is added to `slopes`.
+    /// Adds the pairs of one item with a vector of others. Only the others' slopes are multiplied by `times`.
     #[inline(always)]
     fn meet<const SLOPES: bool>(
         &self,
@@ -56,7 +54,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> VectorPairs<S, T, P> {
         }
     }
 
-    /// The pairs of one item with all others; the values and its own slope are not multiplied yet.
+    /// Adds the pairs of one item with all others. The values and its own slope are not multiplied yet.
     #[inline(always)]
     fn meet_all<const SLOPES: bool>(
         &self,
@@ -93,8 +91,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape> PairSums<T> for VectorPairs<S, T, P>
     ) -> (f64, bool) {
         let zero = || Sum::new(self.simd);
         let mut sums = ItemSums { values: zero(), slopes: zero(), active: T::Lanes::none(self.simd) };
-        // Of the items that count several times, each multiplied once: as many equal numbers in a chain would all be rounded
-        // in one direction.
+        // Values of items that count several times, multiplied once: no equal numbers are added in a chain.
         let mut repeated = 0.0;
         for item in items {
             let before = (item.times > 1).then(|| mem::replace(&mut sums.values, zero()));

@@ -1,4 +1,4 @@
-//! The driver of the target rows pattern: one row of scores and one row of targets a sample.
+//! The driver of the target rows pattern: one row of scores and one row of targets per sample.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -23,10 +23,9 @@ use crate::loss::{
     TargetRows, TargetRowsFormula, TargetRowsSpec,
 };
 
-/// Scores a block, whose targets are decoded in one go and stay in the nearest cache.
+/// Scores per block. The targets of a block are decoded in one go and stay in the nearest cache.
 const BLOCK_SCORES: usize = 2 << 10;
 
-/// Evaluates a loss over host data.
 pub(super) fn evaluate<T: HostReal>(
     spec: &TargetRowsSpec,
     inputs: &Inputs<'_, T>,
@@ -49,7 +48,6 @@ struct Driver<'a, T> {
     inputs: &'a Inputs<'a, T>,
 }
 
-/// One job.
 struct DriverJob<'a, 'j, F, T> {
     driver: &'a Driver<'a, T>,
     job: Job<'j, T>,
@@ -57,22 +55,20 @@ struct DriverJob<'a, 'j, F, T> {
     formula: PhantomData<F>,
 }
 
-/// What a job keeps from block to block.
 struct Scratch<T> {
-    /// Weights of the job's rows.
     weights: Vec<T>,
     /// Targets of a block's rows.
     targets: Vec<i32>,
-    /// Its scores, where they have to be widened.
+    /// The block's scores, if they have to be widened.
     widened: Vec<T>,
-    /// Of one row.
+    /// For one row, as are `ranks` and `times`.
     slopes: Vec<f64>,
     ranks: Vec<T>,
     times: Vec<u32>,
 }
 
 impl<T: HostReal> Driver<'_, T> {
-    /// Room for a job, its weights read, and the sums that it begins with.
+    /// The buffers of a job, with its weights read, and its initial sums.
     #[inline(never)]
     fn begin(&self, rows: Range<usize>) -> Result<(Scratch<T>, Totals)> {
         let columns = self.inputs.shape.columns;
@@ -94,8 +90,7 @@ impl<T: HostReal> Driver<'_, T> {
     }
 }
 
-/// Reads the targets of rows. A function of no precision, and not inlined, so that the loops over every type of label are
-/// compiled once.
+/// Reads the targets of rows. Not generic and not inlined, so that the loops over every label type are compiled once.
 #[inline(never)]
 fn decode(
     batch: &Batch<'_>,
@@ -112,7 +107,6 @@ fn decode(
     )
 }
 
-/// Rows a block.
 fn block_rows(columns: usize, rows: usize) -> usize {
     (BLOCK_SCORES / columns).clamp(1, rows.max(1))
 }
@@ -140,7 +134,6 @@ impl<F: TargetRows, T: HostReal> Loops for DriverJob<'_, '_, F, T> {
     }
 }
 
-/// A job whose penalty is known at compile time.
 struct Loop<'a, 'j, F, P, T> {
     job: DriverJob<'a, 'j, F, T>,
     penalty: P,
@@ -167,7 +160,6 @@ impl<F: TargetRows, P: PenaltyShape, T: HostReal> WithSimd for Loop<'_, '_, F, P
 }
 
 impl<F: TargetRows, T: HostReal> DriverJob<'_, '_, F, T> {
-    /// Some rows of the job.
     #[inline(always)]
     fn block(
         &mut self,

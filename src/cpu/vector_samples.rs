@@ -1,9 +1,9 @@
 //! Samples of one score and one target each, a vector at a time: loss, gradient, sums and counters in one pass.
 //!
-//! Left to the compiler this was two loops with the losses in the first-level cache between them: 18 GB/s per core within the
-//! cache, where this has 32. A plain sum gets 14 per core out of memory, so the difference shows there too. Each kind of output
-//! has a loop of its own that is not inlined, and the two counters have different types: otherwise the sums go through memory
-//! with each vector, which takes two to three times as long.
+//! The compiler made two loops of this, with the losses in the first-level cache between them. Within the cache they
+//! read 18 GB/s per core, where this reads 32. A plain sum reads 14 per core from memory, so the difference shows there
+//! too. Each kind of output has its own loop, which is not inlined, and the two counters have different types.
+//! Otherwise the sums go through memory with each vector, which takes two to three times as long.
 
 use std::marker::PhantomData;
 
@@ -17,16 +17,16 @@ use crate::data::real::Number;
 use crate::loss::penalty::{LinearPenalty, with_common_penalty};
 use crate::loss::{Elementwise, ElementwiseFormula, EmbeddingFormula, PenaltyShape, Point, Rule, SignedHinge, Terms};
 
-/// Least bytes between the two places that a run is read from at once, half of it apart; a shorter run is read from one. Memory
-/// gave 13 to 20 % more to two than to one in pages of 4 KiB and 7 % more in large pages, nothing more to four, and less to two
-/// within a page.
+/// Least bytes between the two places, half a run apart, that a run is read from at once; runs too short for that are
+/// read from one. Two places read 13 to 20 % faster than one with pages of 4 KiB, and 7 % faster with large pages. Four
+/// were no faster than two, and two within a page were slower.
 pub(super) const APART: usize = 16 << 10;
 
-/// Bytes that are asked for ahead. Measured on AVX2 (Zen 3), 32 Mi samples of the binary hinge forward on two threads, relative to
-/// no asking: 256 bytes 0.93, 512 bytes 0.88, 768 bytes 0.90, 4 KiB 0.98.
+/// Prefetch distance in bytes. Measured on AVX2 (Zen 3), 32 Mi samples of the binary hinge forward on two threads,
+/// relative to no prefetch: 256 bytes 0.93, 512 bytes 0.88, 768 bytes 0.90, 4 KiB 0.98.
 const AHEAD: usize = 512;
 
-/// A run of samples; the slices are equally long.
+/// A run of samples. All slices have the same length.
 pub(super) struct Samples<'a, T> {
     pub(super) formula: ElementwiseFormula,
     pub(super) terms: Terms,
@@ -39,15 +39,13 @@ pub(super) struct Samples<'a, T> {
     pub(super) divisor: T,
 }
 
-/// Samples whose formula, penalty, weights and outputs are known at compile time, so that each kind has a loop without
-/// branches.
+/// Samples whose formula, penalty, weights and outputs are known at compile time, so that no loop has branches.
 struct Loop<'a, F, P, T, const WEIGHTS: bool, const LOSSES: bool, const GRADIENT: bool> {
     samples: Samples<'a, T>,
     penalty: P,
     formula: PhantomData<F>,
 }
 
-/// The sums over samples.
 pub(super) struct SampleSums {
     pub(super) loss: f64,
     pub(super) active: u64,
@@ -56,7 +54,6 @@ pub(super) struct SampleSums {
 }
 
 impl<T: HostReal> Samples<'_, T> {
-    /// Goes over the samples.
     #[inline]
     pub(super) fn sums(self) -> SampleSums {
         dispatch::loops(self)
@@ -135,7 +132,7 @@ impl<F: Elementwise, P: PenaltyShape, T: HostReal, const W: bool, const O: bool,
         let (weights, rest_of_weights) = T::Lanes::vectors(samples.weights.unwrap_or_default());
         let (losses, rest_of_losses) = T::Lanes::vectors_mut(samples.losses.unwrap_or_default());
         let (gradient, rest_of_gradient) = T::Lanes::vectors_mut(samples.gradient.unwrap_or_default());
-        // Slices as long as the loop, which then needs no checks.
+        // Slices of the loop's length, so that it needs no bounds checks.
         let count = scores.len();
         let all = Vectors {
             scores,
@@ -172,7 +169,7 @@ impl<F: Elementwise, P: PenaltyShape, T: HostReal, const W: bool, const O: bool,
     }
 }
 
-/// Samples as whole vectors; slices of what there is none of are empty, the others equally long.
+/// Samples as whole vectors. The slices of absent inputs and outputs are empty; the others have the same length.
 struct Vectors<'a, V> {
     scores: &'a [V],
     targets: &'a [V],
@@ -182,7 +179,6 @@ struct Vectors<'a, V> {
 }
 
 impl<V> Vectors<'_, V> {
-    /// Asks for what is read after the vector `i`.
     #[inline(always)]
     fn prefetch(&self, i: usize) {
         for read in [self.scores, self.targets, self.weights] {
@@ -215,17 +211,16 @@ impl<V> Vectors<'_, V> {
     }
 }
 
-/// What a sum over samples is made with, and what it has come to.
+/// The constants and the running sums of a loop over samples.
 struct Walk<S: Simd, V: Vector<S>, P> {
     simd: S,
     rule: Rule<V, P>,
     divisor: V,
     reciprocal: V,
-    /// The bits that any target has (labels), or where one was none (signs), and the bits that every target has.
+    /// For labels, the bits set in any target and in every target. For others, `any_target` is 0 if all are finite.
     any_target: V,
     all_targets: V,
     sum: Sum<S>,
-    /// Active and correct samples.
     counts: Counts<S>,
 }
 
@@ -245,7 +240,6 @@ impl<S: Simd, V: Vector<S>, P: PenaltyShape> Walk<S, V, P> {
         }
     }
 
-    /// Losses and gradient of the whole vector `i`, stored.
     #[inline(always)]
     fn visit_at<F: Elementwise, const W: bool, const O: bool, const G: bool>(
         &mut self,
@@ -265,7 +259,7 @@ impl<S: Simd, V: Vector<S>, P: PenaltyShape> Walk<S, V, P> {
         }
     }
 
-    /// Losses and gradient of one vector of samples, of which those of `is_sample` count, or all.
+    /// Losses and gradient of one vector of samples. If `is_sample` is given, only its true lanes count.
     #[inline(always)]
     fn visit<F: Elementwise>(&mut self, score: V, target: V, weight: Option<V>, is_sample: Option<V::Mask>) -> (V, V) {
         let Point { mut value, slope, mut active, mut correct } = F::value_and_slope(&self.rule, score, target);
@@ -276,7 +270,7 @@ impl<S: Simd, V: Vector<S>, P: PenaltyShape> Walk<S, V, P> {
             (active, correct) = (active & is_sample, correct & is_sample);
             checked = V::select(is_sample, target, zero.splat(1.0));
         }
-        // -1 and +1, or any finite number.
+        // Labels must be -1 or +1; other targets must be finite.
         if F::LABELS {
             self.any_target = self.any_target.either_bits(checked);
             self.all_targets = self.all_targets.both_bits(checked);
@@ -286,7 +280,7 @@ impl<S: Simd, V: Vector<S>, P: PenaltyShape> Walk<S, V, P> {
         }
         V::count([active, correct], &mut self.counts);
         let (value, factor) = match weight {
-            // Not by the reciprocal of the divisor, which a sum of tiny weights takes to infinity.
+            // A sum of tiny weights can have an infinite reciprocal, so the weight is divided directly.
             Some(weight) => (value * weight, weight / self.divisor),
             None => (value, self.reciprocal),
         };
@@ -298,7 +292,7 @@ impl<S: Simd, V: Vector<S>, P: PenaltyShape> Walk<S, V, P> {
     fn sums<F: Elementwise>(self) -> SampleSums {
         let [active, correct] = self.counts.totals();
         let has_bad_target = if F::LABELS {
-            // Labels have the bits of 1 in common, and the sign is the only other one.
+            // Labels have all bits of 1, and no other bit but the sign.
             let any = self.any_target.either_bits(self.any_target.splat(1.0));
             any.other_than_sign().either_bits(self.all_targets.other_than_sign()).has_bits()
         } else {
@@ -314,7 +308,7 @@ mod tests {
     use crate::cpu::dispatch::on_every_width;
     use crate::loss::{Kink, Penalty};
 
-    /// Samples that are evaluated with one instruction set, or one number at a time.
+    /// Samples to evaluate with every instruction set and one number at a time.
     struct Case<'a, T> {
         formula: ElementwiseFormula,
         scores: &'a [T],
@@ -325,7 +319,7 @@ mod tests {
     type Found<T> = (SampleSums, Vec<T>, Vec<T>);
 
     impl<T: HostReal> Case<'_, T> {
-        /// Another penalty than the embedding's own would not be its formula.
+        /// The embedding's formula is defined for its own penalty only.
         fn terms(&self) -> Terms {
             let penalty = match self.formula {
                 ElementwiseFormula::Signed => Penalty::Smooth { gamma: 0.5, scale: 2.0 },
@@ -372,7 +366,7 @@ mod tests {
             };
             let (mut losses, mut gradient) = (vec![T::NAN; count], vec![T::NAN; count]);
             let sums = run(Some(&mut losses), Some(&mut gradient));
-            // The other kinds of loops find the same.
+            // The loops for other outputs find the same.
             let (mut alone, mut alone_gradient) = (vec![T::ZERO; count], vec![T::ZERO; count]);
             for other in [run(None, None), run(Some(&mut alone), None), run(None, Some(&mut alone_gradient))] {
                 assert_eq!(other.loss.to_bits(), sums.loss.to_bits());
@@ -405,9 +399,9 @@ mod tests {
             state >> 33
         };
         let special = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 0.75, -0.75, 1e-45];
-        // From 8192 on (f64: 4096) a run is read from two places.
+        // From 8192 samples on (f64: 4096) a run is read from two places.
         for count in (0..70).chain([255, 256, 257, 1000, 4107, 8201, 8219]) {
-            // Few values, so that kinks and zeros are common; a special one in half of the cases.
+            // Few distinct values, so that kinks and zeros are common. Half of the cases hold a special value.
             let mut scores: Vec<T> = (0..count).map(|_| T::from_f64((next() % 17) as f64 / 8.0 - 1.0)).collect();
             let mut targets: Vec<T> = scores.iter().map(|_| T::from_f64((next() % 2) as f64 * 2.0 - 1.0)).collect();
             if count > 0 && next() % 2 == 0 {
@@ -435,7 +429,6 @@ mod tests {
         }
     }
 
-    /// Every instruction set that the machine has gives what one number at a time gives.
     #[test]
     fn every_width_agrees_with_single_numbers() {
         every_width_of::<f32>();

@@ -1,4 +1,4 @@
-//! The driver of the vectors pattern: two or three vectors a sample, of which the loss sees the distances.
+//! The driver of the vectors pattern: two or three vectors per sample. The loss depends on their distances.
 
 use std::ops::Range;
 
@@ -19,10 +19,9 @@ use crate::loss::{
     Combined, CosineFormula, Penalty, PenaltyShape, Rule, TripletFormula, Vectors, VectorsFormula, VectorsSpec,
 };
 
-/// The vectors of each distance: first and second, first and third, second and third.
+/// The two vectors of each distance: first and second, first and third, second and third.
 const ENDS: [[usize; 2]; 3] = [[0, 1], [0, 2], [1, 2]];
 
-/// Evaluates a loss over host data.
 pub(super) fn evaluate<T: HostReal>(
     spec: &VectorsSpec,
     inputs: &Inputs<'_, T>,
@@ -78,7 +77,7 @@ impl<T: HostReal> Driver<'_, T> {
         }
     }
 
-    /// The weights and targets of samples. Not inlined, so that the loops over every type of label are compiled once.
+    /// Weights and targets of samples. Not inlined, so that the loops over every type of label are compiled once.
     #[inline(never)]
     fn decode(&self, range: Range<usize>) -> Result<[Vec<T>; 2]> {
         let batch = self.inputs.batch;
@@ -93,7 +92,7 @@ impl<T: HostReal> Driver<'_, T> {
     }
 }
 
-/// One job, as a type that the run-time choice of instruction set can call.
+/// A job, as a type that the run-time choice of instruction set can call.
 struct DriverJob<'a, 'j, T> {
     driver: &'a Driver<'a, T>,
     job: Job<'j, T>,
@@ -139,7 +138,7 @@ impl<T: HostReal> WithSimd for DriverJob<'_, '_, T> {
                 losses[offset] = loss;
             }
             let Some(first_gradient) = self.job.gradient.as_deref_mut() else { continue };
-            // An infinite distance that has a part in the slope leaves no direction.
+            // An infinite distance that contributes to the slope has no direction.
             let no_direction =
                 measured.iter().zip(combined.slopes).any(|(m, slope)| m.distance.is_infinite() && slope != T::ZERO);
             let undefined = value.is_nan() || no_direction;

@@ -1,14 +1,14 @@
-//! The GPU backend: WGSL kernels through wgpu, on Vulkan, Metal and DX12 (GL as far as it goes).
+//! The GPU backend: WGSL kernels through wgpu, on Vulkan, Metal and DX12; GL is best effort.
 //!
-//! | room | what lives there |
+//! | module | contents |
 //! |---|---|
 //! | `device/` | one device: adapters, buffers, staging, readback, compiled kernels |
 //! | `workgroups.rs` | how work is spread over lanes and workgroups |
 //! | `losses/` | the kernels of the losses |
-//! | `network/` | training: its kernels beside the losses', and the plan of an epoch |
+//! | `network/` | training: its kernels other than the losses', and the plan of an epoch |
 //! | `probe.rs` | how fast the device's own memory is |
 //!
-//! The functions ending in `_async` are the core; the others block on them and exist on native targets only.
+//! The functions ending in `_async` do the work; the others block on them and exist on native targets only.
 
 mod device;
 mod losses;
@@ -24,7 +24,7 @@ pub use device::options::{Exchange, GpuOptions, ProductWalk};
 pub(crate) use losses::submit::Pending;
 pub(crate) use losses::{accumulate, evaluate};
 
-// For the tests and the program's bench alone: kernels without a device, and what a device's memory and products allow.
+// Only for the tests and the program's benchmark: kernels without a device, and probes of memory and products.
 #[doc(hidden)]
 pub use device::kernel::{ParamsLayout, ParamsMember};
 #[doc(hidden)]

@@ -1,4 +1,4 @@
-//! What the device's memory allows: the ceiling that kernels are held against.
+//! Measures the device's memory bandwidth, the ceiling that kernels are compared with.
 
 use crate::error::Result;
 use crate::gpu::device::command::Command;
@@ -9,7 +9,7 @@ use crate::gpu::device::tensor::QUAD_BYTES;
 use crate::gpu::workgroups::busy_groups;
 
 params! {
-    /// Quads that are read and written.
+    /// Numbers of quads to read and to write.
     pub(in crate::gpu) struct MemoryParams {
         read: u32,
         written: u32,
@@ -17,12 +17,12 @@ params! {
     padding: [u32; 2]
 }
 
-/// A kernel that reads and writes the device's memory, as often as wanted.
+/// A kernel that reads and writes the device's memory, and can run any number of times.
 #[derive(Debug)]
 pub struct MemoryProbe {
     gpu: Gpu,
     command: Command,
-    /// How often the kernel goes through one binding's part.
+    /// Dispatches per run.
     times: u64,
     output: PooledBuffer,
     _input: PooledBuffer,
@@ -41,10 +41,10 @@ impl MemoryProbe {
 }
 
 impl Gpu {
-    /// A kernel that reads and writes so many bytes, in quads of 16; more than one binding can hold in several turns.
+    /// A kernel that reads and writes so many bytes, in quads of 16; in several dispatches if a binding is too small.
     ///
     /// # Errors
-    /// Where the device has no memory left.
+    /// If the device is out of memory.
     pub fn memory_probe(&self, read: u64, written: u64) -> Result<MemoryProbe> {
         let times = read.max(written).div_ceil(self.max_binding_bytes()).max(1);
         let (read, written) = ((read / times / QUAD_BYTES).max(1), written / times / QUAD_BYTES);
@@ -70,7 +70,7 @@ impl Gpu {
 }
 
 impl MemoryProbe {
-    /// Reads and writes all once, and waits until it is done.
+    /// Reads and writes everything once, and waits for the end.
     ///
     /// # Errors
     /// The device's own failures.
@@ -90,7 +90,7 @@ impl MemoryProbe {
 mod tests {
     use super::*;
 
-    /// Every quad is written, and with what all lanes read: every adapter there is, one of none is another test's affair.
+    /// Every quad is written with what all lanes read, on every adapter. Another test covers machines without one.
     #[test]
     fn memory_is_read_and_written() {
         for adapter in crate::gpu::adapters() {

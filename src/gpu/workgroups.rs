@@ -1,20 +1,20 @@
-//! How a kernel's work is spread over workgroups and their lanes: as suits a software adapter, whose barriers and
-//! workgroups are dear, or a GPU, whose lanes are many; and within what a binding holds and a driver's loops allow.
+//! How a kernel's work is spread over workgroups and lanes. A software adapter has costly barriers and workgroups; a
+//! GPU has many lanes. What a binding holds and a driver's limit on loops set the bounds.
 
 use crate::error::{Error, Result};
 use crate::gpu::device::context::Gpu;
 
-/// Lanes of a workgroup: `WORKGROUP` of shaders/common/partial.wgsl.
+/// Lanes per workgroup: `WORKGROUP` of shaders/common/partial.wgsl.
 pub(crate) const WORKGROUP: u32 = 256;
 
-/// Workgroups that keep a device busy; below it each lane takes fewer samples. A software adapter has few cores, and what a
-/// workgroup does once takes it long. On an H100 twice as many took no kernel less time, and the host twice as long to add up
-/// what they found.
+/// Workgroups that keep a device busy; with less work than that, each lane takes fewer samples. A software adapter has
+/// few cores, and its workgroups cost much. On an H100 twice as many made no kernel faster and doubled the host's time
+/// to add up partials.
 pub(crate) fn busy_groups(gpu: &Gpu) -> usize {
     if gpu.description().is_software() { 16 } else { 512 }
 }
 
-/// How often a kernel goes through a row, and by how many elements at a time: what its loops' steps are counted by.
+/// A kernel's number of walks over a row, and elements per load: they give the number of its loop steps.
 #[derive(Clone, Copy)]
 pub(crate) struct Walks {
     count: usize,
@@ -22,17 +22,16 @@ pub(crate) struct Walks {
 }
 
 impl Walks {
-    /// Four elements at a time and then each of them; a row that begins within four has one load more.
+    /// Loads four elements at a time, then visits each. A row that begins within four elements needs one more load.
     pub(crate) const fn by_quads(count: usize) -> Self {
         Self { count, elements_a_load: 4 }
     }
 
-    /// Element by element.
     pub(crate) const fn by_elements(count: usize) -> Self {
         Self { count, elements_a_load: 1 }
     }
 
-    /// Steps of loops that a lane takes for all walks over a row.
+    /// Loop steps per lane for all walks over a row.
     pub(crate) fn steps(self, elements: usize, lanes: usize) -> usize {
         match self.elements_a_load {
             1 => self.count * elements.div_ceil(lanes),
@@ -40,7 +39,7 @@ impl Walks {
         }
     }
 
-    /// The longest row that a workgroup goes through in so many steps a lane.
+    /// The longest row for which a workgroup needs no more than `steps` loop steps per lane.
     fn longest_row(self, steps: usize) -> usize {
         let each = self.elements_a_load;
         let loads = WORKGROUP as usize;
@@ -51,7 +50,7 @@ impl Walks {
     }
 }
 
-/// Samples of `width` scores that one binding can hold, wherever it starts.
+/// Samples of `width` scores that fit one binding, at any offset.
 pub(crate) fn max_samples(gpu: &Gpu, width: usize) -> Result<usize> {
     let elements = (gpu.max_binding_bytes() / 4 - u64::from(WORKGROUP)) as usize;
     match elements / width {
@@ -70,13 +69,13 @@ fn row_too_long(limit: usize, width: usize) -> Error {
     Error::DeviceLimit { what: "scores in one row", limit: limit as u64, got: width as u64 }
 }
 
-/// Lanes that share a row of so many elements, walked over so many times, where a GPU's lane takes some `elements_each`.
+/// Lanes that share a row of `elements` elements. On a GPU a lane takes about `elements_each` of them.
 ///
-/// A software adapter runs the lanes of a workgroup one vector after the other and switches between them at every barrier,
-/// so there a lane takes a row of its own, where there are several vectors of them and the driver's loops are long enough.
-/// On llvmpipe 2^20 scores in rows of 64 take 7.6 ms so; in rows of 1000, which lanes then still shared, they took 109 ms.
-/// On a GPU a lane takes several elements, since what lanes tell each other costs as much, and a subgroup's lanes take what
-/// remains; only few rows are worth those of a whole workgroup ([`FEW_ON_A_GPU`]).
+/// A software adapter runs the lanes of a workgroup one vector after the other and switches between them at every
+/// barrier. There a lane takes a whole row, if the rows fill several vectors and the driver's loops are long enough. On
+/// llvmpipe 2^20 scores in rows of 64 take 7.6 ms this way; in rows of 1000, which lanes then still shared, they took
+/// 109 ms. On a GPU a lane takes several elements, because an exchange between lanes costs as much as several elements.
+/// Only few rows ([`FEW_ON_A_GPU`]) get the lanes of a whole workgroup; others get a subgroup's at most.
 pub(crate) fn team_lanes(gpu: &Gpu, rows: usize, elements: usize, elements_each: usize, walks: Walks) -> usize {
     if let Some(own) = gpu.options().lanes_per_row {
         return own.next_power_of_two().clamp(1, WORKGROUP) as usize;
@@ -89,29 +88,29 @@ pub(crate) fn team_lanes(gpu: &Gpu, rows: usize, elements: usize, elements_each:
     elements.div_ceil(elements_each).next_power_of_two().min(most as usize)
 }
 
-/// Scores of a row that a GPU's lane takes. With four, lanes were busier with each other than with the row: an H100 took 512 Ki
-/// rows of 64 in 262 us by sixteen lanes per row and takes 117 by four (Crammer-Singer, forward), 32 Ki rows of 1000 in 306 by
-/// 256 and 100 by 32.
+/// Scores of a row per lane on a GPU. With four scores per lane, exchange took longer than the row. An H100
+/// (Crammer-Singer, forward) took 262 us for 512 Ki rows of 64 with sixteen lanes per row and takes 117 with four; for
+/// 32 Ki rows of 1000, 306 with 256 and 100 with 32.
 pub(crate) const SCORES_EACH: usize = 16;
 
-/// Lanes that tell each other what they know without workgroup memory, on most GPUs.
+/// Lanes that exchange results without workgroup memory, on most GPUs.
 const NEAR_LANES: u32 = 32;
 
-/// With fewer rows the lanes of some multiprocessors would stay without one.
+/// With fewer rows the lanes of some multiprocessors would be idle.
 const FEW_ON_A_GPU: usize = 2048;
 
-/// Lanes that share a row where each keeps something of some four of its elements at hand.
+/// Lanes that share a row where each lane keeps data for about four of its elements.
 pub(crate) fn shared_lanes(elements: usize) -> usize {
     elements.div_ceil(4).next_power_of_two().min(WORKGROUP as usize)
 }
 
-/// With fewer rows the lanes of some vectors stay without one.
+/// With fewer rows some vectors would have idle lanes.
 pub(crate) const FEW_ROWS: usize = 64;
 
-/// Steps that a lane takes for a row of its own at most.
+/// Most loop steps of a lane that takes a whole row.
 const MOST_STEPS_ALONE: usize = 10_240;
 
-/// How many units of work a lane or team takes, so that small inputs still spread over the device.
+/// Units of work per lane or team, so that small inputs still spread over the device.
 pub(crate) fn units_each(gpu: &Gpu, units: usize, units_per_group: usize, most: usize) -> usize {
     (units / (units_per_group * busy_groups(gpu))).clamp(1, most)
 }

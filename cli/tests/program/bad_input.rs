@@ -28,7 +28,7 @@ fn usage() {
     wrong(&BINARY.replace("s.npy", "s.safetensors"), &["s.safetensors:TENSOR"]);
     wrong(&format!("{BINARY} --margin inf"), &["margin", "inf"]);
     wrong(&format!("{BINARY} --penalty perceptron --margin 1"), &["perceptron", "margin 0", "1"]);
-    wrong(&format!("{BINARY} --penalty smooth:1e-60"), &["gamma", "positive"]);
+    wrong(&format!("{BINARY} --penalty smooth:1e-60"), &["--penalty smooth", "positive"]);
     wrong(&format!("{BINARY} --penalty cubic"), &["cubic", "soft-margin"]);
     wrong(&format!("{BINARY} --penalty smooth:0"), &["smooth:G", "positive"]);
     wrong(&format!("{ROWS} --preset keras"), &["keras has no multiclass loss", "torchmetrics"]);

@@ -80,7 +80,7 @@ fn triplets_have_distances() {
     close(&folder.json(&format!("{run} --p inf --reduction sum"))["value"], 0.0, 1e-6);
     close(&folder.json(&format!("{run} --p inf --margin 2 --reduction sum"))["value"], 0.5, 1e-6);
     close(&folder.json(&format!("{run} --batch-size 1"))["value"], 0.25, 1e-7);
-    folder.fails(&format!("{run} --p 0.5"), 2, &["option p", "at least 1", "0.5"]);
+    folder.fails(&format!("{run} --p 0.5"), 2, &["--p:", "at least 1", "0.5"]);
     folder.fails(&format!("{run} --distance cosine"), 2, &["--distance norm"]);
     folder.f32("n.npy", "(4, 1)", &[0.0, 5.5, 4.0, 5.0]);
     folder.fails(run, 1, &["n.npy", "[2, 2]", "[4, 1]"]);

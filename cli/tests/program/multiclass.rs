@@ -30,7 +30,7 @@ fn margins_of_pairs_of_classes() {
 
     let wrong = |arguments: &str, code, words: &[&str]| folder.fails(&format!("{RUN} {arguments}"), code, words);
     wrong("--margin-matrix m.npy --margin 2", 2, &["--margin"]);
-    wrong("--margin-matrix m.npy --method one-vs-all", 2, &["margin matrix", "one_vs_all"]);
+    wrong("--margin-matrix m.npy --method one-vs-all", 2, &["--margin-matrix", "one-vs-all"]);
     folder.f32("m.npy", "(2, 2)", &[0.0; 4]);
     wrong("--margin-matrix m.npy", 1, &["m.npy", "expected 9 elements", "pair of classes", "got 4"]);
     folder.f32("m.npy", "(3, 3)", &[f32::NAN, 1.0, 1.0, 1.0, f32::NAN, f32::INFINITY, 1.0, 1.0, 1.0]);
@@ -55,8 +55,8 @@ fn every_method_by_its_name() {
     }
     folder.fails(&format!("{RUN} --method top-k"), 2, &["--k"]);
     folder.fails(&format!("{RUN} --k 2"), 2, &["--k", "top-k", "crammer-singer"]);
-    folder.fails(&format!("{RUN} --method top-k --k 4"), 2, &["option k", "from 1 to the 3 classes", "got 4"]);
-    folder.fails(&format!("{RUN} --method top-k --k 0"), 2, &["option k"]);
+    folder.fails(&format!("{RUN} --method top-k --k 4"), 2, &["--k:", "from 1 to the 3 classes", "got 4"]);
+    folder.fails(&format!("{RUN} --method top-k --k 0"), 2, &["--k:"]);
     folder.fails(&format!("{RUN} --method lee-lin-wahba --per-class"), 2, &["--per-class", "lee-lin-wahba"]);
 }
 

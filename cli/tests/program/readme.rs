@@ -1,5 +1,7 @@
 //! What the README promises, held against the program, the library and the examples.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::collections::BTreeSet;
 
 use maxmargin::loss::{Loss, SHADERS};

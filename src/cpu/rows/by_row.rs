@@ -1,8 +1,7 @@
-//! Long rows one by one, a vector of columns at a time: there is no transposition, and what is left in the lanes is put
-//! together once a row.
+//! Long rows one by one, a vector of columns at a time. Nothing is transposed, and the lanes are reduced once per row.
 //!
-//! With 64 classes (Crammer-Singer, forward, AVX-512) this went from 9 to 28 GB/s against tiles of sixteen transposed rows. Every
-//! closure here is `#[inline(always)]`: one that is not inlined is compiled without the instruction set, and the loop takes
+//! With 64 classes (Crammer-Singer, forward, AVX-512) this reads 28 GB/s; tiles of sixteen transposed rows read 9.
+//! Every closure here is `#[inline(always)]`: otherwise it is compiled without the instruction set, and the loop takes
 //! thirty times as long.
 
 use pulp::Simd;
@@ -18,12 +17,12 @@ use crate::loss::{Combination, PenaltyShape, Rows};
 /// Vectors that are added in the precision of the computation before f64 takes over.
 const CHAIN: usize = 16;
 
-/// Bytes that are asked for ahead: of short rows further than a group, between two of which nothing is read. Measured on AVX2
-/// (Zen 3), 256 Ki rows of 64 columns forward on two threads, Crammer-Singer and Weston-Watkins relative to no asking: 512 bytes
-/// 0.78 and 0.72, 1 KiB 0.68 and 0.63, 2 KiB 0.57 and 0.55, 3 KiB 0.51 and 0.52, 4 KiB 0.50 and 0.52.
+/// Prefetch distance in bytes. It exceeds a group of short rows, because nothing is read between two groups. Measured
+/// on AVX2 (Zen 3), 256 Ki rows of 64 columns forward on two threads, Crammer-Singer and Weston-Watkins relative to no
+/// prefetch: 512 bytes 0.78, 0.72; 1 KiB 0.68, 0.63; 2 KiB 0.57, 0.55; 3 KiB 0.51, 0.52; 4 KiB 0.50, 0.52.
 const AHEAD: usize = 4 << 10;
 
-/// What is known of a row before its columns are visited: an element of [`RowsKnown`].
+/// What is known about a row before its columns are visited: one lane of [`RowsKnown`].
 #[derive(Clone, Copy)]
 struct Row<T> {
     class: T,
@@ -31,22 +30,21 @@ struct Row<T> {
     coefficient: T,
 }
 
-/// What a row's columns add up to: an element of [`Seen`].
+/// The sums over a row's columns: one lane of [`Seen`].
 struct RowSums<T> {
     total: T,
     total_slope: T,
     best: T,
 }
 
-/// A vector of scores with where they stand.
+/// A vector of scores, and which of them belong to the true class and its rivals.
 struct Columns<V: Number> {
     scores: V,
     is_true: V::Mask,
-    /// A column of the row that is not the true class's.
+    /// A column of the row, other than the true class's.
     is_rival: V::Mask,
 }
 
-/// The work of [`Walk::sum_row`].
 struct SumRow<'w, S: Simd, T: HostReal, P, M, const GRADIENT: bool> {
     walk: &'w Walk<S, T, P, M>,
     scores: &'w [T],
@@ -93,7 +91,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows, const GRADIENT: bool> Penal
             if GRADIENT && walk.method.compares() {
                 total_slope += slopes.sum().to_f64();
             }
-            // A class before or beyond a part is none of its columns.
+            // Relative to the next part. A class outside a part equals none of its columns.
             class = class - T::from_f64(chain as f64);
         }
         RowSums { total: T::from_f64(total), total_slope: T::from_f64(total_slope), best: best.highest() }
@@ -101,8 +99,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows, const GRADIENT: bool> Penal
 }
 
 impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows> Walk<S, T, P, M> {
-    /// Visits every column of each row once, but of a row that is ignored. Each column's part of the gradient is written; for a
-    /// maximum, zero.
+    /// Visits each column of rows that are not ignored, and writes its part of the gradient (zero for a maximum).
     #[inline(always)]
     pub(super) fn visit_rows<const GRADIENT: bool>(
         &self,
@@ -112,7 +109,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows> Walk<S, T, P, M> {
     ) -> Seen<T::Lanes<S>> {
         let zero = known.classes.splat(0.0);
         let (mut total, mut total_slope, mut best, mut best_column) = (zero, zero, zero, zero);
-        // NaN in the lane of a row that has one.
+        // NaN in the lane of a row that contains one.
         let mut unordered = zero;
         let mut gradient = gradient.chunks_exact_mut(self.columns);
         for (row, scores) in group.scores.chunks_exact(self.columns).enumerate() {
@@ -140,20 +137,20 @@ impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows> Walk<S, T, P, M> {
         Seen { total, total_slope, best, best_column, is_ordered: unordered.equals(unordered) }
     }
 
-    /// Sums over the columns of a row, and its rivals' highest score. Slopes go to `out`, where gradients are asked for.
+    /// Sums over the columns of a row, and its rivals' highest score. Slopes go to `out` if gradients are asked for.
     #[inline(always)]
     fn sum_row<const GRADIENT: bool>(&self, scores: &[T], row: Row<T>, out: &mut [T]) -> RowSums<T> {
         self.rule.shape().run(SumRow::<_, _, _, _, GRADIENT> { walk: self, scores, row, out })
     }
 
-    /// The highest score of a row's rivals, the lowest column that has it (where a gradient is asked for), and whether no score
-    /// is NaN. `out` becomes zero, for the slopes of single columns.
+    /// The highest score of a row's rivals, the lowest column that has it (if a gradient is asked for), and whether no
+    /// score is NaN. Fills `out` with zeros, for the caller to add the slopes of single columns.
     #[inline(always)]
     fn best_of_row<const GRADIENT: bool>(&self, scores: &[T], class: T, out: &mut [T]) -> (T, T, bool) {
         let (zero, one, lowest) = (self.all(T::ZERO), self.all(T::ONE), self.all(T::NEG_INFINITY));
         let mut is_ordered = !T::Lanes::none(self.simd);
         let mut best = lowest;
-        // Of the vector that a lane's best score was found in: its number.
+        // The number of the current vector, and of the vector that holds each lane's best score.
         let (mut number, mut best_number) = (zero, zero);
         self.each_vector(
             scores,
@@ -176,14 +173,14 @@ impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows> Walk<S, T, P, M> {
         if GRADIENT {
             let columns = best_number * zero.splat(self.lanes() as f64) + self.first_columns;
             let is_highest = best.equals(self.all(highest));
-            // The lowest index among equals. Where every rival is minus infinity no slope is left for any.
+            // The lowest index among equals. If every rival is minus infinity, no column gets a slope.
             column = T::Lanes::select(is_highest, columns, zero.splat(f64::INFINITY)).lowest();
         }
         (highest, column, !T::Lanes::any(!is_ordered))
     }
 
-    /// Calls `visit` with each vector of a row, and stores what it returns in `out`, which is as long as the row or empty. The
-    /// class may be none of the columns.
+    /// Calls `visit` with each vector of a row and stores the results in `out`, which is as long as the row or empty.
+    /// The class may be none of the columns.
     #[inline(always)]
     fn each_vector(
         &self,
@@ -196,7 +193,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows> Walk<S, T, P, M> {
         let (vectors, rest) = T::Lanes::<S>::vectors(scores);
         let (out_vectors, out_rest) = T::Lanes::<S>::vectors_mut(out);
         let mut out_vectors = out_vectors.iter_mut();
-        // The lane of the class, if it is one of the vector's.
+        // The lane of the class, if the vector contains it.
         let mut class_lane = self.all(class);
         let step = class_lane.splat(self.lanes() as f64);
         for (i, &raw) in vectors.iter().enumerate() {
@@ -209,7 +206,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows> Walk<S, T, P, M> {
             class_lane = class_lane - step;
         }
         if !rest.is_empty() {
-            // Past the row's columns the vector holds zeros that are no column's.
+            // Beyond the row's columns the vector holds zeros, which belong to no column.
             let is_column = self.first_columns.below(step.splat(rest.len() as f64));
             let is_true = self.first_columns.equals(class_lane);
             let result =

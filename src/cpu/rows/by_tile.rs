@@ -1,5 +1,4 @@
-//! Rows by tiles of sixteen ([`super::tile`]): the largest few violations, ties that share, margins a pair of classes, and
-//! values a class.
+//! Tiles of sixteen rows: the largest few violations, ties that share, margins per pair of classes, values per class.
 
 use std::ops::Range;
 
@@ -14,7 +13,6 @@ use crate::data::labels::IGNORED;
 use crate::error::Result;
 use crate::loss::{Combination, Rows, Ties};
 
-/// A job whose rows go by tiles.
 pub(super) struct Tiles<'a, 'j, M, T> {
     pub(super) job: DriverJob<'a, 'j, T>,
     pub(super) method: M,
@@ -26,20 +24,19 @@ impl<M: Rows, T: HostReal> Loops for Tiles<'_, '_, M, T> {
 
     #[inline(always)]
     fn on_vectors<S: Simd>(self, simd: S) -> Result<Totals> {
-        // Rows of f64 rarely go by tiles: eight of them are half the code.
+        // Rows of f64 rarely go by tiles. Tiles of eight rows are half the code.
         match T::COMMON {
             true => simd.vectorize(TilesJob::<M, T, ROWS> { job: self.job, method: self.method }),
             false => simd.vectorize(TilesJob::<M, T, 8> { job: self.job, method: self.method }),
         }
     }
 
-    /// Row by row: the baseline's vectors are short, and sixteen rows would be a lot of code for them.
+    /// Row by row: the baseline's vectors are short, and tiles of sixteen rows would be much code for them.
     fn on_baseline<S: Simd>(self, simd: S) -> Result<Totals> {
         simd.vectorize(TilesJob::<M, T, 1> { job: self.job, method: self.method })
     }
 }
 
-/// The same with so many rows a tile.
 struct TilesJob<'a, 'j, M, T, const R: usize> {
     job: DriverJob<'a, 'j, T>,
     method: M,
@@ -78,8 +75,8 @@ impl<M: Rows, T: HostReal, const R: usize> WithSimd for TilesJob<'_, '_, M, T, R
     }
 }
 
-/// The sums of a job, kept apart for as many rows, whatever a tile holds: no addition waits for the one before, and the bits
-/// are the same with every instruction set.
+/// The sums of a job, in [`ROWS`] accumulators whatever the size of a tile. No addition waits for the one before, and
+/// the bits are the same with every instruction set.
 struct TileSums {
     losses: [f64; ROWS],
     weights: [f64; ROWS],
@@ -108,7 +105,7 @@ impl TileSums {
 }
 
 impl<T: HostReal> DriverJob<'_, '_, T> {
-    /// Rows of the job, at most a tile of them, with their class indices and sample weights.
+    /// Evaluates at most a tile of the job's rows, with their class indices and sample weights.
     #[inline(always)]
     fn tile<M: Rows, const R: usize>(
         &mut self,
@@ -145,7 +142,7 @@ impl<T: HostReal> DriverJob<'_, '_, T> {
     ) {
         let driver = self.driver;
         let columns = driver.inputs.shape.columns;
-        // Tiles begin at multiples of their rows, so that none goes beyond the last lane.
+        // Tiles begin at multiples of their number of rows, so that none goes beyond the last lane.
         let lane = rows.start % ROWS;
         let mut tile: Tile<'_, T, R> =
             Tile { scores, columns, classes: [0; R], true_scores: [T::ZERO; R], top: driver.spec.top() };
@@ -245,7 +242,7 @@ impl<T: HostReal> Driver<'_, T> {
                     *g = if is_best(i) { share } else { T::ZERO };
                 }
             }
-            // Written before, for all rows at once: Tile::write_top_gradient.
+            // Tile::write_top_gradient has written it for all rows at once.
             (Combination::Top, _) => return,
             (Combination::Sum, _) => {
                 let slope = |column: usize, score: T| {
@@ -256,7 +253,7 @@ impl<T: HostReal> Driver<'_, T> {
                 }
             }
         }
-        // The true class: its own column where it has one, and what the rivals' violations owe to its score.
+        // The true class's slope: from its own column, and from the rivals' violations that depend on its score.
         let mut slope = T::ZERO;
         if method.has_true_column() {
             slope += -self.rule.penalise(method.violation(self.rule.margin, true_score, true_score, true)).1;

@@ -1,5 +1,4 @@
-//! What every way to walk over rows of class scores shares: the inputs of a job, and its rows chunk by chunk with their
-//! class indices and weights decoded.
+//! What all ways to visit rows share: a job's inputs, and its rows in chunks with decoded class indices and weights.
 
 use std::ops::Range;
 
@@ -13,7 +12,7 @@ use crate::data::weights;
 use crate::error::Result;
 use crate::loss::{MarginMatrix, Penalty, RowsSpec, Rule};
 
-/// Rows whose labels and weights are decoded at once, and stay in the first-level cache.
+/// Rows whose labels and weights are decoded at a time. They stay in the first-level cache.
 pub(super) const SCRATCH: usize = 1024;
 
 /// A loss with its numbers in the precision of the computation.
@@ -42,13 +41,12 @@ impl<'a, T: HostReal> Driver<'a, T> {
     }
 }
 
-/// Class indices and weights of one chunk of rows; [`IGNORED`] after the last.
+/// Class indices and weights of one chunk of rows. After the last row the classes are [`IGNORED`].
 pub(super) struct Scratch<T> {
     pub(super) classes: [i32; SCRATCH],
     pub(super) weights: [T; SCRATCH],
 }
 
-/// One job.
 pub(super) struct DriverJob<'a, 'j, T> {
     pub(super) driver: &'a Driver<'a, T>,
     pub(super) job: Job<'j, T>,
@@ -56,7 +54,7 @@ pub(super) struct DriverJob<'a, 'j, T> {
 }
 
 impl<T: HostReal> DriverJob<'_, '_, T> {
-    /// Calls `visit` with each chunk of the job's rows, counted from the job's first, and what is decoded of them.
+    /// Calls `visit` with each chunk of rows, counted from the job's first row, and its decoded labels and weights.
     #[inline(always)]
     pub(super) fn each_chunk(&mut self, mut visit: impl FnMut(&mut Self, Range<usize>, &Scratch<T>)) -> Result<()> {
         let mut scratch = Scratch { classes: [IGNORED; SCRATCH], weights: [T::ONE; SCRATCH] };
@@ -68,7 +66,7 @@ impl<T: HostReal> DriverJob<'_, '_, T> {
         Ok(())
     }
 
-    /// Reads the class indices and weights of rows of the job; weights are 1 where none were given.
+    /// Reads the class indices and weights of some of the job's rows. Weights are 1 if none were given.
     #[inline(never)]
     fn decode(&self, of_job: Range<usize>, scratch: &mut Scratch<T>) -> Result<()> {
         let Inputs { batch, shape, .. } = *self.driver.inputs;
@@ -84,8 +82,7 @@ impl<T: HostReal> DriverJob<'_, '_, T> {
     }
 }
 
-/// Reads the class indices of rows. A function of no precision, and not inlined, so that the loops over every type of label are
-/// compiled once.
+/// Reads the class indices of rows. Not generic and not inlined, so that it is compiled once per label type.
 #[inline(never)]
 fn decode_classes(
     batch: &Batch<'_>,

@@ -1,8 +1,8 @@
 //! Rows of scores in groups of as many as a vector has lanes, with one margin for all classes.
 //!
-//! The columns of a group are visited row by row or column by column. The results are then reduced with one lane per row:
-//! losses, weights, counters, and the slopes of single columns. Whether a row is active or correct follows from its best
-//! rival, so no column has to ask. Ties and NaN are looked at again.
+//! The columns of a group are visited row by row or column by column. The results are then reduced with one lane per
+//! row: losses, weights, counters, and the slopes of single columns. Whether a row is active or correct follows from
+//! its best rival, so no column has to test it. Ties and NaN are checked again.
 
 use pulp::{Simd, WithSimd};
 
@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::loss::penalty::{LinearPenalty, SquaredPenalty};
 use crate::loss::{AnySum, Combination, Penalty, PenaltyShape, Rows, Rule};
 
-// A chunk is whole groups of rows.
+// A chunk holds only whole groups of rows.
 const _: () = assert!(SCRATCH.is_multiple_of(MOST_LANES));
 
 /// A job whose rows go in groups: long ones row by row, short ones column by column.
@@ -28,14 +28,14 @@ pub(super) struct Groups<'a, 'j, M, T, const LONG: bool> {
 }
 
 impl<'a, 'j, M: Rows, T: HostReal, const LONG: bool> Groups<'a, 'j, M, T, LONG> {
-    /// The same with a penalty that is known at compile time, or is none in particular.
+    /// The job with a penalty that is known at compile time, or with any [`Penalty`].
     #[inline(always)]
     fn with<P: PenaltyShape>(self, penalty: P) -> GroupsJob<'a, 'j, M, P, T, LONG> {
         let rule = self.job.driver.rule.with_shape(penalty);
         GroupsJob { job: self.job, method: self.method, rule }
     }
 
-    /// The same for any sum over columns.
+    /// The job with its method replaced by [`AnySum`].
     #[inline(always)]
     fn any_sum(self) -> Groups<'a, 'j, AnySum, T, LONG> {
         let method = AnySum { has_true_column: self.method.has_true_column(), compares: self.method.compares() };
@@ -45,7 +45,7 @@ impl<'a, 'j, M: Rows, T: HostReal, const LONG: bool> Groups<'a, 'j, M, T, LONG> 
 
 impl<M: Rows, T: HostReal, const LONG: bool> Loops for Groups<'_, '_, M, T, LONG> {
     type Output = Result<Totals>;
-    // Short rows would be wider squares to transpose.
+    // Short rows would need larger squares to transpose.
     const WIDE: bool = T::COMMON && LONG;
 
     #[inline(always)]
@@ -61,13 +61,12 @@ impl<M: Rows, T: HostReal, const LONG: bool> Loops for Groups<'_, '_, M, T, LONG
         let penalty = self.job.driver.spec.terms.penalty;
         match M::COMBINATION {
             Combination::Sum => simd.vectorize(self.any_sum().with(penalty)),
-            // The penalty is taken once a row.
+            // The penalty is taken once per row.
             Combination::Max | Combination::Top => simd.vectorize(self.with(penalty)),
         }
     }
 }
 
-/// The same with its penalty.
 struct GroupsJob<'a, 'j, M, P, T, const LONG: bool> {
     job: DriverJob<'a, 'j, T>,
     method: M,
@@ -159,14 +158,14 @@ impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows> Walk<S, T, P, M> {
         };
         let zero = classes.splat(0.0);
         let none = T::Lanes::none(simd);
-        // A violation grows with its score: none of the rivals' is larger than the best one's.
+        // A violation grows with its score, so no rival's is larger than the best rival's.
         let worst = self.method.violation(self.rule.margin, seen.best, true_scores, none);
         let own = self.method.violation(self.rule.margin, true_scores, true_scores, !none);
         let active =
             if self.method.has_true_column() { zero.below(worst) | zero.below(own) } else { zero.below(worst) };
         let (value, slope) = match M::COMBINATION {
             Combination::Sum => (seen.total, seen.total_slope),
-            // Top is not for this way of walking.
+            // Top is never visited in groups.
             Combination::Max | Combination::Top => self.rule.penalise(worst),
         };
         let is_ordered = seen.is_ordered & true_scores.equals(true_scores);
@@ -188,7 +187,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows> Walk<S, T, P, M> {
             out.copy_from_slice(&losses.lanes()[..out.len()]);
         }
         if GRADIENT {
-            // The true class: its own column where it has one, and what the rivals' violations owe to its score.
+            // The true class's slope: from its own column, and from the rivals' violations that depend on its score.
             let mut of_true = zero;
             if self.method.has_true_column() {
                 of_true = of_true - self.rule.penalise(own).1;
@@ -219,8 +218,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows> Walk<S, T, P, M> {
     }
 }
 
-/// How many of the rows are correct that a comparison leaves open: those whose loss is NaN, or whose best rival has the true
-/// class's score.
+/// Counts the correct rows that a comparison leaves open: the loss is NaN, or the best rival ties with the true class.
 #[cold]
 fn undecided<T: HostReal>(group: &Group<'_, T>, columns: usize, values: &[T], best: &[T]) -> u64 {
     let rows = group.scores.chunks_exact(columns).zip(group.classes).enumerate();
@@ -241,7 +239,7 @@ mod tests {
     use crate::loss::penalty::SoftplusPenalty;
     use crate::loss::{CrammerSinger, Kink, LeeLinWahba, OneVsAll, WestonWatkins};
 
-    /// Rows with their classes, of which some are ignored; taken for long ones or for short ones.
+    /// Rows with their classes, some of them ignored, taken as long rows or as short rows.
     struct Trial<'a, T> {
         method: &'static str,
         is_soft: bool,
@@ -255,7 +253,7 @@ mod tests {
 
     impl<T: HostReal> Trial<'_, T> {
         fn walk<S: Simd, M: Rows>(&self, simd: S, method: M) -> Found {
-            // Many violations are 0: scores are quarters.
+            // Scores are quarters, so that many violations are 0.
             let (soft, linear) =
                 (Rule::new(0.5, Kink::Zero, SoftplusPenalty), Rule::new(0.75, Kink::Half, LinearPenalty));
             match (self.is_soft, self.is_long) {
@@ -284,7 +282,7 @@ mod tests {
                 let factors: Vec<T> =
                     (0..lanes).map(|row| T::from_f64(1.0 + ((number * lanes + row) % 4) as f64)).collect();
                 let (classes, weights, factors) = (&classes[..lanes], &[T::ONE; MOST_LANES][..lanes], &factors[..]);
-                // Without a gradient it comes to the same; for the test alone, counted in another walk.
+                // Losses are the same without a gradient. Another walk, so that no row is counted twice.
                 let mut other = Walk::new(simd, method, rule, self.columns, T::ONE, T::from_f64(5.0));
                 let mut alone = vec![T::ZERO; losses.len()];
                 let group = |losses| Group { scores, classes, weights, factors, losses: Some(losses) };
@@ -308,7 +306,7 @@ mod tests {
         }
     }
 
-    /// Every NaN is the same one.
+    /// The bits of each number. All NaNs have the same bits.
     fn bits<T: HostReal>(numbers: &[T]) -> Vec<u64> {
         numbers.iter().map(|x| if x.is_nan() { u64::MAX } else { (*x + T::ZERO).to_f64().to_bits() }).collect()
     }
@@ -336,7 +334,7 @@ mod tests {
             let methods =
                 ["ww", "ova", "llw", "cs"].into_iter().flat_map(|method| [1, 7, 16, 33].map(|rows| (method, rows)));
             for (method, rows) in methods {
-                // Few values, so that ties are common.
+                // Few distinct values, so that ties are common.
                 let mut scores: Vec<T> =
                     (0..rows * columns).map(|_| T::from_f64((next() % 9) as f64 / 4.0 - 1.0)).collect();
                 for special in special.into_iter().take(next() % 4) {
@@ -365,8 +363,7 @@ mod tests {
         one
     }
 
-    /// Every instruction set that the machine has gives the same bits: short rows are computed in lanes of their own, and of long
-    /// ones the sums here are exact.
+    /// Every instruction set gives the same bits: short rows have a lane each, and sums of long rows are exact here.
     #[test]
     fn every_width_agrees_with_single_numbers() {
         every_width_of::<f32>();

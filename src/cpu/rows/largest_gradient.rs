@@ -1,12 +1,12 @@
-//! The gradient of a tile's rows where the largest few violations count.
+//! The gradient of a tile's rows for losses that count only the largest few violations.
 
 use super::tile::{BLOCK, Lanes, Margins, Tile, TileSummary};
 use crate::data::real::Real;
 use crate::loss::{Rows, Ties};
 
 impl<T: Real, const R: usize> Tile<'_, T, R> {
-    /// The gradient of all rows where the largest few violations count: each of them owes a part of the slope, and the true
-    /// class's score what all owe. The caller writes over rows that are ignored or whose loss is NaN.
+    /// Writes the gradient of all rows. Each violation that counts gets its share of the slope, and the true class's
+    /// score the opposite of their sum. The caller overwrites rows that are ignored or whose loss is NaN.
     #[inline(always)]
     pub(super) fn write_top_gradient<M: Rows, G: Margins<T>>(
         &self,
@@ -18,7 +18,7 @@ impl<T: Real, const R: usize> Tile<'_, T, R> {
         gradient: &mut [T],
     ) {
         let mut block = [[T::ZERO; R]; BLOCK];
-        // What each of those at rank k is given, and how many are given it.
+        // The share of each violation that equals the one at rank k, and how many of these still get it.
         let (mut share, mut left) = ([T::ONE; R], summary.equals);
         if ties == Ties::Split {
             let mut tied = [0u32; R];
@@ -48,13 +48,13 @@ impl<T: Real, const R: usize> Tile<'_, T, R> {
                     let violations = self.top_violations::<M, G>(method, column, lanes, margins);
                     for row in 0..R {
                         let (v, last) = (violations[row], summary.best[row]);
-                        // The lowest indices first.
+                        // Among equals, the lowest indices first.
                         let is_given = u32::from(v == last) & u32::from(left[row] > 0);
                         left[row] -= is_given;
                         let given = if is_given != 0 { share[row] } else { T::ZERO };
                         let factor = if v > last { T::ONE } else { given };
                         let factor = if self.classes[row] as usize == column { factor - top } else { factor };
-                        // Zero times an infinite slope is nothing owed, not NaN.
+                        // Zero times an infinite slope counts as zero, not NaN.
                         lanes[row] = if factor == T::ZERO { T::ZERO } else { slopes[row] * factor * coefficients[row] };
                     }
                 }
@@ -65,7 +65,7 @@ impl<T: Real, const R: usize> Tile<'_, T, R> {
         );
     }
 
-    /// The violations of a class in all rows, where the largest few count.
+    /// As [`Tile::top_violation`], for all rows.
     #[inline(always)]
     fn top_violations<M: Rows, G: Margins<T>>(
         &self,

@@ -1,12 +1,12 @@
-//! The driver of the rows pattern: one row of class scores and one class index a sample.
+//! The driver of the rows pattern: one row of class scores and one class index per sample.
 //!
-//! | file | room for |
+//! | file | contents |
 //! |---|---|
-//! | `driver.rs` | a job, its rows chunk by chunk with labels and weights decoded |
-//! | `groups.rs`, `walk.rs` | as many rows as a vector has lanes, their losses and counters a lane a row |
+//! | `driver.rs` | a job: its rows chunk by chunk, with labels and weights decoded |
+//! | `groups.rs`, `walk.rs` | groups of as many rows as a vector has lanes; losses and counters with one lane per row |
 //! | `by_row.rs` | long rows, visited one by one |
 //! | `by_column.rs`, `transpose.rs` | short rows, visited column by column |
-//! | `by_tile.rs`, `tile.rs`, `largest.rs` | what is rarer, sixteen rows at a time |
+//! | `by_tile.rs`, `tile.rs`, `largest.rs` | rarer methods and options, sixteen rows at a time |
 
 use super::course::Course;
 use super::dispatch::loops;
@@ -34,19 +34,18 @@ mod tile;
 mod transpose;
 mod walk;
 
-/// Jobs at most where each keeps per-class sums, so that those stay small beside the scores.
+/// At most this many jobs if each keeps per-class sums, so that the sums stay small beside the scores.
 const PER_CLASS_JOBS: usize = 256;
 
-/// Columns from which on a row goes by itself, and not column by column with others. Measured on AVX2 (Zen 3), 16 Mi scores
-/// on two threads, Crammer-Singer and Weston-Watkins forward and the latter with gradient, times relative to column by
-/// column: f32 at 16 columns 0.91, 1.22 and 0.99, at 24 columns 0.78, 1.05 and 0.84, at 32 columns 0.76, 0.92 and 0.78, at
-/// 64 columns 0.34, 0.37 and 0.46; f64 at 10 columns 1.10, 1.29 and 0.94, at 16 columns 0.78, 1.01 and 0.84, at 64 columns
-/// 0.37, 0.37 and 0.45.
+/// Rows of at least this many columns are visited one by one; shorter rows column by column, several at once. Measured
+/// on AVX2 (Zen 3), 16 Mi scores on two threads: Crammer-Singer and Weston-Watkins forward, and the latter with
+/// gradient, times relative to column by column. f32: 16 columns 0.91, 1.22 and 0.99; 24 columns 0.78, 1.05 and 0.84;
+/// 32 columns 0.76, 0.92 and 0.78; 64 columns 0.34, 0.37 and 0.46. f64: 10 columns 1.10, 1.29 and 0.94; 16 columns
+/// 0.78, 1.01 and 0.84; 64 columns 0.37, 0.37 and 0.45.
 pub(super) const LONG_IN_F32: usize = 24;
 /// As [`LONG_IN_F32`], in f64.
 pub(super) const LONG_IN_F64: usize = 16;
 
-/// Evaluates a multiclass hinge over host data.
 pub(super) fn evaluate<T: HostReal>(
     spec: &RowsSpec<'_>,
     inputs: &Inputs<'_, T>,
@@ -62,10 +61,9 @@ pub(super) fn evaluate<T: HostReal>(
     course.run(inputs, buffers, &totals, &|job, divisor| run(DriverJob { driver: &driver, job, divisor }))
 }
 
-/// Runs a job in the way that suits it.
 fn run<T: HostReal>(job: DriverJob<'_, '_, T>) -> Result<Totals> {
     let Driver { spec, inputs, ref margin_matrix, .. } = *job.driver;
-    // One margin for all classes, and no values a class.
+    // One margin for all classes, no values per class, and column indices that are exact in `T`.
     let is_plain = margin_matrix.is_none() && !inputs.request.per_class && inputs.shape.columns <= T::EXACT_COLUMNS;
     let MethodSpec { name, has_true_column, compares, .. } = spec.method;
     match (name, spec.ties) {

@@ -1,62 +1,55 @@
-//! The columns of several rows at once: one lane a row, so that nothing but the final sums crosses lanes.
-//!
-//! A block of columns is transposed into a small tile, and each column is then visited for all rows.
+//! The columns of several rows at once, with one lane per row: only the final sums cross lanes. A block of columns is
+//! transposed into a small tile, and each column is then visited for all rows.
 
 use super::largest::{Largest, MOST_KEPT, top_of};
 use crate::data::real::Real;
 use crate::loss::penalty::PenaltyLoop;
 use crate::loss::{Combination, PenaltyShape, Rows, Rule};
 
-/// Rows a tile, where the compiler makes vectors of them.
+/// Rows per tile, if the compiler makes vectors of them.
 pub(super) const ROWS: usize = 16;
 
-/// Columns a block; also the longest chain that is added in the precision of the computation before f64 takes over.
+/// Columns per block. Also the longest chain that is added in the precision of the computation before f64 takes over.
 pub(super) const BLOCK: usize = 16;
 
-/// One number for each of a tile's rows.
 pub(super) type Lanes<T, const R: usize> = [T; R];
 
-/// Up to `R` rows of scores with what is known of them before their columns are visited.
+/// Up to `R` rows of scores, with what is known before their columns are visited.
 pub(super) struct Tile<'a, T, const R: usize> {
-    /// The rows, one after the other.
     pub(super) scores: &'a [T],
-    /// Columns a row.
     pub(super) columns: usize,
-    /// True classes; no column's index for an ignored row.
+    /// True classes; for an ignored row a number that is no column's index.
     pub(super) classes: Lanes<u32, R>,
-    /// Scores of the true classes.
     pub(super) true_scores: Lanes<T, R>,
     /// How many violations count (top).
     pub(super) top: usize,
 }
 
-/// What the columns of each row add up to. Flags are 0 or 1.
+/// The results of visiting the columns, per row. Flags are 0 or 1.
 pub(super) struct TileSummary<T, const R: usize> {
-    /// The loss before weights; NaN where any score is.
+    /// The loss before weights; NaN if any score is NaN.
     pub(super) loss: Lanes<T, R>,
-    /// Slope of the penalty (maximum, top) or sum of the rivals' slopes, where slopes are asked for.
+    /// The slope of the penalty (maximum, top) or the sum of the rivals' slopes, if slopes are asked for.
     pub(super) rival_slope: Lanes<T, R>,
-    /// Lowest index of the best rival (maximum), where slopes are asked for.
+    /// Lowest index of the best rival (maximum), if slopes are asked for.
     pub(super) best_index: Lanes<u32, R>,
-    /// What the best rival was ranked by (maximum), or the violation at rank k (top).
+    /// The best rival's [`rank`] (maximum), or the violation at rank k (top).
     pub(super) best: Lanes<T, R>,
     /// How many of the violations that count equal the one at rank k (top).
     pub(super) equals: Lanes<u32, R>,
-    /// Any violation.
+    /// Whether any margin is violated.
     pub(super) active: Lanes<u32, R>,
-    /// The true class wins the argmax, and no score is NaN.
+    /// Whether the true class wins the argmax and no score is NaN.
     pub(super) correct: Lanes<u32, R>,
 }
 
-/// Where a column's margin comes from.
 pub(super) trait Margins<T>: Copy {
-    /// The same for all columns, so that the highest score is the worst rival.
+    /// Whether all columns have the same margin, so that the highest score is the worst rival.
     const UNIFORM: bool;
     /// The margin of a column in a row of this class.
     fn at(self, class: u32, column: usize) -> T;
 }
 
-/// One margin for all.
 #[derive(Clone, Copy)]
 pub(super) struct Uniform<T>(pub(super) T);
 
@@ -68,12 +61,11 @@ impl<T: Copy> Margins<T> for Uniform<T> {
     }
 }
 
-/// A margin a pair of classes.
+/// One margin per pair of classes.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'a, T> {
-    /// C x C.
+    /// C x C, where C is `classes`.
     pub(super) margins: &'a [T],
-    /// C.
     pub(super) classes: usize,
 }
 
@@ -89,8 +81,8 @@ impl<T: Real> Margins<T> for Matrix<'_, T> {
     }
 }
 
-/// What rivals are ranked by where the worst one decides: the score, or where margins differ the violation. Beside an
-/// infinite true score margins mean nothing.
+/// What rivals are ranked by if the worst one decides: the score, or the violation if margins differ. Beside an
+/// infinite true score, margins have no effect.
 #[inline(always)]
 pub(super) fn rank<T: Real, M: Rows, G: Margins<T>>(method: M, margin: T, score: T, true_score: T) -> T {
     if G::UNIFORM || true_score.is_infinite() { score } else { method.violation(margin, score, true_score, false) }
@@ -102,23 +94,22 @@ fn ranked_violation<T: Real, M: Rows, G: Margins<T>>(method: M, margin: T, rank:
     if G::UNIFORM || true_score.is_infinite() { method.violation(margin, rank, true_score, false) } else { rank }
 }
 
-/// The violation of a class where the largest few count: the true class's is taken to be zero.
+/// The violation of a class if the largest few count. The true class's is taken to be zero.
 #[inline(always)]
 fn top_violation<T: Real, M: Rows>(method: M, margin: T, score: T, true_score: T, is_true: bool) -> T {
     let v = method.violation(margin, score, true_score, false);
     if is_true { T::ZERO } else { v }
 }
 
-/// A score with where it stands.
+/// A score, its column, and the true class of its row.
 #[derive(Clone, Copy)]
 struct ScoreAt<T> {
     value: T,
     column: u32,
-    /// The true class of its row.
     class: u32,
 }
 
-/// What is known of the columns visited so far, a lane for each row.
+/// The results of the columns visited so far, with one lane per row.
 struct TileSeen<T, const R: usize> {
     /// Sums of penalties and of slopes: short chains, then f64.
     chain: Lanes<T, R>,
@@ -148,7 +139,7 @@ impl<T: Real, const R: usize> TileSeen<T, R> {
         }
     }
 
-    /// One score in its lane; its penalty, where penalties are added up.
+    /// Visits one score in its lane. Returns its penalty (sum) or its violation (top).
     #[inline(always)]
     fn visit<M: Rows, P: PenaltyShape, G: Margins<T>, const SLOPES: bool>(
         &mut self,
@@ -173,7 +164,6 @@ impl<T: Real, const R: usize> TileSeen<T, R> {
                 self.best_index[lane] = if SLOPES & better { column } else { self.best_index[lane] };
                 T::ZERO
             }
-            // The violation itself, for whoever looks for the largest.
             Combination::Top => {
                 top_violation::<T, M>(method, margins.at(class, column as usize), score, true_score, is_true)
             }
@@ -193,7 +183,7 @@ impl<T: Real, const R: usize> TileSeen<T, R> {
         }
     }
 
-    /// Ends the chains.
+    /// Adds the chains to the totals in f64.
     #[inline(always)]
     fn carry<M: Rows, const SLOPES: bool>(&mut self) {
         if M::COMBINATION != Combination::Sum {
@@ -209,7 +199,6 @@ impl<T: Real, const R: usize> TileSeen<T, R> {
     }
 }
 
-/// A block of columns that are visited for all rows.
 struct VisitBlock<'v, 't, T, P, M, G, F, const R: usize, const SLOPES: bool> {
     tile: &'v Tile<'t, T, R>,
     seen: &'v mut TileSeen<T, R>,
@@ -249,21 +238,21 @@ impl<
 }
 
 impl<T: Real, const R: usize> Tile<'_, T, R> {
-    /// Copies `width` columns from `first` on, transposed. Lanes without a row keep what they hold.
+    /// Copies `width` columns from `first` on, transposed. Lanes without a row keep their values.
     #[inline(always)]
     fn transpose(&self, first: usize, width: usize, block: &mut [Lanes<T, R>; BLOCK]) {
         for (row, scores) in (0..R).zip(self.scores.chunks_exact(self.columns)) {
             let scores = &scores[first..first + width];
             match scores.first_chunk::<BLOCK>() {
-                // Known at compile time: no check an element.
+                // The length is known at compile time, so no element is checked.
                 Some(scores) => (0..BLOCK).for_each(|column| block[column][row] = scores[column]),
                 None => block.iter_mut().zip(scores).for_each(|(lanes, &score)| lanes[row] = score),
             }
         }
     }
 
-    /// Visits every column of each row once. `SLOPES` asks for what the gradient needs; `per_class`
-    /// receives each column's penalties and the lanes that they belong to, where penalties are added up.
+    /// Visits every column of each row once. `SLOPES` asks for what the gradient needs. If penalties are added up,
+    /// `per_class` receives each column with its penalties, one per lane.
     #[inline(always)]
     pub(super) fn summarise<M: Rows, P: PenaltyShape, G: Margins<T>, const SLOPES: bool>(
         &self,
@@ -298,7 +287,7 @@ impl<T: Real, const R: usize> Tile<'_, T, R> {
         let mut selected = Vec::new();
         for row in 0..R {
             if M::COMBINATION == Combination::Max {
-                // Of a matrix no margin is needed: the rank is the violation, or infinite.
+                // A matrix needs no margin here: the rank is the violation, or infinite.
                 let margin = if G::UNIFORM { margins.at(0, 0) } else { T::ZERO };
                 let v = ranked_violation::<T, M, G>(method, margin, best[row], self.true_scores[row]);
                 (summary.loss[row], summary.rival_slope[row]) = rule.penalise(v);
@@ -324,7 +313,6 @@ impl<T: Real, const R: usize> Tile<'_, T, R> {
         summary
     }
 
-    /// All rows at once, column by column: a lane a row.
     #[inline(always)]
     fn visit_columns<M: Rows, P: PenaltyShape, G: Margins<T>, const SLOPES: bool>(
         &self,
@@ -351,7 +339,7 @@ impl<T: Real, const R: usize> Tile<'_, T, R> {
                 };
                 match M::COMBINATION {
                     Combination::Sum => rule.shape().run(visit),
-                    // No penalty is taken before all columns were seen.
+                    // The penalty is taken after all columns were seen.
                     Combination::Max | Combination::Top => visit.run(rule.shape()),
                 }
                 seen.carry::<M, SLOPES>();
@@ -360,7 +348,7 @@ impl<T: Real, const R: usize> Tile<'_, T, R> {
         seen
     }
 
-    /// Calls `visit` with the first column of each block and its columns, transposed.
+    /// Calls `visit` with each block: the index of its first column, and its columns, transposed.
     #[inline(always)]
     pub(super) fn each_block(
         &self,
@@ -374,7 +362,7 @@ impl<T: Real, const R: usize> Tile<'_, T, R> {
         }
     }
 
-    /// The violation of a class in a row, where the largest few count.
+    /// The violation of a class in a row, if the largest few count.
     #[inline(always)]
     pub(super) fn top_violation<M: Rows, G: Margins<T>>(
         &self,

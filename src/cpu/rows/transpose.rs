@@ -1,10 +1,10 @@
-//! Squares of numbers, as many vectors as a vector has lanes, with rows and columns exchanged.
+//! Transposes squares of numbers: as many vectors as a vector has lanes.
 
 use pulp::{Simd, bytemuck};
 
 use crate::cpu::lanes::Vector;
 
-/// The way that suits the machine. Made once a job, since asking what the machine has is a call.
+/// The machine's way to transpose. Made once per job, since detecting the instruction set is a call.
 #[derive(Clone, Copy)]
 pub(super) struct Transpose {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -20,7 +20,7 @@ impl Transpose {
         }
     }
 
-    /// Exchanges rows and columns of the first square; vectors after it, and vectors that make no square, stay as they are.
+    /// Transposes the first square. Vectors after it, and vectors too few for a square, stay as they are.
     #[inline(always)]
     pub(super) fn square<S: Simd, V: Vector<S>>(self, vectors: &mut [V::Raw]) {
         let Some(square) = vectors.get_mut(..V::COUNT) else { return };
@@ -39,14 +39,14 @@ impl Transpose {
     }
 }
 
-/// 256-bit vectors: shuffles of whole vectors, in the place of numbers moved one by one.
+/// 256-bit vectors: shuffles of whole vectors, instead of moving numbers one by one.
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod avx2 {
     use pulp::bytemuck::{Pod, try_cast_slice_mut};
     use pulp::x86::V3;
     use pulp::{cast, f32x8, f64x4};
 
-    /// False, and nothing done, where the vectors are others.
+    /// Returns false and changes nothing if the vectors are of other types.
     #[inline(always)]
     pub(super) fn transpose<T, V: Pod>(simd: V3, square: &mut [V]) -> bool {
         match square.len() {

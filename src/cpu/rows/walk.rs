@@ -1,4 +1,4 @@
-//! A group of rows, as many as a vector has lanes, and the state that a walk over groups keeps.
+//! A group of rows, as many as a vector has lanes, and the state kept from group to group.
 
 use pulp::Simd;
 
@@ -9,25 +9,24 @@ use crate::data::labels::IGNORED;
 use crate::data::real::Number;
 use crate::loss::{PenaltyShape, Rows, Rule};
 
-/// Columns a block of short rows; also the longest chain that is added: a row's sum is the sum of such chains.
+/// Columns per block of short rows. Also the longest chain of additions: a row's sum is the sum of such chains.
 pub(super) const BLOCK: usize = 16;
 
-/// As many rows as a vector has lanes, or the last ones.
+/// As many rows as a vector has lanes. The last group may have fewer.
 pub(super) struct Group<'a, T> {
     pub(super) scores: &'a [T],
-    /// One a lane, as are weights and factors; [`IGNORED`] where there is no row.
+    /// One per lane, as are weights and factors; [`IGNORED`] in lanes without a row.
     pub(super) classes: &'a [i32],
     pub(super) weights: &'a [T],
-    /// What losses are multiplied by: the sample's weight and the class's.
+    /// The losses are multiplied by these: the sample's weight times its class's weight.
     pub(super) factors: &'a [T],
-    /// One a row.
+    /// One per row.
     pub(super) losses: Option<&'a mut [T]>,
 }
 
-/// A vector as it lies in memory.
 pub(super) type Raw<S, T> = <<T as HostReal>::Lanes<S> as Vector<S>>::Raw;
 
-/// What all rows share, and what they have come to.
+/// The constants of all rows, and the running sums.
 pub(super) struct Walk<S: Simd, T: HostReal, P, M> {
     pub(super) simd: S,
     pub(super) method: M,
@@ -38,31 +37,29 @@ pub(super) struct Walk<S: Simd, T: HostReal, P, M> {
     /// 0, 1, 2, ...
     pub(super) first_columns: T::Lanes<S>,
     pub(super) transpose: Transpose,
-    /// Columns of a block.
     pub(super) block: [Raw<S, T>; BLOCK],
     pub(super) losses: Sum<S>,
     pub(super) weights: Sum<S>,
-    /// Active and correct rows.
     pub(super) counts: Counts<S>,
     /// Rows that are not ignored.
     pub(super) kept: Counts<S>,
-    /// Correct rows that a comparison with the best rival leaves open: see `undecided` in `groups.rs`.
+    /// Correct rows that the comparison with the best rival leaves open: see `undecided` in `groups.rs`.
     pub(super) correct_by_index: u64,
 }
 
-/// What the columns of each row say, a lane a row.
+/// The results of visiting the columns, with one lane per row.
 pub(super) struct Seen<V: Number> {
     /// Sums of penalties and of rivals' slopes.
     pub(super) total: V,
     pub(super) total_slope: V,
-    /// The highest score of a rival; not for NaN.
+    /// The highest score of a rival; unspecified for NaN.
     pub(super) best: V,
     pub(super) best_column: V,
-    /// No score is NaN, where that does not show in the total.
+    /// Whether no score is NaN. Always true for sums, whose total shows a NaN.
     pub(super) is_ordered: V::Mask,
 }
 
-/// The true class of each row, its score, and what the row's slopes are multiplied by.
+/// The true class of each row, its score, and the factor of the row's slopes.
 #[derive(Clone, Copy)]
 pub(super) struct RowsKnown<V> {
     pub(super) classes: V,
@@ -99,7 +96,6 @@ impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows> Walk<S, T, P, M> {
         T::Lanes::<S>::COUNT
     }
 
-    /// The same number in every lane.
     #[inline(always)]
     pub(super) fn all(&self, x: T) -> T::Lanes<S> {
         T::Lanes::all(self.simd, x)
@@ -118,7 +114,7 @@ impl<S: Simd, T: HostReal, P: PenaltyShape, M: Rows> Walk<S, T, P, M> {
     }
 }
 
-/// A vector from the first of these numbers, which are at least as many.
+/// A vector of the first of these numbers, of which there are at least as many as lanes.
 #[inline(always)]
 pub(super) fn load<S: Simd, T: HostReal>(simd: S, numbers: &[T]) -> T::Lanes<S> {
     let zero = T::Lanes::<S>::all(simd, T::ZERO);

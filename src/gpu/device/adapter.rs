@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use crate::error::{Error, Result};
 
-/// One adapter, as `maxmargin devices` lists it.
+/// One adapter, as listed by `maxmargin devices`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AdapterDescription {
@@ -12,13 +12,13 @@ pub struct AdapterDescription {
     pub index: usize,
     /// The adapter's name.
     pub name: String,
-    /// `Vulkan`, `Metal`, `Dx12`, `Gl`.
+    /// `Vulkan`, `Metal`, `Dx12` or `Gl`.
     pub backend: wgpu::Backend,
-    /// Discrete, integrated, virtual, software (`Cpu`).
+    /// Discrete, integrated, virtual or software (`Cpu`).
     pub device_type: wgpu::DeviceType,
     /// The driver's name and version.
     pub driver: String,
-    /// What can be asked of it.
+    /// The features that it offers.
     pub features: wgpu::Features,
     /// Its limits.
     pub limits: wgpu::Limits,
@@ -46,8 +46,8 @@ impl AdapterDescription {
         self.device_type == wgpu::DeviceType::Cpu
     }
 
-    /// Steps after which the driver leaves a shader's loops, whatever their conditions say: llvmpipe counts all loops of
-    /// an invocation together and stops at 65,535.
+    /// Loop steps after which the driver leaves a shader's loops, whatever their conditions say. llvmpipe counts all
+    /// loops of an invocation together and stops at 65,535.
     pub(crate) fn loop_limit(&self) -> Option<u32> {
         let is_llvmpipe = self.is_software() && self.name.contains("llvmpipe");
         is_llvmpipe.then_some(60_000)
@@ -66,9 +66,8 @@ impl AdapterDescription {
     }
 }
 
-/// wgpu's entry to the drivers of some backends: one a process. With an instance of its own for each opening the drivers were
-/// loaded and unloaded every time, which NVIDIA's (580.159) takes some forty times before it finds no device any more, and
-/// two threads at once not at all.
+/// The process's only wgpu instance for these backends. A new instance per opening loads and unloads the drivers every
+/// time. NVIDIA's driver (580.159) finds no device after about forty times, and at once with two threads.
 fn instance(of: &'static OnceLock<wgpu::Instance>, backends: wgpu::Backends) -> &'static wgpu::Instance {
     of.get_or_init(|| {
         let descriptor =
@@ -77,14 +76,14 @@ fn instance(of: &'static OnceLock<wgpu::Instance>, backends: wgpu::Backends) -> 
     })
 }
 
-/// All adapters with what they describe, in wgpu's order: those of Vulkan, Metal and DX12, or else those of GL.
+/// All adapters with their descriptions, in wgpu's order: those of Vulkan, Metal and DX12, or else those of GL.
 pub(crate) async fn enumerate() -> Vec<(wgpu::Adapter, AdapterDescription)> {
     static PRIMARY: OnceLock<wgpu::Instance> = OnceLock::new();
     static SECONDARY: OnceLock<wgpu::Instance> = OnceLock::new();
     let (primary, secondary) = (wgpu::Backends::PRIMARY, wgpu::Backends::SECONDARY);
     let mut adapters = instance(&PRIMARY, primary).enumerate_adapters(primary).await;
     if adapters.is_empty() {
-        // GL is best effort, lists the same devices once more, and loading it writes to stderr on some machines.
+        // GL is best effort, lists the same devices again, and writes to stderr on some machines when loaded.
         adapters = instance(&SECONDARY, secondary).enumerate_adapters(secondary).await;
     }
     adapters
@@ -107,8 +106,7 @@ pub fn adapters() -> Vec<AdapterDescription> {
     pollster::block_on(adapters_async())
 }
 
-/// Which adapter of a list a selection means: `gpu` is the best, `gpu:N` the one with that index, anything else a part
-/// of a name, upper or lower case.
+/// The adapter that `selection` means: `gpu` the best, `gpu:N` that index, other text a part of a name in any case.
 pub(crate) fn select(descriptions: &[AdapterDescription], selection: &str) -> Result<usize> {
     let lower = selection.to_lowercase();
     let best = |matches: &dyn Fn(&AdapterDescription) -> bool| {

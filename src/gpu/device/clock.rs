@@ -1,29 +1,29 @@
-//! How long kernels take by the device's own clock, without the host's share of a call.
+//! Kernel times by the device's own clock, without the host's share of a call.
 
 use std::sync::{Mutex, PoisonError};
 
 use super::context::Gpu;
 use crate::error::Result;
 
-/// Passes that are measured between two readings; later ones are left out.
+/// Passes measured between two readings; later ones are not measured.
 const PASSES: u32 = 1024;
 
-/// Bytes of one point in time.
+/// Bytes per timestamp.
 const STAMP: u64 = 8;
 
-/// A device's clock: two points in time a pass of kernels.
+/// A device's clock: two timestamps per pass of kernels.
 #[derive(Debug)]
 pub(in crate::gpu) struct KernelClock {
     queries: wgpu::QuerySet,
     resolved: wgpu::Buffer,
-    /// Nanoseconds a tick.
+    /// Nanoseconds per tick.
     period: f64,
-    /// Passes since it was started or read; `None` while it stands still.
+    /// Passes since the clock was started or read; `None` if it is stopped.
     passes: Mutex<Option<u32>>,
 }
 
 impl KernelClock {
-    /// The clock of a device that was opened with one.
+    /// The device's clock, if it was opened with timestamps.
     pub(in crate::gpu) fn new(device: &wgpu::Device, queue: &wgpu::Queue) -> Option<Self> {
         if !device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
             return None;
@@ -42,7 +42,7 @@ impl KernelClock {
         Some(Self { queries, resolved, period: queue.get_timestamp_period().into(), passes: Mutex::new(None) })
     }
 
-    /// Where the next pass of kernels notes its beginning and end.
+    /// Where the next pass writes the timestamps of its beginning and end.
     fn next_pass(&self) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
         let mut passes = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
         let pass = passes.as_mut().filter(|pass| **pass < PASSES)?;
@@ -57,24 +57,23 @@ impl KernelClock {
 }
 
 impl Gpu {
-    /// Starts to measure kernels by the device's own clock; false where it has none. Read it with
-    /// [`Gpu::kernel_seconds`].
+    /// Starts the device's own clock for kernels; false if it has none. Read it with [`Gpu::kernel_seconds`].
     pub fn start_kernel_clock(&self) -> bool {
         let Some(clock) = self.clock() else { return false };
         *clock.passes.lock().unwrap_or_else(PoisonError::into_inner) = Some(0);
         true
     }
 
-    /// Ends what [`Gpu::start_kernel_clock`] started.
+    /// Stops the clock that [`Gpu::start_kernel_clock`] started.
     pub fn stop_kernel_clock(&self) {
         if let Some(clock) = self.clock() {
             *clock.passes.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
 
-    /// Seconds that kernels took by the device's own clock since it was started or read, over all threads that use this
-    /// device; uploads and copies are left out. `None` where the clock was not started. At most 1024 submissions are
-    /// measured between two readings.
+    /// Kernel seconds by the device's own clock since it was started or last read, over all threads that use this
+    /// device, without uploads and copies. `None` if it was not started. At most 1024 submissions are measured between
+    /// two readings.
     ///
     /// # Errors
     /// The device's own failures.
@@ -102,7 +101,7 @@ impl Gpu {
         Ok(Some(ticks as f64 * clock.period * 1e-9))
     }
 
-    /// Begins a pass of kernels, which is measured where the clock runs.
+    /// Begins a pass of kernels, measured if the clock runs.
     pub(in crate::gpu) fn begin_pass<'e>(&self, encoder: &'e mut wgpu::CommandEncoder) -> wgpu::ComputePass<'e> {
         let timestamp_writes = self.clock().and_then(KernelClock::next_pass);
         encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes })
@@ -116,7 +115,7 @@ mod tests {
     use super::*;
     use crate::{Batch, BinaryHinge, Device, Request};
 
-    /// Every adapter there is: one of none is another test's affair.
+    /// Tests every adapter; another test covers machines without one.
     #[test]
     fn the_clock_measures_kernels_and_nothing_else() {
         for adapter in crate::gpu::adapters() {

@@ -1,4 +1,4 @@
-//! A kernel's calls: bindings, recording and submission.
+//! Kernel calls: bindings, recording and submission.
 
 use super::context::Gpu;
 use crate::error::Result;
@@ -6,7 +6,7 @@ use crate::error::Result;
 /// A binding: buffer, offset and bytes.
 pub(in crate::gpu) type OwnedWindow = (wgpu::Buffer, u64, u64);
 
-/// The binding of a part of a buffer of results, or a stand-in for one without bytes.
+/// The binding of a part of a results buffer, or a placeholder for an empty part.
 pub(in crate::gpu) fn result_window(gpu: &Gpu, results: &wgpu::Buffer, offset: u64, bytes: u64) -> OwnedWindow {
     match bytes {
         0 => gpu.unused_output().owned(),
@@ -23,7 +23,7 @@ pub(in crate::gpu) struct Command {
 }
 
 impl Command {
-    /// Bindings come in the order of the kernel's.
+    /// `windows` has the order of the kernel's bindings.
     pub(in crate::gpu) fn new(
         gpu: &Gpu,
         pipeline: &wgpu::ComputePipeline,
@@ -46,7 +46,7 @@ impl Command {
         Self { pipeline: pipeline.clone(), group: gpu.device().create_bind_group(&descriptor), workgroups }
     }
 
-    /// As [`Command::new`], of a kernel of a loss, which finds its workgroups in rows of the grid.
+    /// As [`Command::new`], for a loss's kernel, which numbers its workgroups by rows of the grid.
     pub(in crate::gpu) fn of_groups(
         gpu: &Gpu,
         pipeline: &wgpu::ComputePipeline,
@@ -72,7 +72,6 @@ pub(in crate::gpu) struct BufferLayout {
 }
 
 impl BufferLayout {
-    /// Parts of so many bytes, in their order.
     pub(in crate::gpu) fn new(alignment: u64, bytes: impl Iterator<Item = u64>) -> Self {
         let mut total = 0u64;
         let place = |bytes| {
@@ -85,13 +84,12 @@ impl BufferLayout {
     }
 }
 
-/// Workgroups in one row of the grid; a second dimension takes what goes beyond the device's limit.
+/// Workgroups per row of the grid; a second dimension takes those beyond the device's limit.
 pub(in crate::gpu) fn groups_in_row(gpu: &Gpu, groups: u32) -> u32 {
     groups.min(gpu.max_workgroups()).max(1)
 }
 
 impl Gpu {
-    /// Submits what `record` records.
     pub(in crate::gpu) async fn submit(
         &self,
         operation: &str,

@@ -1,4 +1,4 @@
-//! One opened device: its pipelines, its errors, and the way back to the host.
+//! One opened device: its pipelines, its errors, and waiting for its work.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use super::staging::StagingRing;
 use super::tensor::{QUAD_BYTES, Window};
 use crate::error::{Error, Result};
 
-/// What is used where a device has it.
+/// Features that are used if the device has them.
 const USED_FEATURES: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::SUBGROUP);
 
-/// For so long the host asks a GPU whether it is done before it sleeps: to be woken takes longer than many a kernel.
+/// How long the host polls a GPU before it sleeps: waking up takes longer than many kernels.
 const AWAKE: Duration = Duration::from_micros(500);
 
 /// An opened GPU. Cheap to clone; every clone is the same device.
@@ -47,10 +47,10 @@ struct Inner {
     staging: StagingRing,
     params: ParamsCache,
     pipelines: PipelineCache,
-    /// The first error that reached no scope of ours, and the reason of a lost device.
+    /// The first error outside this crate's error scopes, and the reason for a lost device.
     failure: Arc<Mutex<Failure>>,
     clock: Option<KernelClock>,
-    /// What kernels bind in the place of inputs and outputs that were not given.
+    /// Bound in place of inputs and outputs that were not given.
     unused_input: wgpu::Buffer,
     unused_output: wgpu::Buffer,
 }
@@ -71,7 +71,7 @@ impl Gpu {
     /// Opens the adapter that `selection` names: `gpu`, `gpu:N` or a part of an adapter's name.
     ///
     /// # Errors
-    /// [`Error::UnknownDevice`] where there is none, [`Error::Gpu`] where it cannot be opened.
+    /// [`Error::UnknownDevice`] if there is no such adapter, [`Error::Gpu`] if it cannot be opened.
     pub fn open(selection: &str) -> Result<Self> {
         pollster::block_on(Self::open_async(selection, GpuOptions::default()))
     }
@@ -95,7 +95,7 @@ impl Gpu {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("maxmargin"),
             required_features: adapter.features() & USED_FEATURES,
-            // The defaults are made for the smallest device: 128 MiB bindings on a GPU that could bind 4 GiB.
+            // The defaults suit the smallest devices: 128 MiB bindings on a GPU that could bind 4 GiB.
             required_limits: adapter.limits(),
             ..Default::default()
         };
@@ -105,7 +105,7 @@ impl Gpu {
             message: error.to_string(),
         })?;
         let failure = Arc::new(Mutex::new(Failure::default()));
-        // Without a handler wgpu panics.
+        // wgpu panics without a handler.
         let seen = failure.clone();
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             let mut failure = seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,14 +114,12 @@ impl Gpu {
         Ok(Self::assemble(device, queue, description, options, failure))
     }
 
-    /// Uses a caller's own device and queue. The caller keeps both, and its own handler for uncaptured errors; this
-    /// crate's work runs inside error scopes. The device-lost callback is replaced by one that turns later calls into
-    /// [`Error::DeviceLost`].
+    /// Uses a caller's own device and queue. The caller keeps both, and its handler for uncaptured errors, since this
+    /// crate works inside error scopes. The device-lost callback is replaced: later calls return [`Error::DeviceLost`].
     ///
     /// # Errors
-    /// [`Error::DeviceLimit`] where the device was opened with fewer storage buffers than the kernels bind. A device with
-    /// less workgroup memory than a kernel needs (without subgroups wgpu's default limits are too low for rows) fails when it
-    /// is asked to.
+    /// [`Error::DeviceLimit`] if the device was opened with fewer storage buffers than the kernels bind. Too little
+    /// workgroup memory fails only when a kernel needs more: without subgroups, rows exceed wgpu's default limits.
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue, options: GpuOptions) -> Result<Self> {
         let (limit, need) = (device.limits().max_storage_buffers_per_shader_stage, 8);
         if limit < need {
@@ -178,7 +176,7 @@ impl Gpu {
         &self.inner.description.name
     }
 
-    /// What the device is and can do.
+    /// The device's properties and limits.
     pub fn description(&self) -> &AdapterDescription {
         &self.inner.description
     }
@@ -209,47 +207,45 @@ impl Gpu {
         self.inner.clock.as_ref()
     }
 
-    /// What is bound in the place of an input that was not given.
     pub(in crate::gpu) fn unused_input(&self) -> Window<'_> {
         Window::whole(&self.inner.unused_input)
     }
 
-    /// What is bound in the place of an output that nobody asked for.
     pub(in crate::gpu) fn unused_output(&self) -> Window<'_> {
         Window::whole(&self.inner.unused_output)
     }
 
-    /// What offsets of storage bindings are multiples of.
+    /// The alignment of storage bindings' offsets.
     pub(in crate::gpu) fn storage_alignment(&self) -> u64 {
         u64::from(self.inner.description.limits.min_storage_buffer_offset_alignment).max(4)
     }
 
-    /// What offsets of uniform bindings are multiples of.
+    /// The alignment of uniform bindings' offsets.
     pub(in crate::gpu) fn uniform_alignment(&self) -> u64 {
         u64::from(self.inner.description.limits.min_uniform_buffer_offset_alignment).max(4)
     }
 
-    /// The largest number of bytes that one binding may have, a multiple of 256.
+    /// The most bytes per binding, a multiple of 256.
     pub(in crate::gpu) fn max_binding_bytes(&self) -> u64 {
         let limits = &self.inner.description.limits;
         let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         self.inner.options.max_binding_bytes.map_or(limit, |own| own.min(limit)).max(1024) / 256 * 256
     }
 
-    /// The largest number of workgroups along one dimension.
+    /// The most workgroups along one dimension.
     pub(in crate::gpu) fn max_workgroups(&self) -> u32 {
         let limit = self.inner.description.limits.max_compute_workgroups_per_dimension;
         self.inner.options.max_workgroups.map_or(limit, |own| own.min(limit)).max(1)
     }
 
-    /// Runs `work`, which records or submits, and turns what wgpu reports of it into our errors.
+    /// Runs `work`, which records or submits, and returns the errors that wgpu reports for it.
     pub(in crate::gpu) async fn attempt<R>(&self, operation: &str, work: impl FnOnce() -> R) -> Result<R> {
         let device = &self.inner.device;
         let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
         let result = work();
-        // Popped before anything is awaited: scopes belong to this thread.
+        // Popped before any await: scopes belong to this thread.
         let scopes = [internal.pop(), validation.pop(), memory.pop()];
         for scope in scopes {
             if let Some(error) = scope.await {
@@ -260,7 +256,7 @@ impl Gpu {
         Ok(result)
     }
 
-    /// The error of a lost device or of an error that no scope saw.
+    /// The error of a lost device, or an error outside all scopes.
     pub(in crate::gpu) fn check_alive(&self, operation: &str) -> Result<()> {
         let failure = self.inner.failure.lock().unwrap_or_else(PoisonError::into_inner);
         let (device, operation) = (self.name().to_owned(), operation.to_owned());
@@ -283,7 +279,6 @@ impl Gpu {
         }
     }
 
-    /// A pooled buffer of at least `bytes`.
     pub(in crate::gpu) async fn allocate(&self, bytes: u64, usage: wgpu::BufferUsages) -> Result<PooledBuffer> {
         let limit = self.inner.description.limits.max_buffer_size;
         // Whole quads, so that kernels can load and write four words at a time.
@@ -297,7 +292,7 @@ impl Gpu {
         Ok(buffer)
     }
 
-    /// A pooled buffer that a kernel writes, poisoned where the options say so.
+    /// A pooled buffer for a kernel's output, poisoned if the options say so.
     pub(in crate::gpu) async fn allocate_output(&self, bytes: u64) -> Result<PooledBuffer> {
         use wgpu::BufferUsages as Usage;
         let buffer = self.allocate(bytes, Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST).await?;
@@ -311,7 +306,7 @@ impl Gpu {
         Ok(buffer)
     }
 
-    /// How the lanes of a kernel put together what they know.
+    /// How a kernel's lanes combine their results.
     pub(in crate::gpu) fn exchange(&self) -> Exchange {
         self.inner.options.exchange.unwrap_or_else(|| Exchange::of(&self.inner.description))
     }
@@ -320,7 +315,7 @@ impl Gpu {
         &self.inner.pipelines
     }
 
-    /// What became of a mapping that was waited for.
+    /// The result of a buffer mapping.
     pub(in crate::gpu) fn mapping(
         &self,
         result: Option<std::result::Result<(), wgpu::BufferAsyncError>>,
@@ -336,12 +331,11 @@ impl Gpu {
         }
     }
 
-    /// The error of an operation that wgpu refused.
     pub(in crate::gpu) fn failed(&self, operation: &str, message: &str) -> Error {
         Error::Gpu { device: self.name().into(), operation: operation.into(), message: message.into() }
     }
 
-    /// As [`Gpu::failed`]; a lost device refuses what it is told to before anyone hears of the loss, so it is driven once more.
+    /// As [`Gpu::failed`]. A lost device may refuse work before it reports the loss, so it is polled once more.
     pub(in crate::gpu) fn refused(&self, operation: &str, message: &str) -> Error {
         let lost = self.check_alive(operation).and_then(|()| {
             let _ = self.inner.device.poll(wgpu::PollType::wait_indefinitely());
@@ -350,17 +344,17 @@ impl Gpu {
         lost.err().unwrap_or_else(|| self.failed(operation, message))
     }
 
-    /// Drives the device until the work submitted so far is done. Does nothing in a browser, which drives itself.
+    /// Waits until all submitted work is done. Does nothing in a browser, which drives the device itself.
     pub(in crate::gpu) fn wait(&self, operation: &str) -> Result<()> {
         self.drive(None, operation)
     }
 
-    /// As [`Gpu::wait`], until this submission is done. A GPU is asked again and again for a while before the host sleeps: on an
-    /// H100 an empty submission took 42 us asleep and 17 awake. A second submission took 13 more, so results are copied in the
-    /// same one as the kernel; an upload of parameters took 12, so they are kept ([`super::params`]).
+    /// As [`Gpu::wait`], until this submission is done. The host polls a GPU for a while before it sleeps: on an H100
+    /// an empty submission took 42 us with sleep and 17 with polling. A second submission took 13 more, so results are
+    /// copied in the kernel's submission. An upload of parameters took 12, so they are kept ([`super::params`]).
     pub(in crate::gpu) fn wait_for(&self, submission: &wgpu::SubmissionIndex, operation: &str) -> Result<()> {
         let started = Instant::now();
-        // A software adapter needs the core that would ask.
+        // Polling would take a core from a software adapter.
         while !self.inner.description.is_software() && started.elapsed() < AWAKE {
             let until =
                 wgpu::PollType::Wait { submission_index: Some(submission.clone()), timeout: Some(Duration::ZERO) };
@@ -377,7 +371,7 @@ impl Gpu {
             let until = wgpu::PollType::Wait { submission_index: submission.cloned(), timeout: None };
             match self.inner.device.poll(until) {
                 Ok(_) => return self.check_alive(operation),
-                // GL waits are cut short after some two seconds.
+                // GL ends a wait after about two seconds.
                 Err(wgpu::PollError::Timeout) => self.check_alive(operation)?,
                 Err(error) => {
                     return Err(self.refused(operation, &error.to_string()));

@@ -1,4 +1,4 @@
-//! What every kernel is to the device: a text, its bindings and constants, compiled on first use.
+//! The common part of all kernels: a text, bindings and constants, compiled on first use.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use super::context::Gpu;
 use crate::error::Result;
 
-/// A type of Rust that a parameter struct may hold, by its name in WGSL.
+/// A Rust type allowed in a parameter struct, with its WGSL name.
 pub(in crate::gpu) trait InWgsl {
     const NAME: &str;
 }
@@ -29,7 +29,7 @@ pub struct ParamsMember {
     pub name: &'static str,
     /// Its type in WGSL.
     pub wgsl: &'static str,
-    /// The byte that it begins at.
+    /// Its offset in bytes.
     pub offset: usize,
 }
 
@@ -38,12 +38,12 @@ pub struct ParamsMember {
 pub struct ParamsLayout {
     /// Its members, without the padding at the end.
     pub members: &'static [ParamsMember],
-    /// Bytes of the whole.
+    /// Size of the struct in bytes.
     pub size: usize,
 }
 
-/// Defines the parameters of a kernel: the struct of the host, of which [`header`] makes the one of WGSL. Uniform buffers come
-/// in units of 16 bytes, so there may be padding at the end.
+/// Defines a kernel's parameters: the host's struct, from which [`header`] makes the WGSL one. Uniform buffers have a
+/// multiple of 16 bytes, so there may be padding at the end.
 macro_rules! params {
     (
         $(#[$doc:meta])* pub(in crate::gpu) struct $name:ident {
@@ -99,7 +99,7 @@ impl Binding {
     }
 }
 
-/// The WGSL text of a kernel's parameters, which are binding 0, and of its buffers after them.
+/// The WGSL text of a kernel's parameters (binding 0) and of its buffers (the bindings after it).
 pub(in crate::gpu) fn header(params: &ParamsLayout, bindings: &[Binding]) -> String {
     let members = params.members.iter().map(|member| format!("    {}: {},\n", member.name, member.wgsl));
     let params = "@group(0) @binding(0) var<uniform> params: Params;\n".to_owned();
@@ -111,7 +111,7 @@ pub(in crate::gpu) fn header(params: &ParamsLayout, bindings: &[Binding]) -> Str
     lines.chain(buffers).collect()
 }
 
-/// Compiles a kernel of this crate, whose text begins with the [`header`] of its parameters and these bindings.
+/// Compiles a kernel of this crate. Its text begins with the [`header`] of its parameters and these bindings.
 pub(in crate::gpu) fn create_pipeline(
     device: &wgpu::Device,
     name: &str,
@@ -162,13 +162,12 @@ pub(in crate::gpu) fn create_pipeline(
 
 /// A kernel that a device compiles once.
 pub(in crate::gpu) trait Kernel: Clone + Eq + Hash + Send + 'static {
-    /// Refuses a device whose limits are too low.
+    /// Refuses a device with too low limits.
     fn check(&self, limits: &wgpu::Limits) -> Result<()>;
-    /// Compiles it.
     fn create_pipeline(&self, device: &wgpu::Device) -> wgpu::ComputePipeline;
 }
 
-/// The kernels of a device that were compiled, a table for each type of them.
+/// A device's compiled kernels: one table per type of kernel.
 #[derive(Debug, Default)]
 pub(in crate::gpu) struct PipelineCache {
     tables: Mutex<HashMap<TypeId, Box<dyn Any + Send>>>,
@@ -177,13 +176,13 @@ pub(in crate::gpu) struct PipelineCache {
 type Table<K> = HashMap<K, wgpu::ComputePipeline>;
 
 impl PipelineCache {
-    /// Runs `work` with the table of a type of kernels.
+    /// Runs `work` with the table of one type of kernel.
     fn with<K: Kernel, R>(&self, work: impl FnOnce(&mut Table<K>) -> R) -> R {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         let table = tables.entry(TypeId::of::<K>()).or_insert_with(|| Box::new(Table::<K>::new()));
         match table.downcast_mut() {
             Some(table) => work(table),
-            // No other type has this id.
+            // Unreachable: no other type has this id.
             None => work(&mut Table::new()),
         }
     }

@@ -1,6 +1,6 @@
 //! One device: adapters, buffers, staging, readback, compiled kernels and their calls.
 //!
-//! | file | room for |
+//! | file | contents |
 //! |---|---|
 //! | `adapter.rs` | listing adapters and choosing one |
 //! | `options.rs` | how a device runs its kernels |
@@ -8,7 +8,7 @@
 //! | `kernel.rs` | compiling kernels, once each |
 //! | `command.rs` | one call of a kernel and its bindings |
 //! | `clock.rs` | how long kernels take by the device's own clock |
-//! | `params.rs` | the kernels' parameters, remembered |
+//! | `params.rs` | the kernels' parameters, cached |
 //! | `pool.rs` | buffers, reused |
 //! | `staging.rs` | host data on its way to the device |
 //! | `readback.rs` | results on their way to the host |

@@ -1,9 +1,9 @@
-//! How a device runs its kernels: what is otherwise chosen by the adapter and the sizes.
+//! How a device runs its kernels: options that the adapter and the sizes choose by default.
 
 use super::adapter::AdapterDescription;
 use crate::error::{Error, Result};
 
-/// How a [`crate::gpu::Gpu`] runs. The defaults are the device's own limits; lower ones exist for tests and for drivers that lie.
+/// How a [`crate::gpu::Gpu`] runs. The default limits are the device's; lower ones are for tests and drivers that lie.
 ///
 /// ```
 /// use maxmargin::gpu::GpuOptions;
@@ -13,47 +13,47 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct GpuOptions {
-    /// Fills every output buffer with a pattern before a kernel runs, so that an element that no kernel writes shows.
+    /// Fills every output buffer with a pattern before a kernel runs, which exposes elements that no kernel writes.
     pub poison_outputs: bool,
-    /// At most this many bytes a binding; larger inputs are walked in several dispatches.
+    /// Most bytes per binding; larger inputs take several dispatches.
     pub max_binding_bytes: Option<u64>,
-    /// Chains of four samples that a lane of an elementwise kernel takes, 1 to 256; otherwise chosen by the number of samples.
+    /// Chains of four samples per lane of an elementwise kernel, 1 to 256; by default chosen by the number of samples.
     pub chains_per_lane: Option<u32>,
-    /// Lanes that share a row or a vector, a power of two up to 256; otherwise chosen by the adapter, the length of a row
-    /// and how many there are. Few lanes for long rows need a driver whose loops are long enough. Rows of labels heed 1 alone,
-    /// up to 128 columns.
+    /// Lanes per row or vector, a power of two up to 256; by default chosen by the adapter, the length of the rows and
+    /// their number. Few lanes for long rows need a driver with long loops. Rows of labels heed only 1, up to 128
+    /// columns.
     pub lanes_per_row: Option<u32>,
-    /// Workgroups that share a row where a row takes all lanes of one, up to 256; otherwise chosen by the adapter, the length
-    /// of a row and how many there are.
+    /// Workgroups per row, up to 256, if a row takes all lanes of one; by default chosen by the adapter, the length of
+    /// the rows and their number.
     pub workgroups_per_row: Option<u32>,
-    /// Whether lanes take rows of class scores of their own out of workgroup memory, where the loss allows it and `lanes_per_row`
-    /// is not given; otherwise chosen by the adapter, the number of rows and their length.
+    /// Whether each lane takes its own rows of class scores from workgroup memory, if the loss allows it and
+    /// `lanes_per_row` is not given; by default chosen by the adapter, the number of rows and their length.
     pub staged_rows: Option<bool>,
-    /// How lanes put together what they know; otherwise by the adapter.
+    /// How lanes combine their results; by default chosen by the adapter.
     pub exchange: Option<Exchange>,
-    /// How products of matrices walk; otherwise chosen by the adapter and their size.
+    /// How matrix products walk over their matrices; by default chosen by the adapter and their size.
     pub product_walk: Option<ProductWalk>,
-    /// Workgroups along one dimension of a dispatch at most.
+    /// Most workgroups along one dimension of a dispatch.
     pub max_workgroups: Option<u32>,
 }
 
-/// How a kernel of products walks over its matrices. All add in the same order.
+/// How a product kernel walks over its matrices. All walks add in the same order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProductWalk {
-    /// Through workgroup memory, 32 rows and columns a workgroup.
+    /// Through workgroup memory, 32 rows and columns per workgroup.
     SmallTiles,
-    /// Through workgroup memory, 64 rows and columns a workgroup.
+    /// Through workgroup memory, 64 rows and columns per workgroup.
     LargeTiles,
-    /// From neighbours' registers, 32 rows and columns for eight lanes of a subgroup.
+    /// Through neighbours' registers, 32 rows and columns per eight lanes of a subgroup.
     Subgroup,
 }
 
-/// How the lanes of a workgroup put together what they know.
+/// How the lanes of a workgroup combine their results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Exchange {
-    /// Through workgroup memory alone.
+    /// Through workgroup memory only.
     Workgroup,
-    /// Within subgroups of so many lanes first: a power of two, at least 4.
+    /// First within subgroups of this many lanes: a power of two, at least 4.
     Subgroups(u32),
 }
 
@@ -62,7 +62,7 @@ fn is_subgroup(lanes: u32) -> bool {
 }
 
 impl Exchange {
-    /// What the adapter is good for. Subgroups whose size the driver chooses for each kernel are not used.
+    /// The exchange that suits the adapter. Subgroups are not used if the driver chooses their size per kernel.
     pub(in crate::gpu) fn of(adapter: &AdapterDescription) -> Self {
         let (least, most) = adapter.subgroup_sizes;
         let is_fit = least == most && is_subgroup(least);
@@ -72,7 +72,7 @@ impl Exchange {
         }
     }
 
-    /// Refuses subgroups that no kernel can be made for.
+    /// Refuses subgroup sizes that no kernel supports.
     pub(in crate::gpu) fn check(self) -> Result<()> {
         match self {
             Self::Subgroups(lanes) if !is_subgroup(lanes) => Err(Error::Option {

@@ -1,4 +1,4 @@
-//! The kernels' parameters on the device: who calls again with the same ones finds them there.
+//! The kernels' parameters on the device, cached: a call with the same parameters reuses their buffer.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,15 +6,15 @@ use std::sync::{Mutex, PoisonError};
 use super::context::Gpu;
 use crate::error::Result;
 
-/// Buffers that are remembered at most; then all are forgotten.
+/// Most buffers in the cache; beyond that all are dropped.
 const MOST_BUFFERS: usize = 256;
 
-/// More bytes are not remembered: batches of many dispatches.
+/// Larger parameters, those of batches with many dispatches, are not cached.
 const MOST_BYTES: usize = 4096;
 
 const OPERATION: &str = "uploading parameters";
 
-/// Buffers by what they hold. None is ever written again, so any number of calls may read one.
+/// Buffers by their content. None is ever written again, so any number of calls may read one.
 #[derive(Debug, Default)]
 pub(in crate::gpu) struct ParamsCache {
     buffers: Mutex<HashMap<Vec<u8>, wgpu::Buffer>>,

@@ -1,12 +1,12 @@
-//! Buffers, reused: a fresh one costs an allocation and is zeroed in one more pass over its memory.
+//! Reuses buffers: a new one costs an allocation and another pass over its memory for zeroing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::tensor::QUAD_BYTES;
 
-/// Bytes of buffers, in use or kept, that a pool holds at most beyond what was ever in use at once: who needs as many again
-/// finds them (on an H100 a gradient of 384 MiB took 15 ms in a buffer of its own each time, and takes 0.5 in one that is kept).
+/// Bytes that a pool may hold, in use or free, beyond the largest amount ever in use at once. On an H100 a gradient of
+/// 384 MiB took 15 ms with a new buffer each time and 0.5 with a kept one.
 const KEPT_BYTES: u64 = 512 << 20;
 
 /// The unused buffers of one device, by usage and size class.
@@ -29,19 +29,18 @@ impl Free {
     }
 }
 
-/// A buffer that goes back to its pool when dropped. One queue runs all work in order, so the next user's writes come
-/// after the last user's reads.
+/// Returns to its pool when dropped. One queue runs all work in order: the next user writes after the last one reads.
 #[derive(Debug)]
 pub(in crate::gpu) struct PooledBuffer {
     pub(in crate::gpu) buffer: wgpu::Buffer,
     pool: Arc<BufferPool>,
-    /// Whether it is kept when dropped.
+    /// Whether the pool keeps it when it is dropped.
     is_valid: bool,
 }
 
 impl PooledBuffer {
-    /// Says that the device could make it: wgpu hands out a buffer also where it could not, and who asks for this size next
-    /// would be given it again.
+    /// Marks it as really allocated: wgpu returns a buffer even if that failed, and the pool must not hand it out
+    /// again.
     pub(in crate::gpu) fn vouch(&mut self) {
         self.is_valid = true;
     }
@@ -64,15 +63,14 @@ impl Drop for PooledBuffer {
     }
 }
 
-/// Sizes in use: an eighth of a power of two apart, so that at most an eighth is wasted and sizes are met again.
+/// Size classes: an eighth of a power of two apart, so that at most an eighth is wasted and buffers can be reused.
 fn size_class(bytes: u64) -> u64 {
     let step = (bytes.max(2048).next_power_of_two() / 8).max(256);
     bytes.max(256).next_multiple_of(step)
 }
 
 impl BufferPool {
-    /// A buffer of at least `bytes`, to be vouched for; its content is whatever its last user left. `limit` is the device's
-    /// own on sizes.
+    /// A buffer of at least `bytes`, still to be vouched for, with its last user's data. `limit`: largest buffer size.
     pub(in crate::gpu) fn take(
         self: &Arc<Self>,
         device: &wgpu::Device,
@@ -90,7 +88,7 @@ impl BufferPool {
             free.bytes_in_use += size;
             free.most_in_use = free.most_in_use.max(free.bytes_in_use);
             if free.is_full() {
-                // Other sizes are asked for now.
+                // The program now asks for other sizes.
                 free.buffers.clear();
                 free.bytes = 0;
             }

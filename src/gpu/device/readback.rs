@@ -1,5 +1,4 @@
-//! Results on their way to the host: copied behind the work that makes them, in the same submission, and mapped once that is
-//! done.
+//! Copies results to the host: in the same submission as the work that makes them. They are mapped when that is done.
 
 use std::borrow::Cow;
 
@@ -12,12 +11,12 @@ use crate::error::Result;
 
 const OPERATION: &str = "reading back results";
 
-/// Mapped bytes as elements; copied where they lie at no element's address.
+/// Mapped bytes as elements; copied if they are not aligned for elements.
 pub(in crate::gpu) fn elements<T: Pod>(bytes: &[u8]) -> Cow<'_, [T]> {
     bytemuck::try_cast_slice(bytes).map_or_else(|_| bytemuck::pod_collect_to_vec(bytes).into(), Cow::Borrowed)
 }
 
-/// What a submission copies to memory that the host can read.
+/// A submission's copy into memory that the host can read.
 #[derive(Debug)]
 pub(in crate::gpu) struct Readback {
     staging: PooledBuffer,
@@ -26,12 +25,12 @@ pub(in crate::gpu) struct Readback {
 }
 
 impl Readback {
-    /// Waits for the submission and hands over what it brought.
+    /// Waits for the submission and calls `take` with its bytes.
     pub(in crate::gpu) async fn take<R>(&self, gpu: &Gpu, take: impl FnOnce(&[u8]) -> R) -> Result<R> {
         let (sender, receiver) = oneshot_channel();
         let map = || {
             self.staging.buffer.map_async(wgpu::MapMode::Read, 0..self.bytes, move |result| {
-                // The receiver only goes away with its future; then nobody waits for the answer.
+                // Fails only if the receiver's future was dropped; then nobody waits for the result.
                 let _ = sender.send(result);
             });
         };
@@ -48,7 +47,7 @@ impl Readback {
 }
 
 impl Gpu {
-    /// Submits what `record` records, and behind it the copy of `bytes` (a multiple of 4 and not 0) of `buffer` from `offset`.
+    /// Submits what `record` records, then a copy of `bytes` bytes (a multiple of 4, not 0) of `buffer` from `offset`.
     pub(in crate::gpu) async fn submit_and_read(
         &self,
         operation: &str,
@@ -65,12 +64,12 @@ impl Gpu {
         Ok(Readback { staging, bytes, submission })
     }
 
-    /// Copies `bytes` (a multiple of 4) of `buffer` from `offset` to the host, after all work submitted before.
+    /// Copies `bytes` bytes (a multiple of 4) of `buffer` from `offset` to the host, after all work submitted before.
     pub(in crate::gpu) async fn read(&self, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
         self.read_with(buffer, offset, bytes, <[u8]>::to_vec).await
     }
 
-    /// As [`Gpu::read`], for `take` to copy them where they go.
+    /// As [`Gpu::read`], but calls `take` with the bytes.
     pub(in crate::gpu) async fn read_with<R>(
         &self,
         buffer: &wgpu::Buffer,

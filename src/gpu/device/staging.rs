@@ -1,8 +1,8 @@
-//! Host data on its way to the device: a ring of buffers that are mapped again as soon as the device has copied them. While
-//! the host fills one, the device copies others or runs a kernel, and none is allocated anew.
+//! Uploads host data through a ring of reused buffers. Each is mapped again as soon as the device has copied it. While
+//! the host fills one, the device copies others or runs a kernel.
 //!
-//! wgpu's own `write_buffer` takes fresh memory for each call, which is faulted in and zeroed first: on llvmpipe 128 MiB took
-//! 70 ms so, and take 17 through the ring.
+//! wgpu's own `write_buffer` allocates, faults in and zeroes memory in each call: on llvmpipe 128 MiB took 70 ms that
+//! way, and 17 through the ring.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -12,29 +12,29 @@ use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 use super::context::Gpu;
 use crate::error::Result;
 
-/// Bytes of one buffer, a multiple of 4.
+/// Bytes per buffer, a multiple of 4.
 const PIECE: usize = 4 << 20;
 
-/// Buffers in the ring: as many as a chunk of host data fills (`CHUNK_SCORES` of `launch.rs`, with second scores, targets and
-/// weights), so that the next chunk finds buffers that were copied before this one's kernels began.
+/// Buffers in the ring: enough for a chunk of host data (`CHUNK_SCORES` of `launch.rs`, with second scores, targets and
+/// weights). The next chunk then finds buffers that were copied before this chunk's kernels began.
 const BUFFERS: usize = 8;
 
-/// Fewer bytes go by wgpu's own way, which takes them along with the next submission.
+/// Smaller uploads use wgpu's `write_buffer`, which sends them with the next submission.
 const LEAST: usize = 1 << 20;
 
 const OPERATION: &str = "uploading";
 
-/// The buffers of one device, those first that are mapped first.
+/// The buffers of one device; those mapped first come first.
 #[derive(Debug, Default)]
 pub(in crate::gpu) struct StagingRing {
     waiting: Mutex<VecDeque<Staging>>,
 }
 
-/// A buffer that is being copied, or mapped again.
+/// A buffer that is being copied or mapped again.
 #[derive(Debug)]
 struct Staging {
     buffer: wgpu::Buffer,
-    /// The copy out of it.
+    /// The submission that copies from it.
     submission: wgpu::SubmissionIndex,
     mapped: OneshotReceiver<std::result::Result<(), wgpu::BufferAsyncError>>,
 }
@@ -53,7 +53,7 @@ impl Gpu {
             let staging = self.attempt(OPERATION, || self.stage(buffer, piece, target, offset)).await?;
             let staging = staging.map_err(|error| self.refused(OPERATION, &error.to_string()))?;
             let mut waiting = self.staging().waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            // Threads that upload at once make more; those are freed again.
+            // Concurrent uploads make more buffers than the ring holds; those are freed.
             if waiting.len() < BUFFERS {
                 waiting.push_back(staging);
             }
@@ -70,13 +70,13 @@ impl Gpu {
         self.attempt(OPERATION, write).await
     }
 
-    /// Bytes of one buffer here.
+    /// Bytes per buffer on this device.
     fn piece(&self) -> usize {
-        // At most PIECE, so it fits.
+        // At most PIECE, so it fits usize.
         (self.description().limits.max_buffer_size / 4 * 4).clamp(4, PIECE as u64) as usize
     }
 
-    /// Fills a mapped buffer, and submits the copy out of it and its next mapping.
+    /// Fills a mapped buffer, submits the copy from it, and maps it again.
     fn stage(
         &self,
         buffer: wgpu::Buffer,
@@ -92,7 +92,7 @@ impl Gpu {
         let submission = self.queue().submit([encoder.finish()]);
         let (sender, mapped) = oneshot_channel();
         buffer.map_async(wgpu::MapMode::Write, .., move |result| {
-            // Where the receiver has gone, the buffer has too.
+            // If the receiver was dropped, so was the buffer.
             let _ = sender.send(result);
         });
         Ok(Staging { buffer, submission, mapped })

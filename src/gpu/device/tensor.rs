@@ -12,7 +12,7 @@ use crate::data::tensor::{Floats, Targets};
 use crate::error::{Error, Input, Result, number};
 
 impl ElementType {
-    /// Bits an element.
+    /// Bits per element.
     pub(in crate::gpu) fn bits(self) -> u64 {
         match self {
             ElementType::F32 | ElementType::I32 => 32,
@@ -22,12 +22,11 @@ impl ElementType {
         }
     }
 
-    /// Bytes of `len` elements.
     pub(in crate::gpu) fn bytes(self, len: u64) -> u64 {
         (self.bits() * len).div_ceil(8)
     }
 
-    /// The number by which shaders/common/load.wgsl knows a type of scores.
+    /// The number of a score type in shaders/common/load.wgsl.
     pub(in crate::gpu) fn score_number(self) -> u8 {
         match self {
             ElementType::F16 => 1,
@@ -36,7 +35,7 @@ impl ElementType {
         }
     }
 
-    /// The number by which shaders/common/load.wgsl knows a type of targets.
+    /// The number of a target type in shaders/common/load.wgsl.
     pub(in crate::gpu) fn target_number(self) -> u8 {
         match self {
             ElementType::F32 => 1,
@@ -47,7 +46,7 @@ impl ElementType {
         }
     }
 
-    /// An element as text, to name it in an error. Kernels widen integers to 32 bits.
+    /// An element as text, for errors. Kernels widen integers to 32 bits.
     pub(in crate::gpu) fn text(self, bytes: [u8; 4]) -> String {
         match self {
             ElementType::F32 => number(f32::from_ne_bytes(bytes)),
@@ -56,7 +55,6 @@ impl ElementType {
     }
 }
 
-/// The memory of a tensor of ours.
 #[derive(Debug)]
 struct TensorMemory {
     gpu: Gpu,
@@ -79,14 +77,14 @@ impl DeviceMemory for TensorMemory {
 enum Storage {
     Pooled(PooledBuffer),
     Foreign(wgpu::Buffer),
-    /// No element, no buffer.
+    /// No elements, so no buffer.
     Empty,
 }
 
 /// Bytes of the `vec4<u32>` that shaders/common/loads_in_quads.wgsl loads.
 pub(in crate::gpu) const QUAD_BYTES: u64 = 16;
 
-/// Part of a tensor as a kernel binds it: bindings start at aligned offsets, so the first element may come later.
+/// Part of a tensor as a kernel binds it. Bindings start at aligned offsets, so the first element may come later.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window<'a> {
     pub(in crate::gpu) buffer: &'a wgpu::Buffer,
@@ -97,12 +95,11 @@ pub(crate) struct Window<'a> {
 }
 
 impl<'a> Window<'a> {
-    /// All of a buffer.
     pub(in crate::gpu) fn whole(buffer: &'a wgpu::Buffer) -> Self {
         Self { buffer, offset: 0, bytes: buffer.size(), shift: 0 }
     }
 
-    /// The binding by itself.
+    /// The binding without the shift.
     pub(in crate::gpu) fn owned(self) -> OwnedWindow {
         (self.buffer.clone(), self.offset, self.bytes)
     }
@@ -113,7 +110,7 @@ impl DeviceTensor {
         let memory: &dyn Any = &*self.memory;
         match memory.downcast_ref() {
             Some(memory) => memory,
-            // The only kind of memory there is.
+            // No other kind of memory exists.
             None => unreachable!("a tensor of another backend"),
         }
     }
@@ -123,7 +120,7 @@ impl DeviceTensor {
         &self.tensor_memory().gpu
     }
 
-    /// The buffer and the byte at which the tensor starts in it, for a caller's own kernels; `None` where it is empty.
+    /// The buffer, and the byte at which the tensor starts in it, for a caller's own kernels; `None` if it is empty.
     pub fn buffer(&self) -> Option<(&wgpu::Buffer, u64)> {
         let memory = self.tensor_memory();
         let buffer = match &memory.storage {
@@ -158,12 +155,12 @@ impl DeviceTensor {
         Err(Error::ElementType { input, expected: names, got: self.element.name() })
     }
 
-    /// The same memory as elements of another type of 32 bits.
+    /// The same memory as elements of another 32-bit type.
     pub(in crate::gpu) fn reinterpreted(self, element: ElementType) -> Self {
         Self { element, ..self }
     }
 
-    /// The elements `start..start + len`, which is not empty.
+    /// The elements `start..start + len`; `len` is not 0.
     pub(in crate::gpu) fn window(&self, start: usize, len: usize) -> Window<'_> {
         let Some((buffer, offset)) = self.buffer() else {
             return self.gpu().unused_input();
@@ -173,7 +170,7 @@ impl DeviceTensor {
         let first = 8 * offset + bits * start as u64;
         let aligned = first / (8 * alignment) * alignment;
         let shift = (first - 8 * aligned) / bits;
-        // Whole quads, where the buffer has them; else whole words.
+        // Whole quads if the buffer has them, otherwise whole words.
         let bytes = (bits * (shift + len as u64)).div_ceil(8 * QUAD_BYTES) * QUAD_BYTES;
         Window { buffer, offset: aligned, bytes: bytes.min((buffer.size() - aligned) / 4 * 4), shift: shift as u32 }
     }
@@ -183,7 +180,7 @@ impl Gpu {
     /// Copies f32 elements to the device.
     ///
     /// # Errors
-    /// Where the device has no memory left, or its largest buffer is smaller.
+    /// If the device is out of memory, or its largest buffer is too small.
     pub fn upload_f32(&self, elements: &[f32]) -> Result<DeviceTensor> {
         pollster::block_on(self.upload_f32_async(elements))
     }
@@ -215,7 +212,7 @@ impl Gpu {
     /// Copies scores of any host type to the device, in that type; f64 is rounded to f32.
     ///
     /// # Errors
-    /// As [`Gpu::upload_f32`], and [`Error::ElementType`] for a tensor that is on a device already.
+    /// As [`Gpu::upload_f32`], and [`Error::ElementType`] for a tensor that is already on a device.
     pub fn upload_floats<'a>(&self, elements: impl Into<Floats<'a>>) -> Result<DeviceTensor> {
         pollster::block_on(self.upload_floats_async(elements.into()))
     }
@@ -237,7 +234,7 @@ impl Gpu {
         }
     }
 
-    /// Copies narrow labels to the device as they are: i8, u8, booleans, or bits.
+    /// Copies narrow labels to the device unchanged: i8, u8, booleans or bits.
     ///
     /// # Errors
     /// As [`Gpu::upload_f32`], and [`Error::ElementType`] for other types.
@@ -256,7 +253,7 @@ impl Gpu {
             Targets::Bool(x) => self.upload(bytemuck::cast_slice(x), x.len(), ElementType::U8).await,
             Targets::Bits(bits) => match bits.words() {
                 Some(words) => self.upload(bytemuck::cast_slice(words), bits.len(), ElementType::Bit).await,
-                // Part of a batch that starts within a word.
+                // A part of a batch that does not start at a word.
                 None => self.upload(bytemuck::cast_slice(&bits.to_vec()), bits.len(), ElementType::U8).await,
             },
             _ => {
@@ -278,12 +275,12 @@ impl Gpu {
         Ok(self.tensor(Storage::Pooled(pooled), 0, len, element))
     }
 
-    /// Views part of a caller's own buffer of this device as a tensor. The caller keeps the buffer; what it holds when
-    /// an evaluation is submitted is what is evaluated.
+    /// Views part of a caller's own buffer of this device as a tensor. The caller keeps the buffer. An evaluation uses
+    /// its content at the time of submission.
     ///
     /// # Errors
-    /// [`Error::Shape`] where the part is not within the buffer or `offset` (bytes) is no multiple of 4, and
-    /// [`Error::Option`] where the buffer lacks the usage `STORAGE`. Reading back also needs `COPY_SRC`.
+    /// [`Error::Shape`] if the part is not within the buffer or `offset` (bytes) is no multiple of 4; [`Error::Option`]
+    /// if the buffer lacks the usage `STORAGE`. Reading back also needs `COPY_SRC`.
     pub fn wrap_buffer(
         &self,
         buffer: &wgpu::Buffer,
@@ -308,7 +305,6 @@ impl Gpu {
         Ok(self.tensor(Storage::Foreign(buffer.clone()), offset, len, element))
     }
 
-    /// A tensor for a kernel to write.
     pub(in crate::gpu) async fn output_tensor(&self, len: usize) -> Result<DeviceTensor> {
         if len == 0 {
             return Ok(self.tensor(Storage::Empty, 0, 0, ElementType::F32));

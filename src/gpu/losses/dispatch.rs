@@ -1,4 +1,4 @@
-//! One call of a loss's kernel: what it takes, and its bindings.
+//! One call of a loss's kernel: its parameters and bindings.
 
 use super::launcher::{DispatchStep, Launcher, Pass, Resident, ResidentOutputs, penalty_numbers};
 use super::partial::Partial;
@@ -12,9 +12,8 @@ use crate::gpu::device::context::Gpu;
 use crate::gpu::device::pool::PooledBuffer;
 use crate::gpu::device::tensor::Window;
 
-/// One call of a kernel.
 pub(crate) struct Dispatch<'a> {
-    /// With all parameters.
+    /// The step with all its parameters.
     pub(in crate::gpu) step: DispatchStep,
     /// The buffers before the partials.
     windows: Vec<Window<'a>>,
@@ -22,7 +21,6 @@ pub(crate) struct Dispatch<'a> {
     pub(in crate::gpu) first_sample: usize,
 }
 
-/// The dispatches of a pass over `inputs`.
 pub(in crate::gpu) fn dispatches<'a>(
     gpu: &'a Gpu,
     launcher: &dyn Launcher,
@@ -77,7 +75,7 @@ pub(in crate::gpu) fn dispatches<'a>(
     Ok(dispatches)
 }
 
-/// A run of samples of a pass.
+/// A range of a pass's samples.
 struct SamplePart<'a, 'l> {
     launcher: &'l dyn Launcher,
     inputs: &'a Resident,
@@ -87,7 +85,7 @@ struct SamplePart<'a, 'l> {
 }
 
 impl<'a> SamplePart<'a, '_> {
-    /// The samples' part of a tensor, where there is one.
+    /// The part of a tensor with these samples; `None` if there is no tensor.
     fn window(&self, slot: BufferSlot) -> Option<Window<'a>> {
         let (inputs, shape) = (self.inputs, self.launcher.shape());
         let of =
@@ -114,19 +112,18 @@ impl<'a> SamplePart<'a, '_> {
 }
 
 impl Dispatch<'_> {
-    /// Bytes that its workgroups leave for the host.
+    /// Bytes of partials for the host.
     pub(in crate::gpu) fn partial_bytes(&self) -> u64 {
         if self.step.leaves_parts { 0 } else { self.step.groups as u64 * size_of::<Partial>() as u64 }
     }
 }
 
-/// A buffer, where one is needed, for what dispatches leave for those after them, all of them in the same place; and its bytes.
+/// The buffer for data from one dispatch to the next, if needed, and its bytes. All dispatches share the space.
 pub(in crate::gpu) async fn parts(gpu: &Gpu, dispatches: &[Dispatch<'_>]) -> Result<(Option<PooledBuffer>, u64)> {
     let bytes = dispatches.iter().map(|dispatch| dispatch.step.part_bytes).max().unwrap_or(0);
     Ok((if bytes > 0 { Some(gpu.allocate_output(bytes).await?) } else { None }, bytes))
 }
 
-/// The kernel of each dispatch.
 pub(in crate::gpu) async fn pipelines(
     gpu: &Gpu,
     variant: &Variant,
@@ -139,7 +136,7 @@ pub(in crate::gpu) async fn pipelines(
     Ok(pipelines)
 }
 
-/// The bindings of each dispatch but for what its workgroups find. The parameters of all are parts of one buffer.
+/// The bindings of each dispatch, without its results. All parameters are parts of one buffer.
 pub(in crate::gpu) async fn bindings(gpu: &Gpu, dispatches: &[Dispatch<'_>]) -> Result<Vec<Vec<OwnedWindow>>> {
     let layout = BufferLayout::new(gpu.uniform_alignment(), dispatches.iter().map(|_| size_of::<LossParams>() as u64));
     let mut bytes = vec![0u8; layout.total as usize];

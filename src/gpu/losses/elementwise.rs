@@ -17,19 +17,19 @@ use crate::loss::{ElementwiseSpec, Loss, LossShader, Spec, Terms};
 
 /// `CHAIN` of shaders/patterns/elementwise.wgsl.
 const CHAIN: u32 = 4;
-/// Chains of a round at most, and rounds of a lane.
+/// Most chains per round, and most rounds per lane.
 const MOST_CHAINS: u32 = 16;
 
-/// A loss of single scores for kernels other than its pattern's, which read decoded targets.
+/// A loss of single scores for kernels outside its pattern, which read decoded targets.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::gpu) struct ElementwiseKernel {
     pub(in crate::gpu) shader: LossShader,
     pub(in crate::gpu) terms: Terms,
-    /// The number of the rule for targets that were decoded.
+    /// The number of the rule for decoded targets.
     pub(in crate::gpu) target_rule: u8,
 }
 
-/// The loss's part of such a kernel; `None` for pairs of scores and losses of other patterns.
+/// The loss's part of such a kernel; `None` for pairs of scores and for losses of other patterns.
 pub(in crate::gpu) fn kernel(loss: &dyn Loss) -> Option<ElementwiseKernel> {
     let Spec::Elementwise(ElementwiseSpec { shader, terms, target_rule, pairs: false, .. }) = loss.spec() else {
         return None;
@@ -41,7 +41,6 @@ pub(in crate::gpu) fn kernel(loss: &dyn Loss) -> Option<ElementwiseKernel> {
     Some(ElementwiseKernel { shader: *shader, terms, target_rule: target_rule_number(rule) })
 }
 
-/// A loss over a batch.
 pub(super) struct Elementwise {
     pub(super) loss: ElementwiseSpec,
     pub(super) shape: BatchShape,
@@ -71,7 +70,7 @@ impl Launcher for Elementwise {
 
     fn decode_targets<'t>(&self, targets: Targets<'t>, range: Range<usize>) -> Result<HostTargets<'t>> {
         let rule = self.loss.target_rule;
-        // Narrow labels go as they are: a quarter of the bytes, or less.
+        // Narrow labels are uploaded undecoded: a quarter of the bytes, or less.
         if let Targets::Bool(_) | Targets::I8(_) | Targets::U8(_) | Targets::Bits(_) = targets
             && let Some(part) = targets.slice(range.clone())
         {

@@ -1,12 +1,10 @@
-//! From a batch to dispatches and back: what every pattern's launcher shares.
+//! From a batch to dispatches and back: the code that all launchers share.
 //!
-//! 1. Host data is uploaded in chunks that fit one binding; device tensors are bound as they are, window by window.
-//! 2. Where the gradient's divisor is not known (a weighted mean, ignored rows), a pass over labels and weights alone
-//!    comes first.
-//! 3. All dispatches of a chunk go in one submission; what the workgroups found comes back in one read, for which the host
-//!    waits only once it has uploaded the next chunk.
-//! 4. Where a kernel met a value that plain f32 arithmetic cannot be trusted with, the same dispatches run once more
-//!    with the extended arithmetic.
+//! 1. Host data is uploaded in chunks that fit one binding; device tensors are bound in place, window by window.
+//! 2. If the gradient's divisor is unknown (a weighted mean, ignored rows), a first pass reads only labels and weights.
+//! 3. All dispatches of a chunk go in one submission, and one read brings the results back. The host waits for it only
+//!    after it has uploaded the next chunk.
+//! 4. If a kernel met a value too wild for plain f32 arithmetic, the same dispatches run again with the extended one.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -29,14 +27,14 @@ use crate::gpu::device::context::Gpu;
 use crate::gpu::workgroups::max_samples;
 use crate::loss::{Loss, Spec};
 
-/// 2^126: of a larger number a device need not know the inverse.
+/// 2^126: a device need not be able to invert a larger number.
 const MOST_TAME_DIVISOR: f64 = 8.507059173023462e37;
 
-/// Scores uploaded at a time where a binding could hold more: enough that what a submission costs is nothing beside them, and
-/// few enough that a large batch is several chunks, of which one is uploaded while the one before is evaluated.
+/// Most scores per upload, even if a binding could hold more. Enough that the cost of a submission does not count; few
+/// enough that a large batch has several chunks, so that one is uploaded while the previous one is evaluated.
 const CHUNK_SCORES: usize = 2 << 20;
 
-/// Evaluates a batch, into the caller's memory where there is any.
+/// Evaluates a batch, into the caller's memory if there is any.
 pub(crate) async fn evaluate(
     gpu: &Gpu,
     spec: &Spec<'_>,
@@ -53,7 +51,7 @@ pub(crate) async fn evaluate(
     totals.finish(request, launcher.shape().samples, spec.has_correct(), outputs)
 }
 
-/// Uploads the targets of training as [`prepare`] wants them.
+/// Uploads the targets of training in the form that [`prepare`] needs.
 pub(in crate::gpu) async fn upload_targets(
     gpu: &Gpu,
     loss: &dyn Loss,
@@ -65,7 +63,7 @@ pub(in crate::gpu) async fn upload_targets(
     Ok(launcher.decode_targets(targets.into(), 0..shape.samples)?.upload(gpu).await?.0)
 }
 
-/// Binds a kernel to scores and decoded targets that stay where they are. With a gradient, which is that of the mean.
+/// Binds a kernel to scores and decoded targets that stay in place. The gradient, if any, is that of the mean.
 pub(in crate::gpu) async fn prepare(
     gpu: &Gpu,
     loss: &dyn Loss,
@@ -90,7 +88,7 @@ pub(in crate::gpu) async fn prepare(
     };
     let outputs = ResidentOutputs { losses: None, gradient: gradient.cloned() };
     let request = if gradient.is_some() { Request::new().gradient() } else { Request::new() };
-    // Whether scores are too wild for the finite arithmetic would only show when it is too late.
+    // Scores too wild for the finite arithmetic would be noticed too late.
     let pass = Pass { arithmetic: Arithmetic::Extended, only_weights: false, divisor: samples as f32 };
     let dispatches = dispatches(gpu, launcher, &inputs, &outputs, &request, pass)?;
     PreparedKernel::new(gpu, &launcher.variant(&inputs, &request, pass), &dispatches, class_table).await
@@ -98,8 +96,8 @@ pub(in crate::gpu) async fn prepare(
 
 /// Submits the sums of a batch and leaves them on the device.
 ///
-/// With the extended arithmetic from the start: whether a value is too wild for the finite one would only show once the
-/// sums are read, and by then the batch may be gone.
+/// Uses the extended arithmetic from the start: a value too wild for the finite one shows only when the sums are read,
+/// and the batch may be gone by then.
 pub(crate) async fn accumulate(
     gpu: &Gpu,
     spec: &Spec<'_>,
@@ -115,7 +113,7 @@ pub(crate) async fn accumulate(
     let mut all = Vec::new();
     for start in (0..samples).step_by(chunk) {
         let end = (start + chunk).min(samples);
-        // Host data is checked here, so only device data, which comes in one chunk, can be found bad later.
+        // Host data is checked here. Only device data, which is a single chunk, can turn out bad later.
         let inputs = upload(gpu, launcher, batch, start..end, &class_table).await;
         let inputs = inputs.map_err(|error| launcher.shape().whole_index(error, start))?;
         all.push(
@@ -125,12 +123,12 @@ pub(crate) async fn accumulate(
     Ok(all)
 }
 
-/// Samples of host data that are uploaded at a time.
+/// Samples of host data per upload.
 fn host_chunk(gpu: &Gpu, width: usize) -> Result<usize> {
     Ok(max_samples(gpu, width)?.min((CHUNK_SCORES / width).max(1)))
 }
 
-/// At least one input is on the device: the others join it there.
+/// At least one input is on the device: the others are uploaded.
 async fn evaluate_device(
     gpu: &Gpu,
     launcher: &dyn Launcher,
@@ -168,7 +166,7 @@ async fn evaluate_device(
     Ok((totals, sinks.finish(upload_time)))
 }
 
-/// All inputs are on the host: chunk by chunk through the device.
+/// All inputs are on the host: they pass through the device chunk by chunk.
 async fn evaluate_host(
     gpu: &Gpu,
     launcher: &dyn Launcher,
@@ -197,7 +195,7 @@ async fn evaluate_host(
         let started = Instant::now();
         let inputs = upload(gpu, launcher, batch, start..(start + chunk).min(samples), &class_table).await;
         upload_time += started.elapsed();
-        // An error of the chunk before comes first.
+        // An error of the previous chunk comes first.
         finish(running.take()).await?;
         let shift = |error| launcher.shape().whole_index(error, start);
         let begun = Running::begin(gpu, launcher, inputs.map_err(shift)?, request, divisor).await;
@@ -207,7 +205,7 @@ async fn evaluate_host(
     Ok((totals, sinks.finish(upload_time)))
 }
 
-/// Weights and margins of the classes on the device: once, for all chunks of a batch.
+/// Uploads weights and margins of the classes: once for all chunks of a batch.
 async fn upload_class_table(gpu: &Gpu, launcher: &dyn Launcher) -> Result<Option<DeviceTensor>> {
     let table = launcher.class_table();
     let (limit, got) = (gpu.max_binding_bytes() / 4, table.len() as u64);
@@ -218,7 +216,7 @@ async fn upload_class_table(gpu: &Gpu, launcher: &dyn Launcher) -> Result<Option
     }
 }
 
-/// The samples of a range on the device: host data is decoded, checked and uploaded; tensors are taken as they are.
+/// The samples of a range on the device. Host data is decoded, checked and uploaded; device tensors are used in place.
 async fn upload(
     gpu: &Gpu,
     launcher: &dyn Launcher,
@@ -259,7 +257,6 @@ async fn upload(
     })
 }
 
-/// The type that floats have on the device.
 fn stored_type(floats: Floats<'_>) -> ElementType {
     match floats {
         Floats::F32(_) | Floats::F64(_) => ElementType::F32,
@@ -298,7 +295,7 @@ fn on_device(gpu: &Gpu, input: Input, tensor: &DeviceTensor) -> Result<DeviceTen
     })
 }
 
-/// Kernels that were submitted over inputs on the device.
+/// Kernels submitted over inputs on the device.
 struct Running {
     inputs: Resident,
     outputs: ResidentOutputs,
@@ -329,7 +326,7 @@ impl Running {
         Ok(Self { inputs, outputs, pass, pending })
     }
 
-    /// Waits for what they found; with the arithmetic that the values need.
+    /// Waits for the results; runs again with the extended arithmetic if a value needs it.
     async fn finish(self, gpu: &Gpu, launcher: &dyn Launcher, request: &Request) -> Result<(Totals, ResidentOutputs)> {
         let Self { inputs, mut outputs, pass, pending } = self;
         let mut found = pending.fold().await?;

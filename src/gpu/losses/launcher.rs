@@ -1,4 +1,4 @@
-//! What a pattern's launcher says of itself, and what the numbers of all losses are to it.
+//! The interface of a pattern's launcher, and how it reads a loss's options.
 
 use std::ops::Range;
 
@@ -20,12 +20,12 @@ pub(crate) const TAME: f64 = 1_048_576.0;
 /// The inputs of an evaluation, all on the device.
 pub(crate) struct Resident {
     pub(crate) scores: DeviceTensor,
-    /// The other score of each pair.
+    /// The second score of each pair.
     pub(crate) second_scores: Option<DeviceTensor>,
     /// The third vector of each triplet.
     pub(crate) third_scores: Option<DeviceTensor>,
     pub(crate) targets: DeviceTensor,
-    /// Targets were decoded on the host, so they no longer hold the caller's own encoding.
+    /// True if the host decoded the targets, so that they no longer have the caller's encoding.
     pub(crate) decoded: bool,
     pub(crate) sample_weights: Option<DeviceTensor>,
     pub(crate) class_table: Option<DeviceTensor>,
@@ -33,7 +33,7 @@ pub(crate) struct Resident {
 }
 
 impl Resident {
-    /// The kernel of a pass over these inputs: `own` is what the pattern has beside what all have.
+    /// The kernel of a pass over these inputs. `own` holds the pattern's own constants.
     pub(crate) fn variant(
         &self,
         loss: LossShader,
@@ -62,7 +62,6 @@ pub(crate) struct ResidentOutputs {
     pub(crate) gradient: Option<DeviceTensor>,
 }
 
-/// What is asked of one pass.
 #[derive(Clone, Copy)]
 pub(crate) struct Pass {
     pub(crate) arithmetic: Arithmetic,
@@ -70,18 +69,18 @@ pub(crate) struct Pass {
     pub(crate) divisor: f32,
 }
 
-/// Targets of the host on their way to the device.
+/// Targets of the host, ready to be uploaded.
 pub(in crate::gpu) enum HostTargets<'a> {
     /// Integers.
     I32(Vec<i32>),
     /// Signs.
     F32(Vec<f32>),
-    /// Narrow labels, as they are.
+    /// Narrow labels in the caller's encoding.
     Narrow(Targets<'a>),
 }
 
 impl HostTargets<'_> {
-    /// Uploads them, and says whether they were decoded before.
+    /// Uploads them, and says whether they had been decoded.
     pub(in crate::gpu) async fn upload(&self, gpu: &Gpu) -> Result<(DeviceTensor, bool)> {
         match self {
             Self::I32(x) => Ok((gpu.upload_i32_async(x).await?, true)),
@@ -91,43 +90,41 @@ impl HostTargets<'_> {
     }
 }
 
-/// A pattern's launcher.
 pub(crate) trait Launcher {
     /// The shape of the whole batch.
     fn shape(&self) -> BatchShape;
-    /// Margin, penalty and kink, as the kernel takes them.
+    /// Margin, penalty and kink in the kernel's form.
     fn terms(&self) -> Terms;
-    /// True where every option of the loss is small enough for the finite arithmetic.
+    /// True if every option of the loss is small enough for the finite arithmetic.
     fn has_tame_options(&self) -> bool;
-    /// Refuses a loss that no network can be trained with.
+    /// Refuses a loss that cannot train a network.
     fn check_training(&self) -> Result<()> {
         Ok(())
     }
-    /// True where the count of kept samples is not known before the labels were seen.
+    /// True if the number of kept samples is known only from the labels.
     fn may_ignore(&self) -> bool {
         false
     }
-    /// What a target may be, in words.
+    /// Describes the allowed targets, for error messages.
     fn target_expected(&self) -> String;
-    /// The element types that device targets may have, and their names.
+    /// The allowed element types of device targets, and their names.
     fn target_types(&self) -> (&'static [ElementType], &'static str);
-    /// Count and weight sum of host data, validated.
+    /// Count and weight sum of validated host data.
     fn host_totals(&self, batch: &Batch<'_>) -> Result<Totals> {
         weights::totals(batch, self.shape().samples)
     }
-    /// Host targets as they are uploaded, checked.
+    /// Checks host targets and converts them for the upload.
     fn decode_targets<'t>(&self, targets: Targets<'t>, range: Range<usize>) -> Result<HostTargets<'t>>;
-    /// Weights and margins of the classes, where there are any.
+    /// Weights and margins of the classes; empty if there are none.
     fn class_table(&self) -> Vec<f32> {
         Vec::new()
     }
-    /// The kernel for a pass.
     fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant;
-    /// Workgroups that share a sample, where it is too large for one; the host then puts their parts together.
+    /// Workgroups per sample: several if a sample is too large for one. The host then combines their parts.
     fn groups_per_sample(&self, _: &Gpu) -> u32 {
         1
     }
-    /// Gradients of the scores' size that follow each other: one a vector of a sample.
+    /// Gradients of the scores' size, one after the other: one per vector of a sample.
     fn gradient_blocks(&self) -> usize {
         1
     }
@@ -135,36 +132,34 @@ pub(crate) trait Launcher {
     fn plan<'a>(&'a self, gpu: &'a Gpu, inputs: &Resident, request: &Request, pass: Pass) -> Result<DispatchPlan<'a>>;
 }
 
-/// How the samples of a pass are spread over dispatches.
 pub(crate) struct DispatchPlan<'a> {
-    /// Samples that one dispatch takes at most.
+    /// The most samples per dispatch.
     pub(in crate::gpu) most_samples: usize,
-    /// The dispatches over so many samples, one after the other.
+    /// The dispatches, in order, over the given number of samples.
     pub(in crate::gpu) steps: Box<dyn Fn(usize) -> Vec<DispatchStep> + 'a>,
 }
 
-/// A dispatch as its pattern plans it.
 #[derive(Default)]
 pub(in crate::gpu) struct DispatchStep {
-    /// What only the pattern knows: lanes, samples of a team, and its own.
+    /// The pattern fills in only lanes, samples per team, and its own parameters.
     pub(in crate::gpu) params: LossParams,
     pub(in crate::gpu) groups: usize,
     /// Elements of the per-class binding (rows).
     pub(in crate::gpu) per_class: u64,
-    /// Bytes of the last binding where it is no per-class sums but what workgroups leave for the dispatch after theirs.
+    /// Bytes of the last binding if it holds data for the next dispatch instead of per-class sums.
     pub(in crate::gpu) part_bytes: u64,
-    /// It leaves only these: a dispatch after it finishes the samples.
+    /// True if it leaves only that data, and a later dispatch finishes the samples.
     pub(in crate::gpu) leaves_parts: bool,
-    /// Which of its variant's kernels it is (ranked).
+    /// Which of its variant's kernels it runs (ranked).
     pub(in crate::gpu) kernel: u8,
 }
 
-/// True where options of this size keep the finite arithmetic sound.
+/// True if an option of this size keeps the finite arithmetic sound.
 pub(crate) fn is_tame(option: f64) -> bool {
     option.abs() <= TAME
 }
 
-/// As [`is_tame`], for all numbers of a loss's terms.
+/// As [`is_tame`], for all numbers in a loss's terms.
 pub(crate) fn has_tame_terms(terms: &Terms) -> bool {
     let penalty = match terms.penalty {
         Penalty::Smooth { gamma, scale } => is_tame(gamma) && is_tame(1.0 / gamma) && is_tame(scale),

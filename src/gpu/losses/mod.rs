@@ -1,19 +1,19 @@
-//! The kernels of the losses: one launcher a pattern, and what they share.
+//! The kernels of the losses: one launcher per pattern, and the code that all share.
 //!
-//! | file | room for |
+//! | file | contents |
 //! |---|---|
 //! | `shader.rs` | assembling WGSL, and the list of all variants |
 //! | `templates.rs` | the kernel of each pattern: template, parameters, buffers |
-//! | `partial.rs` | what a workgroup returns, finished in f64 |
-//! | `launcher.rs` | what a pattern's launcher says of itself |
+//! | `partial.rs` | the result of one workgroup, finished in f64 on the host |
+//! | `launcher.rs` | the interface of a pattern's launcher |
 //! | `patterns.rs` | which launcher a loss has |
 //! | `launch.rs` | from a batch to passes: uploads, chunks, the choice of arithmetic |
-//! | `sink.rs` | where losses and gradient go on the host |
+//! | `sink.rs` | where losses and gradient are written on the host |
 //! | `dispatch.rs` | one call of a kernel |
 //! | `submit.rs` | one pass: its calls, their submission, and the partials read back |
-//! | `prepared.rs` | a pass that is bound once and run often |
-//! | `elementwise.rs`, `rows.rs`, `target_rows.rs`, `segments.rs`, `vectors.rs` | one launcher a pattern; `segments.rs` has that of ranked lists too |
-//! | `ranked.rs` | how lists are sorted: their dispatches and scratch memory |
+//! | `prepared.rs` | a pass that is bound once and run many times |
+//! | `elementwise.rs`, `rows.rs`, `target_rows.rs`, `segments.rs`, `vectors.rs` | one launcher per pattern |
+//! | `ranked.rs` | how `segments.rs` sorts ranked lists: their dispatches and scratch memory |
 
 mod dispatch;
 pub(in crate::gpu) mod elementwise;

@@ -1,4 +1,4 @@
-//! What one workgroup returns, and how the host finishes it in f64.
+//! The result of one workgroup, and how the host finishes it in f64.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -30,7 +30,7 @@ pub(in crate::gpu) struct Sum {
 }
 
 impl Sum {
-    /// The sum as f64, NaN and infinities by the flags.
+    /// The sum as f64; the flags give NaN and infinities.
     pub(in crate::gpu) fn to_f64(self) -> f64 {
         let infinities = self.flags & (FLAG_PLUS_INFINITY | FLAG_MINUS_INFINITY);
         if self.flags & FLAG_NAN != 0 || infinities == FLAG_PLUS_INFINITY | FLAG_MINUS_INFINITY {
@@ -54,13 +54,13 @@ pub(in crate::gpu) struct Bad {
 }
 
 impl Bad {
-    /// The index within the dispatch and the element as text, where there is one.
+    /// The index within the dispatch and the element as text, if there was such an element.
     pub(in crate::gpu) fn found(self, element: ElementType) -> Option<(u32, String)> {
         (self.index != NONE_BAD).then(|| (self.index, element.text(self.bits.to_ne_bytes())))
     }
 }
 
-/// `Partial` of shaders/common/partial.wgsl: what one workgroup knows of its samples.
+/// `Partial` of shaders/common/partial.wgsl: the result of one workgroup for its samples.
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Partial {
@@ -76,7 +76,7 @@ pub struct Partial {
 }
 
 impl Partial {
-    /// Adds these samples to the totals. Without weights each counts as one.
+    /// Adds these samples to the totals. Without weights each sample counts as one.
     pub(in crate::gpu) fn add_to(&self, totals: &mut Totals, has_weights: bool) {
         totals.sum += self.loss.to_f64();
         totals.count += u64::from(self.count);
@@ -85,14 +85,13 @@ impl Partial {
         totals.weight_sum += if has_weights { self.weight.to_f64() } else { self.count.into() };
     }
 
-    /// These samples as training counts them.
+    /// These samples as the sums of training.
     #[cfg(feature = "nn")]
     pub(in crate::gpu) fn sums(&self) -> EpochSums {
         EpochSums { loss: self.loss.to_f64(), count: self.count.into(), correct: self.correct.into() }
     }
 
-    /// The error for a workgroup whose lanes are not where its exchange needs them, or a row whose loops the driver would
-    /// have cut short.
+    /// The error for lanes out of the order that the exchange needs, or for a row beyond the driver's limit on loops.
     pub(in crate::gpu) fn check(&self, gpu: &Gpu) -> Result<()> {
         if self.flags & FLAG_SCATTERED != 0 {
             return Err(Error::Gpu {
@@ -109,7 +108,7 @@ impl Partial {
         Err(Error::DeviceLimit { what, limit, got: self.longest.into() })
     }
 
-    /// (name, byte offset) of each member, to be held against the WGSL struct.
+    /// (name, byte offset) of each member, to be compared with the WGSL struct.
     pub const MEMBERS: &'static [(&'static str, usize)] = &[
         ("loss", std::mem::offset_of!(Partial, loss)),
         ("weight", std::mem::offset_of!(Partial, weight)),

@@ -1,4 +1,4 @@
-//! Kernels that are bound once and run often: what training does.
+//! Kernels that are bound once and run many times, for training.
 
 use super::dispatch::{Dispatch, bindings, parts, pipelines};
 use super::partial::Partial;
@@ -11,28 +11,27 @@ use crate::gpu::device::command::{BufferLayout, Command, OwnedWindow, result_win
 use crate::gpu::device::context::Gpu;
 use crate::gpu::device::pool::PooledBuffer;
 
-/// A kernel over tensors that stay where they are: bound once, run as often as wanted.
+/// A kernel over tensors that stay in place: bound once, run any number of times.
 pub(in crate::gpu) struct PreparedKernel {
     dispatches: Vec<PreparedDispatch>,
-    /// The bindings after the partials.
+    /// The binding after the partials.
     last: Option<OwnedWindow>,
-    /// What `last` refers to, where it is more than a stand-in.
+    /// The buffer of `last`, unless that is a placeholder.
     _parts: Option<PooledBuffer>,
-    /// Buffers that the bindings refer to and that nobody else keeps.
+    /// Kept alive for the bindings.
     _class_table: Option<DeviceTensor>,
 }
 
 #[derive(Debug)]
 struct PreparedDispatch {
     pipeline: wgpu::ComputePipeline,
-    /// The bindings before the partials.
     windows: Vec<OwnedWindow>,
     groups: u32,
     partial_bytes: u64,
 }
 
 impl PreparedKernel {
-    /// Uploads the parameters of the dispatches. Nothing runs yet.
+    /// Uploads the parameters of the dispatches. Runs nothing.
     pub(in crate::gpu) async fn new(
         gpu: &Gpu,
         variant: &Variant,
@@ -49,7 +48,7 @@ impl PreparedKernel {
         };
         let all = bindings.into_iter().zip(dispatches).zip(pipelines).map(prepared).collect();
         let (parts, part_bytes) = parts(gpu, dispatches).await?;
-        // Where per-class sums would go.
+        // Takes the place of the per-class sums, which training does not ask for.
         let last = template(variant.loss.pattern).has_last_binding().then(|| match &parts {
             Some(parts) => (parts.buffer.clone(), 0, part_bytes),
             None => gpu.unused_output().owned(),
@@ -57,7 +56,7 @@ impl PreparedKernel {
         Ok(Self { dispatches: all, last, _parts: parts, _class_table: class_table })
     }
 
-    /// Bytes of partials of one run.
+    /// Bytes of partials per run.
     pub(in crate::gpu) fn partial_bytes(&self, gpu: &Gpu) -> u64 {
         self.partials(gpu).total
     }
@@ -66,7 +65,7 @@ impl PreparedKernel {
         BufferLayout::new(gpu.storage_alignment(), self.dispatches.iter().map(|dispatch| dispatch.partial_bytes))
     }
 
-    /// The commands of one run that leaves its partials in `results` from `start` on, which is aligned.
+    /// The commands of one run. It leaves its partials in `results` from `start` on, which must be aligned.
     pub(in crate::gpu) fn commands(&self, gpu: &Gpu, results: &wgpu::Buffer, start: u64) -> Vec<Command> {
         let parts = self.partials(gpu).parts;
         let command = |(dispatch, (offset, bytes)): (&PreparedDispatch, (u64, u64))| {
@@ -78,7 +77,7 @@ impl PreparedKernel {
         self.dispatches.iter().zip(parts).map(command).collect()
     }
 
-    /// Adds up what one run left in `bytes`, which begin at its start.
+    /// Adds up the partials of one run. `bytes` begins at the run's `start`.
     ///
     /// # Errors
     /// [`Error::DeviceLimit`] for a row that is too long for the driver.

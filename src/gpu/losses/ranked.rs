@@ -1,9 +1,9 @@
-//! How the lists of the ranked pattern are sorted: what its dispatches are, and what scratch memory they take.
+//! Sorts the lists of the ranked pattern: the dispatches, and their scratch memory.
 //!
-//! An item's step of the Jaccard loss follows from how many of either label come before it. That can be counted pair by pair, and
-//! was: 32 Mi scores in lists of 1024 took an H100 62 ms so, and take 1.7 sorted. Up to a tile the merges go on in workgroup
-//! memory with two barriers per doubling (a bitonic sort, tried first, had 55 barriers and took 2.6 ms); beyond, tiles are merged
-//! through scratch memory. A workgroup finishes several tiles of a list: with one each, the host took 0.5 ms to add the parts.
+//! An item's step of the Jaccard loss depends on how many items of each label precede it. For 32 Mi scores in lists of
+//! 1024 an H100 took 62 ms to count pairs and takes 1.7 to sort. Runs up to a tile merge in workgroup memory, with two
+//! barriers per doubling (a bitonic sort had 55 and took 2.6 ms); longer ones merge through scratch memory. A workgroup
+//! finishes several tiles: with one each, the host took 0.5 ms to add the parts.
 
 use super::launcher::DispatchStep;
 use super::templates::{LossParams, RankedStep};
@@ -11,49 +11,46 @@ use crate::data::shape::BatchShape;
 use crate::gpu::device::context::Gpu;
 use crate::gpu::workgroups::{WORKGROUP, units_each};
 
-/// Items of a lane: `EACH` of shaders/patterns/ranked.wgsl.
+/// Items per lane: `EACH` of shaders/patterns/ranked.wgsl.
 const EACH: usize = 4;
 
-/// Items of a workgroup: `TILE` of the shader.
+/// Items per workgroup: `TILE` of the shader.
 pub(in crate::gpu) const TILE: usize = EACH * WORKGROUP as usize;
 
-/// Bytes of an `Entry` of the shader.
 const ENTRY_BYTES: u64 = 8;
 
-/// Tiles of a list that a workgroup takes in the end at most: the length of a chain of their sums.
+/// Most tiles of a list per workgroup in the last step: the length of a chain of their sums.
 const MOST_TILES: usize = 16;
 
-/// Lists a team takes at most: the length of its chain of list losses.
+/// Most lists per team: the length of its chain of list losses.
 pub(super) const MOST_LISTS: usize = 16;
 
-/// Scratch memory that is taken where several lists could take more: enough to keep a device busy.
+/// Most scratch memory for several lists at once: enough to keep a device busy. A single list may take more.
 const SCRATCH_BYTES: u64 = 256 << 20;
 
-/// Tiles of a list of so many items.
 fn tiles_of(items: usize) -> usize {
     items.div_ceil(TILE).max(1)
 }
 
-/// What fits the scratch memory.
 pub(in crate::gpu) struct ScratchLimits {
-    /// The longest list.
+    /// The longest list that fits.
     pub(in crate::gpu) items: u64,
-    /// Lists of the asked length at once.
+    /// Lists of the given length that fit at once.
     pub(in crate::gpu) lists: u64,
 }
 
-/// Entries of the scratch for a tile of a list, in both halves and what is known of it.
+/// Scratch entries per tile of a list: both halves, and two for its counts and flags.
 const TILE_ENTRIES: u64 = 2 * TILE as u64 + 2;
 
-/// As [`TILE_ENTRIES`], for a list of so many tiles: one more is for the list.
+/// Scratch entries of a list: those of its tiles and one for the list itself.
 const fn scratch_entries(tiles: u64) -> u64 {
     tiles * TILE_ENTRIES + 1
 }
 
 pub(in crate::gpu) fn scratch_limits(gpu: &Gpu, items: usize) -> ScratchLimits {
-    // The shader counts them in 32 bits.
+    // The shader counts entries in 32 bits.
     let most_entries = (gpu.max_binding_bytes() / ENTRY_BYTES).min(u32::MAX.into());
-    // A single tile needs none.
+    // A list of a single tile needs no scratch.
     let longest = ((most_entries - 1) / TILE_ENTRIES).max(1) * TILE as u64;
     let lists = match tiles_of(items) {
         1 => u64::MAX,
@@ -65,18 +62,18 @@ pub(in crate::gpu) fn scratch_limits(gpu: &Gpu, items: usize) -> ScratchLimits {
     ScratchLimits { items: longest, lists }
 }
 
-/// Tiles of one list that a workgroup takes in the end, so that the host has fewer parts to add up.
+/// Tiles of one list per workgroup in the last step: several, so that the host has fewer parts to add up.
 fn tiles_per_group(gpu: &Gpu, shape: &BatchShape) -> usize {
     let tiles = tiles_of(shape.columns);
     units_each(gpu, shape.samples * tiles, 1, MOST_TILES).min(tiles)
 }
 
-/// Workgroups that leave a part of a list for the host. The same for all chunks of a batch.
+/// Workgroups that leave a part of a list for the host: the same number for all chunks of a batch.
 pub(in crate::gpu) fn groups_per_list(gpu: &Gpu, shape: &BatchShape) -> usize {
     tiles_of(shape.columns).div_ceil(tiles_per_group(gpu, shape))
 }
 
-/// The dispatches over so many lists of a batch. With `only_weights` no item is looked at.
+/// The dispatches over so many lists of a batch. With `only_weights` no item is read.
 pub(in crate::gpu) fn plan(gpu: &Gpu, lists: usize, shape: &BatchShape, only_weights: bool) -> Vec<DispatchStep> {
     let tiles = tiles_of(shape.columns);
     if tiles == 1 {

@@ -20,7 +20,7 @@ use crate::gpu::workgroups::{
 };
 use crate::loss::{Combination, Pattern, RowsSpec, Terms, Ties};
 
-/// Rows a team takes at most: the length of its chain of row losses.
+/// Most rows per team: the length of its chain of row losses.
 const MOST_ROWS: usize = 16;
 
 /// `WHOLE`, `LOOK` and `FINISH` of shaders/patterns/rows.wgsl.
@@ -31,35 +31,33 @@ enum Turn {
     Finish = 2,
 }
 
-/// What a workgroup knows of its part of a row: `PART_SUMS` of shaders/patterns/rows.wgsl.
+/// Bytes of a workgroup's result for its part of a row: `PART_SUMS` of shaders/patterns/rows.wgsl.
 const PART_BYTES: u64 = 6 * size_of::<Sum>() as u64;
 
-/// Few long rows are shared: one workgroup per row would leave most of a device idle. This is how many scores of a row are
-/// worth one more workgroup: several loads a lane. What a workgroup does once takes a software adapter
-/// as long as thousands of scores (llvmpipe: one row of 2^20 by 16 workgroups 30 ms with gradient, by one 47; a row of 100,000
-/// 7.8 and 5.4).
+/// Scores of a row that are worth one more workgroup: several loads per lane. Few long rows are shared, because one
+/// workgroup per row would leave most of a device idle. On a software adapter a workgroup's fixed cost equals thousands
+/// of scores (llvmpipe, with gradient: a row of 2^20 took 30 ms with 16 workgroups, 47 with one; a row of 100,000 7.8
+/// and 5.4).
 fn fewest_shared_scores(gpu: &Gpu) -> usize {
     if gpu.description().is_software() { 256 << 10 } else { 4096 }
 }
 
-/// Walks over a row: one for the loss and one for the gradient.
+/// One walk for the loss and one for the gradient.
 const WALKS: Walks = Walks::by_quads(2);
 
-/// The same where they go through workgroup memory: a step to load a column, one to look at it, and for the gradient one more
-/// to store it.
+/// The walks of [`Loads::Staged`]: per column one step to load, one to visit, and for the gradient one to store.
 const STAGED_WALKS: Walks = Walks::by_elements(6);
 
-/// Walks over a row that find its largest violations by bits: one a bit of the key and one for their sum; for the gradient one
-/// that counts ties, one a bit of the index, and one that writes. By ranks there are fewer.
+/// Walks that find the largest violations by bits: one per bit of the key, one for their sum; for the gradient one to
+/// count ties, one per bit of the index, one to write. Finding them by rank takes fewer walks.
 const TOP_WALKS: Walks = Walks::by_quads(32 + 1 + 1 + 31 + 1);
 
-/// A loss over a batch.
 pub(super) struct Rows<'a> {
     pub(super) loss: RowsSpec<'a>,
     pub(super) shape: BatchShape,
 }
 
-/// Workgroups that share a row where a workgroup a row would leave most of a device idle.
+/// Workgroups per row: several if one per row would leave most of a device idle.
 fn groups_per_sample(gpu: &Gpu, rows: usize, columns: usize) -> usize {
     let most = WORKGROUP as usize;
     match gpu.options().workgroups_per_row {
@@ -68,9 +66,9 @@ fn groups_per_sample(gpu: &Gpu, rows: usize, columns: usize) -> usize {
     }
 }
 
-/// Columns of the rows that lanes take out of workgroup memory, where they write a gradient.
+/// Lengths of the rows that lanes take from workgroup memory when a gradient is written.
 ///
-/// 32 Mi scores on an H100, Crammer-Singer with gradient, in microseconds; forward passes gained nothing at any length:
+/// Microseconds for 32 Mi scores on an H100, Crammer-Singer with gradient. Forward passes gained nothing at any length.
 ///
 /// | columns | by teams | out of workgroup memory |
 /// |--------:|---------:|------------------------:|
@@ -84,9 +82,8 @@ fn groups_per_sample(gpu: &Gpu, rows: usize, columns: usize) -> usize {
 const STAGED_COLUMNS: std::ops::RangeInclusive<usize> = 8..=64;
 
 impl Rows<'_> {
-    /// Whether a lane takes rows of its own out of workgroup memory ([`Loads::Staged`]): where there are enough to keep a GPU's
-    /// lanes busy and a gradient is written, which lanes of short rows would scatter. A software adapter makes a load lane by
-    /// lane anyway.
+    /// Whether each lane takes its own rows from workgroup memory ([`Loads::Staged`]). Needs enough rows to keep a
+    /// GPU's lanes busy, and a gradient, whose writes it keeps together. A software adapter loads lane by lane anyway.
     fn is_staged(&self, inputs: &Resident, request: &Request) -> bool {
         let gpu = inputs.scores.gpu();
         if self.loss.method.combination == Combination::Top
@@ -96,7 +93,7 @@ impl Rows<'_> {
             return false;
         }
         let has_many = inputs.samples >= busy_groups(gpu) * WORKGROUP as usize / 4;
-        // A caller's own device may have been opened with less than its adapter has.
+        // A caller's own device may have lower limits than its adapter.
         let limit = gpu.description().limits.max_compute_workgroup_storage_size;
         let has_room = workgroup_bytes(Pattern::Rows, Loads::Staged, gpu.exchange()) <= u64::from(limit);
         let by_itself = !gpu.description().is_software()
@@ -104,7 +101,7 @@ impl Rows<'_> {
             && has_room
             && request.gradient
             && STAGED_COLUMNS.contains(&self.shape.columns);
-        // A driver's own limit on loops would cut short what a lane walks by itself.
+        // A driver's own limit on loops must not cut a lane's walk short.
         let is_walked = gpu
             .description()
             .loop_limit()
@@ -182,22 +179,22 @@ impl Launcher for Rows<'_> {
             false => team_lanes(gpu, inputs.samples, columns, SCORES_EACH, walks),
         };
         let teams = WORKGROUP as usize / lanes;
-        // Ranks are counted within a workgroup, and sums a class belong to a team.
+        // Ranks are counted within a workgroup, and per-class sums belong to a team.
         let may_share =
             self.loss.method.combination != Combination::Top && !request.per_class && !pass.only_weights && teams == 1;
         let groups_per_sample = if may_share { groups_per_sample(gpu, inputs.samples, columns) } else { 1 };
         check_row(gpu, columns.div_ceil(groups_per_sample), walks)?;
         let ignore_index = match self.loss.ignore_index {
             Some(_) if inputs.decoded => Some(IGNORED),
-            // An index beyond i32 is no element's.
+            // An index beyond i32 matches no element.
             index => index.and_then(|index| i32::try_from(index).ok()),
         };
         let most = max_samples(gpu, columns)?;
-        // Short enough turns for a driver that cuts long loops short.
+        // Few enough rows per team for a driver that cuts long loops short.
         let steps = walks.steps(columns, lanes * groups_per_sample);
         let most_rows = gpu.description().loop_limit().map_or(MOST_ROWS, |limit| limit as usize / steps);
         let most_rows = most_rows.clamp(1, MOST_ROWS);
-        // Per-class sums take C elements of 12 bytes a team: long turns keep them small beside the scores.
+        // Per-class sums take C elements of 12 bytes per team: many rows per team keep them small next to the scores.
         let (most_samples, samples_per_team) = if groups_per_sample > 1 {
             let row_bytes = PART_BYTES * groups_per_sample as u64;
             (most.min((gpu.max_binding_bytes() / row_bytes).max(1) as usize), Some(1))

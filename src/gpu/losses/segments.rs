@@ -1,4 +1,4 @@
-//! The launcher of lists: of the segments pattern here, of the ranked one by `ranked.rs`.
+//! The launcher of lists: the segments pattern here, the ranked pattern with `ranked.rs`.
 
 use std::ops::Range;
 
@@ -19,13 +19,12 @@ use crate::gpu::device::context::Gpu;
 use crate::gpu::workgroups::{WORKGROUP, units_each};
 use crate::loss::{Pattern, TargetRowsSpec, Terms};
 
-/// Pairs that a lane meets in one step of its loop: `STRIDE` of shaders/common/team.wgsl.
+/// Pairs that a lane visits per loop step: `STRIDE` of shaders/common/team.wgsl.
 const STRIDE: usize = 8;
 
-/// Beyond so many items the pairs of a list could overflow the finite arithmetic.
+/// With more items the pairs of a list could overflow the finite arithmetic.
 const MOST_TAME_ITEMS: f64 = 1_048_576.0;
 
-/// A loss over a batch.
 pub(super) struct Segments {
     pub(super) loss: TargetRowsSpec,
     pub(super) shape: BatchShape,
@@ -36,7 +35,7 @@ impl Segments {
         self.loss.shader.pattern == Pattern::Ranked
     }
 
-    /// Lists that one dispatch can take: they fit a binding, and what they are sorted in, or the loops over pairs, the driver.
+    /// Lists per dispatch: limited by a binding, and by the sort's scratch memory or the driver's loops over pairs.
     fn most_lists(&self, gpu: &Gpu) -> Result<usize> {
         let items = self.shape.columns;
         let (mut limit, got) = ((gpu.max_binding_bytes() / 4).saturating_sub(WORKGROUP.into()), items as u64);
@@ -45,7 +44,7 @@ impl Segments {
             let scratch = ranked::scratch_limits(gpu, items);
             (limit, most) = (limit.min(scratch.items), most.min(scratch.lists));
         } else if let Some(steps) = gpu.description().loop_limit() {
-            // A step for each tile and one for each eight pairs.
+            // One step per tile and one per eight pairs.
             limit = limit.min(u64::from(steps) * STRIDE as u64 * 7 / 8);
         }
         match most {
@@ -54,7 +53,7 @@ impl Segments {
         }
     }
 
-    /// Each item of a list has a lane that meets all others.
+    /// Each item of a list has a lane that visits all other items.
     fn plan_of_pairs(&self, gpu: &Gpu, lists: usize) -> DispatchStep {
         let lanes = self.shape.columns.next_power_of_two().min(WORKGROUP as usize);
         let (teams, tiles) = (WORKGROUP as usize / lanes, self.groups_per_sample(gpu) as usize);
@@ -80,7 +79,7 @@ impl Launcher for Segments {
     }
 
     fn has_tame_options(&self) -> bool {
-        // What ranked items are worth is multiplied by steps that add up to 1.
+        // Ranked: the values of items are multiplied by steps that add up to 1, so any length is safe.
         let is_short = self.is_ranked() || is_tame(self.shape.columns as f64 * (launcher::TAME / MOST_TAME_ITEMS));
         has_tame_terms(&self.loss.terms) && is_short
     }
@@ -99,7 +98,7 @@ impl Launcher for Segments {
     }
 
     fn variant(&self, inputs: &Resident, request: &Request, pass: Pass) -> Variant {
-        // What the host decoded is -1 and +1, or the bits of floats.
+        // The host decodes to -1 and +1, or to the bits of floats.
         let has_own_rule = match self.loss.target_rule {
             TargetRowRule::Binary(LabelEncoding::ZeroOne) | TargetRowRule::Relevances => !inputs.decoded,
             _ => false,

@@ -1,4 +1,4 @@
-//! Assembling a kernel from its parts, and the list of all variants: one list for the pipeline cache and the tests.
+//! Assembles a kernel from its parts, and lists all variants: one list for the pipeline cache and the tests.
 
 use std::collections::HashSet;
 
@@ -13,12 +13,12 @@ use crate::gpu::device::tensor::QUAD_BYTES;
 use crate::gpu::workgroups::WORKGROUP;
 use crate::loss::{LossShader, Pattern, Penalty, SHADERS};
 
-/// Which file of shaders/common gives the kernels their real numbers.
+/// The file of shaders/common that provides the kernels' real numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Arithmetic {
-    /// Plain f32, for input whose size rules out overflow and non-finite values.
+    /// Plain f32, for input small enough to rule out overflow and non-finite values.
     Finite,
-    /// By the rules of IEEE 754 for any input, on bits.
+    /// IEEE 754 for any input, computed on bits.
     Extended,
 }
 
@@ -53,14 +53,14 @@ pub struct Constants {
     pub pairs: bool,
     /// The number of the distance (vectors).
     pub distance: u8,
-    /// The distance of second and third is wanted (vectors).
+    /// The distance between second and third vector is wanted (vectors).
     pub third: bool,
-    /// The number of the step, where several dispatches go through a list (ranked).
+    /// The number of the step, if several dispatches process a list (ranked).
     pub step: u8,
 }
 
 impl Constants {
-    /// The constants by their WGSL names, those of the pattern only.
+    /// The constants of this pattern by their WGSL names.
     pub fn named(&self, pattern: Pattern) -> Vec<(&'static str, f64)> {
         let flag = |x: bool| f64::from(u8::from(x));
         let own = template(pattern).constants;
@@ -88,27 +88,27 @@ impl Constants {
     }
 }
 
-/// Which files of shaders/common reach the words of the buffers. By quads and by words the results are the same, bit for bit.
+/// Which file of shaders/common loads words from the buffers. Quads and words give the same results, bit for bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Loads {
     /// Four words at once.
     Quads,
     /// Word by word.
     Words,
-    /// Rows of classes alone: a lane walks a row of its own, out of workgroup memory that all lanes load word by word.
+    /// Rows of classes only: each lane walks its own row in workgroup memory, which all lanes fill word by word.
     Staged,
 }
 
 impl Loads {
-    /// How a kernel can reach these elements that finds its way among the quads itself: whole quads would go beyond the end
-    /// of a caller's own buffer where its size is no multiple of theirs.
+    /// How a kernel that finds its own place within a quad may load this tensor. Whole quads would go beyond the end of
+    /// a caller's own buffer if its size is no multiple of a quad's.
     pub(in crate::gpu) fn of(tensor: &DeviceTensor) -> Self {
         let Some((buffer, offset)) = tensor.buffer() else { return Loads::Quads };
         let end = offset + (tensor.element_type().bits() * tensor.len() as u64).div_ceil(8);
         if end.next_multiple_of(QUAD_BYTES) <= buffer.size() { Loads::Quads } else { Loads::Words }
     }
 
-    /// As [`Loads::of`], for a kernel that takes four elements at a time from the first one on.
+    /// As [`Loads::of`], for a kernel that takes four elements at a time, starting at the first.
     pub(in crate::gpu) fn by_four(tensor: &DeviceTensor) -> Self {
         let first = tensor.buffer().map_or(0, |(_, offset)| 8 * offset / tensor.element_type().bits());
         if first.is_multiple_of(4) { Self::of(tensor) } else { Loads::Words }
@@ -129,16 +129,16 @@ impl Exchange {
     }
 }
 
-/// One compiled kernel: a loss, an arithmetic and the constants.
+/// One compiled kernel: a loss, its arithmetic, how it loads and exchanges, and its constants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Variant {
     /// The loss and its pattern.
     pub loss: LossShader,
-    /// The real numbers it computes with.
+    /// The arithmetic of its real numbers.
     pub arithmetic: Arithmetic,
-    /// How it reaches scores; elementwise kernels all buffers.
+    /// How it loads scores; an elementwise kernel loads all its buffers this way.
     pub loads: Loads,
-    /// How its lanes put together what they know.
+    /// How its lanes combine their results.
     pub exchange: Exchange,
     /// The pipeline constants.
     pub constants: Constants,
@@ -147,8 +147,8 @@ pub struct Variant {
 /// `STAGE_STRIDE` of shaders/common/rows_by_lane.wgsl.
 const STAGE_STRIDE: usize = 17;
 
-/// Bytes of workgroup memory of a pattern: for each subgroup, or each lane without them, a Partial and what the template
-/// says; for each lane what the template says and the columns of a stage.
+/// Bytes of workgroup memory of a pattern. Per subgroup (per lane without subgroups): a Partial and the template's
+/// `subgroup_bytes`. Per lane: the template's `lane_bytes` and the columns of a stage.
 pub(in crate::gpu) fn workgroup_bytes(pattern: Pattern, loads: Loads, exchange: Exchange) -> u64 {
     let template = template(pattern);
     let stage = if loads == Loads::Staged { 4 * STAGE_STRIDE } else { 0 };
@@ -157,7 +157,6 @@ pub(in crate::gpu) fn workgroup_bytes(pattern: Pattern, loads: Loads, exchange: 
 }
 
 impl Variant {
-    /// Its kernel for a step.
     pub(in crate::gpu) fn at_step(&self, step: u8) -> Self {
         Self { constants: Constants { step, ..self.constants }, ..self.clone() }
     }
@@ -188,13 +187,13 @@ impl Variant {
         LossParams::LAYOUT
     }
 
-    /// Bytes of workgroup memory: the pattern's, and the loss's own.
-    /// A device opened with wgpu's default limits has 16 KiB, too few for rows and lists without subgroups.
+    /// Bytes of workgroup memory: the pattern's, and the loss's own. A device opened with wgpu's default limits has 16
+    /// KiB, too little for rows and lists without subgroups.
     pub fn workgroup_bytes(&self) -> u64 {
         workgroup_bytes(self.loss.pattern, self.loads, self.exchange) + self.loss.workgroup_bytes
     }
 
-    /// Storage buffers that are bound.
+    /// The number of storage buffers.
     pub(in crate::gpu) fn storage_buffers(&self) -> u64 {
         template(self.loss.pattern).slots.len() as u64
     }
@@ -225,10 +224,10 @@ impl Kernel for Variant {
     }
 }
 
-/// Widening of half precision.
+/// Converts half precision to f32.
 pub(in crate::gpu) const HALF: &str = include_str!("../../../shaders/common/half.wgsl");
 
-/// What every kernel with a loss begins with.
+/// The common start of every kernel with a loss.
 fn common_source(arithmetic: Arithmetic, exchange: Exchange, lanes: u32) -> String {
     let real = match arithmetic {
         Arithmetic::Finite => include_str!("../../../shaders/common/real_finite.wgsl"),
@@ -248,14 +247,14 @@ fn common_source(arithmetic: Arithmetic, exchange: Exchange, lanes: u32) -> Stri
     .join("\n")
 }
 
-/// A loss of the elementwise pattern without the pattern: `value_and_slope` and all that it needs.
+/// An elementwise loss without the pattern: `value_and_slope` and all that it needs.
 pub(in crate::gpu) fn elementwise_source(loss: &LossShader, lanes: u32) -> String {
     let point = include_str!("../../../shaders/common/point.wgsl");
     [&common_source(Arithmetic::Extended, Exchange::Workgroup, lanes), point, loss.source].join("\n")
 }
 
-/// The kernels that evaluations ask for: every combination of the options with f32 scores and i32 targets, and with all
-/// outputs and with none every pair of element types, way to load and way to exchange.
+/// The kernels that evaluations use. With f32 scores and i32 targets: every combination of the options. With all
+/// outputs, and with none: every pair of element types, and every way to load and to exchange.
 pub fn variants() -> Vec<Variant> {
     let mut found = HashSet::new();
     let mut all = Vec::new();
@@ -300,7 +299,7 @@ pub fn variants() -> Vec<Variant> {
                 if rows && !constants.write_per_class {
                     add(Loads::Staged, Exchange::Subgroups(32), constants);
                 }
-                // No bit but those of the two outputs, the pairs and the target rule.
+                // Only the bits of the two outputs, the pairs and the target rule may be set.
                 if bits & !0b1110_0110 == 0 && bit(1) == bit(2) {
                     add(by_default, Exchange::Subgroups(32), constants);
                     for (score_type, target_type) in (0..3).flat_map(|score| (0..5).map(move |target| (score, target)))
@@ -320,7 +319,7 @@ pub fn variants() -> Vec<Variant> {
     all
 }
 
-/// The number by which elementwise.wgsl knows a target rule.
+/// The number of a target rule in elementwise.wgsl.
 pub(in crate::gpu) fn target_rule_number(rule: TargetRule) -> u8 {
     match rule {
         TargetRule::Labels(LabelEncoding::PlusMinusOne) => 0,
@@ -330,7 +329,7 @@ pub(in crate::gpu) fn target_rule_number(rule: TargetRule) -> u8 {
 }
 
 impl Constants {
-    /// The constants of a penalty; penalty.wgsl knows it by a number.
+    /// The constants of a penalty: its number in penalty.wgsl.
     pub(in crate::gpu) fn penalty(penalty: Penalty) -> Self {
         let penalty = match penalty {
             Penalty::Linear => 0,

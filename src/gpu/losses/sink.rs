@@ -1,4 +1,4 @@
-//! Where losses and gradient go on the host: fresh vectors, or the caller's memory.
+//! Where losses and gradient are written on the host: new vectors, or the caller's memory.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::data::evaluation::{Buffers, FloatsMut, Output, Outputs, Precision, Re
 use crate::data::tensor::Floats;
 use crate::error::{Error, Input, Result};
 
-/// Elements that come one after the other.
+/// Takes elements in order.
 enum Sink<'a> {
     Own(Vec<f32>),
-    /// What is left of the caller's memory.
+    /// The part of the caller's memory that is not yet written.
     Callers(&'a mut [f32]),
 }
 
@@ -21,7 +21,7 @@ impl Sink<'_> {
         match self {
             Self::Own(to) => to.extend_from_slice(elements),
             Self::Callers(left) => {
-                // As long as the outputs of all chunks together: Sinks::new has seen to it.
+                // `Sinks::new` has checked that the memory is as long as the outputs of all chunks together.
                 let (to, rest) = std::mem::take(left).split_at_mut(elements.len());
                 to.copy_from_slice(elements);
                 *left = rest;
@@ -30,19 +30,17 @@ impl Sink<'_> {
     }
 }
 
-/// The outputs of an evaluation on their way to the host.
 pub(super) struct Sinks<'a> {
     losses: Option<Sink<'a>>,
-    /// One for each vector of a sample.
+    /// One per vector of a sample.
     gradients: Vec<Sink<'a>>,
 }
 
 impl<'a> Sinks<'a> {
-    /// For the outputs of a checked batch.
     ///
     /// # Errors
-    /// [`Error::Length`] and [`Error::ElementType`] for memory that does not fit, and [`Error::Option`] for host memory beside
-    /// scores that live on a GPU.
+    /// [`Error::Length`] and [`Error::ElementType`] for memory that does not fit; [`Error::Option`] for host memory
+    /// when the scores live on a GPU.
     pub(super) fn new(
         launcher: &dyn Launcher,
         batch: &Batch<'_>,
@@ -71,7 +69,7 @@ impl<'a> Sinks<'a> {
         Ok(Self { losses, gradients })
     }
 
-    /// Takes the outputs of the next samples.
+    /// Writes the outputs of the next samples.
     pub(super) async fn take(&mut self, outputs: ResidentOutputs) -> Result<()> {
         if let (Some(sink), Some(tensor)) = (&mut self.losses, outputs.losses) {
             read(&tensor, std::slice::from_mut(sink)).await?;
@@ -82,7 +80,7 @@ impl<'a> Sinks<'a> {
         }
     }
 
-    /// What the caller has not already got.
+    /// The outputs that are not in the caller's memory.
     pub(super) fn finish(self, upload_time: Duration) -> Outputs {
         let own = |sink| if let Sink::Own(x) = sink { Some(x) } else { None };
         let gradients: Vec<Vec<f32>> = self.gradients.into_iter().filter_map(own).collect();
@@ -95,7 +93,7 @@ impl<'a> Sinks<'a> {
     }
 }
 
-/// Reads a tensor into sinks: as many elements to each, one after the other.
+/// Reads a tensor into the sinks, an equal part to each, in order.
 async fn read(tensor: &DeviceTensor, sinks: &mut [Sink<'_>]) -> Result<()> {
     let part = (tensor.len() / sinks.len().max(1)).max(1);
     tensor
@@ -103,7 +101,7 @@ async fn read(tensor: &DeviceTensor, sinks: &mut [Sink<'_>]) -> Result<()> {
         .await
 }
 
-/// The caller's memory for an output of so many elements.
+/// The caller's memory for an output, checked to have `expected` elements.
 fn callers(memory: Option<FloatsMut<'_>>, input: Input, expected: usize, stays: bool) -> Result<Option<&mut [f32]>> {
     match memory {
         None => Ok(None),
@@ -118,7 +116,7 @@ fn callers(memory: Option<FloatsMut<'_>>, input: Input, expected: usize, stays: 
     }
 }
 
-/// Vectors one after the other; a single one as it is.
+/// Concatenates the vectors; a single one is returned as it is.
 fn joined(mut vectors: Vec<Vec<f32>>) -> Option<Vec<f32>> {
     if vectors.len() > 1 { Some(vectors.concat()) } else { vectors.pop() }
 }

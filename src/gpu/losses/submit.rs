@@ -1,4 +1,4 @@
-//! One submission: all dispatches of a pass, and what their workgroups found, to be read when wanted.
+//! Submits all dispatches of a pass; their results are read when wanted.
 
 use super::dispatch::{Dispatch, bindings, dispatches, parts, pipelines};
 use super::launcher::{Launcher, Pass, Resident, ResidentOutputs};
@@ -14,7 +14,7 @@ use crate::gpu::device::context::Gpu;
 use crate::gpu::device::pool::PooledBuffer;
 use crate::gpu::device::readback::{Readback, elements};
 
-/// What a pass left on the device: its workgroups' partials, and what it takes to finish them on the host.
+/// The partials that a pass left on the device, and the data to finish them on the host.
 #[derive(Debug)]
 pub(crate) struct Pending {
     gpu: Gpu,
@@ -22,40 +22,38 @@ pub(crate) struct Pending {
     bytes: u64,
     partials: BufferLayout,
     per_class: BufferLayout,
-    /// Index of each dispatch's first sample.
     first_samples: Vec<usize>,
     per_class_start: u64,
-    /// Columns of the per-class sums, 0 where they were not asked for.
+    /// Columns of the per-class sums; 0 if they were not requested.
     classes: usize,
     has_weights: bool,
     targets: ElementType,
     target_expected: String,
-    /// Targets a sample.
+    /// Targets per sample.
     target_width: usize,
-    /// Workgroups a sample, where it takes several.
     groups_per_sample: usize,
 }
 
-/// Where what the workgroups found is.
+/// Where the workgroups' results are.
 #[derive(Debug)]
 enum Results {
     OnDevice(PooledBuffer),
     OnTheWay(Readback),
 }
 
-/// When the host reads it.
+/// When the host reads the results.
 #[derive(Clone, Copy, PartialEq)]
 pub(in crate::gpu) enum ReadBack {
-    /// As soon as it is there: it is copied in the same submission.
+    /// As soon as they are ready: the same submission copies them.
     Soon,
-    /// Perhaps never, and then from wherever it waits.
+    /// Perhaps never; until then they stay on the device.
     WhenAsked,
 }
 
-/// What the partials of a pass add up to.
+/// The sum of a pass's partials.
 pub(crate) struct Found {
     pub(crate) totals: Totals,
-    /// The finite arithmetic met a value that it cannot compute.
+    /// The finite arithmetic met a value that it cannot handle.
     pub(crate) wild: bool,
     /// The losses of samples that took several workgroups each.
     pub(crate) losses: Vec<f32>,
@@ -78,7 +76,7 @@ pub(in crate::gpu) async fn submit(
     let alignment = gpu.storage_alignment();
     let partials = BufferLayout::new(alignment, dispatches.iter().map(|d| d.partial_bytes()));
     let per_class = BufferLayout::new(alignment, dispatches.iter().map(|d| d.step.per_class * size_of::<Sum>() as u64));
-    // One buffer for partials and per-class sums, so that one read brings both.
+    // Partials and per-class sums share one buffer, so that one read fetches both.
     let per_class_start = partials.total.next_multiple_of(alignment);
     let mut pending = Pending {
         gpu: gpu.clone(),
@@ -102,7 +100,6 @@ pub(in crate::gpu) async fn submit(
 }
 
 impl Pending {
-    /// Bytes that wait on the device.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -111,7 +108,7 @@ impl Pending {
         let gpu = &self.gpu;
         let bindings = bindings(gpu, dispatches).await?;
         let results = gpu.allocate_output(self.bytes).await?;
-        // What dispatches leave each other goes back to the pool once they are submitted: results may be kept for long.
+        // The buffer between dispatches returns to the pool after the submission; the results may be kept for long.
         let (parts, part_bytes) = parts(gpu, dispatches).await?;
         let pipelines = pipelines(gpu, variant, dispatches).await?;
         let result = |(offset, bytes)| result_window(gpu, &results.buffer, offset, bytes);
@@ -144,12 +141,11 @@ impl Pending {
         Ok(())
     }
 
-    /// Columns of the per-class sums, 0 where there are none.
     pub(crate) fn classes(&self) -> usize {
         self.classes
     }
 
-    /// The sums, once they are there.
+    /// The totals; waits until they are ready.
     ///
     /// # Errors
     /// As [`Pending::fold`].
@@ -184,7 +180,7 @@ impl Pending {
                     partial.add_to(&mut part, self.has_weights);
                 }
                 if self.groups_per_sample > 1 {
-                    // One sample: its loss is as precise as others', and it is active once.
+                    // The parts belong to one sample: round its loss as other losses are, and count it as active once.
                     losses.push(part.sum as f32);
                     part.sum = f64::from(part.sum as f32);
                     part.active = part.active.min(1);
@@ -201,7 +197,7 @@ impl Pending {
         Ok(Found { totals, wild, losses })
     }
 
-    /// The error for a bad target or weight that a workgroup found; partials come in the order of their samples.
+    /// The error for a bad target or weight in a partial. Partials come in the order of their samples.
     fn check_elements(&self, first_sample: usize, partial: &Partial) -> Result<()> {
         let check = |input, bad: Bad, element, width: usize, expected: &str| match bad.found(element) {
             None => Ok(()),

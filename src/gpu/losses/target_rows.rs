@@ -19,32 +19,31 @@ use crate::gpu::workgroups::{
 };
 use crate::loss::{TargetRowsSpec, Terms, Ties};
 
-/// Walks over a row: one for the loss and one for the gradient.
+/// One walk for the loss and one for the gradient.
 const WALKS: Walks = Walks::by_quads(2);
 
-/// Rows a team takes at most: the length of its chain of row losses.
+/// Most rows per team: the length of its chain of row losses.
 const MOST_ROWS: usize = 16;
 
-/// Columns of the rows that a team takes one after the other: few long rows, since their pairs take long.
+/// Most columns of all rows that one team takes: only a few rows if they are long, because their pairs take long.
 const TEAM_COLUMNS: usize = 4096;
 
-/// The same where a lane takes rows of labels by itself: at 128 columns, all of them labels, a row takes some 12,500 of the
-/// 60,000 steps that llvmpipe's loops are trusted with.
+/// As `TEAM_COLUMNS`, for a lane that takes whole rows of labels. With 128 columns, all labels, a row takes about
+/// 12,500 of the 60,000 steps that llvmpipe's loops are trusted with.
 const LANE_COLUMNS: usize = 512;
 
-/// Columns up to which a lane has room for the labels of a row of its own: the bits of `own_members` in
-/// shaders/loss/multilabel.wgsl, a vec4 of u32.
+/// Most columns whose labels one lane can hold: the bits of `own_members` (a vec4 of u32) in
+/// shaders/loss/multilabel.wgsl.
 const MOST_OWN_COLUMNS: usize = 128;
 
-/// Columns up to which a GPU's lane takes a row of its own. On an H100, 4 Mi scores with gradient took 208 us so in rows of 20 and
-/// 398 by teams; in rows of 32 it was 419 and 293.
+/// Most columns for which a GPU's lane takes a whole row. On an H100, 4 Mi scores with gradient in rows of 20 took 208
+/// us this way and 398 by teams; in rows of 32, 419 and 293.
 const FEW_COLUMNS: usize = 24;
 
-/// Lanes that share a row of a loss that keeps its labels at hand.
+/// Lanes that share a row, for a loss that stores its labels.
 ///
-/// Teams keep them in workgroup memory, where with four columns a lane they take at most 1024 + 256 bits rounded up to
-/// words, which fit MEMBER_WORDS, and wait for each other some ten times a row. A lane of its own keeps them to itself and
-/// waits for nobody.
+/// Teams store labels in workgroup memory: with four columns per lane at most 1024 + 256 bits, rounded up to words,
+/// which fit MEMBER_WORDS. They wait about ten times per row. A lane with a whole row never waits.
 fn labelled_lanes(gpu: &Gpu, rows: usize, columns: usize) -> usize {
     let most = if gpu.description().is_software() { MOST_OWN_COLUMNS } else { FEW_COLUMNS };
     let is_alone = match gpu.options().lanes_per_row {
@@ -54,10 +53,10 @@ fn labelled_lanes(gpu: &Gpu, rows: usize, columns: usize) -> usize {
     if is_alone { 1 } else { shared_lanes(columns) }
 }
 
-/// Beyond so many columns the pairs of a row could overflow the finite arithmetic.
+/// With more columns the pairs of a row could overflow the finite arithmetic.
 const MOST_TAME_COLUMNS: f64 = 1_048_576.0;
 
-/// The targets of some rows or lists of the host.
+/// The decoded targets of a range of the host's rows or lists.
 pub(super) fn decode_rows(
     rule: TargetRowRule,
     shape: &BatchShape,
@@ -70,7 +69,6 @@ pub(super) fn decode_rows(
         _tensor => Ok(Vec::new()))
 }
 
-/// A loss over a batch.
 pub(super) struct TargetRows {
     pub(super) loss: TargetRowsSpec,
     pub(super) shape: BatchShape,

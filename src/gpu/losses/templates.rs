@@ -1,24 +1,24 @@
-//! What the kernel of each pattern is made of: its WGSL template, its parameters and its buffers.
+//! The parts of each pattern's kernel: its WGSL template, its parameters and its buffers.
 
 use crate::gpu::device::kernel::{Binding, params};
 use crate::loss::Pattern;
 
 params! {
-    /// What a loss's kernel is told of its dispatch, whatever its pattern. `penalty_gamma` and `penalty_scale` are of the smooth
-    /// hinge; a shift is how many elements lie between the start of a binding and its first element.
+    /// The parameters of a loss's kernel, the same for every pattern. `penalty_gamma` and `penalty_scale` belong to the
+    /// smooth hinge. A shift is the number of elements between the start of a binding and its first element.
     pub(in crate::gpu) struct LossParams {
         /// Samples in this dispatch: scores, rows, lists or vectors.
         samples: u32,
-        /// Scores of a sample: classes of a row, items of a list, components of a vector.
+        /// Scores per sample: classes of a row, items of a list, components of a vector.
         columns: u32,
-        /// Targets of a sample.
+        /// Targets per sample.
         target_width: u32,
-        /// Workgroups in a row of the grid.
+        /// Workgroups per row of the grid.
         groups_in_row: u32,
         groups: u32,
-        /// Lanes of a team, a power of two.
+        /// Lanes per team, a power of two.
         lanes: u32,
-        /// Samples that a team takes one after the other.
+        /// Samples that each team takes, one after the other.
         samples_per_team: u32,
         scores_shift: u32,
         second_shift: u32,
@@ -33,46 +33,45 @@ params! {
         kink_slope: f32,
         penalty_gamma: f32,
         penalty_scale: f32,
-        /// What the gradient of the reduced value is divided by.
+        /// The divisor of the gradient of the reduced value.
         divisor: f32,
-        /// What the sum over the columns of a sample is divided by: 1 or their number.
+        /// The divisor of the sum over a sample's columns: 1 or the number of columns.
         sample_divisor: f32,
-        /// Elementwise: chains of a lane's round, and rounds of a lane.
+        /// Elementwise: chains per round of a lane, and rounds per lane.
         chains: u32,
         rounds: u32,
         /// Elementwise: lanes that take samples side by side, a power of two.
         neighbours: u32,
-        /// Rows: workgroups that share one, up to a workgroup's lanes; more than one only with a single team of one row.
+        /// Rows: workgroups per row, at most `WORKGROUP`; several only if a team fills a workgroup and takes one row.
         groups_per_sample: u32,
         /// Rows: WHOLE, LOOK or FINISH.
         step: u32,
-        /// Rows: those with this target are left out; compared only where `has_ignore_index` is not 0.
+        /// Rows: those with this target are left out, if `has_ignore_index` is not 0.
         ignore_index: i32,
         has_ignore_index: u32,
         /// Rows: where the margins begin in `class_table`.
         margins_shift: u32,
         /// Rows: how many violations count.
         top: u32,
-        /// Target rows: steps of loops that a lane may take, where the driver cuts loops short.
+        /// Target rows: most loop steps per lane, where the driver cuts loops short.
         most_steps: u32,
-        /// Lists: parts of a list that are a workgroup's at a time. Several workgroups may share a list, and the host adds up
-        /// theirs.
+        /// Lists: parts of each list. A workgroup takes one at a time; the host adds up the parts of a shared list.
         tiles: u32,
-        /// Ranked lists: tiles that a workgroup takes in the end.
+        /// Ranked lists: tiles per workgroup in the last step.
         tiles_per_group: u32,
-        /// Ranked lists: items of a run that is merged with the next.
+        /// Ranked lists: items per run; each run is merged with the next.
         run: u32,
         /// Ranked lists: which half of the scratch is read.
         half_read: u32,
         /// Vectors: p of the norm.
         exponent: f32,
-        /// Vectors: what is added to a difference, or to the squared lengths of a cosine.
+        /// Vectors: the term added to a difference, or to the squared lengths of a cosine.
         epsilon: f32,
     }
     padding: [u32; 2]
 }
 
-/// The kernels of the ranked pattern: `STEP_*` of shaders/patterns/ranked.wgsl.
+/// The steps of the ranked pattern, one kernel each: `STEP_*` of shaders/patterns/ranked.wgsl.
 #[derive(Clone, Copy)]
 pub(super) enum RankedStep {
     Whole = 0,
@@ -84,11 +83,9 @@ pub(super) enum RankedStep {
 }
 
 impl RankedStep {
-    /// How many of them there are.
     pub(super) const COUNT: u8 = RankedStep::Finish as u8 + 1;
 }
 
-/// A buffer of a loss's kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::gpu) enum BufferSlot {
     Scores,
@@ -96,23 +93,23 @@ pub(in crate::gpu) enum BufferSlot {
     ThirdScores,
     Targets,
     SampleWeights,
-    /// C weights, where classes have weights; then C x C margins, where there is a margin matrix.
+    /// C weights if classes have weights; then C x C margins if there is a margin matrix.
     ClassTable,
     Losses,
     Gradient,
     SecondGradient,
     ThirdGradient,
-    /// What each workgroup found.
+    /// One partial per workgroup.
     Partials,
-    /// A row of sums for each team, `sums[team * C + class]`; where workgroups share a row, the Row of each.
+    /// One row of sums per team, `sums[team * C + class]`; if workgroups share a row, one Row per workgroup.
     Sums,
-    /// Two halves of `params.tiles` tiles a list; how many entries of a merged run's first half come before each tile; its
-    /// positives, or how many come before it, and its flags; and both of the lists.
+    /// Two halves of `params.tiles` tiles per list. Then per tile: how many entries of a merged run's first half come
+    /// before it; its positives, later the positives before it; its flags. Then positives and flags of each list.
     Scratch,
 }
 
 impl BufferSlot {
-    /// The buffer in WGSL, where those of a template that have no type of their own hold `element`.
+    /// The buffer in WGSL; buffers without an element type of their own hold `element`.
     fn binding(self, element: &'static str) -> Binding {
         match self {
             BufferSlot::Scores => Binding::read("scores", "Cell"),
@@ -132,27 +129,24 @@ impl BufferSlot {
     }
 }
 
-/// A pattern's kernel without a loss.
 pub(in crate::gpu) struct Template {
     /// Its file in shaders/patterns.
     pub(super) source: &'static str,
-    /// What it needs of shaders/common beside what all need.
+    /// The files of shaders/common that it needs, other than those that every kernel needs.
     pub(super) common: &'static [&'static str],
-    /// Its buffers in the order of their bindings, from 1 on. What a pass leaves for the host or for the dispatch after it
-    /// comes last.
+    /// Its buffers in the order of their bindings, from 1 on. Results for the host or for the next dispatch come last.
     pub(super) slots: &'static [BufferSlot],
-    /// What those hold that have no type of their own: `u32`, or `Cell` where all are loaded alike.
+    /// The element of buffers without a type of their own: `u32`, or `Cell` if all are loaded alike.
     pub(super) element: &'static str,
-    /// Its own constants.
     pub(super) constants: &'static [&'static str],
-    /// Bytes of workgroup memory for each subgroup, or each lane where lanes do not exchange, beside a Partial.
+    /// Bytes of workgroup memory per subgroup (per lane if lanes do not exchange), in addition to a Partial.
     pub(super) subgroup_bytes: usize,
-    /// Bytes of workgroup memory for each lane.
+    /// Bytes of workgroup memory per lane.
     pub(super) lane_bytes: usize,
 }
 
 impl Template {
-    /// The binding after the partials, where there is one: of per-class sums, or of what dispatches leave each other.
+    /// True if a binding follows the partials: per-class sums, or data from one dispatch to the next.
     pub(super) fn has_last_binding(&self) -> bool {
         self.slots.last() != Some(&BufferSlot::Partials)
     }
@@ -248,7 +242,6 @@ const VECTORS: Template = Template {
     lane_bytes: 0,
 };
 
-/// The kernel of a pattern.
 pub(in crate::gpu) fn template(pattern: Pattern) -> &'static Template {
     match pattern {
         Pattern::Elementwise => &ELEMENTWISE,

@@ -15,19 +15,17 @@ use crate::gpu::device::context::Gpu;
 use crate::gpu::workgroups::{WORKGROUP, Walks, check_row, max_samples, team_lanes, units_each};
 use crate::loss::{Distance, Terms, VectorsSpec};
 
-/// Samples a team takes at most: the length of its chain of losses.
+/// Most samples per team: the length of its chain of losses.
 const MOST_SAMPLES: usize = 16;
 
-/// Walks over the vectors of a sample.
 const WALKS: Walks = Walks::by_elements(3);
 
-/// A loss over a batch.
 pub(super) struct Vectors {
     pub(super) loss: VectorsSpec,
     pub(super) shape: BatchShape,
 }
 
-/// The number by which vectors.wgsl knows a distance, its exponent and its epsilon.
+/// The number of a distance in vectors.wgsl, its exponent and its epsilon.
 fn distance_numbers(distance: Distance) -> (u8, f32, f32) {
     match distance {
         Distance::Norm { p: 1.0, epsilon } => (0, 1.0, epsilon as f32),
@@ -38,8 +36,8 @@ fn distance_numbers(distance: Distance) -> (u8, f32, f32) {
     }
 }
 
-/// Components of every vector that a GPU's lane takes: 8 Mi of them in vectors of 128, a triplet's with gradient, took an H100
-/// 173 us by 8 lanes, 118 by 16 and 119 by 32.
+/// Components of each vector per lane on a GPU. On an H100, 8 Mi components in vectors of 128 (triplets, with gradient)
+/// took 173 us with 8 lanes, 118 with 16 and 119 with 32.
 const COMPONENTS_EACH: usize = 4;
 
 impl Launcher for Vectors {
@@ -56,7 +54,7 @@ impl Launcher for Vectors {
     }
 
     fn check_training(&self) -> Result<()> {
-        // A network gives one vector a sample, never two.
+        // A network gives one vector per sample, never two.
         let expected = "a loss of one output a sample".into();
         Err(Error::Option { option: "loss", expected, got: self.loss.shader.name.into() })
     }

@@ -1,4 +1,4 @@
-//! The kernels of training beside the losses': shaders/network/.
+//! The kernels of training other than the losses': shaders/network/.
 
 use crate::data::device_tensor::ElementType;
 use crate::error::Result;
@@ -10,9 +10,7 @@ use crate::loss::{LossShader, Pattern, SHADERS};
 use crate::nn::Activation;
 
 params! {
-    /// Of shaders/network/gather.wgsl.
     pub(in crate::gpu) struct GatherParams {
-        /// Elements of the batch.
         count: u32,
         columns: u32,
         groups_in_row: u32,
@@ -30,7 +28,7 @@ const GATHER: [Binding; 3] =
     [Binding::read("data", "u32"), Binding::read("order", "u32"), Binding::written("batch", "u32")];
 
 params! {
-    /// Of shaders/network/product.wgsl: A is m x k and B is k x n, both with strides; C is contiguous.
+    /// Parameters of shaders/network/product.wgsl: A is m x k and B is k x n, both with strides; C is contiguous.
     pub(in crate::gpu) struct ProductParams {
         m: u32,
         n: u32,
@@ -55,7 +53,6 @@ const PRODUCT: [Binding; 4] = [
 ];
 
 params! {
-    /// Of shaders/network/output_gradient.wgsl.
     pub(in crate::gpu) struct OutputGradientParams {
         count: u32,
         groups_in_row: u32,
@@ -66,7 +63,7 @@ params! {
 const OUTPUT_GRADIENT: [Binding; 2] = [Binding::read("outputs", "f32"), Binding::written("gradient", "f32")];
 
 params! {
-    /// Of shaders/network/update.wgsl: what [`crate::nn::Optimizer`] makes of an update.
+    /// Parameters of shaders/network/update.wgsl: an update as [`crate::nn::Optimizer`] defines it.
     pub(in crate::gpu) struct UpdateParams {
         count: u32,
         groups_in_row: u32,
@@ -91,14 +88,14 @@ const UPDATE: [Binding; 4] = [
 ];
 
 params! {
-    /// Of shaders/network/whole_steps.wgsl.
+    /// Parameters of shaders/network/whole_steps.wgsl.
     pub(in crate::gpu) struct WholeStepsParams {
         steps: u32,
         batch: u32,
         samples: u32,
         /// Where in `order` the first batch begins.
         first: u32,
-        /// Where the first batch's partial goes.
+        /// Where the first batch's partial is written.
         first_partial: u32,
         columns: u32,
         layers: u32,
@@ -108,7 +105,7 @@ params! {
         kink_slope: f32,
         penalty_gamma: f32,
         penalty_scale: f32,
-        /// Not used: batches differ in size.
+        /// Unused: batches differ in size.
         divisor: f32,
         coupled_decay: f32,
         decoupled_decay: f32,
@@ -120,10 +117,10 @@ params! {
         reserved_a: u32,
         reserved_b: u32,
         reserved_c: u32,
-        /// Two for each of at most `MOST_LAYERS` layers: inputs, outputs, activation, and where in `work` the outputs are;
-        /// then where weights and bias are, and where in `work` the slopes are.
+        /// Two entries per layer, for at most `MOST_LAYERS` layers: inputs, outputs, activation, position of the
+        /// outputs in `work`; then positions of weights and bias, and position of the slopes in `work`.
         layer: [[u32; 4]; 16],
-        /// Learning rate and root_scale of each of at most `MOST_STEPS` steps.
+        /// Learning rate and root_scale per step, for at most `MOST_STEPS` steps.
         rates: [[f32; 4]; 256],
     }
 }
@@ -141,7 +138,6 @@ const WHOLE_STEPS: [Binding; 8] = [
 ];
 
 params! {
-    /// Of shaders/network/keras_accuracy.wgsl.
     pub(in crate::gpu) struct KerasAccuracyParams {
         count: u32,
     }
@@ -162,11 +158,11 @@ pub enum Role {
     WeightGradient = 2,
 }
 
-/// Workgroups of [`ProductWalk::LargeTiles`] from which on they are enough to keep a GPU busy.
+/// From this many workgroups on, [`ProductWalk::LargeTiles`] keeps a GPU busy.
 const MANY_LARGE_TILES: usize = 256;
 
 impl ProductWalk {
-    /// All of them.
+    /// All walks.
     pub const ALL: [Self; 3] = [Self::SmallTiles, Self::LargeTiles, Self::Subgroup];
 
     /// The walk for a product of m x n elements on an adapter.
@@ -179,8 +175,8 @@ impl ProductWalk {
     /// |  256 |        10.6 |         4.9 |      2.6 |
     /// | 1024 |         454 |         239 |      130 |
     ///
-    /// On a GPU a broadcast is no cheaper than a read of workgroup memory, so there it is tiles: large ones load half as
-    /// often for each sum, where there are many of them. On an H100, in microseconds:
+    /// On a GPU a broadcast is no cheaper than a read of workgroup memory, so it uses tiles. Large tiles load half as
+    /// often per sum, but need a large product. On an H100, in microseconds:
     ///
     /// | size | small tiles | large tiles |
     /// |-----:|------------:|------------:|
@@ -200,13 +196,13 @@ impl ProductWalk {
         }
     }
 
-    /// True where the adapter's subgroups are large enough.
+    /// True if the adapter's subgroups are large enough.
     pub fn runs_on(self, adapter: &AdapterDescription) -> bool {
         let has_eight = adapter.features.contains(wgpu::Features::SUBGROUP) && adapter.subgroup_sizes.0 >= 8;
         self != Self::Subgroup || has_eight
     }
 
-    /// `TILE` of the shader: rows and columns of a workgroup.
+    /// `TILE` of the shader: rows and columns per workgroup.
     pub(super) fn tile(self) -> u32 {
         if self == Self::LargeTiles { 64 } else { 32 }
     }
@@ -224,23 +220,23 @@ impl ProductWalk {
 /// One kernel with its constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NetworkKernel {
-    /// Rows of a batch out of the data set.
+    /// Gathers the rows of a batch from the data set.
     Gather {
         /// The number of the features' element type.
         feature_type: u8,
     },
     /// A product of matrices.
     Product {
-        /// What it is for.
+        /// Its purpose.
         role: Role,
-        /// The activation that is applied, or whose slope is.
+        /// The activation to apply, or to take the slope of.
         activation: Activation,
         /// How it walks.
         walk: ProductWalk,
     },
     /// The slope of the last activation.
     OutputGradient {
-        /// The last layer's.
+        /// The last layer's activation.
         activation: Activation,
     },
     /// A step of the optimizer.
@@ -262,9 +258,9 @@ pub enum NetworkKernel {
         lanes: u32,
         /// Whether weights are updated.
         trains: bool,
-        /// The number of its penalty.
+        /// The number of the loss's penalty.
         penalty: u8,
-        /// The number of its rule for targets, decoded as they are.
+        /// The number of the loss's rule for decoded targets.
         target_rule: u8,
         /// The number of the features' element type.
         feature_type: u8,
@@ -277,7 +273,7 @@ pub enum NetworkKernel {
     },
 }
 
-/// The number of features' element type in shaders/network/feature.wgsl; u8 stands for x / 255 there.
+/// The number of the features' element type in shaders/network/feature.wgsl, which reads a u8 as x / 255.
 pub(super) fn feature_number(element: ElementType) -> u8 {
     match element {
         ElementType::U8 => 3,

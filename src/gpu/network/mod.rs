@@ -1,6 +1,6 @@
-//! Training on a GPU: data, weights, the optimizer's memory and all sums stay there; an epoch is read back at once.
+//! Training on a GPU. Data, weights, the optimizer's memory and all sums stay there; one read per epoch gets the sums.
 //!
-//! | file | room for |
+//! | file | contents |
 //! |---|---|
 //! | `kernel.rs` | the kernels of shaders/network, and their parameters |
 //! | `plan.rs` | the commands of a pass over a data set |
@@ -31,20 +31,19 @@ use crate::nn::{
     Progress,
 };
 
-/// Rows that go through the network at a time where nothing is trained, at most.
+/// Most rows that go through the network at a time when nothing is trained.
 const EVALUATED_ROWS: u64 = 4096;
 
-/// Multiplications in one submission at most: half a second on a GPU that does 10^11 of them a second, which stays clear
-/// of drivers' watchdogs.
+/// Most multiplications per submission: half a second at 10^11 per second, well clear of drivers' watchdogs.
 const SUBMITTED_COST: u64 = 50_000_000_000;
 
-/// Steps in one submission at most.
+/// Most steps per submission.
 const SUBMITTED_STEPS: usize = 4096;
 
-/// How a data set is gone through.
+/// How a pass over a data set is dispatched.
 #[expect(clippy::large_enum_variant, reason = "there are two of them")]
 enum Walk {
-    /// A dispatch a kernel.
+    /// One dispatch per kernel.
     EpochPlan(EpochPlan),
     /// All kernels of many steps in one dispatch.
     Whole(Whole),
@@ -65,22 +64,20 @@ impl Walk {
         })
     }
 
-    /// Once over all rows, without an update.
+    /// A pass over all rows without an update.
     async fn evaluation(gpu: &Gpu, parts: &EngineParts<'_>, weights: &Weights, data: &DeviceData) -> Result<Self> {
         Self::new(gpu, parts, weights, data, evaluated_rows(gpu, parts), false).await
     }
 }
 
-/// A network on a GPU with its data.
 pub(crate) struct GpuEngine {
     gpu: Gpu,
     optimizer: Optimizer,
     parameters: usize,
     weights: Weights,
-    /// Weights and memory of two moments.
+    /// Two saved copies of the weights and both of the optimizer's moments.
     remembered: [[PooledBuffer; 3]; 2],
     has_memory: [bool; 2],
-    /// The order of rows in training.
     order: Option<DeviceTensor>,
     training: Option<Walk>,
     evaluated_training: Option<Walk>,
@@ -111,7 +108,7 @@ impl GpuEngine {
         if parts.batch_size.is_some() || parts.evaluates_training {
             let data = upload(gpu, &parts, parts.training).await?;
             if let Some(batch_size) = parts.batch_size {
-                // An order of its own, which every epoch writes anew.
+                // Training has its own order, which is rewritten every epoch.
                 let shuffled = DeviceData { order: upload_order(gpu, data.samples).await?, ..data.clone() };
                 training = Some(Walk::new(gpu, &parts, &weights, &shuffled, batch_size, true).await?);
                 order = Some(shuffled.order);
@@ -142,7 +139,7 @@ impl GpuEngine {
         })
     }
 
-    /// Copies between the weights and what is remembered.
+    /// Copies the weights to a saved copy, or back.
     async fn copy(&self, slot: MemorySlot, remember: bool) -> Result<()> {
         let bytes = 4 * self.parameters as u64;
         let own = [&self.weights.parameters, &self.weights.first, &self.weights.second];
@@ -200,10 +197,10 @@ impl GpuEngine {
         Ok(progress)
     }
 
-    /// Whether to end after what was submitted.
+    /// Whether to stop after the work submitted so far.
     fn is_stopped(&self, part: &EpochPart<'_>) -> Result<bool> {
         let Some(stop) = part.stop else { return Ok(false) };
-        // Whoever may stop us wants to be asked when the work is done, not when it is queued.
+        // Ask only when the submitted work is done, not when it is queued.
         self.gpu.wait("training")?;
         Ok(stop.load(Ordering::Relaxed))
     }
@@ -267,7 +264,6 @@ impl Engine for GpuEngine {
     }
 }
 
-/// Records commands one after the other and submits them once.
 async fn run<'a>(gpu: &Gpu, commands: impl IntoIterator<Item = &'a Command>) -> Result<()> {
     let record = |encoder: &mut wgpu::CommandEncoder| {
         let mut pass = gpu.begin_pass(encoder);
@@ -276,7 +272,7 @@ async fn run<'a>(gpu: &Gpu, commands: impl IntoIterator<Item = &'a Command>) -> 
     gpu.submit("running a network", record).await.map(drop)
 }
 
-/// Rows that go through a network at a time, so that none of its layers outgrows a binding.
+/// Rows that go through a network at a time, so that every layer fits a binding.
 fn evaluated_rows(gpu: &Gpu, parts: &EngineParts<'_>) -> usize {
     let widest = parts.shapes.iter().map(|shape| shape.inputs.max(shape.outputs)).max().unwrap_or(1);
     (gpu.max_binding_bytes() / 4 / widest as u64).clamp(1, EVALUATED_ROWS) as usize
@@ -313,7 +309,7 @@ async fn upload_features(gpu: &Gpu, features: &Features) -> Result<DeviceTensor>
     }
 }
 
-/// A data set with the targets as the loss wants them.
+/// Uploads a data set with the targets in the loss's format.
 async fn upload(gpu: &Gpu, parts: &EngineParts<'_>, data: &Dataset) -> Result<DeviceData> {
     let outputs = parts.shapes.last().map_or(1, |shape| shape.outputs);
     let width = data.target_width();
@@ -329,9 +325,9 @@ async fn upload(gpu: &Gpu, parts: &EngineParts<'_>, data: &Dataset) -> Result<De
     })
 }
 
-/// A data set without targets.
+/// Uploads a data set without targets.
 async fn upload_rows(gpu: &Gpu, data: &Dataset) -> Result<DeviceData> {
-    // Features are bound in parts, the order of rows is not.
+    // Features are bound in parts; the order of rows is not.
     let limit = gpu.max_binding_bytes() / 4;
     if data.len() as u64 > limit {
         return Err(Error::DeviceLimit { what: "rows to train on", limit, got: data.len() as u64 });
@@ -348,7 +344,7 @@ async fn upload_rows(gpu: &Gpu, data: &Dataset) -> Result<DeviceData> {
     })
 }
 
-/// All rows, one after the other.
+/// All rows in their own order.
 async fn upload_order(gpu: &Gpu, rows: usize) -> Result<DeviceTensor> {
     let order: Vec<i32> = (0..rows as u32).map(|row| row as i32).collect();
     gpu.upload_i32_async(&order).await

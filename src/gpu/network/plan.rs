@@ -1,4 +1,4 @@
-//! The commands of one pass over a data set: batch by batch, bound once and recorded as often as wanted.
+//! The commands of one pass over a data set, batch by batch: bound once, recorded any number of times.
 
 use super::kernel::{
     GatherParams, KerasAccuracyParams, NetworkKernel, OutputGradientParams, ProductParams, Role, UpdateParams,
@@ -16,13 +16,12 @@ use crate::gpu::losses::launch;
 use crate::gpu::losses::prepared::PreparedKernel;
 use crate::nn::{Activation, EngineParts, EpochSums, LayerShape, Update};
 
-/// Lanes of the kernels that take one element a lane.
+/// Lanes per workgroup of the kernels that take one element per lane.
 const LANES: u64 = 256;
 
-/// Steps of loops that a lane takes for each of a product's terms: 16 of them are one round of 4 loads and 16 sums.
+/// Loop steps per lane for 16 terms of a product: one round of 4 loads and 16 sums.
 const STEPS_OF_16_TERMS: u64 = 22;
 
-/// The weights, their gradient and the optimizer's memory on a device.
 pub(super) struct Weights {
     pub(super) parameters: PooledBuffer,
     pub(super) gradient: PooledBuffer,
@@ -30,48 +29,44 @@ pub(super) struct Weights {
     pub(super) second: PooledBuffer,
 }
 
-/// A data set on a device.
 #[derive(Clone)]
 pub(super) struct DeviceData {
     pub(super) features: DeviceTensor,
     pub(super) columns: usize,
     pub(super) samples: usize,
-    /// As the loss's kernel reads them, and how many a row; `None` where nothing is compared.
+    /// Targets as the loss's kernel reads them, `target_width` per row; `None` if there is nothing to compare.
     pub(super) targets: Option<DeviceTensor>,
     pub(super) target_width: usize,
-    /// How the loss sees the whole data set.
+    /// The shape that the loss gives the whole data set.
     pub(super) shape: BatchShape,
-    /// As they are, where Keras's accuracy is asked for.
+    /// The original targets, where Keras's accuracy is wanted.
     pub(super) raw_targets: Option<DeviceTensor>,
     /// Rows in the order of the pass.
     pub(super) order: DeviceTensor,
 }
 
-/// All batches of a pass over a data set.
 pub(super) struct EpochPlan {
     pub(super) steps: Vec<PlannedStep>,
-    /// What the losses' kernels leave: one part a step.
+    /// The partials of the losses' kernels: one part per step.
     results: Option<PooledBuffer>,
     result_stride: u64,
-    /// Samples predicted right by Keras's rule: one part a step.
+    /// Samples predicted right by Keras's rule: one part per step.
     right: Option<PooledBuffer>,
     right_stride: u64,
-    /// The numbers of each step's update.
     updates: Option<PooledBuffer>,
     update_stride: u64,
     parameters: u32,
-    /// The kernels of full batches and of the last one.
+    /// The losses' kernels for full batches and for the last batch.
     losses: [Option<PreparedKernel>; 2],
     /// The outputs of the batch that ran last.
     pub(super) outputs: DeviceTensor,
     /// Multiplications of a full batch.
     pub(super) cost: u64,
-    /// What commands refer to.
+    /// Keeps alive what the commands refer to.
     _buffers: Vec<PooledBuffer>,
     _tensors: Vec<DeviceTensor>,
 }
 
-/// One batch.
 pub(super) struct PlannedStep {
     pub(super) commands: Vec<Command>,
     pub(super) rows: usize,
@@ -86,7 +81,7 @@ fn buffer(pooled: &PooledBuffer, elements: usize) -> OwnedWindow {
     (pooled.buffer.clone(), 0, 4 * elements as u64)
 }
 
-/// Collects commands and keeps what they refer to.
+/// Collects commands and keeps alive what they refer to.
 pub(super) struct Builder<'a> {
     gpu: &'a Gpu,
     buffers: Vec<PooledBuffer>,
@@ -98,7 +93,7 @@ impl<'a> Builder<'a> {
         Self { gpu, buffers: vec![], tensors: vec![] }
     }
 
-    /// What commands refer to beside their tensors.
+    /// The buffers that the commands refer to, other than tensors.
     pub(super) fn into_memory(self) -> Vec<PooledBuffer> {
         self.buffers
     }
@@ -114,7 +109,6 @@ impl<'a> Builder<'a> {
         Ok(tensor)
     }
 
-    /// A uniform buffer with one struct.
     async fn params(&mut self, bytes: &[u8]) -> Result<OwnedWindow> {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let pooled = self.gpu.allocate(bytes.len() as u64, usage).await?;
@@ -130,7 +124,7 @@ impl<'a> Builder<'a> {
         self.gpu.attempt("binding a kernel", create).await
     }
 
-    /// Workgroups of a kernel that takes one element a lane: the row of the grid, and the grid.
+    /// The grid of a kernel that takes one element per lane: the workgroups per row, and the grid's two dimensions.
     fn grid(&self, count: u64) -> Result<(u32, [u32; 2])> {
         let limit = LANES * u64::from(u32::MAX / 512);
         let groups = u32::try_from(count.div_ceil(LANES)).ok().filter(|_| count <= limit);
@@ -139,7 +133,7 @@ impl<'a> Builder<'a> {
         Ok((row, [row, groups.div_ceil(row)]))
     }
 
-    /// A product's command; its terms must be few enough for the driver's loops.
+    /// A product's command; refuses sums too long for the driver's loops.
     pub(super) async fn product(
         &mut self,
         role: Role,
@@ -165,19 +159,18 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The memory of one batch.
 struct Workspace {
     features: DeviceTensor,
     targets: Option<DeviceTensor>,
     raw_targets: Option<DeviceTensor>,
-    /// One a layer.
+    /// One per layer.
     outputs: Vec<DeviceTensor>,
     /// The gradient with respect to each layer's weighted sums.
     slopes: Vec<DeviceTensor>,
 }
 
 impl EpochPlan {
-    /// A pass in batches of `batch_size`: with weights' gradients and updates where it trains.
+    /// A pass in batches of `batch_size`. With `trains` it computes the weights' gradients and updates them.
     pub(super) async fn new(
         gpu: &Gpu,
         parts: &EngineParts<'_>,
@@ -193,7 +186,7 @@ impl EpochPlan {
         let work = Workspace {
             features: builder.tensor(batch * data.columns, "features of one batch").await?,
             targets: match &data.targets {
-                // Words either way; the type tells the loss's kernel what they are.
+                // The gather kernel copies words of any type; the type tells the loss's kernel how to read them.
                 Some(targets) => {
                     let words = builder.tensor(batch * data.target_width, "targets of one batch").await?;
                     Some(words.reinterpreted(targets.element_type()))
@@ -212,7 +205,7 @@ impl EpochPlan {
         let last = sizes.last().copied().unwrap_or(batch);
         let kinds: &[usize] = if last == batch { &[batch] } else { &[batch, last] };
 
-        // Both sizes of batches: what does not change from step to step.
+        // Commands that do not change from step to step, for both batch sizes.
         let (mut losses, mut passes) = ([None, None], Vec::new());
         for (kind, &rows) in kinds.iter().enumerate() {
             let forward = builder.forward(shapes, weights, parameters, &work, rows).await?;
@@ -284,7 +277,7 @@ impl EpochPlan {
         })
     }
 
-    /// Writes the numbers of the updates of these steps; the first one is the `first`-th over all, counted from 1.
+    /// Writes the update numbers of all steps from `first_step` on. `update` is given the distance from `first_step`.
     pub(super) fn write_updates(&self, gpu: &Gpu, first_step: usize, update: impl Fn(u64) -> Update) -> Result<()> {
         let Some(updates) = &self.updates else { return Ok(()) };
         let row = groups_in_row(gpu, self.parameters.div_ceil(LANES as u32));
@@ -297,7 +290,7 @@ impl EpochPlan {
         Ok(())
     }
 
-    /// The sums of each of these steps, read back at once.
+    /// The sums of each of these steps, in one read.
     pub(super) async fn sums(&self, gpu: &Gpu, steps: std::ops::Range<usize>) -> Result<Vec<EpochSums>> {
         let Some(results) = &self.results else { return Ok(vec![]) };
         let count = steps.len() as u64;
@@ -325,7 +318,7 @@ impl EpochPlan {
 }
 
 impl DeviceData {
-    /// How the loss sees some of the rows: an elementwise loss takes every output for a sample.
+    /// The loss's shape for `rows` rows: an elementwise loss counts every output as a sample.
     fn shape_of(&self, rows: usize) -> BatchShape {
         let samples_a_row = self.shape.samples.checked_div(self.samples).unwrap_or(1);
         BatchShape { samples: rows * samples_a_row, ..self.shape }
@@ -358,10 +351,10 @@ impl Builder<'_> {
         Ok(all)
     }
 
-    /// The rows of one batch: features in as many parts as bindings need, then targets.
+    /// The commands that gather one batch: features in as many parts as bindings need, then targets.
     async fn gather(&mut self, data: &DeviceData, work: &Workspace, first: usize, rows: usize) -> Result<Vec<Command>> {
         let bytes_a_row = data.features.element_type().bytes(data.columns as u64);
-        // Room for the part of a binding before its first element.
+        // Leave room for the start of an aligned binding before its first element.
         let most_rows = (self.gpu.max_binding_bytes() - 256) / bytes_a_row;
         if most_rows == 0 {
             let limit = self.gpu.max_binding_bytes() - 256;
@@ -471,7 +464,7 @@ impl Builder<'_> {
         for (layer, shape) in shapes.iter().enumerate().rev() {
             let slopes = &work.slopes[layer];
             let input = if layer == 0 { &work.features } else { &work.outputs[layer - 1] };
-            // g^T x, and a column for the bias.
+            // g^T x, with one more column for the bias.
             let size @ (m, n, k) = (shape.outputs, shape.inputs + 1, rows);
             let params = ProductParams {
                 a_row: 1,
@@ -514,17 +507,16 @@ impl Builder<'_> {
     }
 }
 
-/// Rows of a data set that one binding holds.
 struct Source<'a> {
     tensor: &'a DeviceTensor,
     columns: usize,
-    /// The first row, and how many.
+    /// The first row, and the number of rows.
     start: usize,
     held: usize,
 }
 
 impl ProductParams {
-    /// Of contiguous row-major matrices.
+    /// For contiguous row-major matrices.
     pub(super) fn of(m: usize, n: usize, k: usize) -> Self {
         let [m, n, k] = [m, n, k].map(|x| x as u32);
         Self { m, n, k, a_row: k, a_column: 1, b_row: n, b_column: 1, ..Self::default() }

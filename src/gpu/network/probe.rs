@@ -1,4 +1,4 @@
-//! How fast the device multiplies matrices, by the kernel that dense layers use.
+//! How fast the device multiplies matrices with the kernel of dense layers.
 
 use super::kernel::{ProductParams, Role};
 use super::plan::Builder;
@@ -9,7 +9,7 @@ use crate::gpu::device::command::Command;
 use crate::gpu::device::context::Gpu;
 use crate::nn::Activation;
 
-/// A dense layer's product of matrices that stay on the device, as often as wanted.
+/// A dense layer's product of matrices that stay on the device; it can run any number of times.
 #[derive(Debug)]
 pub struct ProductProbe {
     gpu: Gpu,
@@ -19,11 +19,11 @@ pub struct ProductProbe {
 }
 
 impl Gpu {
-    /// x W^T + bias: `rows` rows of x with `inputs` features, W of a layer with so many `outputs`. Of a single element it is
-    /// the shortest dispatch there is.
+    /// x W^T + bias, where x has `rows` rows of `inputs` features and W is the matrix of a layer with `outputs`
+    /// outputs. With a single element this is the shortest possible dispatch.
     ///
     /// # Errors
-    /// [`crate::Error::DeviceLimit`] for matrices that the device cannot hold, and its own failures.
+    /// [`crate::Error::DeviceLimit`] for matrices that the device cannot hold, and the device's own failures.
     pub fn product_probe(&self, rows: usize, inputs: usize, outputs: usize) -> Result<ProductProbe> {
         pollster::block_on(async {
             let fill = |count: usize| (0..count).map(|i| (i % 17) as f32 / 17.0 - 0.5).collect::<Vec<f32>>();
@@ -42,7 +42,7 @@ impl Gpu {
 }
 
 impl ProductProbe {
-    /// Multiplies once and waits until it is done.
+    /// Multiplies once and waits for the end.
     ///
     /// # Errors
     /// The device's own failures.
@@ -67,11 +67,11 @@ impl ProductProbe {
 mod tests {
     use crate::gpu::{Gpu, GpuOptions, ProductWalk, adapters};
 
-    /// Every walk of every adapter there is: one of none is another test's affair.
+    /// Tests every walk on every adapter; another test covers machines without one.
     #[test]
     fn all_walks_give_the_same_product() {
         for adapter in adapters() {
-            // No multiple of a tile or of the length of a chain, and several of each.
+            // No multiples of a tile or of a chain's length; the large ones take several of each.
             for (rows, inputs, outputs) in [(1, 1, 1), (33, 17, 34), (130, 100, 67)] {
                 let at = |i: usize| f64::from((i % 17) as f32 / 17.0 - 0.5);
                 let expected: Vec<f64> = (0..rows * outputs)
@@ -96,7 +96,7 @@ mod tests {
                 }
                 assert!(found.len() >= 2);
                 if adapter.is_software() {
-                    // A GPU's compiler may fuse multiplications with additions in one kernel and not in the other.
+                    // A GPU's compiler may fuse multiplications with additions in one kernel and not in another.
                     assert!(found.windows(2).all(|pair| pair[0] == pair[1]), "walks differ");
                 }
             }

@@ -1,4 +1,4 @@
-//! Whole steps in one workgroup, for networks so small that the time between two dispatches is longer than a step.
+//! Whole training steps in one workgroup, for networks so small that the gap between two dispatches exceeds a step.
 
 use std::ops::Range;
 
@@ -18,27 +18,26 @@ use crate::nn::{Accuracy, EngineParts, EpochSums, LayerShape, Update};
 /// `MOST_LAYERS` of shaders/network/whole_steps.wgsl.
 const MOST_LAYERS: usize = 8;
 
-/// `MOST_STEPS` of shaders/network/whole_steps.wgsl: steps of one dispatch.
+/// `MOST_STEPS` of shaders/network/whole_steps.wgsl: most steps per dispatch.
 const MOST_STEPS: usize = 256;
 
-/// Multiplications of a batch from which several workgroups are worth their dispatches. Of the tutorial's first network
-/// (32 samples, 201 weights) on llvmpipe a step of nine dispatches takes some 0.9 ms, one in a workgroup 0.15 ms. Not yet
-/// measured on a GPU.
+/// Batches with more multiplications than this use several workgroups, in spite of the extra dispatches. For the
+/// tutorial's first network (32 samples, 201 weights) on llvmpipe a step of nine dispatches takes about 0.9 ms, one in
+/// a single workgroup 0.15 ms. Not yet measured on a GPU.
 const MOST_COST: usize = 1 << 14;
 
-/// Lanes of the workgroup.
+/// Lanes of the workgroup on a GPU.
 const LANES: u32 = 256;
 
-/// On an adapter that is a CPU.
+/// Lanes of the workgroup on a software adapter, where a barrier costs one switch per lane.
 const SOFTWARE_LANES: u32 = 32;
 
-/// Batches that are trained on without a dispatch in between.
 pub(super) struct Whole {
     params: PooledBuffer,
     params_stride: u64,
     base: WholeStepsParams,
     partials: PooledBuffer,
-    /// One for each `chunk` steps.
+    /// One per `chunk` steps.
     commands: Vec<Command>,
     chunk: usize,
     steps: usize,
@@ -46,7 +45,7 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    /// `None` where the network, the batch or the loss asks for more than one workgroup does.
+    /// `None` if the network, the batch or the loss needs more than one workgroup.
     pub(super) async fn new(
         gpu: &Gpu,
         parts: &EngineParts<'_>,
@@ -58,7 +57,7 @@ impl Whole {
         let Some(loss) = elementwise::kernel(parts.loss) else { return Ok(None) };
         let (Some(targets), parameters) = (&data.targets, parts.memory.parameters.len()) else { return Ok(None) };
         let shapes = &parts.shapes;
-        // What trains goes from batch to batch; what only evaluates may take all at once, or less at a time.
+        // Training sets the batch size; evaluation may use any.
         let most = MOST_COST.checked_div(parameters).unwrap_or(0);
         let batch = batch_size.min(data.samples).max(1);
         let batch = if trains { batch } else { batch.min(most.max(1)) };
@@ -73,7 +72,6 @@ impl Whole {
             && targets.element_type() == ElementType::F32
             && features.bytes <= limit
             && target_window.bytes <= limit;
-        // A barrier costs a software adapter a switch for each of its lanes.
         let lanes = if gpu.description().is_software() { SOFTWARE_LANES } else { LANES };
         let chunk = match gpu.description().loop_limit() {
             Some(steps) => (steps / steps_of_batch(shapes, batch, lanes as usize)).min(MOST_STEPS as u32) as usize,
@@ -125,12 +123,11 @@ impl Whole {
         Ok(Some(Self { params, params_stride, base, partials, commands, chunk, steps, _work: work }))
     }
 
-    /// Steps of an epoch.
     pub(super) fn steps(&self) -> usize {
         self.steps
     }
 
-    /// The dispatches that cover these steps, each with its steps. Their parameters are written.
+    /// The dispatches that cover `steps`, each with its own steps. Writes their parameters.
     pub(super) fn commands(
         &self,
         gpu: &Gpu,
@@ -163,7 +160,6 @@ impl Whole {
         all
     }
 
-    /// The sums of each of these steps.
     pub(super) async fn sums(&self, gpu: &Gpu, steps: Range<usize>) -> Result<Vec<EpochSums>> {
         let size = size_of::<Partial>() as u64;
         let bytes = gpu.read(&self.partials.buffer, steps.start as u64 * size, steps.len() as u64 * size).await?;
@@ -172,7 +168,7 @@ impl Whole {
     }
 }
 
-/// Where each layer's numbers are, as the shader wants them, and the words of a batch's outputs and slopes.
+/// Where each layer's numbers are, in the shader's format, and the number of words for a batch's outputs and slopes.
 fn places(shapes: &[LayerShape], batch: usize) -> ([[u32; 4]; 2 * MOST_LAYERS], usize) {
     let mut layer = [[0u32; 4]; 2 * MOST_LAYERS];
     let mut words = 0;
@@ -186,10 +182,10 @@ fn places(shapes: &[LayerShape], batch: usize) -> ([[u32; 4]; 2 * MOST_LAYERS], 
     (layer, words)
 }
 
-/// Multiplications of a whole data set up to which one workgroup evaluates it.
+/// The most multiplications for a whole data set that one workgroup evaluates.
 const MOST_EVALUATED_COST: usize = 1 << 18;
 
-/// Steps of loops that a lane takes for one batch, at most.
+/// The most loop steps of a lane for one batch.
 fn steps_of_batch(shapes: &[LayerShape], batch: usize, lanes: usize) -> u32 {
     let each = |elements: usize, terms: usize| elements.div_ceil(lanes) * (terms + terms.div_ceil(16) + 2);
     let of_layer = |shape: &LayerShape| {
@@ -199,7 +195,7 @@ fn steps_of_batch(shapes: &[LayerShape], batch: usize, lanes: usize) -> u32 {
             + 4
     };
     let outputs = shapes.last().map_or(1, |shape| shape.outputs);
-    // The tree of the partial takes 8, and is counted twice to be on the safe side.
+    // The tree of the partial takes 8; they are counted twice to be safe.
     let steps = shapes.iter().map(of_layer).sum::<usize>() + (batch * outputs).div_ceil(lanes) + 20;
     u32::try_from(steps).unwrap_or(u32::MAX)
 }
