@@ -1,4 +1,4 @@
-//! The commands of the program. The arguments of each stand beside it.
+//! The commands of the program. Each command's own module defines its arguments.
 
 use clap::{Parser, Subcommand};
 
@@ -27,6 +27,6 @@ pub(crate) enum Command {
     Train(TrainArguments),
     /// Apply saved weights to rows of features.
     Predict(PredictArguments),
-    /// Measure every loss on a device, beside what its memory allows in the same run.
+    /// Measure every loss on a device, next to the limit that its memory sets in the same run.
     Bench(BenchArguments),
 }

@@ -1,11 +1,11 @@
-//! What options choose from, by the names of the command line.
+//! The choices of options, by their names on the command line.
 
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use maxmargin::{LabelEncoding, Targets};
 
-/// One of the library's choices by its name, of those that `is_offered` lets through.
+/// Parses the name of one of the library's choices; `is_offered` selects those on offer.
 pub(crate) fn one_of<T: Copy + Send + Sync + 'static>(
     names: &'static [(T, &'static str)],
     is_offered: fn(T) -> bool,
@@ -17,7 +17,7 @@ pub(crate) fn one_of<T: Copy + Send + Sync + 'static>(
     })
 }
 
-/// A choice as it is written on the command line.
+/// The choice as written on the command line.
 pub(crate) fn text_of(choice: &impl clap::ValueEnum) -> String {
     choice.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()
 }
@@ -28,7 +28,7 @@ macro_rules! choices {
         pub(crate) enum $name { $($choice),+ }
 
         impl $name {
-            /// The choice as it is written on the command line.
+            /// The choice as written on the command line.
             #[allow(dead_code, reason = "not every choice is reported")]
             pub(crate) fn text(self) -> String {
                 $crate::choices::text_of(&self)
@@ -45,7 +45,7 @@ choices! {
 }
 
 impl Labels {
-    /// The encoding, where need be that of the labels.
+    /// The encoding; `auto` finds it from the labels.
     pub(crate) fn encoding(self, labels: Targets<'_>) -> maxmargin::Result<LabelEncoding> {
         match self {
             Self::PlusMinusOne => Ok(LabelEncoding::PlusMinusOne),
@@ -94,7 +94,7 @@ impl FromStr for PenaltyName {
 }
 
 impl PenaltyName {
-    /// The penalty as it is written on the command line.
+    /// The penalty as written on the command line.
     pub(crate) fn text(self) -> String {
         match self {
             Self::Smooth(gamma) => format!("smooth:{gamma}"),
@@ -102,7 +102,6 @@ impl PenaltyName {
         }
     }
 
-    /// The margin where none is given.
     pub(crate) fn default_margin(self) -> f64 {
         if matches!(self, Self::Perceptron | Self::SoftMargin) { 0.0 } else { 1.0 }
     }

@@ -1,22 +1,22 @@
-//! Ctrl-C and a termination from outside: a training ends after the step at hand, everything else at once, and nothing
-//! half-written stays behind.
+//! Handles Ctrl-C and termination signals. A training ends after the current step, all other work at once; no
+//! half-written file stays behind.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::file::remove_unfinished;
 
-/// Somebody looks at [`STOP`].
+/// Whether running work checks [`STOP`].
 static IS_HEEDED: AtomicBool = AtomicBool::new(false);
 
-/// The end was asked for.
+/// Whether a signal asked the program to end.
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// Installs the handler. Where that fails, the program ends as any other does.
+/// Installs the handler. If that fails, signals end the program in the default way.
 pub(crate) fn install() {
     #[cfg(unix)]
     let ignored = SIGNALS.map(|signal| (signal, is_ignored(signal)));
     let _ = ctrlc::set_handler(|| {
-        // Asked twice: now.
+        // A second signal ends the program at once.
         if IS_HEEDED.load(Ordering::Relaxed) && !STOP.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -30,11 +30,11 @@ pub(crate) fn install() {
     }
 }
 
-/// What the handler is installed for.
+/// The signals that the handler is installed for.
 #[cfg(unix)]
 const SIGNALS: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
-/// Whether who started the program had it ignore a signal, as nohup does.
+/// Whether the parent process made the program ignore a signal, as nohup does.
 #[cfg(unix)]
 fn is_ignored(signal: libc::c_int) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
@@ -48,12 +48,12 @@ fn is_ignored(signal: libc::c_int) -> bool {
 /// 128 + SIGINT, as shells report it.
 pub(crate) const EXIT_CODE: u8 = 130;
 
-/// Whether the end was asked for, be it too late for the work that looks at it.
+/// Whether a signal asked the program to end, even if the work was too far along to notice.
 pub(crate) fn is_asked() -> bool {
     STOP.load(Ordering::Relaxed)
 }
 
-/// The flag that is set once the end is asked for, for work that looks at it.
+/// The flag that a signal sets. The caller must check it regularly.
 pub(crate) fn stop_flag() -> &'static AtomicBool {
     IS_HEEDED.store(true, Ordering::Relaxed);
     &STOP

@@ -34,7 +34,7 @@ fn run() -> failure::Outcome<ExitCode> {
             | ErrorKind::DisplayVersion
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
             _ => {
-                // The first paragraph says what is wrong; usage and tips come after it.
+                // The first paragraph says what is wrong; usage and tips follow.
                 let text = error.to_string();
                 let what = text.split("\n\n").next().unwrap_or_default();
                 return Err(failure::Failure::usage(what.trim_start_matches("error: ")));

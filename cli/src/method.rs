@@ -1,4 +1,4 @@
-//! The methods of the multiclass hinge by their names: one list for `eval --method` and `train --loss`.
+//! The methods of the multiclass hinge by name: one list for `eval --method` and `train --loss`.
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
@@ -10,7 +10,7 @@ macro_rules! methods {
         choices! { Method { $($name),+ } }
 
         impl Method {
-            /// Every loss of `train`.
+            /// All losses that `train` offers.
             const TRAINED: &[LossName] =
                 &[LossName::Binary, LossName::Squared, LossName::Embedding, $(LossName::Multiclass(Method::$name)),+];
         }
@@ -18,7 +18,8 @@ macro_rules! methods {
 }
 methods!(CrammerSinger, WestonWatkins, OneVsAll, LeeLinWahba, TopK);
 
-/// Calls `$body` with `$loss` bound to the multiclass hinge of a method; `$k` is what --k says, for those that take it.
+/// Calls `$body` with `$loss` bound to the multiclass hinge of a method. `$k` is the value of --k, for methods that
+/// take it.
 macro_rules! with_method {
     ($method:expr, $k:expr, $loss:ident => $body:expr) => {
         match $method {
@@ -57,7 +58,7 @@ pub(crate) enum LossName {
 }
 
 impl LossName {
-    /// The loss as it is written on the command line.
+    /// The loss as written on the command line.
     pub(crate) fn text(self) -> String {
         text_of(&self)
     }

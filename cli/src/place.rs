@@ -1,4 +1,4 @@
-//! Where to run: `--device`, or the environment, or what the command prefers.
+//! Where to run: `--device`, else the environment, else the command's preference.
 
 use clap::Args;
 use maxmargin::gpu::Gpu;
@@ -9,26 +9,25 @@ use crate::failure::{Failure, Outcome};
 /// Where to run and how to report, for every command.
 #[derive(Debug, Args)]
 pub(crate) struct Where {
-    /// auto, cpu, gpu, gpu:N or part of an adapter's name; with auto:GPU eval measures
-    /// whether the CPU or that adapter is faster, and other commands take the adapter. MAXMARGIN_DEVICE is the default.
+    /// auto, cpu, gpu, gpu:N or part of an adapter's name. With auto:GPU, eval measures whether the CPU or that adapter
+    /// is faster; other commands use the adapter. MAXMARGIN_DEVICE is the default.
     #[arg(long)]
     pub(crate) device: Option<String>,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Print nothing but the value (with --json: the object) and errors.
+    /// Print only the value (with --json: the object) and errors.
     #[arg(long)]
     pub(crate) quiet: bool,
 }
 
-/// What was asked for.
 pub(crate) enum Place {
     Named(Device),
-    /// Nothing, or `auto`: what the command prefers, where it may choose this GPU beside the CPU.
+    /// Nothing, or `auto`: the command chooses. With a GPU from `auto:GPU`, it chooses between that GPU and the CPU.
     Auto(Option<Gpu>),
 }
 
-/// The place that was asked for, opened where it was named.
+/// Reads which place was asked for, and opens a named device.
 pub(crate) fn of(place: &Where) -> Outcome<Place> {
     let selection = match &place.device {
         Some(selection) => selection.clone(),
@@ -45,7 +44,7 @@ pub(crate) fn of(place: &Where) -> Outcome<Place> {
         && gpu.description().is_software()
     {
         use std::io::Write;
-        // The note is a courtesy; without a stderr there is nobody to be courteous to.
+        // The note is optional, so a closed stderr is no error.
         let _ = writeln!(std::io::stderr(), "note: {} is a software adapter", gpu.name());
     }
     Ok(match device {
@@ -54,7 +53,7 @@ pub(crate) fn of(place: &Where) -> Outcome<Place> {
     })
 }
 
-/// A device for a command that runs for long: the one that was named, or a real GPU where there is one.
+/// The device for a long-running command: the named one, or a real GPU if there is one.
 pub(crate) fn choose(place: &Where) -> Outcome<Device> {
     match of(place)? {
         Place::Named(device) => Ok(device),

@@ -1,4 +1,4 @@
-//! `maxmargin predict`: saved weights applied to rows of features.
+//! `maxmargin predict`: applies saved weights to rows of features.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -24,7 +24,7 @@ pub(crate) struct PredictArguments {
     /// The dense layers, as for `maxmargin train`.
     #[arg(long, value_delimiter = ',', required = true)]
     pub(crate) layers: Vec<Dense>,
-    /// File with features, a row a sample; more axes are flattened.
+    /// File with features, one row per sample. Further axes are flattened.
     #[arg(long)]
     pub(crate) features: PathBuf,
     /// Write the outputs (N, units of the last layer) to this .npy file, as f32.

@@ -1,4 +1,4 @@
-//! What is printed: a short report, or one JSON object.
+//! Prints a short report, or one JSON object.
 
 use std::io::Write;
 
@@ -7,30 +7,30 @@ use serde_json::{Map, Value, json};
 
 use crate::failure::{Failure, Outcome};
 
-/// One evaluation with what the output says of it beside the numbers.
+/// An evaluation with the other values of its report.
 pub(crate) struct Report {
     pub(crate) loss: String,
     pub(crate) options: Map<String, Value>,
     pub(crate) reduction: String,
     pub(crate) evaluation: Evaluation,
-    /// Each batch's values, where there are batches.
+    /// Each batch's values, if there are batches.
     pub(crate) batches: Option<Vec<Vec<f64>>>,
     pub(crate) device: Device,
-    /// Why this device, where it was not asked for by name.
+    /// Why this device was chosen, if it was not named.
     pub(crate) device_note: Option<String>,
     pub(crate) read_seconds: f64,
     pub(crate) compute_seconds: f64,
     pub(crate) total_seconds: f64,
 }
 
-/// The most memory that the program has held so far, where the system tells (Linux).
+/// The most memory that the program has held so far, where the system reports it (Linux).
 fn peak_memory_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
 }
 
-/// Writes a line to stdout. A closed pipe is the reader's way to say that it has enough.
+/// Writes a line to stdout. A closed pipe is no error: the reader has read enough.
 pub(crate) fn print(text: &str) -> Outcome<()> {
     match writeln!(std::io::stdout(), "{text}") {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::data(format!("stdout: {error}"))),
@@ -38,7 +38,6 @@ pub(crate) fn print(text: &str) -> Outcome<()> {
     }
 }
 
-/// The device as reports have it.
 pub(crate) fn device_json(device: &Device) -> Value {
     match device {
         Device::Gpu(gpu) => {
@@ -50,7 +49,7 @@ pub(crate) fn device_json(device: &Device) -> Value {
     }
 }
 
-/// JSON has no NaN and no infinities: they are strings.
+/// JSON has no NaN and no infinities, so they are strings.
 pub(crate) fn number(x: f64) -> Value {
     if x.is_nan() {
         "NaN".into()
@@ -111,7 +110,6 @@ impl Report {
         object.to_string()
     }
 
-    /// The value alone.
     pub(crate) fn plain_value(&self) -> String {
         match (&self.evaluation.per_class, self.evaluation.value) {
             (Some(values), _) => values.iter().map(f64::to_string).collect::<Vec<_>>().join(" "),

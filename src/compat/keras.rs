@@ -1,7 +1,7 @@
-//! keras.losses: called with the batch's scores as `y_pred`, its targets as `y_true` and its sample weights.
+//! keras.losses. The batch's scores are `y_pred`, its targets are `y_true`.
 //!
-//! As in Keras the mean of nothing is 0, and the slope at the kink is one half. The scores
-//! of the binary losses are one a sample, (N) or (N, 1).
+//! As in Keras, the mean of nothing is 0, and the slope at the kink is one half. The binary losses take one score per
+//! sample, (N) or (N, 1).
 
 use super::{Peer, evaluate};
 use crate::data::batch::Batch;
@@ -37,7 +37,7 @@ impl From<KerasReduction> for Reduction {
     }
 }
 
-/// A loss by its name; `$loss` makes the engine's of the reduction and the batch.
+/// Defines a Keras loss. `$loss` builds this crate's loss from the reduction and the batch.
 macro_rules! loss {
     ($name:ident, $doc:literal, $loss:expr) => {
         #[doc = $doc]
@@ -104,7 +104,7 @@ fn binary(batch: &Batch<'_>, penalty: Penalty) -> BinaryHinge {
     BinaryHinge::new().penalty(penalty).kink(Peer::Keras.kink()).labels(label_encoding(batch.targets))
 }
 
-/// 0/1 where every label of the batch is 0 or 1; device tensors are taken for -1/+1.
+/// 0/1 where every label of the batch is 0 or 1, else -1/+1. Labels on a device count as -1/+1.
 fn label_encoding(targets: Targets<'_>) -> LabelEncoding {
     fn all_binary<L: Label>(labels: &[L]) -> bool {
         labels.iter().all(|l| l.is(0) | l.is(1))

@@ -1,4 +1,4 @@
-//! keras_rs.losses: called with the batch's scores as `y_pred`, its relevances as `y_true` and a sample weight a list.
+//! keras_rs.losses. The batch's scores are `y_pred`, its relevances are `y_true`, and each list has a sample weight.
 
 use super::evaluate;
 use super::keras::{KerasReduction, loss};
@@ -15,13 +15,13 @@ masked: [`ListwiseHinge`]. The means divide by the number of items, masked ones 
 or by the sum of the lists' weights where Keras does; the losses of
 [`KerasReduction::None`] are one a list (keras-rs: one an item). Instead of a temperature, divide the scores.",
     |reduction, batch: &Batch<'_>| {
-        // Weights, one a list, are summed as they are.
+        // The weights (one per list) are summed as they are.
         let divides = match reduction {
             KerasReduction::SumOverBatchSize => true,
             KerasReduction::MeanWithSampleWeight => batch.sample_weights.is_none(),
             KerasReduction::Sum | KerasReduction::None => false,
         };
-        // Its relu has slope 0 at the kink, unlike the maximum of Keras's own hinges.
+        // keras-rs's relu has slope 0 at the kink, unlike the maximum in Keras's own hinges.
         let loss = ListwiseHinge::new().kink(Kink::Zero);
         loss.over_items(if divides { OverItems::Mean } else { OverItems::Sum })
     }

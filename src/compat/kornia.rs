@@ -7,8 +7,8 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::loss::{LabelEncoding, LovaszHinge};
 
-/// `kornia.losses.lovasz_hinge_loss(pred, target)` over a batch of rows, each an image's pixels: [`LovaszHinge`], averaged
-/// over the images.
+/// `kornia.losses.lovasz_hinge_loss(pred, target)` over a batch of rows: [`LovaszHinge`] averaged over the rows. Each
+/// row holds the pixels of an image.
 ///
 /// # Errors
 /// As [`Device::evaluate`], but the mean of nothing is NaN.

@@ -1,9 +1,9 @@
-//! The peers' losses by their own names, arguments and conventions, on this crate's engine.
+//! The losses of other libraries by their own names, arguments and conventions, computed by this crate.
 //!
-//! Inputs come as a [`Batch`], so they may live on the host or on a GPU; results are [`Evaluation`]s. The last column
-//! says where a result differs on purpose.
+//! Inputs come as a [`Batch`] on the host or on a GPU; results are [`Evaluation`]s. The last column names the
+//! deliberate differences.
 //!
-//! | peer | here | differs |
+//! | library | here | differs |
 //! |---|---|---|
 //! | `torch.nn.HingeEmbeddingLoss` | [`torch::HingeEmbeddingLoss`] | NaN and infinities by the table in [`crate::loss`] |
 //! | `torch.nn.MultiMarginLoss` | [`torch::MultiMarginLoss`] | a NaN score gives NaN (torch: finite); an empty batch gives NaN or 0 (torch on CPU: uninitialised memory) |
@@ -11,20 +11,20 @@
 //! | `torch.nn.SoftMarginLoss` | [`torch::SoftMarginLoss`] | finite for every finite score (torch in f32: inf and a NaN gradient at t*x = -100); targets other than -1 and +1 are errors |
 //! | `torch.nn.MultiLabelMarginLoss` | [`torch::MultiLabelMarginLoss`] | a NaN score gives NaN |
 //! | `torch.nn.TripletMarginLoss` | [`torch::TripletMarginLoss`] | p below 1 is an error, since it is no norm |
-//! | `torch.nn.TripletMarginWithDistanceLoss` | [`torch::TripletMarginWithDistanceLoss`] | the distance is one of [`crate::Distance`]'s |
+//! | `torch.nn.TripletMarginWithDistanceLoss` | [`torch::TripletMarginWithDistanceLoss`] | the distance is a [`crate::Distance`] |
 //! | `torch.nn.CosineEmbeddingLoss` | [`torch::CosineEmbeddingLoss`] | a cosine above 1 by rounding costs 0, not less |
 //! | `torchmetrics...binary_hinge_loss` | [`torchmetrics::binary_hinge_loss`] | targets other than 0, 1 and the ignored one are errors |
 //! | `torchmetrics...multiclass_hinge_loss` | [`torchmetrics::multiclass_hinge_loss`] | all rows ignored gives NaN (torchmetrics: an exception) |
 //! | `torchmetrics...BinaryHingeLoss`, `MulticlassHingeLoss`, `HingeLoss` | [`torchmetrics::BinaryHingeLoss`], [`torchmetrics::MulticlassHingeLoss`], [`torchmetrics::HingeLoss`] | state in f64 and u64 (torchmetrics: f32, which stalls at 2^24); merging another configuration is an error |
 //! | `keras.losses.Hinge`, `SquaredHinge` | [`keras::Hinge`], [`keras::SquaredHinge`] | a 0 among -1/+1 labels is an error (Keras: loss 1) |
 //! | `keras.losses.CategoricalHinge` | [`keras::CategoricalHinge`] | targets other than -1, 0 and 1 are errors |
-//! | `keras_rs.losses.PairwiseHingeLoss` | [`keras_rs::PairwiseHingeLoss`] | unreduced losses are one a list; no temperature |
+//! | `keras_rs.losses.PairwiseHingeLoss` | [`keras_rs::PairwiseHingeLoss`] | unreduced losses are one per list; no temperature |
 //! | `kornia.losses.lovasz_hinge_loss` | [`kornia::lovasz_hinge_loss`] | labels other than 0 and 1 are errors; equal errors keep their order (kornia: any order) |
-//! | `sklearn.metrics.hinge_loss` | [`sklearn::hinge_loss`] | a batch of one class is read by its encoding (scikit-learn: negative, whatever it holds) |
+//! | `sklearn.metrics.hinge_loss` | [`sklearn::hinge_loss`] | the encoding decides how a batch of one class is read (scikit-learn: as negative, whatever the label) |
 //! | `optax.losses.hinge_loss`, `perceptron_loss` | [`optax::hinge_loss`], [`optax::perceptron_loss`] | labels other than -1 and +1 are errors |
 //! | `optax.losses.multiclass_hinge_loss` | [`optax::multiclass_hinge_loss`] | a label out of range is an error (optax: 3.0); where n tied rivals meet the margin exactly, each receives 1/(2n) and the true class -1/2 (optax: 1/(n+1) and -n/(n+1)) |
 //!
-//! What the peers do that may hurt is said at each item, with the plain alternative.
+//! Each item names the pitfalls of the original, with the plain alternative.
 
 pub mod keras;
 pub mod keras_rs;
@@ -41,7 +41,7 @@ use crate::error::{Error, Result};
 use crate::loss::{Kink, Loss, Ties};
 use crate::names::names;
 
-/// A library whose conventions can be asked for by name.
+/// A library with conventions that this crate can follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Peer {
@@ -51,7 +51,7 @@ pub enum Peer {
     Torchmetrics,
     /// Keras 3.15 on JAX or torch.
     Keras,
-    /// scikit-learn 1.9; gradients as its SGD losses have them.
+    /// scikit-learn 1.9, with the gradients of its SGD losses.
     Sklearn,
     /// optax 0.2.
     Optax,
@@ -77,22 +77,22 @@ impl Peer {
         }
     }
 
-    /// What it takes scores for.
+    /// How it reads scores.
     pub fn score_kind(self) -> ScoreKind {
         if self == Peer::Torchmetrics { ScoreKind::Guessed } else { ScoreKind::Raw }
     }
 
-    /// Its mean where samples have weights: Keras's losses divide by the number of samples, the others by the weights.
+    /// Its mean of weighted samples: Keras's losses divide by the number of samples, the others by the sum of weights.
     pub fn mean(self) -> Reduction {
         if self == Peer::Keras { Reduction::MeanOverCount } else { Reduction::Mean }
     }
 }
 
-/// Evaluates, where the mean of nothing is `empty` as the peer has it.
+/// Evaluates a loss; the mean of nothing is `empty`, as in the other library.
 fn evaluate(device: &Device, loss: &dyn Loss, batch: &Batch<'_>, request: &Request, empty: f64) -> Result<Evaluation> {
     match device.evaluate(loss, batch, request) {
         Err(Error::EmptyMean { .. } | Error::ZeroWeight { .. }) => {
-            // The sum is defined, and its gradient is zeros.
+            // The sum of nothing is defined, and its gradient is zeros.
             let sum = device.evaluate(loss, batch, &request.reduction(Reduction::Sum))?;
             let classes = sum.per_class.as_ref().map(Vec::len);
             Ok(Evaluation {

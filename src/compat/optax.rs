@@ -1,7 +1,7 @@
-//! optax.losses: functions that give one loss a sample. What becomes of them is the request's: optax's callers take a mean
-//! or a sum themselves.
+//! optax.losses: functions with one loss per sample. The request sets the reduction; optax's callers take a mean or a
+//! sum themselves.
 //!
-//! As in JAX the slope at the kink is one half, and ties of a maximum share it.
+//! As in JAX, the slope at the kink is one half, and tied maxima share it.
 
 use super::Peer;
 use crate::data::batch::Batch;

@@ -9,7 +9,7 @@ use crate::loss::{BinaryHinge, LabelEncoding, MulticlassHinge};
 
 /// `sklearn.metrics.hinge_loss(y_true, pred_decision, sample_weight=...)`: the batch's targets, scores and sample weights.
 ///
-/// Single scores are binary decisions, with labels -1/+1 or 0/1 as the first label other than 1 says
+/// Single scores are binary decisions; the first label other than 1 tells labels -1/+1 from 0/1
 /// ([`LabelEncoding::detect`]). Rows are multiclass decisions with class indices: Crammer-Singer. The mean is weighted.
 ///
 /// ```

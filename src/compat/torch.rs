@@ -1,7 +1,7 @@
-//! torch.nn: losses as modules. `forward` gives the value (or the losses, for reduction none), `forward_backward` also the
-//! gradient with respect to the input.
+//! torch.nn: losses as modules. `forward` gives the value (without a reduction: the losses), `forward_backward` also
+//! the gradient with respect to the input.
 //!
-//! As in torch the mean of an empty batch is NaN, and the slope at the kink is 0.
+//! As in torch, the mean of an empty batch is NaN, and the slope at the kink is 0.
 
 use super::{Peer, evaluate};
 use crate::data::batch::Batch;
@@ -13,7 +13,7 @@ use crate::loss::{
     TripletMargin,
 };
 
-/// The two calls of every module, from its function `evaluate(device, batch, request)`.
+/// Defines the two calls of every module by its function `evaluate(device, batch, request)`.
 macro_rules! module {
     ($name:ident) => {
         impl $name {
@@ -38,7 +38,7 @@ macro_rules! module {
 
 /// `torch.nn.HingeEmbeddingLoss(margin, reduction=...)` of distances: [`EmbeddingHinge`].
 ///
-/// Not the hinge of a classifier: that is [`BinaryHinge`]. A target outside {-1, +1} gets both terms.
+/// This is not the hinge of a classifier, [`BinaryHinge`]. A target outside {-1, +1} gets both terms.
 ///
 /// ```
 /// use maxmargin::{Batch, Device, compat::torch::HingeEmbeddingLoss};
@@ -49,7 +49,7 @@ macro_rules! module {
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct HingeEmbeddingLoss {
-    /// What dissimilar pairs must keep apart; 1 by default.
+    /// The distance that dissimilar pairs must keep; 1 by default.
     pub margin: f64,
     /// Mean by default.
     pub reduction: Reduction,
@@ -79,7 +79,7 @@ pub struct MultiMarginLoss {
     pub p: u32,
     /// The margin between the true class and a rival; 1 by default.
     pub margin: f64,
-    /// One weight a class.
+    /// One weight per class.
     pub weight: Option<Vec<f64>>,
     /// Mean by default.
     pub reduction: Reduction,
@@ -114,7 +114,7 @@ module!(MultiMarginLoss);
 
 /// `torch.nn.MarginRankingLoss(margin, reduction=...)` over a batch of pairs: [`crate::MarginRanking`].
 ///
-/// The gradient is with respect to the first input; with respect to the second, raw as it is, it is the negative.
+/// The gradient is with respect to the first input. The inputs are raw, so that for the second is its negative.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MarginRankingLoss {
     /// By how much the higher input must be higher; 0 by default.
@@ -148,7 +148,7 @@ module!(SoftMarginLoss);
 /// `torch.nn.MultiLabelMarginLoss(reduction=...)` over a batch of rows of scores and rows of targets:
 /// [`MultilabelMargin`].
 ///
-/// A row of targets holds class indices up to the first negative number; a label given twice counts twice.
+/// A row of targets holds class indices up to the first negative number. A repeated label counts again.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MultiLabelMarginLoss {
     /// Mean by default.
@@ -164,16 +164,16 @@ module!(MultiLabelMarginLoss);
 
 /// `torch.nn.TripletMarginLoss(margin, p, eps, swap, reduction=...)` over a batch of triplets: [`TripletMargin`].
 ///
-/// The gradient holds those of anchor, positive and negative one after the other.
+/// The gradient holds the gradients of anchor, positive and negative, one after the other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TripletMarginLoss {
     /// By how much the negative must be farther away; 1 by default.
     pub margin: f64,
-    /// Of the norm, at least 1; 2 by default.
+    /// The p of the norm, at least 1; 2 by default.
     pub p: f64,
     /// Added to every component of a difference; 1e-6 by default.
     pub eps: f64,
-    /// Whether the nearer of anchor and positive counts for the negative.
+    /// Whether the negative's distance is the smaller of those to anchor and positive.
     pub swap: bool,
     /// Mean by default.
     pub reduction: Reduction,
@@ -194,15 +194,15 @@ impl TripletMarginLoss {
 }
 module!(TripletMarginLoss);
 
-/// `torch.nn.TripletMarginWithDistanceLoss(distance_function=..., margin, swap, reduction=...)` over a batch of triplets:
-/// [`TripletMargin`] with any [`Distance`], in the place of torch's any function.
+/// `torch.nn.TripletMarginWithDistanceLoss(distance_function=..., margin, swap, reduction=...)` over a batch of
+/// triplets: [`TripletMargin`] with a [`Distance`], where torch takes any function.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TripletMarginWithDistanceLoss {
     /// The distance; torch's PairwiseDistance by default.
     pub distance: Distance,
     /// By how much the negative must be farther away; 1 by default.
     pub margin: f64,
-    /// Whether the nearer of anchor and positive counts for the negative.
+    /// Whether the negative's distance is the smaller of those to anchor and positive.
     pub swap: bool,
     /// Mean by default.
     pub reduction: Reduction,
@@ -224,10 +224,10 @@ module!(TripletMarginWithDistanceLoss);
 
 /// `torch.nn.CosineEmbeddingLoss(margin, reduction=...)` over a batch of pairs of vectors: [`CosineEmbedding`].
 ///
-/// A target outside {-1, +1} costs nothing. The gradient holds those of both vectors one after the other.
+/// A target outside {-1, +1} costs nothing. The gradient holds the gradients of both vectors, one after the other.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CosineEmbeddingLoss {
-    /// The cosine that a pair of target -1 must not exceed; 0 by default.
+    /// The cosine that a pair with target -1 must not exceed; 0 by default.
     pub margin: f64,
     /// Mean by default.
     pub reduction: Reduction,

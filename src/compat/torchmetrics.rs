@@ -1,12 +1,12 @@
 //! torchmetrics.classification and torchmetrics.functional.classification: hinge losses as metrics.
 //!
-//! **The scores of a batch decide what they are**: if any score of a kept sample lies outside [0, 1], sigmoid or softmax
-//! is applied to the whole batch ([`ScoreKind::Guessed`](crate::ScoreKind::Guessed)). So a value depends on how the data
-//! is split into batches, and a perfect binary classifier's hinge loss is the fraction of negatives, not 0. The plain
-//! alternatives: [`BinaryHinge`] and [`MulticlassHinge`] on a batch whose score kind is stated, and
-//! [`crate::metric::Metric`].
+//! **The scores of a batch decide how they are read**: if any score of a kept sample lies outside [0, 1], sigmoid or
+//! softmax is applied to the whole batch ([`ScoreKind::Guessed`](crate::ScoreKind::Guessed)). So a value depends on how
+//! the data is split into batches, and a perfect binary classifier's hinge loss is the fraction of negatives, not 0.
+//! The plain alternatives are [`crate::metric::Metric`], and [`BinaryHinge`] and [`MulticlassHinge`] on a batch with a
+//! stated score kind.
 //!
-//! Scores and labels come from the host. The value over no kept sample is NaN.
+//! Scores and labels must be in host memory. The value is NaN where no sample is kept.
 
 use super::{Peer, evaluate};
 use crate::data::batch::Batch;
@@ -18,20 +18,20 @@ use crate::error::{Error, Input, Result};
 use crate::loss::{BinaryHinge, CrammerSinger, LabelEncoding, Loss, MulticlassHinge, OneVsAll, Penalty, RowsLoss};
 use crate::metric::{Metric, Step};
 
-/// How torchmetrics looks at several classes.
+/// How torchmetrics treats several classes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MulticlassMode {
     /// One value: the true class against its best rival.
     #[default]
     CrammerSinger,
-    /// One value a class: the class against all others.
+    /// One value per class: the class against all others.
     OneVsAll,
 }
 
 /// The options of both tasks: `squared` and `ignore_index`, with torchmetrics's defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Squared rather than linear penalty.
+    /// Whether the penalty is squared rather than linear.
     pub squared: bool,
     /// Samples with this target are left out.
     pub ignore_index: Option<i64>,
@@ -75,8 +75,8 @@ pub fn binary_hinge_loss(device: &Device, batch: &Batch<'_>, options: Options) -
     evaluate(device, &options.binary(), &kept.batch(batch), &Request::new(), f64::NAN)
 }
 
-/// `multiclass_hinge_loss(preds, target, num_classes, squared, multiclass_mode, ignore_index)` over a batch of rows: one
-/// value for Crammer-Singer, one a class ([`Evaluation::per_class`]) for one-vs-all.
+/// `multiclass_hinge_loss(preds, target, num_classes, squared, multiclass_mode, ignore_index)` over a batch of rows:
+/// one value for Crammer-Singer, one per class ([`Evaluation::per_class`]) for one-vs-all.
 ///
 /// # Errors
 /// As [`Device::evaluate`], but the mean of nothing is NaN.
@@ -98,7 +98,7 @@ pub fn multiclass_hinge_loss(
     }
 }
 
-/// The samples that are not ignored, copied where any may be.
+/// The samples that are not ignored; copied only where an `ignore_index` is set.
 struct Kept {
     copied: Option<Copied>,
 }
@@ -162,7 +162,7 @@ impl Kept {
         let (kept, labels) = with_targets!(batch.targets, x => read(x, ignored)?,
             _tensor => return Err(on_device(Input::Targets)));
         let scores = KeptFloats::of(Input::Scores, batch.scores, &kept)?;
-        // Before any are left out, so that an index is the batch's.
+        // Checked before samples are left out, so that an index in an error counts all samples of the batch.
         crate::data::weights::totals(batch, kept.len())?;
         let weights = batch.sample_weights.map(|w| KeptFloats::of(Input::SampleWeights, w, &kept)).transpose()?;
         Ok(Self { copied: Some(Copied { scores, labels, weights }) })
@@ -209,13 +209,13 @@ impl BinaryHingeLoss {
     /// Adds a batch.
     ///
     /// # Errors
-    /// As [`Metric::update`]; with an `ignore_index` [`Error::Value`] for a label that is neither 0, 1 nor ignored.
+    /// As [`Metric::update`]. With an `ignore_index`, [`Error::Value`] for a label that is neither 0, 1 nor ignored.
     pub fn update(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
         let kept = Kept::of(batch, self.options.ignore_index)?;
         self.metric.update(device, &kept.batch(batch))
     }
 
-    /// Adds a batch and returns its own value beside the running one.
+    /// Adds a batch and returns its own value next to the running one.
     ///
     /// # Errors
     /// As [`Metric::forward`], and as [`BinaryHingeLoss::update`].
@@ -238,7 +238,7 @@ impl BinaryHingeLoss {
         self.metric.merge(&other.metric)
     }
 
-    /// The value over everything seen, NaN where that is nothing.
+    /// The value over all samples so far; NaN for none.
     ///
     /// # Errors
     /// As [`Metric::compute`].
@@ -286,7 +286,7 @@ impl MulticlassHingeLoss {
         }
     }
 
-    /// The batch, known to have the right width, with torchmetrics's view of its scores.
+    /// Sets torchmetrics's score kind, after a check of the row width.
     fn checked<'a>(&self, batch: &Batch<'a>) -> Result<Batch<'a>> {
         if batch.columns != Some(self.classes) {
             let got = batch.columns.map_or("(N)".into(), |columns| format!("(N, {columns})"));
@@ -295,7 +295,7 @@ impl MulticlassHingeLoss {
         Ok(batch.score_kind(Peer::Torchmetrics.score_kind()))
     }
 
-    /// Adds a batch of rows and returns its own value beside the running one.
+    /// Adds a batch of rows and returns its own value next to the running one.
     ///
     /// # Errors
     /// As [`Metric::forward`], and [`Error::Shape`] for rows of another width.
@@ -328,7 +328,7 @@ impl MulticlassHingeLoss {
         }
     }
 
-    /// The value over everything seen, NaN where that is nothing.
+    /// The value over all samples so far; NaN for none.
     ///
     /// # Errors
     /// As [`Metric::compute`].
@@ -371,7 +371,7 @@ impl HingeLoss {
         }
     }
 
-    /// Adds a batch and returns its own value beside the running one.
+    /// Adds a batch and returns its own value next to the running one.
     ///
     /// # Errors
     /// As [`Metric::forward`].
@@ -402,7 +402,7 @@ impl HingeLoss {
         }
     }
 
-    /// The value over everything seen, NaN where that is nothing.
+    /// The value over all samples so far; NaN for none.
     ///
     /// # Errors
     /// As [`Metric::compute`].

@@ -1,4 +1,4 @@
-//! Data to train on: features and targets, and the generators of well-known toys.
+//! Data to train on: features and targets, and generators of well-known toy data sets.
 
 use std::f64::consts::PI;
 
@@ -22,13 +22,13 @@ use crate::loss::Spec;
 pub enum Features {
     /// Single precision.
     F32(Vec<f32>),
-    /// Double precision; rounded to f32 on a GPU and where the network computes in f32.
+    /// Double precision. Rounded to f32 on a GPU, and where the network computes in f32.
     F64(Vec<f64>),
-    /// Half precision, half the memory; widened where it is read, and computed with in f32.
+    /// Half precision, in half the memory. Widened when read; the network computes in f32.
     F16(Vec<f16>),
-    /// bfloat16, in the same way.
+    /// bfloat16, treated as half precision is.
     BF16(Vec<bf16>),
-    /// Bytes that stand for x / 255, as images have them: a quarter of the memory.
+    /// Bytes that stand for x / 255, as in images, in a quarter of the memory.
     U8(Vec<u8>),
 }
 
@@ -44,19 +44,19 @@ impl Features {
         }
     }
 
-    /// True where there is no element.
+    /// True where there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The elements as they are computed with, in f64.
+    /// The elements in f64, with the values that the network computes with.
     pub fn to_f64(&self) -> Vec<f64> {
         let mut all = vec![0.0; self.len()];
         self.read(0, &mut all);
         all
     }
 
-    /// Writes a row to `to`, which is as long.
+    /// Writes a row to `to`, which must have its length.
     pub(crate) fn read<T: Real>(&self, row: usize, to: &mut [T]) {
         fn copy<T: Real, F: Copy>(from: &[F], to: &mut [T], convert: impl Fn(F) -> T) {
             to.iter_mut().zip(from).for_each(|(to, &from)| *to = convert(from));
@@ -93,7 +93,7 @@ macro_rules! features_from {
 }
 features_from!(F32(f32), F64(f64), F16(f16), BF16(bf16), U8(u8));
 
-/// Samples: a row of features each, and its target (or row of targets).
+/// Samples: a row of features and a target (or a row of targets) each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     pub(crate) features: Features,
@@ -103,11 +103,12 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// `features` is a row-major matrix with `columns` columns; `targets` has one element a row, or as many as the
-    /// network has outputs for the losses over rows of targets.
+    /// `features` is a row-major matrix with `columns` columns. `targets` has one element per row; for losses over rows
+    /// of targets it has as many per row as the network has outputs.
     ///
     /// # Errors
-    /// [`Error::Shape`] and [`Error::Length`] where they do not fit, [`Error::DeviceLimit`] for 2^32 rows or more.
+    /// [`Error::Shape`] and [`Error::Length`] where the sizes do not match, [`Error::DeviceLimit`] for 2^32 rows or
+    /// more.
     pub fn new(features: impl Into<Features>, columns: usize, targets: impl Into<Vec<f64>>) -> Result<Self> {
         let (features, targets) = (features.into(), targets.into());
         let len = features.len();
@@ -131,12 +132,12 @@ impl Dataset {
         self.samples
     }
 
-    /// True where there is no row.
+    /// True where there are no rows.
     pub fn is_empty(&self) -> bool {
         self.samples == 0
     }
 
-    /// Features a row.
+    /// Features per row.
     pub fn columns(&self) -> usize {
         self.columns
     }
@@ -151,31 +152,30 @@ impl Dataset {
         &self.targets
     }
 
-    /// Targets a row.
     pub(crate) fn target_width(&self) -> usize {
         self.targets.len().checked_div(self.samples).unwrap_or(1)
     }
 
-    /// How a loss sees the data, where a network has so many outputs.
+    /// The shape in which a loss sees the data, for a network with this many outputs.
     ///
     /// # Errors
-    /// [`Error::Shape`] and [`Error::Length`] where the loss does not take outputs and targets like these.
+    /// [`Error::Shape`] and [`Error::Length`] where the loss does not take such outputs and targets.
     pub(crate) fn shape(&self, spec: &Spec<'_>, outputs: usize) -> Result<BatchShape> {
         let none = || Error::OutOfMemory { device: "the host".into(), operation: "looking at the data's shape".into() };
-        // Cleared memory that is nowhere until it is touched, and nobody does.
+        // Zeroed memory takes no physical pages until it is touched, and nothing touches it.
         let count = self.samples.checked_mul(outputs).ok_or_else(none)?;
         let scores: Box<[f32]> = bytemuck::allocation::try_zeroed_slice_box(count).map_err(|()| none())?;
         spec.check_batch(&batch((&*scores).into(), outputs, &self.targets), &Request::new())
     }
 
-    /// Class 0 becomes -1, all others +1: what the binary and the embedding hinge learn from.
+    /// Turns class 0 into -1 and all others into +1, the labels of the binary and the embedding hinge.
     pub fn signs(mut self) -> Self {
         self.targets.iter_mut().for_each(|t| *t = if *t == 0.0 { -1.0 } else { 1.0 });
         self
     }
 
-    /// The first rows and the last `fraction` of them, which is how Keras splits off validation data: the first part has
-    /// floor(N * (1 - fraction)) rows.
+    /// Splits off the last `fraction` of the rows, as Keras splits off validation data: the first part has floor(N * (1
+    /// - fraction)) rows.
     ///
     /// # Errors
     /// [`Error::Option`] where the fraction is not in [0, 1) or one part would be empty.
@@ -196,8 +196,9 @@ impl Dataset {
         Ok((self, tail))
     }
 
-    /// Two circles around the origin, after scikit-learn's make_circles: class 0 of radius 1, class 1 of radius `factor`,
-    /// normal noise added to each coordinate, in random order. The random stream is this crate's own.
+    /// Two circles around the origin, as scikit-learn's make_circles: class 0 has radius 1, class 1 has radius
+    /// `factor`. Normal noise is added to each coordinate, and the order is random. The random stream is this crate's
+    /// own.
     ///
     /// # Errors
     /// [`Error::Option`] for a factor outside [0, 1), noise that is negative or not finite, or too many samples.
@@ -210,14 +211,14 @@ impl Dataset {
         let point = |i: usize| {
             let (class, i, n, radius) =
                 if i < outer { (0.0, i, outer, 1.0) } else { (1.0, i - outer, samples - outer, factor) };
-            // The circle is closed by its first point.
+            // No point at 2*pi: it would repeat the first one.
             let angle = 2.0 * PI * i as f64 / n as f64;
             ([radius * angle.cos(), radius * angle.sin()], class)
         };
         Self::noisy(samples, point, noise, seed)
     }
 
-    /// Two half circles that clasp each other, after scikit-learn's make_moons.
+    /// Two interleaved half circles, as scikit-learn's make_moons.
     ///
     /// # Errors
     /// [`Error::Option`] for noise that is negative or not finite, or too many samples.
@@ -257,8 +258,8 @@ impl Dataset {
         Self::new(features, 2, points.into_iter().map(|(_, class)| class).collect::<Vec<_>>())
     }
 
-    /// Images of independent bytes, each as likely as the other, with random classes: there is nothing to learn but how
-    /// fast one can. One row of `pixels` features an image.
+    /// Images of independent, uniformly random bytes with random classes. They measure only speed: there is nothing to
+    /// learn. Each image is a row of `pixels` features.
     ///
     /// # Errors
     /// [`Error::Option`] for no pixels or no classes; [`Error::DeviceLimit`] for more bytes than memory addresses.
@@ -283,7 +284,6 @@ impl Dataset {
     }
 }
 
-/// A network's outputs as the losses take them: single scores, or rows of them.
 pub(crate) fn batch<'a>(scores: Floats<'a>, outputs: usize, targets: &'a [f64]) -> Batch<'a> {
     match outputs {
         1 => Batch::new(scores, targets),

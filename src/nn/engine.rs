@@ -16,32 +16,31 @@ use crate::names::names;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Accuracy {
-    /// What the loss says: the sign for one output, the highest score for several.
+    /// A single output predicts by its sign, several outputs by the highest score.
     #[default]
     Sign,
-    /// Keras's BinaryAccuracy with threshold 0.5, for one output: predicts 1 above it and 0 else, and compares with the
-    /// target as it is. With labels -1 and +1 **every negative counts as wrong**.
+    /// Keras's BinaryAccuracy with threshold 0.5, for one output: an output above 0.5 predicts 1, any other 0. The
+    /// prediction is compared with the unchanged target, so with labels -1 and +1 **every negative counts as wrong**.
     Keras,
 }
 
 names!(Accuracy, "accuracy": Sign = "sign", Keras = "keras");
 
-/// What an engine is made of, on any device.
+/// What a device needs to build an engine.
 pub(crate) struct EngineParts<'a> {
     pub(crate) loss: &'a dyn Loss,
     pub(crate) optimizer: Optimizer,
     pub(crate) accuracy: Accuracy,
-    /// Samples an update; `None` where nothing is trained.
+    /// Samples per update; `None` where nothing is trained.
     pub(crate) batch_size: Option<usize>,
     pub(crate) shapes: Vec<LayerShape>,
     pub(crate) training: &'a Dataset,
     pub(crate) validation: Option<&'a Dataset>,
-    /// Whether the training data is evaluated too.
     pub(crate) evaluates_training: bool,
     pub(crate) memory: &'a Memory,
 }
 
-/// The sums over samples that an epoch reports.
+/// Sums over the samples of an epoch, for its report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct EpochSums {
     pub(crate) loss: f64,
@@ -56,40 +55,36 @@ impl EpochSums {
         self.correct += other.correct;
     }
 
-    /// A batch's mean counts as often as it has samples.
+    /// Weights the batch's mean loss by its number of samples.
     pub(crate) fn of(evaluation: &Evaluation) -> Self {
         let loss = evaluation.value.unwrap_or(f64::NAN) * evaluation.count as f64;
         Self { loss, count: evaluation.count, correct: evaluation.correct.unwrap_or(0) }
     }
 }
 
-/// Weights and the optimizer's memory, as numbers that both precisions hold.
+/// Weights and the optimizer's memory, in f64, which holds f32 and f64 exactly.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Memory {
     pub(crate) parameters: Vec<f64>,
-    /// The optimizer's first and second number for each weight; empty where it has none.
+    /// The optimizer's first and second number for each weight; empty where the optimizer has none.
     pub(crate) first: Vec<f64>,
     pub(crate) second: Vec<f64>,
 }
 
-/// Part of an epoch.
 pub(crate) struct EpochPart<'a> {
-    /// Rows in the order of training, the whole epoch's.
+    /// All rows of the epoch, in the order of training.
     pub(crate) order: &'a [u32],
-    /// The first batch to train on.
     pub(crate) first_batch: usize,
-    /// Updates before that batch, over all epochs.
+    /// Updates over all epochs before `first_batch`.
     pub(crate) updates: u64,
-    /// Set from outside to end after the step at hand.
+    /// Set by another thread to end the part after the current step.
     pub(crate) stop: Option<&'a AtomicBool>,
 }
 
-/// How far an epoch came.
 pub(crate) struct Progress {
     pub(crate) sums: EpochSums,
-    /// The mean losses of the batches done by this call.
     pub(crate) batch_losses: Vec<f64>,
-    /// The batch whose loss was not finite, and that loss.
+    /// The batch with a loss that is not finite, and that loss.
     pub(crate) diverged: Option<(usize, f64)>,
 }
 
@@ -103,7 +98,8 @@ impl Progress {
         self.batch_losses.len()
     }
 
-    /// Counts a batch; false where its loss is no finite number, which ends the epoch. `first` is the call's first batch.
+    /// Counts a batch. A loss that is not finite ends the epoch: the result is then false. `first` is the call's first
+    /// batch.
     pub(crate) fn add(&mut self, sums: EpochSums, first: usize) -> bool {
         let mean = sums.loss / sums.count as f64;
         if !sums.loss.is_finite() {
@@ -116,7 +112,6 @@ impl Progress {
     }
 }
 
-/// Data that a network is evaluated on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Evaluated {
     Training,
@@ -139,16 +134,14 @@ impl MemorySlot {
     }
 }
 
-/// A device with a network, its training data and its validation data.
 pub(crate) trait Engine {
-    /// Trains on the batches of an epoch.
     fn train(&mut self, part: &EpochPart<'_>) -> Result<Progress>;
-    /// Sums over a data set; none where there is no such one.
+    /// Sums over a data set; `None` where the engine has no such data.
     fn evaluate(&mut self, data: Evaluated) -> Result<Option<EpochSums>>;
-    /// Remembers the weights and the optimizer's memory where they are.
+    /// Copies the weights and the optimizer's memory to `slot`, on the device.
     fn remember(&mut self, slot: MemorySlot) -> Result<()>;
-    /// Goes back to what was remembered there.
+    /// Restores what `remember` copied to `slot`.
     fn recall(&mut self, slot: MemorySlot) -> Result<()>;
-    /// The weights and the optimizer's memory, on the host.
+    /// Copies the weights and the optimizer's memory to the host.
     fn memory(&mut self) -> Result<Memory>;
 }

@@ -2,21 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One epoch. Values are `None` where they mean nothing: without validation data, or where a loss predicts nothing.
+/// One epoch. A value is `None` where it has no meaning: without validation data, or where the loss predicts nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Epoch {
     /// Counted from 0.
     pub epoch: u64,
-    /// The mean of the batches' losses, each weighted by its samples and taken before its update.
+    /// The mean of the batches' losses before each update, weighted by the batches' samples.
     pub loss: f64,
-    /// Samples predicted right, of the same predictions.
+    /// The fraction of samples predicted right, from the same outputs as `loss`.
     pub accuracy: Option<f64>,
     /// The loss over the validation data after the epoch.
     pub val_loss: Option<f64>,
     /// The accuracy over the validation data after the epoch.
     pub val_accuracy: Option<f64>,
-    /// The mean loss of each batch before its update, in order; after a resume within an epoch, of the batches since.
+    /// The mean loss of each batch before its update, in order. After a resume within an epoch: only the batches since.
     pub batch_losses: Vec<f64>,
     /// Seconds that the epoch took, validation included.
     pub seconds: f64,
@@ -28,24 +28,24 @@ pub struct Epoch {
 pub struct History {
     /// In order.
     pub epochs: Vec<Epoch>,
-    /// Why there are no more.
+    /// Why training ended.
     pub end: End,
-    /// Seconds that training took, without what scores the last weights.
+    /// Seconds that training took, without scoring the last weights.
     #[serde(default)]
     pub seconds: f64,
-    /// The training data with the last weights, where asked for.
+    /// The score of the last weights on the training data, where asked for.
     pub training: Option<Score>,
-    /// The validation data with the last weights, where asked for.
+    /// The score of the last weights on the validation data, where asked for.
     pub validation: Option<Score>,
 }
 
-/// What an evaluation of a network says.
+/// The result of evaluating a network on a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Score {
     /// The mean loss.
     pub loss: f64,
-    /// Samples predicted right, where the loss predicts anything.
+    /// The fraction of samples predicted right; `None` where the loss predicts nothing.
     pub accuracy: Option<f64>,
 }
 
@@ -58,12 +58,12 @@ pub enum End {
     Finished,
     /// The loss has not improved for as many epochs as early stopping allows.
     EarlyStopping,
-    /// It was asked to stop, and finished its step.
+    /// A caller asked for a stop, and the current step was finished.
     Stopped,
 }
 
 impl History {
-    /// One value an epoch, NaN where it means nothing: a line of a chart.
+    /// One value per epoch, for a line of a chart; NaN where the value has no meaning.
     pub fn line(&self, value: impl Fn(&Epoch) -> Option<f64>) -> Vec<f64> {
         self.epochs.iter().map(|epoch| value(epoch).unwrap_or(f64::NAN)).collect()
     }

@@ -1,4 +1,4 @@
-//! Dense layers: what they are, and what their weights start as.
+//! Dense layers and their starting weights.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,9 +12,7 @@ use crate::names::names;
 
 /// A precision that networks are trained in.
 pub(crate) trait Elementary: Real {
-    /// The hyperbolic tangent.
     fn tanh(self) -> Self;
-    /// The square root.
     fn sqrt(self) -> Self;
 }
 
@@ -35,11 +33,11 @@ macro_rules! elementary {
 elementary!(f32);
 elementary!(f64);
 
-/// What a layer does to its weighted sums.
+/// The function that a layer applies to its weighted sums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Activation {
-    /// Nothing.
+    /// The identity.
     #[default]
     Identity,
     /// max(0, z), with slope 0 at 0.
@@ -55,7 +53,7 @@ impl Activation {
     pub(crate) fn apply<T: Elementary>(self, z: T) -> T {
         match self {
             Activation::Identity => z,
-            // NaN is not below zero, so it stays.
+            // A comparison with NaN is false, so NaN stays.
             Activation::Relu => {
                 if z < T::ZERO {
                     T::ZERO
@@ -68,7 +66,7 @@ impl Activation {
         }
     }
 
-    /// The derivative, of the activation's value y.
+    /// The derivative as a function of the activation's value y.
     #[inline(always)]
     pub(crate) fn slope<T: Real>(self, y: T) -> T {
         match self {
@@ -88,7 +86,7 @@ impl Activation {
 
 names!(Activation, "activation": Identity = "identity", Relu = "relu", Tanh = "tanh", Sigmoid = "sigmoid");
 
-/// What a layer's weights and bias start as. U(a) is uniform in [-a, a); a layer has `fan_in` inputs and `fan_out` outputs.
+/// The starting weights and bias of a layer with `fan_in` inputs and `fan_out` outputs. U(a) is uniform in [-a, a).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Initializer {
@@ -115,7 +113,7 @@ impl Initializer {
         }
     }
 
-    /// Starting weights (row-major, outputs x inputs) followed by the bias; each a number that f32 holds.
+    /// Starting weights (row-major, outputs x inputs) followed by the bias. f32 holds each number exactly.
     pub(crate) fn draw(self, inputs: usize, outputs: usize, random: &mut impl Rng) -> Vec<f64> {
         let (weight, bias) = self.limits(inputs, outputs);
         let mut uniform = |limit: f64| f64::from(((random.random::<f64>() * 2.0 - 1.0) * limit) as f32);
@@ -143,18 +141,18 @@ pub struct Dense {
 }
 
 impl Dense {
-    /// A layer of this many outputs, without an activation, that starts as torch's Linear does.
+    /// A layer of this many outputs, without an activation, with the starting weights of torch's Linear.
     pub fn new(units: usize) -> Self {
         Self { units, activation: Activation::Identity, initializer: Initializer::Torch }
     }
 
-    /// What is done to the weighted sums.
+    /// The activation.
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self
     }
 
-    /// What weights and bias start as.
+    /// How the starting weights and bias are drawn.
     pub fn initializer(mut self, initializer: Initializer) -> Self {
         self.initializer = initializer;
         self

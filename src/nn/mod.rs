@@ -1,6 +1,6 @@
-//! Networks of dense layers, described: layers, optimizers, data sets, and what training asks of a device.
+//! Networks of dense layers: layers, optimizers, data sets, and what training asks of a device.
 //!
-//! | file | room for |
+//! | file | content |
 //! |---|---|
 //! | `layer.rs` | dense layers, activations, initialisers |
 //! | `sequential.rs` | a network and its weights |
@@ -10,7 +10,7 @@
 //! | `engine.rs` | what training asks of a device |
 //! | `random.rs` | seeds |
 //!
-//! They are trained by [`crate::train`], with any loss of the crate; the network's outputs are its scores.
+//! [`crate::train`] trains them with any loss of the crate; the network's outputs are the scores.
 
 mod data;
 mod engine;

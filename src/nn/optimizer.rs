@@ -1,17 +1,17 @@
-//! Stochastic gradient descent and Adam, by torch's rules or by Keras's.
+//! Stochastic gradient descent and Adam, by the rules of torch or Keras.
 
 use serde::{Deserialize, Serialize};
 
 use super::layer::Elementary;
 use crate::error::{Error, Result, number};
 
-/// Whose update rules are followed where torch and Keras differ.
+/// The library whose update rules are followed. torch and Keras differ in these:
 ///
 /// | | torch | Keras |
 /// |---|---|---|
 /// | SGD's memory | b = m*b + g; w -= lr*b | v = m*v - lr*g; w += v |
 /// | weight decay of SGD and Adam | added to the gradient | w -= lr*wd*w before the update |
-/// | Adam's epsilon | beside the corrected root, 1e-8 | beside the uncorrected root, 1e-7 |
+/// | Adam's epsilon | added to the corrected root, 1e-8 | added to the uncorrected root, 1e-7 |
 /// | AdamW's weight decay | 0.01 | 0.004 |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -29,7 +29,7 @@ enum Method {
     Adam { beta1: f64, beta2: f64, epsilon: Option<f64>, decoupled: bool },
 }
 
-/// How weights follow their gradients.
+/// The rule by which gradients change weights.
 ///
 /// ```
 /// use maxmargin::nn::{Conventions, Optimizer};
@@ -58,12 +58,12 @@ impl Optimizer {
         Self::new(Method::Adam { beta1: 0.9, beta2: 0.999, epsilon: None, decoupled: false }, learning_rate)
     }
 
-    /// AdamW (Loshchilov and Hutter, 2019): Adam whose weight decay, 0.01 or Keras's 0.004, is not part of the gradient.
+    /// AdamW (Loshchilov and Hutter, 2019): Adam with weight decay (0.01, or Keras's 0.004) kept out of the gradient.
     pub fn adamw(learning_rate: f64) -> Self {
         Self::new(Method::Adam { beta1: 0.9, beta2: 0.999, epsilon: None, decoupled: true }, learning_rate)
     }
 
-    /// The momentum of SGD, in [0, 1). Adam has none and ignores it.
+    /// The momentum of SGD, in [0, 1). Adam ignores it.
     pub fn momentum(mut self, value: f64) -> Self {
         if let Method::Sgd { momentum, .. } = &mut self.method {
             *momentum = value;
@@ -87,7 +87,7 @@ impl Optimizer {
         self
     }
 
-    /// Adam's epsilon; 1e-8 by torch's conventions and 1e-7 by Keras's where nothing is said.
+    /// Adam's epsilon. The default is 1e-8 by torch's conventions and 1e-7 by Keras's.
     pub fn epsilon(mut self, value: f64) -> Self {
         if let Method::Adam { epsilon, .. } = &mut self.method {
             *epsilon = Some(value);
@@ -95,22 +95,22 @@ impl Optimizer {
         self
     }
 
-    /// Weight decay; 0 for SGD and Adam where nothing is said.
+    /// Weight decay. The default for SGD and Adam is 0.
     pub fn weight_decay(mut self, value: f64) -> Self {
         self.weight_decay = Some(value);
         self
     }
 
-    /// Whose rules are followed.
+    /// The library whose rules are followed.
     pub fn conventions(mut self, conventions: Conventions) -> Self {
         self.conventions = conventions;
         self
     }
 
-    /// Checks the numbers.
+    /// Checks the options.
     ///
     /// # Errors
-    /// [`Error::Option`] for a number without meaning.
+    /// [`Error::Option`] for a number outside its range.
     pub fn check(&self) -> Result<()> {
         let check = |option, value: f64, ok: bool, expected: &str| {
             if ok { Ok(()) } else { Err(Error::Option { option, expected: expected.into(), got: number(value) }) }
@@ -150,7 +150,7 @@ impl Optimizer {
         }
     }
 
-    /// The numbers of one update, the `step`-th counted from 1.
+    /// The numbers of one update; `step` counts from 1.
     pub(crate) fn update(&self, step: u64) -> Update {
         let decay = self.decay();
         let is_decoupled =
@@ -195,7 +195,7 @@ impl Optimizer {
         update
     }
 
-    /// How many numbers of memory a weight needs.
+    /// How many numbers of memory the optimizer keeps per weight.
     pub(crate) fn memory(&self) -> usize {
         match self.method {
             Method::Sgd { momentum, .. } => usize::from(momentum > 0.0),
@@ -204,7 +204,7 @@ impl Optimizer {
     }
 }
 
-/// The formula of an update; shaders/network/update.wgsl knows them by number.
+/// The formula of an update. shaders/network/update.wgsl uses these numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UpdateRule {
     TorchSgd = 0,
@@ -212,7 +212,6 @@ pub(crate) enum UpdateRule {
     Adam = 2,
 }
 
-/// The numbers of one update.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Update {
     pub(crate) rule: UpdateRule,
@@ -230,7 +229,7 @@ pub(crate) struct Update {
 }
 
 impl Update {
-    /// Moves weights along their gradients. `first` and `second` are the optimizer's memory, empty where it has none.
+    /// Moves weights along their gradients. `first` and `second` are the optimizer's memory, empty where it keeps none.
     pub(crate) fn apply<T: Elementary>(&self, weights: &mut [T], gradient: &[T], first: &mut [T], second: &mut [T]) {
         let number = T::from_f64;
         let (coupled, decoupled, rate) = (number(self.coupled_decay), number(self.decoupled_decay), number(self.rate));

@@ -1,15 +1,15 @@
-//! Everything random comes from a seed: the same seed gives the same data, weights and order on every machine.
+//! All randomness comes from a seed: the same seed gives the same data, weights and order on every machine.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-/// What is drawn: each has its own stream, so that one does not shift another.
+/// The purpose of a random stream. Each has its own stream, so that one does not shift another.
 #[derive(Clone, Copy)]
 pub(crate) enum Stream {
     Weights,
     Data,
-    /// The order of samples in one epoch. Nothing is carried from one epoch to the next, so training can resume at any.
+    /// The order of samples in one epoch. It does not depend on earlier epochs, so training can resume at any epoch.
     Order(u64),
 }
 
@@ -23,7 +23,6 @@ pub(crate) fn generator(seed: u64, stream: Stream) -> ChaCha8Rng {
     generator
 }
 
-/// The order of `samples` in an epoch.
 pub(crate) fn order(samples: u32, shuffle: bool, seed: u64, epoch: u64) -> Vec<u32> {
     let mut order: Vec<u32> = (0..samples).collect();
     if shuffle {

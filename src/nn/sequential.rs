@@ -1,4 +1,4 @@
-//! A network: dense layers one after the other, and their weights.
+//! A network: a sequence of dense layers and their weights.
 
 use std::ops::Range;
 
@@ -6,10 +6,10 @@ use super::layer::{Activation, Dense};
 use super::random::{Stream, generator};
 use crate::error::{Error, Input, Result};
 
-/// Parameters of a network at most: beyond it offsets leave 32 bits.
+/// The most parameters of a network: beyond it offsets need more than 32 bits.
 const MOST_PARAMETERS: usize = 1 << 30;
 
-/// Dense layers one after the other. Weights are kept as f64, which holds every f32 exactly.
+/// A sequence of dense layers. Weights are kept as f64, which holds every f32 exactly.
 ///
 /// ```
 /// use maxmargin::nn::{Activation, Dense, Initializer, Sequential};
@@ -39,7 +39,7 @@ pub(crate) struct LayerShape {
 }
 
 impl Sequential {
-    /// A network whose starting weights are drawn from a seed: the same seed gives the same weights everywhere.
+    /// A network with random starting weights. The same seed gives the same weights on every machine.
     ///
     /// # Errors
     /// [`Error::Option`] for no layers, a layer without units, no inputs, or more than 2^30 parameters.
@@ -89,7 +89,7 @@ impl Sequential {
         &self.parameters
     }
 
-    /// Replaces all weights; they are rounded to the precision that computes.
+    /// Replaces all weights. They are rounded to the precision in which the network computes.
     ///
     /// # Errors
     /// [`Error::Length`] for another number of weights.
@@ -102,17 +102,16 @@ impl Sequential {
         Ok(())
     }
 
-    /// The matrix of a dense layer, counted from 0: row-major, units x inputs.
+    /// The matrix of a dense layer, row-major (units x inputs). Layers count from 0.
     pub fn weight(&self, layer: usize) -> Option<&[f64]> {
         self.parameters.get(self.shapes().get(layer)?.weight.clone())
     }
 
-    /// The bias of a dense layer, counted from 0.
+    /// The bias of a dense layer. Layers count from 0.
     pub fn bias(&self, layer: usize) -> Option<&[f64]> {
         self.parameters.get(self.shapes().get(layer)?.bias.clone())
     }
 
-    /// Where everything lies.
     pub(crate) fn shapes(&self) -> Vec<LayerShape> {
         let (mut start, mut inputs) = (0, self.inputs);
         let mut shapes = Vec::with_capacity(self.layers.len());

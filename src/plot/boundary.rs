@@ -1,4 +1,4 @@
-//! Where a network of two features changes its mind.
+//! The decision boundary of a network of two features.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use plotters::prelude::*;
 use super::{COLOURS, failed, text};
 use crate::error::{Error, Result};
 
-/// Shades on each side of the boundary: neighbouring cells of one shade are drawn as one.
+/// Shades on each side of the boundary. Neighbouring cells of one shade are drawn as one.
 const SHADES: f64 = 6.0;
 
 /// A map of scores over the plane, with points of two classes.
@@ -24,12 +24,12 @@ pub struct Boundary {
 }
 
 impl Boundary {
-    /// A map around these points (x, y, and whether the class is the positive one). `score` is asked once for the scores
+    /// A map around these points: (x, y, whether the class is the positive one). `score` is called once, for the scores
     /// at the centres of `cells` x `cells` cells.
     ///
     /// # Errors
-    /// [`Error::Plot`] for no points, coordinates that are not finite or another number of scores; and what `score`
-    /// returns.
+    /// [`Error::Plot`] for no points, coordinates that are not finite or another number of scores; and any error of
+    /// `score`.
     pub fn of(
         title: impl Into<String>,
         points: &[(f64, f64, bool)],
@@ -57,7 +57,7 @@ impl Boundary {
         Ok(Self { title: title.into(), x, y, cells, scores, points: points.to_vec() })
     }
 
-    /// Shade of a score, beside the largest: 0 at the boundary, negative on the negative side.
+    /// The shade of a score relative to the largest: 0 at the boundary, negative on the negative side.
     fn shade(score: f64, largest: f64) -> i32 {
         if largest > 0.0 && score.is_finite() {
             let shade = (score.abs() / largest * SHADES).ceil() as i32;

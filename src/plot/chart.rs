@@ -1,4 +1,4 @@
-//! Lines over steps.
+//! Charts of lines over steps.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use plotters::prelude::*;
 use super::{COLOURS, Figure, Format, failed, text};
 use crate::error::{Error, Result};
 
-/// Up to this many values are marked by a dot each.
+/// A line of at most this many values gets a dot for each value.
 const MOST_DOTS: usize = 60;
 
 /// A chart of lines over the steps 0, 1, 2, ...
@@ -26,19 +26,19 @@ impl Chart {
         Self { title: title.into(), ..Self::default() }
     }
 
-    /// What a step is.
+    /// The name of the steps.
     pub fn x_label(mut self, label: impl Into<String>) -> Self {
         self.x_label = label.into();
         self
     }
 
-    /// What the values are.
+    /// The name of the values.
     pub fn y_label(mut self, label: impl Into<String>) -> Self {
         self.y_label = label.into();
         self
     }
 
-    /// Adds a line. A value that is not finite is a gap. With more than one line there is a legend.
+    /// Adds a line. A value that is not finite leaves a gap. A chart of several lines has a legend.
     pub fn line(mut self, name: impl Into<String>, values: &[f64]) -> Self {
         self.lines.push((name.into(), values.to_vec()));
         self
@@ -47,7 +47,7 @@ impl Chart {
     /// The chart alone as an SVG document, 800 x 480.
     ///
     /// # Errors
-    /// [`Error::Plot`] where there is no finite value.
+    /// [`Error::Plot`] where no value is finite.
     pub fn svg(&self) -> Result<String> {
         Figure::new().chart(self.clone()).svg()
     }
@@ -68,12 +68,12 @@ impl Chart {
         Figure::new().chart(self.clone()).render(format)
     }
 
-    /// Steps on the axis: those of the longest line, at least two.
+    /// The number of steps on the axis: that of the longest line, at least two.
     fn steps(&self) -> usize {
         self.lines.iter().map(|(_, values)| values.len()).max().unwrap_or(0).max(2)
     }
 
-    /// The ranges of steps and values, with some air.
+    /// The ranges of steps and values, with a small margin.
     fn ranges(&self) -> Result<(Range<f64>, Range<f64>)> {
         let finite = self.lines.iter().flat_map(|(_, values)| values).copied().filter(|y| y.is_finite());
         let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), y| (a.min(y), b.max(y)));
@@ -83,12 +83,12 @@ impl Chart {
         let air = if high > low { 0.06 * (high - low) } else { (0.1 * high.abs()).max(0.1) };
         let last = self.steps() - 1;
         let side = 0.02 * last as f64;
-        // Halves first: the whole range may be more than f64 holds.
+        // Halve first: the whole range may overflow f64.
         let clamp = |y: f64| y.clamp(f64::MIN / 4.0, f64::MAX / 4.0);
         Ok((-side..last as f64 + side, clamp(low - air)..clamp(high + air)))
     }
 
-    /// Whether the lines' last quarters lie in the upper half, where a legend would hide them.
+    /// Whether the last quarters of the lines lie in the upper half, where a legend would hide them.
     fn ends_high(&self, y_range: &Range<f64>) -> bool {
         let middle = y_range.start / 2.0 + y_range.end / 2.0;
         let last = self.lines.iter().flat_map(|(_, values)| &values[values.len() - values.len().div_ceil(4)..]);
@@ -163,7 +163,6 @@ impl Chart {
     }
 }
 
-/// The steps of each run of finite values.
 fn runs(values: &[f64]) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     for (step, y) in values.iter().enumerate() {
@@ -176,13 +175,13 @@ fn runs(values: &[f64]) -> Vec<Range<usize>> {
     runs
 }
 
-/// A step's label; ticks between two steps have none.
+/// The label of a step; a tick between two steps has none.
 fn step(x: &f64) -> String {
-    // Ticks are sums of fractions.
+    // A tick is a sum of fractions, so it is a whole number only up to rounding.
     if (x - x.round()).abs() < 1e-6 { format!("{:.0}", x.abs()) } else { String::new() }
 }
 
-/// A label of an axis: as many digits as tell neighbours apart.
+/// The label of a tick, with enough digits to tell neighbours apart.
 pub(super) fn short(y: &f64) -> String {
     let magnitude = y.abs();
     if *y == 0.0 || (1e-3..1e5).contains(&magnitude) {

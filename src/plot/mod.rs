@@ -21,16 +21,15 @@ pub use chart::Chart;
 
 use crate::error::{Error, Result};
 
-/// Height of a panel in points of an SVG, and in half pixels of a PNG.
+/// Height of a panel: in points in an SVG, in half pixels in a PNG.
 const HEIGHT: u32 = 480;
 
-/// Width of a chart.
 const CHART_WIDTH: u32 = 800;
 
-/// Width of a map, whose inside is then about square.
+/// Width of a map. Its inside is then about square.
 const BOUNDARY_WIDTH: u32 = 500;
 
-/// Colours that stay apart for colour-blind readers and in print (Okabe and Ito, 2008).
+/// Colours that colour-blind readers can tell apart, also in print (Okabe and Ito, 2008).
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -40,21 +39,21 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(230, 159, 0),
 ];
 
-/// What a chart is written as.
+/// The file format of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
-    /// Lines and text that scale.
+    /// Scalable lines and text.
     Svg,
     /// Pixels.
     Png,
 }
 
 impl Format {
-    /// What a path's extension names, in upper or lower case.
+    /// The format that a path's extension names, in upper or lower case.
     ///
     /// # Errors
-    /// [`Error::Plot`] for another extension than `svg` and `png`.
+    /// [`Error::Plot`] for an extension other than `svg` and `png`.
     pub fn of(path: &Path) -> Result<Self> {
         match path.extension().and_then(|e| e.to_str()).map(str::to_lowercase).as_deref() {
             Some("svg") => Ok(Format::Svg),
@@ -88,7 +87,7 @@ impl Panel {
 }
 
 impl Figure {
-    /// No panels yet.
+    /// A figure without panels.
     pub fn new() -> Self {
         Self::default()
     }
@@ -108,7 +107,7 @@ impl Figure {
     /// The figure as an SVG document, 480 high.
     ///
     /// # Errors
-    /// [`Error::Plot`] for a chart without a finite value, or no panels.
+    /// [`Error::Plot`] for a chart without a finite value, or a figure without panels.
     pub fn svg(&self) -> Result<String> {
         let mut text = String::new();
         self.draw(&SVGBackend::with_string(&mut text, self.size()).into_drawing_area(), 1)?;
@@ -168,7 +167,6 @@ impl Figure {
     }
 }
 
-/// Text of this size.
 fn text(size: u32, scale: u32) -> TextStyle<'static> {
     ("sans-serif", (size * scale) as i32).into_font().color(&RGBColor(40, 40, 40))
 }

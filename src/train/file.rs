@@ -1,8 +1,8 @@
-//! Weights and checkpoints as safetensors.
+//! Weights and checkpoints as safetensors files.
 //!
-//! `layers.N.weight` of shape (outputs, inputs) and `layers.N.bias`, N counting dense layers from 0: the names and shapes
-//! that torch gives the Linear layers of a Sequential without anything in between. A checkpoint also holds
-//! `optimizer.first.layers.N.weight` and so on, and how far training has come.
+//! A network is stored as `layers.N.weight` of shape (outputs, inputs) and `layers.N.bias`; N counts dense layers from
+//! 0. torch gives the Linear layers of a Sequential the same names and shapes where nothing stands between them. A
+//! checkpoint also holds `optimizer.first.layers.N.weight` and so on, and the progress of training.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,16 +14,16 @@ use super::trainer::{Position, Trainer};
 use crate::error::{Error, Result};
 use crate::nn::{Optimizer, Sequential};
 
-/// Where the safetensors header keeps what is not a tensor.
+/// The key of the safetensors header under which a checkpoint stores all but its tensors.
 const METADATA: &str = "maxmargin.checkpoint";
 
-/// What can be counted in a lifetime, and added to without a check.
+/// A limit for counters: none reaches it in practice, and sums of two counters cannot overflow.
 const MOST_COUNTED: u64 = 1 << 53;
 
-/// What a checkpoint holds beside tensors.
+/// The content of a checkpoint besides its tensors.
 #[derive(Serialize, Deserialize)]
 struct Checkpoint {
-    /// With its options.
+    /// The loss with its options.
     loss: String,
     optimizer: Optimizer,
     layers: Vec<String>,
@@ -53,7 +53,7 @@ fn bytes(numbers: &[f64]) -> (Dtype, Vec<u8>) {
     }
 }
 
-/// All tensors of these groups of numbers, each as long as the network's parameters, under a prefix.
+/// Writes groups of numbers as tensors. Each group has a prefix and as many numbers as the network has parameters.
 fn write(
     network: &Sequential,
     groups: &[(&str, &[f64])],
@@ -74,7 +74,7 @@ fn write(
     serialize(views, metadata).map_err(failed)
 }
 
-/// Reads the tensors under a prefix into `numbers`, all or none.
+/// Reads all tensors under a prefix, or fails.
 fn read(file: &SafeTensors<'_>, network: &Sequential, prefix: &str) -> Result<Vec<f64>> {
     let mut numbers = vec![0.0; network.parameters().len()];
     for (name, shape, range) in tensors(network) {
@@ -120,16 +120,16 @@ impl Sequential {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Option`] where the format cannot hold them.
+    /// [`Error::Option`] where the format cannot hold the weights.
     pub fn to_safetensors(&self) -> Result<Vec<u8>> {
         write(self, &[("", self.parameters())], None)
     }
 
-    /// Replaces the weights by those of a safetensors file; other tensors in it are left alone.
+    /// Replaces the weights with those of a safetensors file. Other tensors in the file are ignored.
     ///
     /// # Errors
-    /// [`Error::Option`] for a file that is none, lacks a tensor, or holds another shape, type or a number that is not
-    /// finite. The weights are then unchanged.
+    /// [`Error::Option`] for a file that is not safetensors, lacks a tensor, or holds another shape, another type or a
+    /// number that is not finite. The weights are then unchanged.
     pub fn load_safetensors(&mut self, bytes: &[u8]) -> Result<()> {
         let numbers = read(&open(bytes)?, self, "")?;
         self.set_parameters(&numbers)
@@ -137,7 +137,7 @@ impl Sequential {
 }
 
 impl Trainer {
-    /// Weights, the optimizer's memory and how far training has come, as a safetensors file.
+    /// Weights, the optimizer's memory and the progress of training, as a safetensors file.
     ///
     /// # Errors
     /// [`Error::Option`] where the format cannot hold them.
@@ -163,13 +163,12 @@ impl Trainer {
         format!("{} {:?}", self.loss.name(), self.loss)
     }
 
-    /// Continues from a checkpoint: on the same device, with the same data and options, the next epochs are those of a
-    /// training that was never interrupted, to the bit.
+    /// Continues from a checkpoint. On the same device, with the same data and options, the next epochs equal those of
+    /// an uninterrupted training, to the bit.
     ///
     /// # Errors
-    /// [`Error::Option`] for a file that is no checkpoint, or one of another network, or of a loss or optimizer with
-    /// other options. Nothing is then
-    /// changed.
+    /// [`Error::Option`] for a file that is not a checkpoint, or a checkpoint of another network, or of a loss or
+    /// optimizer with other options. Nothing is then changed.
     pub fn resume(&mut self, bytes: &[u8]) -> Result<()> {
         let (_, metadata) =
             SafeTensors::read_metadata(bytes).map_err(|error| wrong("a safetensors file", error.to_string()))?;

@@ -1,15 +1,15 @@
-//! Training: networks of [`crate::nn`] with max-margin losses, on the CPU or any GPU.
+//! Training of [`crate::nn`] networks with max-margin losses, on the CPU or any GPU.
 //!
-//! | file | room for |
+//! | file | content |
 //! |---|---|
 //! | `trainer.rs` | epochs, validation, early stopping, history |
 //! | `file.rs` | weights and checkpoints as safetensors |
-//! | `targets.rs` | a data set's targets, checked once |
+//! | `targets.rs` | the check of a data set's targets |
 //! | `probe.rs` | how fast the CPU multiplies |
 //!
-//! The devices' own parts are `src/cpu/network.rs` and `src/gpu/network/`. On a GPU data, weights, the
-//! optimizer's memory and all sums stay on the device; an epoch is read back as one block of sums. An epoch's loss is the
-//! mean of its batches' losses before each update, weighted by their samples, as Keras reports it.
+//! The devices' own parts are `src/cpu/network.rs` and `src/gpu/network/`. A GPU keeps data, weights, the optimizer's
+//! memory and all sums; an epoch is read back as one block of sums. An epoch's loss is the mean of its batches' losses
+//! before each update, weighted by their samples, as Keras reports it.
 
 mod file;
 mod probe;
@@ -29,7 +29,7 @@ use crate::nn::{Accuracy, Dataset, EngineParts, Features, Memory, Optimizer, Seq
 /// The outputs of a network for rows of features, row-major (rows x outputs).
 ///
 /// # Errors
-/// [`crate::Error::Shape`] where the number of columns is not the network's inputs, and the device's own failures.
+/// [`crate::Error::Shape`] where the rows do not have as many columns as the network has inputs, and device failures.
 pub fn predict(device: &Device, network: &Sequential, features: &Features, precision: Precision) -> Result<Vec<f64>> {
     let columns = network.inputs();
     if !features.len().is_multiple_of(columns) {
@@ -39,7 +39,7 @@ pub fn predict(device: &Device, network: &Sequential, features: &Features, preci
     let data = Dataset::new(features.clone(), columns, vec![0.0; rows])?;
     let memory = Memory { parameters: network.parameters().to_vec(), ..Memory::default() };
     let parts = EngineParts {
-        // Nothing asks for its value.
+        // A placeholder: the loss is never evaluated.
         loss: &BinaryHinge::new(),
         optimizer: Optimizer::sgd(0.0),
         accuracy: Accuracy::Sign,
@@ -64,7 +64,6 @@ fn check_columns(network: &Sequential, columns: usize) -> Result<()> {
     if columns == network.inputs() { Ok(()) } else { Err(columns_error(network.inputs(), columns)) }
 }
 
-/// The error for features of another width than the network's.
 fn columns_error(expected: usize, got: usize) -> Error {
     let (expected, got) = (format!("(N, {expected}), as the network's inputs"), format!("(N, {got})"));
     Error::Shape { input: Input::Features, expected, got }

@@ -1,8 +1,8 @@
-//! How fast the CPU multiplies matrices, by the product that dense layers use.
+//! Measures how fast the CPU multiplies matrices, with the product that dense layers use.
 
 use crate::cpu::network::{Strided, product};
 
-/// x W^T in f32 on all threads, as often as wanted: what a dense layer computes before its bias.
+/// The product x W^T in f32 on all threads, which a dense layer computes before it adds its bias.
 #[derive(Clone, Debug)]
 pub struct ProductProbe {
     rows: usize,
@@ -14,7 +14,7 @@ pub struct ProductProbe {
 }
 
 impl ProductProbe {
-    /// `rows` rows of x with `inputs` features, W of a layer with so many `outputs`.
+    /// `rows` rows of x with `inputs` features, and the W of a layer with these inputs and `outputs`.
     pub fn new(rows: usize, inputs: usize, outputs: usize) -> Self {
         let fill = |count: usize| (0..count).map(|i| (i % 17) as f32 / 17.0 - 0.5).collect();
         let (x, weights) = (fill(rows * inputs), fill(outputs * inputs));

@@ -1,14 +1,14 @@
-//! Targets of a whole data set, checked before anything is trained.
+//! Checks the targets of a whole data set before training starts.
 
 use crate::data::labels::{TargetRowDecoder, decode_class_indices};
 use crate::data::shape::BatchShape;
 use crate::error::Result;
 use crate::loss::Spec;
 
-/// Targets that are decoded at a time, so that they stay in the nearest cache.
+/// Targets decoded at a time: few enough to stay in the nearest cache.
 const CHECKED_TARGETS: usize = 4 << 10;
 
-/// Checks targets of this shape, each by itself, as an evaluation of the loss would: by its pattern's decoder.
+/// Checks targets of this shape one by one with the loss's own decoder, as an evaluation would.
 pub(super) fn check_targets(spec: &Spec<'_>, shape: &BatchShape, targets: &[f64]) -> Result<()> {
     let samples = (CHECKED_TARGETS / shape.columns).max(1);
     let mut decoded = vec![0; samples * shape.columns];

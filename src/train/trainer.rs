@@ -1,4 +1,4 @@
-//! The training loop: epochs of batches, validation, early stopping, and the way back from a loss that is no number.
+//! The training loop: epochs of batches, validation, early stopping, and recovery from a loss that is not finite.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -49,29 +49,26 @@ pub struct Trainer {
     pub(super) position: Position,
 }
 
-/// How far training has come.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Position {
-    /// Epochs done.
     pub(super) epoch: u64,
-    /// Batches done of the epoch at hand.
+    /// Batches done in the current epoch.
     pub(super) batch: u64,
-    /// Samples a batch of that epoch.
+    /// Samples per batch in the current epoch.
     pub(super) batch_size: u64,
-    /// Updates done.
     pub(super) updates: u64,
-    /// What the epoch at hand has seen so far.
+    /// Sums over the batches done in the current epoch.
     pub(super) sums: EpochSums,
-    /// Rows of the data that it began with.
+    /// Rows of the data at the start of the current epoch.
     pub(super) rows: u64,
-    /// The seed that training began with.
+    /// The seed at the start of training.
     pub(super) seed: Option<u64>,
-    /// Whether the lowest loss is of validation data.
+    /// Whether `lowest` is a validation loss.
     pub(super) is_validated: bool,
-    /// The lowest loss that an epoch ended with.
+    /// The lowest loss of an epoch so far.
     #[serde(with = "crate::data::exact::number")]
     pub(super) lowest: f64,
-    /// Epochs since.
+    /// Epochs since the one with the lowest loss.
     pub(super) since_lowest: u64,
 }
 
@@ -126,52 +123,53 @@ impl<'a> Fit<'a> {
         }
     }
 
-    /// Epochs, those done before included.
+    /// The total number of epochs, including those done before.
     pub fn epochs(mut self, epochs: u64) -> Self {
         self.epochs = epochs;
         self
     }
 
-    /// Samples an update; the last batch of an epoch takes what is left.
+    /// Samples per update. The last batch of an epoch takes the remaining samples.
     pub fn batch_size(mut self, size: usize) -> Self {
         self.batch_size = size;
         self
     }
 
-    /// Data to report after each epoch.
+    /// Data to evaluate after each epoch.
     pub fn validation(mut self, data: &'a Dataset) -> Self {
         self.validation = Some(data);
         self
     }
 
-    /// Whether each epoch has an order of its own. Else samples come as they are.
+    /// Whether each epoch has its own random order. Otherwise samples keep their order.
     pub fn shuffle(mut self, shuffle: bool) -> Self {
         self.shuffle = shuffle;
         self
     }
 
-    /// Where the orders come from. A resumed training keeps the seed it began with.
+    /// The seed of the orders. A resumed training keeps the seed it began with.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Ends when the validation loss (or, without validation data, the loss) has not been below its lowest for this many
-    /// epochs, those of a training that is continued included. The weights are those of the last epoch, as with Keras's
-    /// EarlyStopping by default.
+    /// Ends training when this many epochs in a row have not lowered the validation loss (without validation data: the
+    /// loss). Epochs before a resume count too. The weights stay those of the last epoch, as with Keras's EarlyStopping
+    /// by default.
     pub fn early_stopping(mut self, patience: u64) -> Self {
         self.early_stopping = Some(patience);
         self
     }
 
-    /// Evaluates the network with its last weights on the data and on the validation data, as [`History::training`] and
-    /// [`History::validation`]. As [`Trainer::evaluate`] afterwards, but the data are where they are needed already.
+    /// Evaluates the last weights on the training and the validation data, for [`History::training`] and
+    /// [`History::validation`]. This is [`Trainer::evaluate`] without a second upload of the data.
     pub fn scores(mut self) -> Self {
         self.scores = true;
         self
     }
 
-    /// A flag that ends training, once set, after the update at hand on the CPU, or after those submitted on a GPU.
+    /// A flag that ends training once it is set: on the CPU after the current update, on a GPU after the submitted
+    /// ones.
     pub fn stop(mut self, stop: &'a AtomicBool) -> Self {
         self.stop = Some(stop);
         self
@@ -179,10 +177,10 @@ impl<'a> Fit<'a> {
 }
 
 impl Trainer {
-    /// A trainer that has seen nothing yet, in f32.
+    /// An untrained trainer, in f32.
     ///
     /// # Errors
-    /// [`Error::Option`] for options of the loss or the optimizer without meaning.
+    /// [`Error::Option`] for invalid options of the loss or the optimizer.
     pub fn new(device: Device, network: Sequential, loss: impl Loss, optimizer: Optimizer) -> Result<Self> {
         Self::with_loss(device, network, loss.boxed(), optimizer)
     }
@@ -206,7 +204,7 @@ impl Trainer {
         self
     }
 
-    /// The precision of the network: f64 only on the CPU.
+    /// The precision of the network. Only the CPU computes in f64.
     ///
     /// # Errors
     /// [`Error::Option`] for f64 on a GPU.
@@ -237,7 +235,7 @@ impl Trainer {
         self.position.epoch
     }
 
-    /// The seed that training began with, once it has.
+    /// The seed at the start of training; `None` before it.
     pub fn seed(&self) -> Option<u64> {
         self.position.seed
     }
@@ -245,8 +243,8 @@ impl Trainer {
     /// Trains until `fit.epochs` epochs are done, and calls `on_epoch` after each.
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::Length`] and [`Error::Value`] for data that does not fit the network or the loss (of the
-    /// validation data they name [`crate::Input::ValidationFeatures`] and [`crate::Input::ValidationTargets`]), and
+    /// [`Error::Shape`], [`Error::Length`] and [`Error::Value`] for data that does not fit the network or the loss (for
+    /// validation data they name [`crate::Input::ValidationFeatures`] and [`crate::Input::ValidationTargets`]).
     /// [`Error::Diverged`] where a batch's loss is NaN or infinite: the network then has the last weights that gave a
     /// finite loss at the start of an epoch.
     pub fn fit(&mut self, data: &Dataset, fit: &Fit<'_>, on_epoch: impl FnMut(&Epoch)) -> Result<History> {
@@ -284,12 +282,12 @@ impl Trainer {
             course.score(&mut *engine, &mut history)?;
             Ok(history)
         });
-        // Also where training failed: what the engine has is then the last that was good.
+        // Also after a failure: the engine then holds the last good weights.
         let memory = engine.memory();
         drop(engine);
         let memory = match (memory, &result) {
             (Ok(memory), _) => memory,
-            // The weights of those epochs are lost, so they are not done.
+            // The weights cannot be read, so the trainer does not count these epochs as done.
             (Err(error), Ok(_)) => return Err(error),
             (Err(_), Err(_)) => return result,
         };
@@ -313,13 +311,13 @@ impl Trainer {
     /// The network's outputs for rows of features, row-major (rows x outputs).
     ///
     /// # Errors
-    /// [`Error::Shape`] where the number of columns is not the network's.
+    /// [`Error::Shape`] where the rows do not have as many columns as the network has inputs.
     pub fn predict(&self, features: &Features) -> Result<Vec<f64>> {
         super::predict(&self.device, &self.network, features, self.precision)
     }
 
-    /// The gradient of the mean loss over all rows of a data set with respect to all weights, in the order of
-    /// [`Sequential::parameters`]; computed on the CPU.
+    /// The gradient of the mean loss over a data set with respect to all weights, in the order of
+    /// [`Sequential::parameters`]. It is computed on the CPU.
     ///
     /// # Errors
     /// As [`Trainer::fit`].
@@ -339,7 +337,7 @@ impl Trainer {
         Memory { parameters, first: self.first.clone(), second: self.second.clone() }
     }
 
-    /// What an engine is made of that only holds the data.
+    /// The parts of an engine that evaluates `data` but does not train.
     fn parts<'a>(&'a self, data: &'a Dataset, memory: &'a Memory) -> EngineParts<'a> {
         EngineParts {
             loss: &*self.loss,
@@ -367,7 +365,7 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::Length`] and [`Error::Value`] for data that does not fit the network or the loss, and
-    /// [`Error::EmptyMean`] for none.
+    /// [`Error::EmptyMean`] for data without rows.
     pub fn check_data(&self, data: &Dataset) -> Result<()> {
         check_columns(&self.network, data.columns)?;
         if data.is_empty() {
@@ -379,7 +377,6 @@ impl Trainer {
     }
 }
 
-/// One call of [`Trainer::fit`].
 struct FitRun<'a> {
     fit: &'a Fit<'a>,
     seed: u64,
@@ -391,12 +388,12 @@ impl FitRun<'_> {
     fn run(&mut self, engine: &mut dyn Engine, samples: usize, mut on_epoch: impl FnMut(&Epoch)) -> Result<History> {
         let mut history = History::default();
         let batches = samples.div_ceil(self.fit.batch_size) as u64;
-        // Where the weights of the epoch at hand and of the one before are remembered.
+        // The slots hold the weights at the start of the current epoch and of the one before.
         let mut slot = MemorySlot::A;
         let mut good: Option<(MemorySlot, Position)> = None;
         let is_validated = self.fit.validation.is_some();
         if self.position.is_validated != is_validated {
-            // Losses of other data tell nothing.
+            // Losses of other data cannot be compared.
             (self.position.is_validated, self.position.lowest, self.position.since_lowest) =
                 (is_validated, f64::INFINITY, 0);
         }
@@ -414,13 +411,13 @@ impl FitRun<'_> {
             let progress = match engine.train(&part) {
                 Ok(progress) => progress,
                 Err(error) => {
-                    // Some of its updates may have been made; where the device is lost, so are all of them.
+                    // Undo the updates made so far. On a lost device this fails, but the updates are lost too.
                     let _ = engine.recall(slot);
                     return Err(error);
                 }
             };
             if let Some((batch, loss)) = progress.diverged {
-                // A finite loss of the first batch vouches for the weights that this epoch began with.
+                // Only a finite loss of its first batch shows that the weights at an epoch's start are good.
                 let (slot, position) = match good {
                     Some(good) if batch == first_batch => good,
                     _ => (slot, before),
@@ -452,14 +449,13 @@ impl FitRun<'_> {
         Ok(history)
     }
 
-    /// Adds the scores of the last weights to the history, where they are asked for.
     fn score(&self, engine: &mut dyn Engine, history: &mut History) -> Result<()> {
         if !self.fit.scores {
             return Ok(());
         }
         let mut of = |data| Ok(engine.evaluate(data)?.map(|sums| sums.score(self.has_correct)));
         history.training = of(Evaluated::Training)?;
-        // An epoch that ended was validated with these weights.
+        // A completed epoch was validated with these weights.
         let last = history.epochs.last().filter(|_| self.position.batch == 0);
         let validated = last.and_then(|epoch| Some(Score { loss: epoch.val_loss?, accuracy: epoch.val_accuracy }));
         history.validation = match validated {
@@ -469,7 +465,6 @@ impl FitRun<'_> {
         Ok(())
     }
 
-    /// Whether the loss has not improved for as many epochs as early stopping waits.
     fn has_waited_long_enough(&self) -> bool {
         self.fit.early_stopping.is_some_and(|patience| self.position.since_lowest >= patience.max(1))
     }

@@ -1,4 +1,4 @@
-//! What is measured: every loss at several sizes, forward and with the gradient.
+//! The measured cases: every loss at several sizes, forward and with the gradient.
 
 use std::cell::RefCell;
 
@@ -13,7 +13,7 @@ use maxmargin::{
 
 use crate::failure::{Failure, Outcome};
 
-/// How many scores a case has, about.
+/// The approximate number of scores of a case.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size {
     name: &'static str,
@@ -32,7 +32,6 @@ impl Size {
 
 type Run = Box<dyn Fn(&Device) -> Outcome<()>>;
 
-/// One loss over one batch.
 pub(super) struct Case {
     pub(super) name: String,
     pub(super) samples: u64,
@@ -41,7 +40,7 @@ pub(super) struct Case {
     pub(super) run: Run,
 }
 
-/// Elements where they are measured: the host's memory or a device's.
+/// Elements in the memory where they are measured: the host's or a device's.
 enum Stored {
     F32(Vec<f32>),
     F16(Vec<f16>),
@@ -87,7 +86,7 @@ impl Stored {
         }
     }
 
-    /// The same elements on the device, where that is a GPU.
+    /// Copies the elements to the device if it is a GPU.
     fn placed(self, device: &Device) -> Outcome<Self> {
         let Device::Gpu(gpu) = device else { return Ok(self) };
         let tensor = match &self {
@@ -121,11 +120,11 @@ impl Random {
     }
 }
 
-/// What a batch is made of.
+/// The parts of a batch.
 struct Data {
     scores: Vec<Stored>,
     targets: Option<Stored>,
-    /// Scores a sample.
+    /// Scores per sample.
     columns: Option<usize>,
 }
 
@@ -144,12 +143,12 @@ impl Data {
     }
 }
 
-/// Makes the cases of one loss, forward and with the gradient, if their names are wanted.
+/// Makes the wanted cases of one loss, forward and with the gradient.
 struct Maker<'a> {
     size: Size,
     device: &'a Device,
     wanted: &'a dyn Fn(&str) -> bool,
-    /// Only their names.
+    /// If set, only names are collected here and no case is made.
     names: Option<Vec<String>>,
     each: &'a mut dyn FnMut(Case) -> Outcome<()>,
 }
@@ -164,7 +163,7 @@ impl Maker<'_> {
                 continue;
             }
             if (self.wanted)(&name) {
-                // Measured before the next is made.
+                // A case is measured before the next is made.
                 (self.each)(case(name, loss, data(&mut Random(1)), gradient, self.device)?)?;
             }
         }
@@ -176,7 +175,7 @@ fn case(name: String, loss: &dyn Loss, data: Data, gradient: bool, device: &Devi
     let scores_bytes: u64 = data.scores.iter().map(Stored::bytes).sum();
     let bytes_read = scores_bytes + data.targets.as_ref().map_or(0, Stored::bytes);
     let samples = data.batch()?.samples() as u64;
-    // Half precision has a gradient in f32, and pairs one for both.
+    // Half precision has an f32 gradient; pairs of scores share one gradient.
     let elements = data.batch()?.len() as u64 * if data.columns.is_some() { data.scores.len() as u64 } else { 1 };
     let width = if matches!(data.scores.first(), Some(Stored::F64(_))) { 8 } else { 4 };
     let bytes_written = if gradient { width * elements } else { 0 };
@@ -189,7 +188,7 @@ fn case(name: String, loss: &dyn Loss, data: Data, gradient: bool, device: &Devi
     let loss = loss.boxed();
     let on_host = gradient && matches!(device, Device::Cpu);
     let request = if gradient { Request::new().gradient() } else { Request::new() };
-    // Memory that is there before the clock starts, as the ceiling's is.
+    // Allocate before the clock starts, as the ceiling does.
     let room = |is_wanted: bool| if on_host && is_wanted { elements as usize } else { 0 };
     let single = RefCell::new(vec![0f32; room(width == 4)]);
     let double = RefCell::new(vec![0f64; room(width == 8)]);
@@ -209,25 +208,24 @@ fn case(name: String, loss: &dyn Loss, data: Data, gradient: bool, device: &Devi
     Ok(Case { name, samples, bytes_read, bytes_written, run })
 }
 
-/// One sample of the binary hinge.
 pub(super) fn smallest(device: &Device) -> Outcome<Case> {
     let data = Data { scores: vec![Stored::F32(vec![0.5])], targets: Some(Stored::I8(vec![1])), columns: None };
     case("one sample".into(), &BinaryHinge::new(), data, false, device)
 }
 
-/// The names of all cases of some sizes.
+/// The names of all cases of these sizes.
 pub(super) fn names(sizes: &[Size], device: &Device) -> Vec<String> {
     let all = |&size: &Size| {
         let mut each = |_| Ok(());
         let mut maker = Maker { size, device, wanted: &|_| false, names: Some(Vec::new()), each: &mut each };
-        // Naming makes no data, so nothing can fail.
+        // This cannot fail: naming makes no data.
         let _ = add_all(&mut maker);
         maker.names.unwrap_or_default()
     };
     sizes.iter().flat_map(all).collect()
 }
 
-/// Makes the wanted cases of a size, one after the other, with their data on the device.
+/// Makes the wanted cases of a size one by one, with their data on the device.
 pub(super) fn for_each(
     size: Size,
     device: &Device,
@@ -294,7 +292,7 @@ fn add_all(maker: &mut Maker<'_>) -> Outcome<()> {
             ..rows(r, items)
         })?;
     }
-    // The last as long as an image of 512 x 512.
+    // The last is as long as an image of 512 x 512.
     for items in [16, 1024, 1 << 18].into_iter().filter(|&items| items <= n) {
         maker.add(&format!("lovasz, {items} items"), &LovaszHinge::new(), |r| Data {
             targets: Some(Stored::I8(r.signs(n))),

@@ -1,4 +1,4 @@
-//! What memory allows: as many bytes as a case reads and writes, read and written with next to no arithmetic.
+//! The limit set by memory: reads and writes as many bytes as a case, with next to no arithmetic.
 
 use std::hint::black_box;
 
@@ -9,10 +9,9 @@ use rayon::prelude::*;
 use super::cases::Case;
 use crate::failure::{Failure, Outcome};
 
-/// Bytes a thread takes at a time.
+/// Bytes that a thread takes at a time.
 const CHUNK: usize = 1 << 18;
 
-/// The ceiling of one case.
 pub(super) enum Ceiling {
     Cpu { read: Vec<u64>, written: Vec<u64> },
     Gpu(MemoryProbe),
@@ -26,7 +25,7 @@ impl Ceiling {
                 gpu.memory_probe(case.bytes_read, case.bytes_written).map(Self::Gpu).map_err(Failure::data)
             }
             _ => Ok(Self::Cpu {
-                // Written once, so that every page is there.
+                // Written once, so that every page exists.
                 read: (0..words(case.bytes_read) as u64).collect(),
                 written: vec![1; words(case.bytes_written)],
             }),
@@ -45,7 +44,6 @@ impl Ceiling {
     }
 }
 
-/// Reads every word once on all threads.
 fn sum(words: &[u64]) -> u64 {
     let part = |part: &[u64]| part.iter().fold(0u64, |sum, &word| sum.wrapping_add(word));
     words.par_chunks(CHUNK / 8).map(part).reduce(|| 0, u64::wrapping_add)

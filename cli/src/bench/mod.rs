@@ -1,7 +1,7 @@
-//! `maxmargin bench`: how fast each loss is here, beside what memory allows in the same run.
+//! `maxmargin bench`: the speed of each loss, next to the limit that memory sets in the same run.
 //!
-//! A case and its ceiling are measured in turn, since only their ratio means anything on a machine that does other work
-//! too. Inputs are made from a fixed seed and are in memory (of the device) before the clock starts.
+//! A case and its ceiling are measured in turn, since only their ratio is meaningful on a machine that does other work
+//! too. Inputs come from a fixed seed and are in memory (of the device) before the clock starts.
 
 mod cases;
 mod ceiling;
@@ -19,14 +19,14 @@ use crate::place::{self, Place, Where};
 use crate::report::{device_json, print};
 use cases::{Case, Size};
 
-/// Bytes a second of each loss at several sizes, forward and with the gradient; ratio is the share of the speed at which
-/// as many bytes are read and written (on a GPU: copied) with no loss at all, measured in turn with the case.
+/// Bytes per second of each loss at several sizes, forward and with the gradient. The ratio compares this speed with
+/// reading and writing (on a GPU: copying) as many bytes without a loss, measured in turn with the case.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArguments {
-    /// Only cases that have this in their names.
+    /// Run only cases whose names contain this text.
     #[arg(long)]
     pub(crate) filter: Option<String>,
-    /// Small sizes and few rounds.
+    /// Use small sizes and few rounds.
     #[arg(long)]
     pub(crate) quick: bool,
     #[command(flatten)]
@@ -36,17 +36,16 @@ pub(crate) struct BenchArguments {
 /// Rounds of a case and its ceiling.
 const ROUNDS: usize = 21;
 
-/// Rounds with --quick.
 const QUICK_ROUNDS: usize = 5;
 
-/// For so long a case and its ceiling run before they are measured (not with --quick): while data is made all cores but one
-/// sleep, and a virtual machine's takes some 100 ms until it works at its pace again.
+/// Time for which a case and its ceiling run before they are measured (not with --quick). While data is made, all cores
+/// but one sleep, and a virtual machine's cores take some 100 ms to regain their speed.
 const WARM_UP: Duration = Duration::from_millis(150);
 
 /// Rows and columns of the matrices that are multiplied.
 const PRODUCTS: [usize; 4] = [1, 256, 1024, 2048];
 
-/// First quartile, median and third quartile of some seconds.
+/// First quartile, median and third quartile of measured seconds.
 #[derive(Clone, Copy, Debug)]
 struct Quartiles([f64; 3]);
 
@@ -62,14 +61,13 @@ impl Quartiles {
     }
 }
 
-/// What a case took.
 struct Measured {
     case: Case,
     seconds: Quartiles,
     ceiling: Quartiles,
-    /// By the GPU's own clock, where it has one.
+    /// Measured by the GPU's own clock, where it has one.
     kernel: Option<Quartiles>,
-    /// The ceiling by the same clock.
+    /// The ceiling measured by the same clock.
     kernel_ceiling: Option<Quartiles>,
 }
 
@@ -143,7 +141,8 @@ pub(crate) fn run(arguments: &BenchArguments) -> Outcome<()> {
     print(&all.to_string())
 }
 
-/// Products of square matrices, as dense layers compute them; on a GPU that of one element is the shortest dispatch.
+/// Times products of square matrices, as dense layers compute them. On a GPU the product of size 1 is the shortest
+/// dispatch.
 fn products(device: &Device, rounds: usize) -> Outcome<Vec<(usize, Quartiles)>> {
     let measure = |&size: &usize| {
         let mut multiply: Box<dyn FnMut() -> Outcome<()>> = match device {
@@ -176,7 +175,7 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// One sample: what a call costs before any data does.
+/// Times one sample: the fixed cost of a call.
 fn smallest_call(device: &Device, rounds: usize) -> Outcome<Quartiles> {
     let case = cases::smallest(device)?;
     (case.run)(device)?;
@@ -199,7 +198,7 @@ fn measure(case: Case, device: &Device, rounds: usize) -> Outcome<Measured> {
         ceilings.push(seconds(|| ceiling.run())?);
         works.push(seconds(|| (case.run)(device))?);
     }
-    // Afterwards: a clock that runs takes time of its own.
+    // Measured last, since a running clock takes time of its own.
     let (mut kernels, mut kernel_ceilings) = (Vec::new(), Vec::new());
     if let Device::Gpu(gpu) = device
         && gpu.start_kernel_clock()
@@ -222,7 +221,7 @@ fn measure(case: Case, device: &Device, rounds: usize) -> Outcome<Measured> {
     })
 }
 
-/// The last columns, where kernels are measured too.
+/// The last columns of the table, where kernels are measured too.
 fn kernel_columns(device: &Device, [time, rate, ratio]: [String; 3]) -> String {
     match device {
         Device::Gpu(_) => format!(" {time:>11} {rate:>8} {ratio:>8}"),
@@ -236,7 +235,7 @@ fn seconds(work: impl FnOnce() -> Outcome<()>) -> Outcome<f64> {
     Ok(started.elapsed().as_secs_f64())
 }
 
-/// Seconds as people read them.
+/// Seconds in a readable unit.
 fn time(seconds: f64) -> String {
     match seconds {
         s if s < 1e-3 => format!("{:.2} us", s * 1e6),
@@ -250,7 +249,7 @@ impl Measured {
         (self.case.bytes_read + self.case.bytes_written) as f64
     }
 
-    /// What of the ceiling's speed the case has.
+    /// The speed of the case as a fraction of the ceiling's.
     fn ratio(&self) -> f64 {
         self.ceiling.median() / self.seconds.median()
     }

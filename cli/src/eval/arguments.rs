@@ -17,7 +17,8 @@ pub(crate) struct EvalArguments {
     pub(super) family: Family,
 }
 
-/// Files: .npy, .safetensors as FILE:TENSOR, .csv (and with the feature `arrow` .parquet, .arrow) as FILE:COLUMN,COLUMN.
+/// Files: .npy, .safetensors as FILE:TENSOR, .csv (and with the feature `arrow` .parquet, .arrow) as
+/// FILE:COLUMN,COLUMN.
 #[derive(Debug, Subcommand)]
 pub(super) enum Family {
     /// Binary hinge: phi(margin - t*s), the loss of a classifier.
@@ -25,7 +26,7 @@ pub(super) enum Family {
     Binary {
         #[command(flatten)]
         files: ScoresAndTargets,
-        /// How the labels are encoded; auto (the default) lets the first label other than 1 decide.
+        /// Label encoding. auto (the default): the first label other than 1 decides.
         #[arg(long, value_enum)]
         labels: Option<Labels>,
         #[command(flatten)]
@@ -33,10 +34,10 @@ pub(super) enum Family {
         #[command(flatten)]
         common: Common,
     },
-    /// Margin ranking (torch's MarginRankingLoss): phi(margin - t*(x1 - x2)), t = 1 where x1 ought to be higher, else -1.
+    /// Margin ranking (torch's MarginRankingLoss): phi(margin - t*(x1 - x2)); t = 1 where x1 should be higher, else -1.
     #[command(allow_negative_numbers = true)]
     Ranking {
-        /// File with the first scores, one a pair: f16, bf16, f32 or f64. The gradient is with respect to these; for
+        /// File with the first scores, one per pair: f16, bf16, f32 or f64. The gradient is with respect to these; for
         /// the second scores it is the negative.
         #[arg(long)]
         first: PathBuf,
@@ -64,27 +65,27 @@ pub(super) enum Family {
     Multiclass {
         #[command(flatten)]
         files: ScoresAndTargets,
-        /// crammer-singer (the default) charges the best rival, weston-watkins every rival, one-vs-all every class by
-        /// itself, lee-lin-wahba every rival that scores above -margin/(C-1), for scores that sum to zero, top-k the
-        /// mean of the k worst violations.
+        /// What to charge: crammer-singer (the default) the best rival; weston-watkins every rival; one-vs-all every
+        /// class by itself; lee-lin-wahba every rival that scores above -margin/(C-1), for scores that sum to zero;
+        /// top-k the mean of the k worst violations.
         #[arg(long, value_enum)]
         method: Option<Method>,
-        /// How many violations top-k takes the mean of, from 1 to C.
+        /// For top-k: the number of worst violations to average, from 1 to C.
         #[arg(long, required_if_eq("method", "top-k"))]
         k: Option<usize>,
         #[command(flatten)]
         penalty: PenaltyArgument,
-        /// Divide a row's sum over classes by C (mean) or not (sum, the default).
+        /// Divide each row's sum over classes by C (mean) or not (sum, the default).
         #[arg(long, value_enum)]
         over_classes: Option<Over>,
-        /// Give each class's value (one-vs-all only).
+        /// Report one value per class (one-vs-all only).
         #[arg(long)]
         per_class: bool,
-        /// File with one weight a class.
+        /// File with one weight per class.
         #[arg(long)]
         class_weights: Option<PathBuf>,
-        /// File with a margin for each pair of classes (C,C): what the true class y (row) must keep from a rival i
-        /// (column); its diagonal is ignored. For crammer-singer, weston-watkins and top-k, in the place of --margin.
+        /// File with a margin for each pair of classes (C,C), instead of --margin: between the true class y (row) and a
+        /// rival i (column). The diagonal is ignored. For crammer-singer, weston-watkins and top-k.
         #[arg(long, conflicts_with = "margin")]
         margin_matrix: Option<PathBuf>,
         /// Leave out the samples with this target.
@@ -93,22 +94,23 @@ pub(super) enum Family {
         #[command(flatten)]
         common: Common,
     },
-    /// Multilabel margin (torch's MultiLabelMarginLoss) over rows of class scores (N,C) and rows of targets (N,C): class
-    /// indices up to the first negative number; every label against every class that is none, divided by C.
+    /// Multilabel margin (torch's MultiLabelMarginLoss) over rows of class scores (N,C) and rows of targets (N,C):
+    /// class indices up to the first negative number. Compares every label with every class that is not a label;
+    /// divides by C.
     #[command(allow_negative_numbers = true)]
     Multilabel {
         #[command(flatten)]
         files: ScoresAndTargets,
         #[command(flatten)]
         penalty: PenaltyArgument,
-        /// Divide a row's sum by C (mean, the default) or not (sum).
+        /// Divide each row's sum by C (mean, the default) or not (sum).
         #[arg(long, value_enum)]
         over_classes: Option<Over>,
         #[command(flatten)]
         common: Common,
     },
-    /// Categorical hinge (Keras's CategoricalHinge) over rows of class scores (N,C) and targets: (N,C) one-hot or -1/+1,
-    /// or (N) class indices. Not Crammer-Singer: the true class takes part in the maximum with a zero.
+    /// Categorical hinge (Keras's CategoricalHinge) over rows of class scores (N,C) and targets: (N,C) one-hot or
+    /// -1/+1, or (N) class indices. Not Crammer-Singer: the true class takes part in the maximum with a zero.
     #[command(allow_negative_numbers = true)]
     Categorical {
         #[command(flatten)]
@@ -118,15 +120,15 @@ pub(super) enum Family {
         #[command(flatten)]
         common: Common,
     },
-    /// Listwise pairwise hinge (keras-rs's PairwiseHingeLoss) over lists of scores (Q,L) and relevances (Q,L), negative for
-    /// padding: the sum over pairs with a higher and a lower relevance of phi(margin + s_lower - s_higher).
+    /// Listwise pairwise hinge (keras-rs's PairwiseHingeLoss) over lists of scores (Q,L) and relevances (Q,L), negative
+    /// for padding. Sums phi(margin + s_lower - s_higher) over pairs with a higher and a lower relevance.
     #[command(allow_negative_numbers = true)]
     Listwise {
         #[command(flatten)]
         files: ScoresAndTargets,
         #[command(flatten)]
         penalty: PenaltyArgument,
-        /// Divide a list's sum by L (mean, the default with --preset keras) or not (sum).
+        /// Divide each list's sum by L (mean, the default with --preset keras) or not (sum).
         #[arg(long, value_enum)]
         over_items: Option<Over>,
         #[command(flatten)]
@@ -137,10 +139,10 @@ pub(super) enum Family {
     Lovasz {
         #[command(flatten)]
         files: ScoresAndTargets,
-        /// How the labels are encoded; auto (the default) lets the first label other than 1 decide.
+        /// Label encoding. auto (the default): the first label other than 1 decides.
         #[arg(long, value_enum)]
         labels: Option<Labels>,
-        /// Each row of scores (Q,L) is a list of its own; otherwise the whole input is one.
+        /// Treat each row of scores (Q,L) as its own list; otherwise the whole input is one list.
         #[arg(long)]
         per_row: bool,
         #[command(flatten)]
@@ -163,16 +165,16 @@ pub(super) enum Family {
         negative: PathBuf,
         #[command(flatten)]
         penalty: PenaltyArgument,
-        /// What a distance is: norm (the default) of the difference, or cosine (1 - cos).
+        /// The distance: norm of the difference (the default), or cosine (1 - cos).
         #[arg(long, value_enum)]
         distance: Option<DistanceName>,
-        /// The p of the norm, from 1 to inf: 2 by default.
+        /// The p of the norm, from 1 to inf [default: 2].
         #[arg(long)]
         p: Option<f64>,
-        /// Added to every component of the difference: 1e-6 by default.
+        /// Number added to every component of the difference [default: 1e-6].
         #[arg(long)]
         eps: Option<f64>,
-        /// Take the nearer of d(a,n) and d(p,n).
+        /// Use the smaller of d(a,n) and d(p,n).
         #[arg(long)]
         swap: bool,
         #[command(flatten)]
@@ -210,51 +212,51 @@ pub(super) struct ScoresAndTargets {
 
 #[derive(Debug, Args)]
 pub(super) struct PenaltyArgument {
-    /// The penalty of a margin violation v: linear (v, the default), squared (v^2), smooth:G (v^2/(2G) up to G, then v - G/2), rennie
-    /// (smooth:1), modified-huber (4 times smooth:2), perceptron (linear at margin 0), soft-margin (ln(1 + e^v), by
-    /// default at margin 0).
+    /// The penalty of a margin violation v: linear (v, the default), squared (v^2), smooth:G (v^2/(2G) up to G, then v
+    /// - G/2), rennie (smooth:1), modified-huber (4 times smooth:2), perceptron (linear at margin 0), soft-margin (ln(1
+    /// + e^v), by default at margin 0).
     #[arg(long)]
     pub(super) penalty: Option<PenaltyName>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Common {
-    /// File with one weight a sample.
+    /// File with one weight per sample.
     #[arg(long)]
     pub(super) sample_weights: Option<PathBuf>,
-    /// The margin that a score must clear: 1 by default; 0 for ranking, cosine, perceptron and soft-margin.
+    /// The margin that a score must clear [default: 1; 0 for ranking, cosine, perceptron and soft-margin].
     #[arg(long)]
     pub(super) margin: Option<f64>,
-    /// Set every convention of this library for the family (labels, what scores are, method, divisor, kink, ties); an
-    /// option given beside it wins. torch: labels -1/+1; multiclass is MultiMarginLoss (weston-watkins, over-classes
-    /// mean). torchmetrics: labels 0/1; sigmoid or softmax of the whole batch if any score leaves [0, 1]; one-vs-all
-    /// gives one value a class. keras: with sample weights the mean divides by the number of samples; kink half, ties
-    /// split. sklearn: crammer-singer; kink active. optax: labels -1/+1; kink half, ties split.
+    /// Use the conventions of this library (labels, score kind, method, divisor, kink, ties). Options given with it
+    /// win. torch: labels -1/+1; multiclass is MultiMarginLoss (weston-watkins, over-classes mean). torchmetrics:
+    /// labels 0/1; sigmoid or softmax of the whole batch if any score leaves [0, 1]; one-vs-all gives one value per
+    /// class. keras: with sample weights the mean divides by the number of samples; kink half, ties split. sklearn:
+    /// crammer-singer; kink active. optax: labels -1/+1; kink half, ties split.
     #[arg(long, value_parser = one_of(Peer::NAMES, |_| true))]
     pub(super) preset: Option<Peer>,
-    /// What the scores are: raw (the default) are taken as they are, probabilities must lie in [0, 1], of logits the loss
-    /// sees the sigmoid (rows: the softmax).
+    /// The kind of scores: raw (the default) are used unchanged; probabilities must lie in [0, 1]; logits are passed
+    /// through the sigmoid (rows: the softmax) before the loss.
     #[arg(long, value_parser = one_of(ScoreKind::NAMES, |kind| kind != ScoreKind::Guessed))]
     pub(super) score_kind: Option<ScoreKind>,
-    /// How the losses become one number: mean by default.
+    /// How to reduce the losses to one number [default: mean].
     #[arg(long, value_parser = one_of(Reduction::NAMES, |reduction| reduction != Reduction::MeanOverCount))]
     pub(super) reduction: Option<Reduction>,
     /// Write the gradient with respect to the scores to this .npy file.
     #[arg(long, value_name = "G.npy")]
     pub(super) grad_out: Option<PathBuf>,
-    /// Write one loss a sample to this .npy file.
+    /// Write one loss per sample to this .npy file.
     #[arg(long, value_name = "L.npy")]
     pub(super) losses_out: Option<PathBuf>,
-    /// Evaluate N samples at a time as a streaming metric, and give each batch's value beside that of all.
+    /// Evaluate N samples at a time as a streaming metric, and report each batch's value and the value of all samples.
     #[arg(long, value_name = "N")]
     pub(super) batch_size: Option<NonZeroUsize>,
-    /// Draw the values of the batches to this .svg or .png file.
+    /// Draw the batches' values to this .svg or .png file.
     #[arg(long, value_name = "F", requires = "batch_size")]
     pub(super) plot_out: Option<PathBuf>,
     /// The slope where a margin is met exactly: 0 (the default), 1/2 or 1.
     #[arg(long, value_parser = one_of(Kink::NAMES, |_| true))]
     pub(super) kink: Option<Kink>,
-    /// Which of equal best rivals receives the gradient: the first (the default) or all in equal parts.
+    /// Which of equally good best rivals receives the gradient: the first (the default) or all in equal parts.
     #[arg(long, value_parser = one_of(Ties::NAMES, |_| true))]
     pub(super) ties: Option<Ties>,
     #[command(flatten)]

@@ -1,7 +1,7 @@
-//! `--device auto`: the CPU or a GPU, whichever gets through the first block faster, with its upload.
+//! `--device auto`: chooses the CPU or a GPU, whichever evaluates the first block faster, upload included.
 //!
-//! What memory bounds is faster on the CPU than its upload, what arithmetic bounds may not be. Which it is depends on the loss,
-//! on its options, and on both devices, so it is measured, wherever that is worth the time.
+//! The upload to a GPU takes longer than the CPU's evaluation where memory sets the pace; where arithmetic does, the
+//! GPU may win. This depends on the loss, its options and both devices, so it is measured where that is worth the time.
 
 use maxmargin::Device;
 use maxmargin::gpu::Gpu;
@@ -13,10 +13,11 @@ use super::settings::Settings;
 use super::stream::bytes_per_second;
 use crate::failure::Failure;
 
-/// An evaluation that the CPU is through with in so many seconds is not worth opening a GPU and compiling its kernels.
+/// Seconds. If the CPU needs less for all data, opening a GPU and compiling its kernels is not worth it.
 const WORTH_OPENING: f64 = 1.0;
 
-/// The device, and why it was chosen. With `gpu`, which is open, both are measured however little there is to do.
+/// The device, and why it was chosen. If `gpu` is given (it is open already), both are measured, however short the
+/// work.
 pub(super) fn choose(
     inputs: &Inputs<'_>,
     files: &Files,
@@ -37,7 +38,7 @@ pub(super) fn choose(
     };
     let bytes = files.bytes() as f64;
     let mut rate = |device: &Device| bytes_per_second(inputs, &mut files, loss, device, settings, outputs);
-    // What is wrong with the first block shows again when all are evaluated.
+    // The full evaluation reports any error in the first block again.
     let Ok(cpu_rate) = rate(&Device::Cpu) else { return cpu("the first block could not be measured") };
     let gpu = match gpu {
         Some(gpu) => gpu,

@@ -1,4 +1,4 @@
-//! What the arguments of a family say, in one shape for all families.
+//! The arguments of any family in one common form.
 
 use std::path::{Path, PathBuf};
 
@@ -12,18 +12,17 @@ choices! {
     }
 }
 
-/// An option that names a file.
 #[derive(Clone, Copy)]
 pub(super) struct FileOption<'a> {
     pub(super) option: &'static str,
     pub(super) path: &'a Path,
 }
 
-/// What the arguments of a family say, in one shape for all families. What a family does not have is `None` or false.
+/// The arguments of any family in one common form. Options that a family lacks are `None` or false.
 pub(super) struct Given<'a> {
     pub(super) family: FamilyName,
     pub(super) common: &'a Common,
-    /// One file of scores; two of pairs, three of triplets.
+    /// One file of scores; two for pairs, three for triplets.
     pub(super) scores: Vec<FileOption<'a>>,
     pub(super) targets: Option<&'a Path>,
     pub(super) class_weights: Option<&'a Path>,
@@ -31,7 +30,7 @@ pub(super) struct Given<'a> {
     pub(super) labels: Option<Labels>,
     pub(super) penalty: Option<PenaltyName>,
     pub(super) method: Option<Method>,
-    /// Over classes, or over the items of a list.
+    /// How sums over classes, or over the items of a list, are divided.
     pub(super) over: Option<Over>,
     pub(super) k: Option<usize>,
     pub(super) per_class: bool,
@@ -43,7 +42,6 @@ pub(super) struct Given<'a> {
     pub(super) swap: bool,
 }
 
-/// A family without options of its own.
 fn plain<'a, const FILES: usize>(
     family: FamilyName,
     scores: [(&'static str, &'a PathBuf); FILES],
@@ -72,12 +70,10 @@ fn plain<'a, const FILES: usize>(
     }
 }
 
-/// A family with one file of scores.
 fn scored<'a>(family: FamilyName, files: &'a ScoresAndTargets, common: &'a Common) -> Given<'a> {
     plain(family, [("--scores", &files.scores)], Some(&files.targets), common)
 }
 
-/// A family with pairs of scores.
 fn paired<'a>(
     family: FamilyName,
     [first, second]: [&'a PathBuf; 2],
@@ -88,7 +84,6 @@ fn paired<'a>(
 }
 
 impl Family {
-    /// What was given.
     pub(super) fn given(&self) -> Given<'_> {
         match self {
             Family::Binary { files, labels, penalty, common } => {
@@ -150,21 +145,20 @@ impl Family {
     }
 }
 
-/// What a sample of the scores is.
+/// The part of the scores that makes a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SampleLayout {
-    /// One score, whatever their shape.
+    /// One score, whatever the shape of the file.
     Element,
-    /// A row of them.
+    /// A row of scores.
     Row,
-    /// All of them.
+    /// All scores.
     Whole,
-    /// A row of each of so many files.
+    /// One row from each of this many files.
     Vectors(usize),
 }
 
 impl Given<'_> {
-    /// What a sample of the scores is.
     pub(super) fn layout(&self) -> SampleLayout {
         match self.family {
             FamilyName::Binary | FamilyName::Ranking | FamilyName::Embedding => SampleLayout::Element,
@@ -179,12 +173,12 @@ impl Given<'_> {
         }
     }
 
-    /// The file of the scores, or of the first of them.
+    /// The file of the scores, or the first of several.
     pub(super) fn scores_path(&self) -> &Path {
         self.scores.first().map_or(Path::new(""), |file| file.path)
     }
 
-    /// Whether the labels are in one of two encodings.
+    /// Whether the labels can have either of two encodings.
     pub(super) fn has_encoded_labels(&self) -> bool {
         matches!(self.family, FamilyName::Binary | FamilyName::Lovasz)
     }

@@ -1,4 +1,4 @@
-//! The files of an evaluation: opened, their shapes checked against each other, and read block by block.
+//! The files of an evaluation: opens them, checks their shapes against each other, and reads them block by block.
 
 use std::mem::discriminant;
 use std::ops::Range;
@@ -11,14 +11,13 @@ use super::task::ClassNumbers;
 use crate::failure::{Failure, Outcome};
 use crate::file::{self, Data, Source};
 
-/// The arrays that are read block by block.
 pub(super) struct Files {
     scores: Source,
-    /// Of pairs and triplets.
+    /// The further scores of pairs and triplets.
     other_scores: [Option<Source>; 2],
     targets: Option<Source>,
     sample_weights: Option<Source>,
-    /// What scores of several types meet in.
+    /// The common type to which scores of several types are converted.
     meeting: Option<Meeting>,
 }
 
@@ -28,7 +27,7 @@ enum Meeting {
     F64,
 }
 
-/// A run of samples as it came from the files. Its memory is used again.
+/// A range of samples as read from the files. Its memory is reused.
 pub(super) struct Block {
     pub(super) samples: Range<usize>,
     scores: Data,
@@ -37,14 +36,13 @@ pub(super) struct Block {
     sample_weights: Option<Data>,
 }
 
-/// What is known of the data before any block is read.
+/// Facts about the data that are known before any block is read.
 pub(super) struct Inputs<'a> {
     pub(super) given: &'a Given<'a>,
-    /// Of the scores, as their file has it.
+    /// The shape of the scores in their file.
     pub(super) scores_shape: Vec<usize>,
     pub(super) shape: BatchShape,
     pub(super) has_weights: bool,
-    /// The scores are in double precision.
     pub(super) is_double: bool,
     score_kind: ScoreKind,
     class_weights: Option<Vec<f64>>,
@@ -92,7 +90,7 @@ fn open_scores(path: &Path) -> Outcome<Source> {
     }
 }
 
-/// A column of whole numbers in a text is still a column of scores.
+/// A column of whole numbers in a text file can still hold scores.
 fn as_scores(data: Data, source: &Source) -> Data {
     match data {
         Data::I64(_) if source.is_text() => Data::F64(data.to_f64()),
@@ -100,7 +98,7 @@ fn as_scores(data: Data, source: &Source) -> Data {
     }
 }
 
-/// Samples, and what each has in every file.
+/// The number of samples, and their number of columns and targets.
 fn shape_of(given: &Given<'_>, files: &Files) -> Outcome<BatchShape> {
     let path = given.scores_path();
     let (scores, targets) = (&files.scores, files.targets.as_ref().map_or(0, Source::len));
@@ -110,7 +108,7 @@ fn shape_of(given: &Given<'_>, files: &Files) -> Outcome<BatchShape> {
     };
     Ok(match given.layout() {
         SampleLayout::Element => BatchShape::new(scores.len(), 1, 1),
-        // One list, or none of nothing.
+        // One list; no list where there are no scores.
         SampleLayout::Whole => BatchShape::new(usize::from(scores.len() > 0), scores.len().max(1), scores.len().max(1)),
         SampleLayout::Row => {
             let (samples, columns) = rows("N, C")?;
@@ -129,14 +127,14 @@ fn shape_of(given: &Given<'_>, files: &Files) -> Outcome<BatchShape> {
 }
 
 impl Block {
-    /// No target tells one encoding of labels from another.
+    /// True where all targets are 1, so that they fit both label encodings.
     pub(super) fn has_only_ones(&self) -> bool {
         self.targets.as_ref().is_none_or(|targets| targets.to_f64().iter().all(|&x| x == 1.0))
     }
 }
 
 impl Files {
-    /// Other readers of the same arrays, for a thread of its own; none where an array is read in one go.
+    /// A second reader of the same arrays, for another thread; `None` where an array is read in one go.
     pub(super) fn another(&self) -> Option<Self> {
         let another = |source: &Option<Source>| match source {
             Some(source) => source.another().map(Some),
@@ -151,13 +149,11 @@ impl Files {
         })
     }
 
-    /// Bytes that are read for all samples.
     pub(super) fn bytes(&self) -> u64 {
         let others = self.other_scores.iter().chain([&self.targets, &self.sample_weights]);
         self.scores.bytes() + others.flatten().map(Source::bytes).sum::<u64>()
     }
 
-    /// A block without samples.
     pub(super) fn empty(&self) -> Block {
         let scores = |source: &Source| as_scores(source.empty(), source);
         Block {
@@ -169,10 +165,9 @@ impl Files {
         }
     }
 
-    /// Reads a run of samples.
     pub(super) fn read(&mut self, samples: Range<usize>, shape: &BatchShape, block: &mut Block) -> Outcome<()> {
         let range = samples.start * shape.columns..samples.end * shape.columns;
-        // An empty list is no sample, but its rows may have a width.
+        // Clamped to the scores: an empty list counts as no sample, but its rows may have a width.
         let range = range.start.min(self.scores.len())..range.end.min(self.scores.len());
         read_scores(&mut self.scores, range.clone(), self.meeting, &mut block.scores)?;
         for (source, data) in self.other_scores.iter_mut().zip(&mut block.other_scores) {
@@ -183,10 +178,10 @@ impl Files {
         self.read_labels(samples, shape, block)
     }
 
-    /// Reads targets and weights alone.
+    /// Reads only targets and weights.
     pub(super) fn read_labels(&mut self, samples: Range<usize>, shape: &BatchShape, block: &mut Block) -> Outcome<()> {
         if let (Some(source), Some(data)) = (&mut self.targets, &mut block.targets) {
-            // Whether there are as many as there should be is checked once the labels' encoding is known.
+            // The number of targets is checked later, once the encoding of the labels is known.
             let range = samples.start * shape.target_width..samples.end * shape.target_width;
             source.read(range.start.min(source.len())..range.end.min(source.len()), data)?;
             data.widen();
@@ -219,22 +214,22 @@ impl Inputs<'_> {
         ClassNumbers { weights: self.class_weights.as_deref(), margins: self.margin_matrix.as_deref() }
     }
 
-    /// Whether all samples have to be seen at once.
+    /// Whether all samples must be evaluated together.
     pub(super) fn is_whole(&self) -> bool {
         self.given.layout() == SampleLayout::Whole || self.score_kind == ScoreKind::Guessed
     }
 
-    /// Samples of a batch, where the metric is updated batch by batch.
+    /// Samples per batch, where the metric is updated batch by batch.
     pub(super) fn batch_size(&self) -> Option<usize> {
         self.given.common.batch_size.map(usize::from)
     }
 
-    /// Vectors of a sample.
+    /// Vectors per sample.
     pub(super) fn vectors(&self) -> usize {
         if let SampleLayout::Vectors(vectors) = self.given.layout() { vectors } else { 1 }
     }
 
-    /// Checks that every file has as many elements as the scores want.
+    /// Checks that every file has the number of elements that the scores require.
     pub(super) fn check_lengths(&self, files: &Files) -> Result<(), Error> {
         let BatchShape { samples, target_width, .. } = self.shape;
         let (target_unit, weight_unit) = match (self.given.layout(), self.given.family) {
@@ -260,7 +255,7 @@ impl Inputs<'_> {
         check(Input::SampleWeights, files.sample_weights.as_ref(), samples, weight_unit)
     }
 
-    /// The targets of a block; none of triplets.
+    /// The targets of a block; triplets have none.
     pub(super) fn targets<'b>(&self, block: &'b Block) -> Outcome<Targets<'b>> {
         let (Some(targets), Some(path)) = (&block.targets, self.given.targets) else {
             return Ok(Targets::I8(&[]));
@@ -268,7 +263,6 @@ impl Inputs<'_> {
         targets.targets().ok_or_else(|| Failure::file(path, "expected f32, f64, integers or booleans"))
     }
 
-    /// A block as the loss takes it.
     pub(super) fn batch<'b>(&self, block: &'b Block) -> Outcome<Batch<'b>> {
         let (scores, targets) = (floats_of(&block.scores, self.given.scores_path())?, self.targets(block)?);
         let other = |n: usize| match (&block.other_scores[n], self.given.scores.get(n + 1)) {
@@ -286,7 +280,7 @@ impl Inputs<'_> {
         Ok(self.weighted(batch, block).score_kind(self.score_kind))
     }
 
-    /// Targets and weights of a block, without scores.
+    /// The targets and weights of a block, without scores.
     pub(super) fn labels<'b>(&self, block: &'b Block) -> Outcome<Batch<'b>> {
         let batch = match self.given.layout() {
             SampleLayout::Element => Batch::new(&[0f32; 0], self.targets(block)?),
@@ -302,7 +296,7 @@ impl Inputs<'_> {
         }
     }
 
-    /// The failure of an evaluation, with the file that it speaks of.
+    /// The failure of an evaluation, with the file that caused it.
     pub(super) fn explain(&self, error: Error) -> Failure {
         let Given { common, targets, class_weights, margin_matrix, .. } = *self.given;
         let scores = |n: usize| self.given.scores.get(n).map(|file| file.path);
@@ -330,7 +324,7 @@ impl Inputs<'_> {
         }
     }
 
-    /// The same for a part that begins at this sample.
+    /// As [`Inputs::explain`], for a part that begins at sample `start`.
     pub(super) fn explain_part(&self, error: Error, start: usize) -> Failure {
         // An index in the file says more than the number of a batch.
         let error = if let Error::Update { source, .. } = error { *source } else { error };

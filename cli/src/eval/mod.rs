@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
         let setup = given.loss(&settings, Targets::I8(&[]), inputs.class_numbers());
         setup.map_err(|error| inputs.explain(error))?
     };
-    // The columns of the scores first, as if there were no samples.
+    // Check the type of the scores first, with a block of no samples.
     let nothing = files.empty();
     let nothing = inputs.batch(&nothing)?;
     let checked = loss.check().and_then(|()| stream::metric(&*loss, &settings).check_batch(&nothing));
@@ -63,7 +63,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
         let drawn = Format::of(path).and_then(|format| chart(&given, batches).render(format));
         pending.write_bytes(&drawn.map_err(|error| Failure::file(path, error))?)?;
     }
-    // All are complete before any gets its name.
+    // All files are complete before any gets its name.
     for pending in outputs.finish().chain(plot_out) {
         pending.publish()?;
     }
@@ -86,7 +86,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     })
 }
 
-/// The curve of the batches' values, one line or one a class.
+/// A chart of the batches' values: one line, or one per class.
 fn chart(given: &Given<'_>, batches: &[Vec<f64>]) -> Chart {
     let chart = Chart::new(format!("{} loss by batch", given.family.text())).x_label("batch").y_label("loss");
     let lines = batches.iter().map(Vec::len).max().unwrap_or(0);

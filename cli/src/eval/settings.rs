@@ -1,5 +1,5 @@
-//! The options of a family once its preset is known: an explicit option wins, and what means nothing is
-//! refused, but for --kink and --ties, so that a script can pass them to every loss.
+//! The options of a family once its preset is known. An explicit option wins. Options without meaning are refused,
+//! except --kink and --ties, so that a script can pass these to every loss.
 
 use maxmargin::compat::Peer;
 use maxmargin::plot::Format;
@@ -11,7 +11,6 @@ use crate::failure::{Failure, Outcome};
 use crate::file::refuse_same_file;
 use crate::method::Method;
 
-/// The options of a family, each with a value.
 pub(crate) struct Settings {
     pub(crate) margin: f64,
     pub(crate) penalty: PenaltyName,
@@ -25,21 +24,20 @@ pub(crate) struct Settings {
     pub(crate) per_class: bool,
 }
 
-/// The labels that a library takes.
 fn labels_of(peer: Peer) -> Labels {
     match peer {
         Peer::Torch | Peer::Optax => Labels::PlusMinusOne,
         Peer::Torchmetrics => Labels::ZeroOne,
-        // Keras looks whether all labels are 0 or 1, scikit-learn takes the larger one as positive.
+        // Keras tests whether all labels are 0 or 1; scikit-learn takes the larger label as positive.
         _ => Labels::Auto,
     }
 }
 
 impl Given<'_> {
-    /// The options of this family, the preset's where none is given.
+    /// The options of this family. An option that is not given has the preset's value.
     ///
     /// # Errors
-    /// Usage: combinations that mean nothing, and presets of libraries without such a loss.
+    /// Usage: combinations without meaning, and presets of libraries without such a loss.
     pub(crate) fn settings(&self) -> Outcome<Settings> {
         let common = self.common;
         let peer = common.preset;
@@ -47,7 +45,7 @@ impl Given<'_> {
         let torch_rows = peer == Some(Peer::Torch) && self.family == FamilyName::Multiclass;
         let method = self.method.unwrap_or(if torch_rows { Method::WestonWatkins } else { Method::CrammerSinger });
         let over = self.over.unwrap_or(match self.family {
-            // torch divides by C, and so does what follows it.
+            // torch divides by C, and this family follows torch.
             FamilyName::Multilabel => Over::Mean,
             FamilyName::Multiclass if torch_rows && method == Method::WestonWatkins => Over::Mean,
             // keras-rs divides by L, as Keras's means do.
@@ -64,7 +62,7 @@ impl Given<'_> {
             None | Some(Reduction::Mean) if common.sample_weights.is_some() => peer.map_or(Reduction::Mean, Peer::mean),
             reduction => reduction.unwrap_or_default(),
         };
-        // torchmetrics gives one value a class wherever that can be.
+        // torchmetrics gives one value per class where possible.
         let per_class_by_default = peer == Some(Peer::Torchmetrics)
             && method == Method::OneVsAll
             && reduction != Reduction::None
@@ -74,7 +72,7 @@ impl Given<'_> {
             margin: common.margin.unwrap_or(default_margin),
             penalty,
             kink: common.kink.unwrap_or(match self.family {
-                // keras-rs's relu has slope 0, unlike the maximum of Keras's own hinges.
+                // keras-rs's relu has slope 0, unlike the maximum in Keras's own hinges.
                 FamilyName::Listwise => Kink::Zero,
                 _ => peer.map_or(Kink::Zero, Peer::kink),
             }),
@@ -90,7 +88,6 @@ impl Given<'_> {
         Ok(settings)
     }
 
-    /// Refuses a library that has no loss of this family.
     fn check_preset(&self, peer: Peer) -> Outcome<()> {
         let there_are = match self.family {
             FamilyName::Binary => return Ok(()),
@@ -111,7 +108,7 @@ impl Given<'_> {
         Err(Failure::usage(format!("--preset {peer}: {peer} has no {} loss; presets: {names}", self.family.text())))
     }
 
-    /// Refuses combinations of options that mean nothing.
+    /// Refuses combinations of options without meaning.
     fn check_usage(&self, settings: &Settings) -> Outcome<()> {
         let common = self.common;
         let scores = self.scores.iter().map(|&FileOption { option, path }| (option, Some(path)));

@@ -1,8 +1,8 @@
-//! Block after block through a device, and memory stays the same however large the files are.
+//! Evaluates files block by block, in the same memory however large the files are.
 //!
-//! Threads take turns: each reads the next block and evaluates it, so that what was just read is in the cache of the core that
-//! evaluates it; what can only be read in one go (text, tables) they read one after the other. What comes of the blocks is put
-//! together in their order, so that it is the same on every run.
+//! Threads take turns. Each reads the next block and then evaluates it, so that the block is still in the cache of its
+//! core. Files that can only be read in one go (text, tables) are read by one thread at a time. The results are merged
+//! in the order of the blocks, so that they are the same on every run.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,32 +21,32 @@ use super::settings::Settings;
 use crate::failure::{Failure, Outcome};
 use crate::file::bar;
 
-/// Bytes of a block: few enough to be evaluated out of the cache that they were just read into, and so many that handing over
-/// the results takes no time beside it. Of 256 KiB to 8 MiB this was the fastest.
+/// Bytes per block: small enough to be evaluated out of the cache after reading, large enough that handing over the
+/// results takes no noticeable time. This was the fastest size from 256 KiB to 8 MiB.
 ///
-/// The thread that reads a block evaluates it, alone. With one reading thread and all others evaluating, files in the page cache
-/// went 0.63 times as fast as a plain read; in turns they go 1.0 times as fast. Blocks are read and not mapped, so that a file
-/// that is cut meanwhile is an error and not a signal. Sums are merged in the order of the blocks: a run gives the same bits.
+/// One thread alone reads and evaluates a block. With one reading thread and all others evaluating, files in the page
+/// cache went 0.63 times as fast as a plain read; in turns they go 1.0 times as fast. Blocks are read and not mapped,
+/// so that a file truncated meanwhile gives an error and not a signal. Sums are merged in block order, so every run
+/// gives the same bits.
 const CPU_BLOCK: u64 = 4 << 20;
 
-/// On a GPU a block is one submission, which should be worth its while.
+/// On a GPU a block is one submission, so it must be large enough to outweigh the fixed cost.
 const GPU_BLOCK: u64 = 64 << 20;
 
-/// Beside so long an evaluation it does not show that threads were not ready.
+/// In an evaluation of this length, the start of threads makes no visible difference.
 const SOON: Duration = Duration::from_millis(100);
 
-/// What came of all blocks.
 pub(super) struct Streamed {
     pub(super) evaluation: Evaluation,
-    /// Each batch's values where batches were asked for: one, or one a class; none for the mean of nothing.
+    /// Where batches were asked for: the values of each batch, one or one per class; empty for the mean of nothing.
     pub(super) batches: Option<Vec<Vec<f64>>>,
-    /// Spent on waiting for files, a thread.
+    /// Mean time per thread spent waiting for files.
     pub(super) read_seconds: f64,
-    /// Spent on evaluating, a thread.
+    /// Mean time per thread spent evaluating.
     pub(super) compute_seconds: f64,
 }
 
-/// The samples of a block.
+/// Samples per block.
 fn block_samples(inputs: &Inputs<'_>, files: &Files, device: &Device) -> usize {
     let samples = inputs.shape.samples.max(1);
     if inputs.is_whole() {
@@ -55,32 +55,32 @@ fn block_samples(inputs: &Inputs<'_>, files: &Files, device: &Device) -> usize {
     let bytes = if matches!(device, Device::Cpu) { CPU_BLOCK } else { GPU_BLOCK };
     let of_sample = (files.bytes() / samples as u64).max(1);
     let block = usize::try_from(bytes / of_sample).unwrap_or(usize::MAX).clamp(1, samples);
-    // Whole batches.
+    // A block holds whole batches.
     inputs.batch_size().map_or(block, |size| (block / size).max(1).saturating_mul(size))
 }
 
-/// Bytes of all threads' blocks together, where that leaves two of them.
+/// The most bytes of all threads' blocks together; two blocks are always allowed.
 const IN_FLIGHT: u64 = 128 << 20;
 
-/// Threads that take turns. Two overlap even on one core, where a file comes from a disk or the device is a GPU.
+/// The number of threads that take turns. Two overlap even on one core, if a file comes from a disk or the device is a
+/// GPU.
 fn turns(device: &Device, blocks: usize, block_bytes: u64) -> usize {
     let cores = if matches!(device, Device::Cpu) { rayon::current_num_threads() } else { 2 };
     let room = usize::try_from(IN_FLIGHT / block_bytes.max(1)).unwrap_or(usize::MAX);
     cores.min(room).max(2).min(blocks)
 }
 
-/// An empty metric of the loss.
 pub(super) fn metric(loss: &dyn Loss, settings: &Settings) -> Metric<Box<dyn Loss>> {
-    // Losses have no reduction of their own, but their sums can be added all the same.
+    // Losses without a reduction can still be summed.
     let sums_only = settings.reduction == Reduction::None;
     let reduction = if sums_only { Reduction::Sum } else { settings.reduction };
     let metric = Metric::new(loss.boxed()).reduction(reduction);
     if settings.per_class { metric.per_class() } else { metric }
 }
 
-/// How many bytes of the files a device gets through in a second: with their upload and with what comes back, without
-/// reading them. The first block is evaluated twice, since threads and kernels are not ready the first time; on the CPU only
-/// where that is soon done.
+/// Bytes of the files that a device evaluates per second, with upload and download but without reading. The first block
+/// is evaluated twice, since threads and kernels are not ready the first time; on the CPU only where the first time was
+/// short.
 pub(super) fn bytes_per_second(
     inputs: &Inputs<'_>,
     files: &mut Files,
@@ -104,7 +104,7 @@ pub(super) fn bytes_per_second(
     Ok(files.bytes() as f64 * share / done.spent.compute.as_secs_f64())
 }
 
-/// Evaluates all blocks; losses and gradient go to their files as they come.
+/// Evaluates all blocks, and writes their losses and gradient as they are ready.
 pub(super) fn run(
     inputs: &Inputs<'_>,
     mut files: Files,
@@ -118,7 +118,7 @@ pub(super) fn run(
     let divisor = divisor(inputs, &mut files, loss, settings)?;
     let batch_size = inputs.batch_size();
     let block = block_samples(inputs, &files, device);
-    // Nothing at all is a block too: its shape is checked.
+    // No samples still make one block, so that its shape is checked.
     let blocks = total.max(1).div_ceil(block);
     let sums_only = settings.reduction == Reduction::None;
     let metric = || metric(loss, settings);
@@ -131,14 +131,14 @@ pub(super) fn run(
     let turn = Mutex::new(Turn { files, next: 0 });
     let mut spent = Spent { read: started.elapsed() * threads as u32, ..Spent::default() };
     let (to_workers, rooms) = channel();
-    // One that waits to be written for all that are computed.
+    // One room for each thread, and one that waits to be written.
     for _ in 0..=threads {
-        // The receiver is still here.
+        // This cannot fail: the receiver still exists.
         let _ = to_workers.send(outputs.room());
     }
     let rooms = Mutex::new(rooms);
     thread::scope(|scope| {
-        // Both are dropped at the end of this closure, so that the threads end when an evaluation fails.
+        // The end of this closure drops both channel ends, so that the threads end when an evaluation fails.
         let to_workers = to_workers;
         let (to_main, from_workers) = channel();
         for _ in 0..threads {
@@ -152,7 +152,7 @@ pub(super) fn run(
                 if let Some(done) = early.remove(&index) {
                     break done;
                 }
-                // A thread sends what came of every block that it took.
+                // A thread sends a result for every block that it takes.
                 let ended = |_| Failure::data("a thread of the evaluation ended early");
                 let (index, done) = from_workers.recv().map_err(ended)?;
                 early.insert(index, done);
@@ -163,7 +163,7 @@ pub(super) fn run(
             spent.add(&done.spent);
             outputs.write(inputs, done.samples.clone(), &done.room)?;
             bar.set_position((bytes as u128 * done.samples.end as u128 / total.max(1) as u128) as u64);
-            // The threads may be through.
+            // This fails once all threads have ended, which is no error.
             let _ = to_workers.send(done.room);
         }
         Ok(())
@@ -183,7 +183,7 @@ pub(super) fn run(
     })
 }
 
-/// The files, and the block that is read next.
+/// The files, and the next block to read.
 struct Turn {
     files: Files,
     next: usize,
@@ -204,7 +204,7 @@ impl Spent {
     }
 }
 
-/// What came of a block.
+/// The result of a block.
 struct Done {
     samples: Range<usize>,
     metric: Metric<Box<dyn Loss>>,
@@ -213,7 +213,8 @@ struct Done {
     spent: Spent,
 }
 
-/// A block that a thread took. Should the thread panic, the block's failure is still sent: the main thread waits for it.
+/// A block that a thread took. If the thread panics, a failure is still sent, because the main thread waits for the
+/// block.
 struct Taken<'a> {
     index: usize,
     to_main: Option<&'a Sender<(usize, Outcome<Done>)>>,
@@ -227,14 +228,13 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// What all threads know.
+/// The values that all threads share.
 struct Work<'a> {
     inputs: &'a Inputs<'a>,
     device: &'a Device,
     metric: &'a (dyn Fn() -> Metric<Box<dyn Loss>> + Sync),
     divisor: f64,
     batch_size: Option<usize>,
-    /// Samples of a block.
     block: usize,
     blocks: usize,
     threads: usize,
@@ -245,10 +245,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Work<'_> {
-    /// Reads and evaluates blocks until there are no more, or one fails, or nobody wants them.
+    /// Reads and evaluates blocks until none are left, one fails, or the main thread has stopped listening.
     fn take_turns(&self, turn: &Mutex<Turn>, rooms: &Mutex<Receiver<Room>>, to_main: &Sender<(usize, Outcome<Done>)>) {
-        // The others have blocks of their own: where they keep all cores busy, an evaluation that asks for threads gets this
-        // one. Without such a pool it is only slower.
+        // If the threads keep all cores busy, an evaluation that wants more threads gets only this one. Without such a
+        // pool it is only slower.
         let alone = || rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
         let _alone = (self.threads > 1 && self.threads >= rayon::current_num_threads()).then(alone);
         let (mut own, mut block) = {
@@ -298,7 +298,7 @@ impl Work<'_> {
             let found = metric.check_batch(&batch).map_err(explain)?.samples;
             for first in (0..found).step_by(size) {
                 let last = first.saturating_add(size).min(found);
-                // A batch that was checked and came from files has slices.
+                // A checked batch from files can always be sliced.
                 let part = batch.slice(first..last).unwrap_or(batch);
                 let step = metric.forward(self.device, &part);
                 let step = step.map_err(|error| inputs.explain_part(error, samples.start + first))?;
@@ -320,7 +320,7 @@ impl Work<'_> {
     }
 }
 
-/// What the gradient of the sum is divided by; weights and ignored samples are looked through beforehand.
+/// The divisor of the sum's gradient. It needs a first pass over weights and ignored samples.
 fn divisor(inputs: &Inputs<'_>, files: &mut Files, loss: &dyn Loss, settings: &Settings) -> Outcome<f64> {
     let is_mean = matches!(settings.reduction, Reduction::Mean | Reduction::MeanOverCount);
     if inputs.given.common.grad_out.is_none() || !is_mean {
@@ -348,18 +348,18 @@ fn divisor(inputs: &Inputs<'_>, files: &mut Files, loss: &dyn Loss, settings: &S
     {
         return Err(Failure::file(path, format!("the weights' sum is {divisor}, which f32 cannot divide by")));
     }
-    // A mean of nothing is refused where the sums are put together.
+    // The mean of nothing is refused later, where the sums are merged.
     Ok(if divisor > 0.0 { divisor } else { 1.0 })
 }
 
-/// The block of targets that tells an encoding from another one: the first with a label other than 1, or else the last.
+/// The block of targets that tells the label encoding: the first with a label other than 1, otherwise the last.
 pub(super) fn deciding_block(inputs: &Inputs<'_>, files: &mut Files) -> Outcome<Block> {
     let samples = inputs.shape.samples;
     let step = block_samples(inputs, files, &Device::Cpu);
     let mut block = files.empty();
     for start in (0..samples).step_by(step) {
         files.read_labels(start..start.saturating_add(step).min(samples), &inputs.shape, &mut block)?;
-        // Rows of nothing have no labels, however many they are.
+        // Rows of width 0 have no labels, however many rows there are.
         if !block.has_only_ones() || inputs.shape.target_width == 0 {
             break;
         }

@@ -1,4 +1,4 @@
-//! What the arguments of a family ask for: the loss as a value, and how the report words its options.
+//! Builds the loss that the arguments ask for, and words its options for the report.
 
 use std::path::Path;
 
@@ -15,17 +15,17 @@ use crate::choices::{DistanceName, Over, PenaltyName};
 use crate::method::with_method;
 use crate::report::number;
 
-/// A loss with its options as the report words them.
+/// A loss, and its options as the report words them.
 pub(crate) struct Setup {
     pub(crate) loss: Box<dyn Loss>,
     pub(crate) options: Map<String, Value>,
 }
 
 impl Given<'_> {
-    /// The loss with its options. Labels of unknown encoding are looked at.
+    /// Builds the loss with its options. An encoding of `auto` is found from the labels.
     ///
     /// # Errors
-    /// [`Error::Value`] for a label that no encoding has.
+    /// [`Error::Value`] for a label that fits no encoding.
     pub(crate) fn loss(
         &self,
         settings: &Settings,
@@ -95,7 +95,7 @@ impl Given<'_> {
                 options.insert("ties".into(), ties.into());
                 options.insert("class_weights".into(), path_json(self.class_weights));
                 if self.margin_matrix.is_some() {
-                    // It stands in the place of the margin.
+                    // The matrix replaces the margin.
                     options.insert("margin".into(), Value::Null);
                 }
                 options.insert("margin_matrix".into(), path_json(self.margin_matrix));
@@ -110,19 +110,19 @@ impl Given<'_> {
     }
 }
 
-/// A path as text, also where it is none: JSON has no other.
+/// A path as text for JSON, lossily where the path is not Unicode.
 fn path_json(path: Option<&Path>) -> Value {
     json!(path.map(Path::to_string_lossy))
 }
 
-/// What files say of the classes.
+/// The weights and margins of classes, from files.
 #[derive(Clone, Copy)]
 pub(crate) struct ClassNumbers<'a> {
     pub(crate) weights: Option<&'a [f64]>,
     pub(crate) margins: Option<&'a [f64]>,
 }
 
-/// A multiclass hinge with its options, whatever its method.
+/// Adds options to a multiclass hinge of any method.
 fn with_options<M: RowsLoss>(
     loss: MulticlassHinge<M>,
     settings: &Settings,

@@ -1,4 +1,4 @@
-//! Columns of a .csv file, by header name, or by 0-based number where there is no header.
+//! Columns of a .csv file, by header name, or by 0-based number without a header.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ pub(super) fn read(path: &Path, columns: &str) -> Outcome<Array> {
         Some(record) => record.map_err(|error| fail(error.to_string()))?,
         None => return Err(fail("the file is empty".into())),
     };
-    // A header is a first line with a field that is text; an empty field is a number that is missing.
+    // A first line with a text field is a header. An empty field is a missing number.
     let has_header = first.iter().any(|field| !field.is_empty() && field.parse::<f64>().is_err());
     let wanted: Vec<(usize, &str)> = columns
         .split(',')

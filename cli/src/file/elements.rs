@@ -1,4 +1,4 @@
-//! Elements as files hold them, turned into host vectors.
+//! Elements of files, turned into host vectors.
 
 use std::mem::discriminant;
 use std::ops::Range;
@@ -6,21 +6,20 @@ use std::ops::Range;
 use half::prelude::*;
 use maxmargin::{Floats, Targets};
 
-/// An array in row-major order.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Array {
     pub(crate) shape: Vec<usize>,
     pub(crate) data: Data,
 }
 
-/// What becomes of the elements that are there when more are read.
+/// Whether existing elements are kept when more are read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep {
     All,
     Nothing,
 }
 
-/// Elements in a file's own type, but for 16-bit integers, which become i32, and u32, which becomes i64.
+/// Elements in the type of the file; but 16-bit integers become i32, and u32 becomes i64.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Data {
     Bool(Vec<bool>),
@@ -36,7 +35,7 @@ pub(crate) enum Data {
 }
 
 impl Data {
-    /// The elements as f64: weights and targets may be of any type.
+    /// The elements as f64, for weights and targets of any type.
     pub(crate) fn to_f64(&self) -> Vec<f64> {
         match self {
             Data::Bool(x) => x.iter().map(|&x| f64::from(u8::from(x))).collect(),
@@ -53,7 +52,6 @@ impl Data {
     }
 }
 
-/// A file's element type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Bool,
@@ -71,18 +69,16 @@ pub(super) enum Kind {
     F64,
 }
 
-/// Where the elements of an array lie in its file.
 #[derive(Clone, Debug)]
 pub(super) struct StoredAt {
     pub(super) kind: Kind,
     pub(super) big_endian: bool,
     pub(super) shape: Vec<usize>,
-    /// The first byte.
     pub(super) start: u64,
 }
 
 impl StoredAt {
-    /// Bytes of all elements; `None` beyond what can be addressed.
+    /// Bytes of all elements; `None` for more than the machine can address.
     pub(super) fn bytes(&self) -> Option<usize> {
         elements(&self.shape)?.checked_mul(self.kind.bytes())
     }
@@ -98,7 +94,7 @@ impl Kind {
         }
     }
 
-    /// The elements of `bytes`, whose length is a multiple of the type's.
+    /// Decodes `bytes`, whose length must be a multiple of the element size.
     pub(super) fn decode(self, bytes: &[u8], big_endian: bool) -> Data {
         macro_rules! each {
             ($t:ty, $map:expr) => {
@@ -148,35 +144,30 @@ macro_rules! with_data {
 }
 
 impl Kind {
-    /// No elements of this type, as [`Kind::decode`] gives them.
+    /// An empty vector of the type that [`Kind::decode`] gives.
     pub(super) fn empty(self) -> Data {
         self.decode(&[], false)
     }
 }
 
 impl Data {
-    /// Makes room for so many elements.
     pub(super) fn reserve(&mut self, count: usize) -> Result<(), std::collections::TryReserveError> {
         with_data!(self, x => x.try_reserve_exact(count))
     }
 
-    /// Whether the elements have the type of these.
     pub(super) fn has_type_of(&self, others: &Data) -> bool {
         discriminant(self) == discriminant(others)
     }
 
-    /// Forgets the elements.
     pub(super) fn clear(&mut self) {
         with_data!(self, x => x.clear());
     }
 
-    /// The number of elements.
     #[cfg(feature = "arrow")]
     pub(super) fn len(&self) -> usize {
         with_data!(self, x => x.len())
     }
 
-    /// Bytes of one element.
     pub(super) fn element_bytes(&self) -> usize {
         fn of<T>(_: &[T]) -> usize {
             size_of::<T>()
@@ -184,7 +175,6 @@ impl Data {
         with_data!(self, x => of(x))
     }
 
-    /// A copy of a range of elements.
     pub(super) fn part(&self, range: Range<usize>) -> Data {
         macro_rules! copy {
             ($($variant:ident),+) => {
@@ -207,8 +197,8 @@ impl Data {
         append!(Bool, I8, U8, I32, I64, U64, F16, BF16, F32, F64);
     }
 
-    /// The bytes of so many elements after those that are kept, to be read as they are in the file; `None` where they have to
-    /// be decoded.
+    /// Makes room for `count` elements after those that are kept, and returns its bytes, for reading straight from the
+    /// file. `None` where the elements must be decoded.
     pub(super) fn room_for(&mut self, count: usize, kind: Kind, big_endian: bool, keep: Keep) -> Option<&mut [u8]> {
         if big_endian != cfg!(target_endian = "big") && kind.bytes() > 1 {
             return None;
@@ -218,7 +208,7 @@ impl Data {
                 match (kind, self) {
                     $((Kind::$variant, Data::$variant(x)) => {
                         let before = if keep == Keep::All { x.len() } else { 0 };
-                        // What is there already is not filled with zeros once more.
+                        // Only new elements are filled with zeros.
                         x.resize(before + count, Default::default());
                         Some(bytemuck::cast_slice_mut(&mut x[before..]))
                     })+
@@ -229,7 +219,7 @@ impl Data {
         grow!(I8, U8, I32, I64, U64, F16, BF16, F32, F64)
     }
 
-    /// The elements as floats; `None` where they are of another kind.
+    /// The elements as floats; `None` for another type.
     pub(crate) fn floats(&self) -> Option<Floats<'_>> {
         match self {
             Data::F16(x) => Some(x.into()),
@@ -240,7 +230,7 @@ impl Data {
         }
     }
 
-    /// The elements as targets; `None` of half precision, which [`Data::widen`] makes f32.
+    /// The elements as targets; `None` for half precision, which [`Data::widen`] turns into f32.
     pub(crate) fn targets(&self) -> Option<Targets<'_>> {
         Some(match self {
             Data::Bool(x) => x.into(),
@@ -255,7 +245,7 @@ impl Data {
         })
     }
 
-    /// Makes half precision f32.
+    /// Turns half precision into f32.
     pub(crate) fn widen(&mut self) {
         match self {
             Data::F16(x) => *self = Data::F32(x.to_f32_vec()),
@@ -296,7 +286,7 @@ impl Data {
     }
 }
 
-/// The number of elements of a shape; `None` beyond what can be addressed.
+/// The number of elements of a shape; `None` for more than the machine can address.
 pub(super) fn elements(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n))
 }

@@ -21,15 +21,14 @@ pub(crate) use source::Source;
 
 use crate::failure::{Failure, Outcome};
 
-/// Files below this size are read before a bar could be seen.
+/// Smaller files are read before a bar could be seen.
 const BAR_FROM_BYTES: u64 = 64 << 20;
 
-/// Reads the whole array that an argument names.
 pub(crate) fn read(argument: &Path) -> Outcome<Array> {
     Source::open(argument)?.read_all()
 }
 
-/// A bar for so many bytes, where there is a terminal and enough to do.
+/// A bar for this many bytes, if there is a terminal and the bytes are many.
 pub(crate) fn bar(bytes: u64, message: &str) -> ProgressBar {
     let bar = if bytes >= BAR_FROM_BYTES { ProgressBar::new(bytes) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{msg} {bar:40} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}")
@@ -40,7 +39,7 @@ pub(crate) fn bar(bytes: u64, message: &str) -> ProgressBar {
     bar
 }
 
-/// The whole file, with a bar on a terminal where it is long.
+/// The whole file. A long one shows a bar on a terminal.
 pub(crate) fn read_bytes(path: &Path) -> Outcome<Vec<u8>> {
     let fail = |error: std::io::Error| Failure::file(path, error);
     let mut file = File::open(path).map_err(fail)?;

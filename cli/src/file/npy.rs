@@ -1,4 +1,4 @@
-//! NumPy's .npy: any order, either byte order.
+//! NumPy's .npy arrays: either element order, either byte order.
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -9,19 +9,20 @@ use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 use super::elements::{Kind, StoredAt};
 use crate::failure::{Failure, Outcome};
 
-/// Bytes of the longest header that is read; NumPy's own limit.
+/// Bytes of the longest accepted header; NumPy's own limit.
 const LONGEST_HEADER: u64 = 10_000;
 
-/// Brackets that a header may open: plain numbers take two. The parser takes up to three times as long for each.
+/// The most opening brackets in a header; plain numbers need two. Each further one takes the parser up to three times
+/// as long.
 const MOST_BRACKETS: usize = 12;
 
-/// Refuses a header that takes the parser forever, or out of its stack. What else is wrong with it the parser says.
+/// Refuses a header on which the parser would take forever or overflow its stack. The parser reports all other errors.
 fn check_header(mut file: &File) -> std::io::Result<()> {
     let refuse = |what: String| Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
     let mut bytes = Vec::new();
     file.take(LONGEST_HEADER + 12).read_to_end(&mut bytes)?;
     file.rewind()?;
-    // The magic bytes, the version, and the header's length: of two bytes in the first version, of four later.
+    // The magic bytes, the version, and the header's length: two bytes in version 1, four in later versions.
     let (length, header) = match bytes.strip_prefix(b"\x93NUMPY") {
         Some([1, _, a, b, header @ ..]) => (u64::from(u16::from_le_bytes([*a, *b])), header),
         Some([_, _, a, b, c, d, header @ ..]) => (u64::from(u32::from_le_bytes([*a, *b, *c, *d])), header),
@@ -37,7 +38,7 @@ fn check_header(mut file: &File) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Opens an array; whether it is in row-major order.
+/// Opens an array. The flag is true for row-major order.
 pub(super) fn open(path: &Path) -> Outcome<(File, StoredAt, bool)> {
     let fail = |message: String| Failure::file(path, message);
     let io = |error: std::io::Error| Failure::file(path, error);

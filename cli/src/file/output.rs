@@ -1,4 +1,5 @@
-//! Output files: written under a temporary name beside their place, then renamed. Nothing half-written stays behind.
+//! Output files. They are written under a temporary name in the same folder and then renamed, so that no half-written
+//! file stays behind.
 
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -11,13 +12,13 @@ use tempfile::NamedTempFile;
 use super::source::file_of;
 use crate::failure::{Failure, Outcome};
 
-/// Refuses an output that names the same file as an input or another output, however they spell it: it would overwrite it.
+/// Refuses an output that would overwrite an input or another output, even if the paths are spelled differently.
 pub(crate) fn refuse_same_file(inputs: &[(&str, Option<&Path>)], outputs: &[(&str, Option<&Path>)]) -> Outcome<()> {
     let place = |path: &Path| Some((folder_of(path).canonicalize().ok()?, path.file_name()?.to_owned()));
     let mut seen = Vec::new();
     for &(option, path) in inputs {
         let Some(file) = path.map(file_of) else { continue };
-        // The name that is given, and the file that it leads to.
+        // The given name, and the file that it links to.
         let places = [place(&file), file.canonicalize().ok().as_deref().and_then(place)];
         seen.extend(places.into_iter().flatten().map(|place| (option, place)));
     }
@@ -31,43 +32,43 @@ pub(crate) fn refuse_same_file(inputs: &[(&str, Option<&Path>)], outputs: &[(&st
     Ok(())
 }
 
-/// The temporary files that have no name of their own yet.
+/// The temporary files that are not yet renamed.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes what is half-written, for a program that ends at once: nobody makes or publishes a file any more.
+/// Removes half-written files before the program exits at once. The lock stays held, so no thread makes or publishes a
+/// file afterwards.
 pub(crate) fn remove_unfinished() {
     let mut paths = unfinished();
     for path in paths.drain(..) {
-        // What is gone already needs no removing.
+        // A file that no longer exists needs no removing.
         let _ = std::fs::remove_file(path);
     }
     std::mem::forget(paths);
 }
 
-/// The folder that a file is in.
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// An output that does not exist yet under its own name. Dropped before [`PendingOutput::publish`], it leaves nothing.
+/// An output file before it has its own name. If dropped before [`PendingOutput::publish`], it leaves nothing behind.
 #[derive(Debug)]
 pub(crate) struct PendingOutput {
     file: NamedTempFile,
     path: PathBuf,
-    /// Bytes of the header of an array.
+    /// Bytes of an array's header.
     start: u64,
 }
 
 impl PendingOutput {
-    /// Makes the temporary file, so that an unwritable place shows before any work is done.
+    /// Creates the temporary file, so that an unwritable place shows before any work is done.
     pub(crate) fn new(path: &Path) -> Outcome<Self> {
         match std::fs::metadata(path) {
             Ok(there) if there.is_dir() => return Err(Failure::file(path, "is a folder")),
-            // Renamed over, a device would be one no more.
+            // A rename would replace a device by a regular file.
             Ok(there) if !there.is_file() => return Err(Failure::file(path, "is no regular file")),
             _ => {}
         }
@@ -76,17 +77,17 @@ impl PendingOutput {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            // As any new file: the umask takes its part.
+            // The permissions of any new file: the umask applies.
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
-        // Held while the file is made, so that none is missed.
+        // The lock is held while the file is made, so that `remove_unfinished` misses none.
         let mut unfinished = unfinished();
         let file = builder.tempfile_in(folder_of(path)).map_err(|error| Failure::file(path, error))?;
         unfinished.push(file.path().into());
         Ok(Self { file, path: path.into(), start: 0 })
     }
 
-    /// Writes bytes as they are, over what was written before.
+    /// Replaces the content of the file.
     pub(crate) fn write_bytes(&mut self, bytes: &[u8]) -> Outcome<()> {
         let write = || {
             let mut file = self.file.as_file();
@@ -97,7 +98,7 @@ impl PendingOutput {
         write().map_err(|error| Failure::file(&self.path, error))
     }
 
-    /// Writes the header of an .npy array of this shape; its elements are to follow by [`PendingOutput::write_part`].
+    /// Writes the header of an .npy array of this shape. [`PendingOutput::write_part`] writes the elements.
     pub(crate) fn begin<T: AutoSerialize + Serialize>(&mut self, shape: &[usize]) -> Outcome<()> {
         let wide: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
         let mut header = Vec::new();
@@ -107,7 +108,7 @@ impl PendingOutput {
         self.write_bytes(&header)
     }
 
-    /// Writes elements of the array to their place, `first` being the first one's index.
+    /// Writes elements of the array to their place; `first` is the index of the first of them.
     pub(crate) fn write_part<T: NoUninit>(&mut self, values: &[T], first: u64) -> Outcome<()> {
         let write = || {
             let mut file = self.file.as_file();
@@ -117,7 +118,6 @@ impl PendingOutput {
         write().map_err(|error| Failure::file(&self.path, error))
     }
 
-    /// Gives the file its name.
     pub(crate) fn publish(self) -> Outcome<()> {
         let Self { file, path, .. } = self;
         let mut unfinished = unfinished();

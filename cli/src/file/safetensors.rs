@@ -10,16 +10,15 @@ use safetensors::tensor::Metadata;
 use super::elements::{Kind, StoredAt};
 use crate::failure::{Failure, Outcome};
 
-/// Bytes of a header at most, as the format's own library has it.
+/// The most bytes of a header, as in the format's own library.
 const MOST_HEADER: u64 = 100 << 20;
 
-/// Opens one tensor.
 pub(super) fn open(path: &Path, name: &str) -> Outcome<(File, StoredAt)> {
     let io = |error: std::io::Error| Failure::file(path, error);
     let fail = |message: String| Failure::file(path, message);
     let mut file = File::open(path).map_err(io)?;
     let size = file.metadata().map_err(io)?.len();
-    // The header's length, the header, and then the tensors.
+    // A file holds the header's length, the header and then the tensors.
     let mut bytes = Vec::new();
     (&file).take(8).read_to_end(&mut bytes).map_err(io)?;
     let header = bytes.first_chunk().map_or(0, |&length| u64::from_le_bytes(length));

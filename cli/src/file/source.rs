@@ -1,4 +1,4 @@
-//! An array in a file that is read part by part, so that it need not fit in memory.
+//! An array in a file, read part by part, so that it need not fit in memory.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -12,10 +12,9 @@ use super::table::Table;
 use super::{bar, csv, npy, safetensors};
 use crate::failure::{Failure, Outcome};
 
-/// Bytes read at a time.
 const PIECE: usize = 8 << 20;
 
-/// An array that an argument names, opened.
+/// An open array that an argument names.
 #[derive(Debug)]
 pub(crate) struct Source {
     path: PathBuf,
@@ -25,37 +24,36 @@ pub(crate) struct Source {
 
 #[derive(Debug)]
 enum Stored {
-    /// What cannot be read part by part: text, and matrices in column-major order.
+    /// Arrays that cannot be read part by part: text, and matrices in column-major order.
     Memory(Data),
     File {
-        /// Read at offsets, so that its readers do not share a position.
+        /// Read at offsets, so that several readers do not share a position.
         file: Arc<File>,
         place: StoredAt,
         scratch: Vec<u8>,
     },
-    /// Columns of a table, batch by batch.
+    /// Columns of a table, read batch by batch.
     #[cfg(feature = "arrow")]
     Table(Table),
 }
 
-/// Extensions of tables: Parquet's, and those of Arrow IPC.
+/// Extensions of tables: Parquet and Arrow IPC.
 const TABLES: [&str; 4] = [".parquet", ".arrow", ".feather", ".ipc"];
 
-/// The file and what is named in it, of `FILE:NAME` with a file of this extension.
+/// Splits `FILE:NAME` where FILE has this extension.
 fn split(argument: &Path, extension: &str) -> Option<(PathBuf, String)> {
     let text = argument.to_string_lossy();
     let at = text.rfind(&format!("{extension}:"))? + extension.len();
     Some((PathBuf::from(&text[..at]), text[at + 1..].to_owned()))
 }
 
-/// The file that an argument names, whatever is named in it.
+/// The file that an argument names, without the name of an array in it.
 pub(super) fn file_of(argument: &Path) -> PathBuf {
     let mut extensions = [".safetensors", ".csv"].into_iter().chain(TABLES);
     extensions.find_map(|extension| split(argument, extension)).map_or(argument.into(), |(path, _)| path)
 }
 
 impl Source {
-    /// Opens the array and reads its header.
     pub(crate) fn open(argument: &Path) -> Outcome<Self> {
         let text = argument.to_string_lossy();
         let split = |extension| split(argument, extension);
@@ -116,7 +114,7 @@ impl Source {
         }
     }
 
-    /// Another reader of the same array, for a thread of its own; none of what is read in one go.
+    /// A second reader of the same array, for another thread; `None` where the array is read in one go.
     pub(crate) fn another(&self) -> Option<Self> {
         let Stored::File { file, place, .. } = &self.stored else { return None };
         let stored = Stored::File { file: file.clone(), place: place.clone(), scratch: Vec::new() };
@@ -128,13 +126,11 @@ impl Source {
         &self.shape
     }
 
-    /// Number of elements.
     pub(crate) fn len(&self) -> usize {
-        // Checked where the header was read.
+        // The shape was checked with the header.
         elements(&self.shape).unwrap_or(0)
     }
 
-    /// Bytes that are read from the file.
     pub(crate) fn bytes(&self) -> u64 {
         match &self.stored {
             Stored::Memory(_) => 0,
@@ -144,7 +140,7 @@ impl Source {
         }
     }
 
-    /// No elements of the type that this array's are read as.
+    /// An empty vector of the type that elements are read as.
     pub(crate) fn empty(&self) -> Data {
         match &self.stored {
             Stored::Memory(data) => data.part(0..0),
@@ -154,12 +150,12 @@ impl Source {
         }
     }
 
-    /// True for text: whole numbers there may be scores.
+    /// True for text, where whole numbers may be scores.
     pub(crate) fn is_text(&self) -> bool {
         self.path.extension().is_some_and(|extension| extension == "csv")
     }
 
-    /// Reads a range of elements into `data`, whose memory is used again.
+    /// Reads a range of elements into `data`, whose memory is reused.
     pub(crate) fn read(&mut self, range: Range<usize>, data: &mut Data) -> Outcome<()> {
         if let Stored::Memory(all) = &self.stored {
             *data = all.part(range);
@@ -172,7 +168,7 @@ impl Source {
         self.read_file(range, data, Keep::Nothing)
     }
 
-    /// The whole array, with a bar on a terminal where it is long.
+    /// The whole array. A long one shows a bar on a terminal.
     pub(crate) fn read_all(mut self) -> Outcome<Array> {
         if let Stored::Memory(data) = self.stored {
             return Ok(Array { shape: self.shape, data });
@@ -192,7 +188,7 @@ impl Source {
         Ok(Array { shape: self.shape, data })
     }
 
-    /// Reads a range of elements of a file after those that are kept, or over them.
+    /// Reads a range of elements of a file. They are appended to `data` or replace its elements, as `keep` says.
     fn read_file(&mut self, range: Range<usize>, data: &mut Data, keep: Keep) -> Outcome<()> {
         let (file, place, scratch) = match &mut self.stored {
             Stored::File { file, place, scratch } => (file, place, scratch),

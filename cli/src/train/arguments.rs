@@ -16,7 +16,7 @@ use crate::place::Where;
 #[derive(Debug, Args)]
 #[command(allow_negative_numbers = true)]
 pub(crate) struct TrainArguments {
-    /// Made-up data: circles[:n=1000,noise=0.1,factor=0.8,seed=1], moons[:n=1000,noise=0.1,seed=1] or
+    /// Generated data: circles[:n=1000,noise=0.1,factor=0.8,seed=1], moons[:n=1000,noise=0.1,seed=1] or
     /// images[:n=15000,size=3x28x28,classes=2,seed=1].
     #[arg(
         long,
@@ -25,13 +25,13 @@ pub(crate) struct TrainArguments {
         conflicts_with = "features"
     )]
     pub(crate) data: Option<Generated>,
-    /// File with features, a row a sample; more axes are flattened.
+    /// File with features, one row per sample. Further axes are flattened.
     #[arg(long, requires = "targets")]
     pub(crate) features: Option<PathBuf>,
-    /// File with targets, one a row: labels, or class indices for the multiclass losses.
+    /// File with targets, one per row: labels, or class indices for the multiclass losses.
     #[arg(long, requires = "features")]
     pub(crate) targets: Option<PathBuf>,
-    /// Use the last part of the data for validation: floor(N * (1 - F)) rows are trained on.
+    /// Validate on the last part of the data; floor(N * (1 - F)) rows are left to train on.
     #[arg(long, value_name = "F", conflicts_with = "validation_features")]
     pub(crate) validation_split: Option<f64>,
     /// File with features for validation.
@@ -40,42 +40,43 @@ pub(crate) struct TrainArguments {
     /// File with targets for validation.
     #[arg(long, value_name = "T", requires = "validation_features")]
     pub(crate) validation_targets: Option<PathBuf>,
-    /// The dense layers, as UNITS[:ACTIVATION] with relu, tanh, sigmoid or identity (the default): 50:relu,1:tanh.
+    /// The dense layers as UNITS[:ACTIVATION], for example 50:relu,1:tanh. An activation is relu, tanh, sigmoid or
+    /// identity (the default).
     #[arg(long, value_delimiter = ',', required = true)]
     pub(crate) layers: Vec<Dense>,
-    /// What the weights start as, once for all layers or once a layer: torch (the default: torch's Linear), he-uniform,
+    /// The starting weights, once for all layers or once per layer: torch (the default: torch's Linear), he-uniform,
     /// glorot-uniform (the default with --preset keras) or zeros.
     #[arg(long, value_delimiter = ',', conflicts_with = "weights_in")]
     pub(crate) init: Vec<Initializer>,
-    /// The loss. binary, squared and embedding want one output a sample, the others one a class.
+    /// The loss. binary, squared and embedding need one output per sample, the others one per class.
     #[arg(long, value_enum, default_value = "binary")]
     pub(crate) loss: LossName,
-    /// How many violations top-k takes the mean of, from 1 to C.
+    /// For top-k: the number of worst violations to average, from 1 to C.
     #[arg(long, required_if_eq("loss", "top-k"))]
     pub(crate) k: Option<usize>,
     /// The margin.
     #[arg(long, default_value_t = 1.0)]
     pub(crate) margin: f64,
-    /// How the labels of binary and squared are encoded; auto (the default) lets the first label other than 1 decide.
+    /// Label encoding of binary and squared. auto (the default): the first label other than 1 decides.
     #[arg(long, value_enum)]
     pub(crate) labels: Option<Labels>,
-    /// Which predictions count as right: by their sign, or as Keras's BinaryAccuracy(0.5) has it, for which every
-    /// negative of -1/+1 labels is wrong.
+    /// Which predictions count as right: by sign, or as in Keras's BinaryAccuracy(0.5), which counts every negative of
+    /// -1/+1 labels as wrong.
     #[arg(long, value_parser = one_of(Accuracy::NAMES, |_| true), default_value = "sign")]
     pub(crate) accuracy: Accuracy,
-    /// Whose conventions to follow: update rules, weight decay, Adam's epsilon, the loss's slope at the kink.
+    /// The library to follow in update rules, weight decay, Adam's epsilon and the loss's slope at the kink.
     #[arg(long, value_parser = one_of(Peer::NAMES, is_trained), default_value = "torch")]
     pub(crate) preset: Peer,
     /// The optimizer.
     #[arg(long, value_enum, default_value = "sgd")]
     pub(crate) optimizer: OptimizerName,
-    /// 0.01 for sgd and 0.001 for adam and adamw where nothing is said.
+    /// The learning rate [default: 0.01 for sgd, 0.001 for adam and adamw].
     #[arg(long)]
     pub(crate) learning_rate: Option<f64>,
     /// The momentum of sgd [default: 0].
     #[arg(long)]
     pub(crate) momentum: Option<f64>,
-    /// Nesterov's momentum for sgd.
+    /// Use Nesterov momentum for sgd.
     #[arg(long)]
     pub(crate) nesterov: bool,
     /// Weight decay [default: 0; adamw: 0.01, with --preset keras 0.004].
@@ -90,19 +91,19 @@ pub(crate) struct TrainArguments {
     /// Adam's epsilon [default: 1e-8, with --preset keras 1e-7].
     #[arg(long)]
     pub(crate) epsilon: Option<f64>,
-    /// Epochs, with --resume those done before included.
+    /// Number of epochs; with --resume it includes those done before.
     #[arg(long, default_value = "10")]
     pub(crate) epochs: NonZeroU64,
-    /// Samples an update.
+    /// Samples per update.
     #[arg(long, default_value = "32")]
     pub(crate) batch_size: NonZeroUsize,
-    /// End when the validation loss (or else the loss) has not improved for this many epochs.
+    /// Stop when the validation loss (without validation data: the loss) has not improved for this many epochs.
     #[arg(long, value_name = "PATIENCE")]
     pub(crate) early_stopping: Option<NonZeroU64>,
-    /// Seed of the starting weights and of the order of samples [default: 0; with --resume the checkpoint's].
+    /// Seed of the starting weights and of the sample order [default: 0; with --resume the checkpoint's].
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// Take the samples as they come, in every epoch.
+    /// Keep the order of the samples in every epoch.
     #[arg(long)]
     pub(crate) no_shuffle: bool,
     /// Start from these weights: layers.N.weight of shape (outputs, inputs) and layers.N.bias, N from 0.
@@ -117,10 +118,10 @@ pub(crate) struct TrainArguments {
     /// Write weights, the optimizer's memory and the state of training to this file when training ends.
     #[arg(long, value_name = "F.safetensors")]
     pub(crate) checkpoint_out: Option<PathBuf>,
-    /// Write epoch,loss,accuracy,val_loss,val_accuracy to this file, one line an epoch.
+    /// Write epoch,loss,accuracy,val_loss,val_accuracy to this file, one line per epoch.
     #[arg(long, value_name = "H.csv")]
     pub(crate) history_out: Option<PathBuf>,
-    /// Draw loss and accuracy by epoch, and for features of two columns the decision boundary, to this .svg or .png file.
+    /// Draw loss and accuracy per epoch to this .svg or .png file; for two features also the decision boundary.
     #[arg(long, value_name = "F")]
     pub(crate) plot_out: Option<PathBuf>,
     #[command(flatten)]
@@ -131,7 +132,6 @@ choices! {
     OptimizerName { Sgd, Adam, Adamw }
 }
 
-/// Whether a library trains networks.
 fn is_trained(peer: Peer) -> bool {
     matches!(peer, Peer::Torch | Peer::Keras)
 }

@@ -1,4 +1,4 @@
-//! The data to train on: from files, or made up.
+//! The data to train on: read from files, or generated.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::failure::{Failure, Outcome};
 use crate::file::{self, Array, Data};
 use crate::method::LossName;
 
-/// All data but what files of its own hold for validation, and that.
+/// The data, and the validation data where it has files of its own. A --validation-split is not yet split off.
 pub(super) fn load(arguments: &TrainArguments) -> Outcome<(Dataset, Option<Dataset>)> {
     let data = match (&arguments.data, &arguments.features, &arguments.targets) {
         (Some(generated), _, _) => {
@@ -34,7 +34,7 @@ fn read(features_path: &Path, targets_path: &Path) -> Outcome<Dataset> {
     Dataset::new(features, columns, targets).map_err(|error| Failure::file(targets_path, error))
 }
 
-/// Features and their columns: all axes but the first.
+/// Features and their number of columns, the product of all axes but the first.
 pub(crate) fn read_features(path: &Path) -> Outcome<(Features, usize)> {
     let Array { shape, data } = file::read(path)?;
     let columns = match &shape[..] {

@@ -1,10 +1,9 @@
-//! Data that a seed makes, by its name: `circles:n=1000,noise=0.1`.
+//! Generated data by its name: `circles:n=1000,noise=0.1`.
 
 use std::str::FromStr;
 
 use maxmargin::nn::Dataset;
 
-/// Data that a seed makes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Generated {
     Circles { n: usize, noise: f64, factor: f64, seed: u64 },
@@ -48,7 +47,6 @@ impl Generated {
 impl FromStr for Generated {
     type Err = String;
 
-    /// `NAME` or `NAME:KEY=VALUE,...`.
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, options) = text.split_once(':').unwrap_or((text, ""));
         let mut generated = match name {

@@ -1,4 +1,4 @@
-//! `maxmargin train`: data, network and loss from the arguments, training, and what is written of it.
+//! `maxmargin train`: data, network and loss from the arguments, training, and the output files.
 
 mod arguments;
 mod data;
@@ -24,7 +24,7 @@ use outputs::{Outputs, Summary};
 pub(crate) use arguments::TrainArguments;
 pub(crate) use data::read_features;
 
-/// Trains; true where it was stopped from outside.
+/// Trains. The result is true where a signal stopped the training.
 pub(crate) fn run(arguments: &TrainArguments) -> Outcome<bool> {
     let peer = arguments.preset;
     let (margin, kink) = (arguments.margin, peer.kink());
@@ -61,9 +61,9 @@ pub(crate) fn run(arguments: &TrainArguments) -> Outcome<bool> {
 
 struct Session<'a> {
     arguments: &'a TrainArguments,
-    /// All of it, before anything is split off.
+    /// All data, before the validation split.
     data: Dataset,
-    /// From files of its own.
+    /// Validation data from files of its own.
     validation: Option<Dataset>,
     peer: Peer,
 }
@@ -119,7 +119,7 @@ impl Session<'_> {
         let history = match result {
             Ok(history) => history,
             Err(error) => {
-                // What was promised is written also then, with the last weights that were good.
+                // After a divergence the outputs are still written, with the last good weights.
                 let written = match error {
                     Error::Diverged { .. } => outputs.write(&trainer, &rows, &data),
                     _ => Ok(()),
@@ -150,13 +150,12 @@ impl Session<'_> {
         .print()?;
         if end == End::Stopped {
             use std::io::Write;
-            // Without a stderr there is nobody to tell.
+            // A failed write means that stderr is closed; there is no other place for the note.
             let _ = writeln!(std::io::stderr(), "{}", outputs::stopped_note(arguments, !rows.is_empty()));
         }
         Ok(end == End::Stopped || interrupt::is_asked())
     }
 
-    /// The network at its start.
     fn network(&self) -> Outcome<Sequential> {
         let arguments = self.arguments;
         let default = if self.peer == Peer::Keras { Initializer::GlorotUniform } else { Initializer::Torch };
@@ -216,7 +215,7 @@ fn optimizer(arguments: &TrainArguments, peer: Peer) -> Outcome<Optimizer> {
     Ok(optimizer)
 }
 
-/// On a terminal only: indicatif draws nothing elsewhere.
+/// Visible only on a terminal: indicatif draws nothing elsewhere.
 fn progress_bar(arguments: &TrainArguments, epochs: u64, done: u64) -> ProgressBar {
     if arguments.place.quiet {
         return ProgressBar::hidden();
@@ -239,7 +238,7 @@ fn values(epoch: &Epoch) -> String {
     text
 }
 
-/// The error of validation data that were split off the data, as one of the data.
+/// Turns an error in split-off validation data into an error in the whole data.
 fn in_whole_data(arguments: &TrainArguments, error: Error, data: &Dataset) -> Error {
     if arguments.validation_split.is_none() {
         return error;
@@ -253,7 +252,7 @@ fn in_whole_data(arguments: &TrainArguments, error: Error, data: &Dataset) -> Er
     }
 }
 
-/// The failure of training, with the file or the option that it speaks of.
+/// The failure of training, with the file or the option that caused it.
 fn explain(arguments: &TrainArguments, error: Error) -> Failure {
     let path = match error.input() {
         Some(Input::Targets) => arguments.targets.as_deref(),

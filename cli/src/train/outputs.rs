@@ -1,4 +1,4 @@
-//! What a training leaves: weights, checkpoint, history, plot and report.
+//! The outputs of a training: weights, checkpoint, history, plot and report.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ use crate::report::{device_json, number, print};
 /// Cells of the decision boundary's map in each direction.
 const MAP_CELLS: usize = 96;
 
-/// Points drawn over the decision boundary at most.
+/// The most points drawn over the decision boundary.
 const MOST_POINTS: usize = 2000;
 
-/// The files asked for, made before training so that an unwritable place shows before any work is done.
+/// The output files. They are created before training, so that an unwritable place shows before any work is done.
 pub(super) struct Outputs {
     weights: Option<PendingOutput>,
     checkpoint: Option<PendingOutput>,
@@ -36,7 +36,7 @@ impl Outputs {
             ("--history-out", &arguments.history_out),
             ("--plot-out", &arguments.plot_out),
         ];
-        // A checkpoint may be replaced by the one that continues it, and so may weights.
+        // --resume and --weights-in are not inputs here: a new checkpoint or new weights may replace the old.
         let inputs = [
             ("--features", &arguments.features),
             ("--targets", &arguments.targets),
@@ -52,7 +52,7 @@ impl Outputs {
         let [weights, checkpoint, history, plot] = paths.map(|(_, path)| pending(path));
         let mut outputs =
             Self { weights: weights?, checkpoint: checkpoint?, history: history?, plot: plot?.zip(format) };
-        // As many bytes as there will be at the end: a disk that is too full is found out now.
+        // Write files of the final size now, to detect a full disk before training.
         if let Some(pending) = &mut outputs.weights {
             pending.write_bytes(&trainer.network().to_safetensors().map_err(Failure::data)?)?;
         }
@@ -62,7 +62,7 @@ impl Outputs {
         Ok(outputs)
     }
 
-    /// Writes everything; one that fails does not keep the others from being written.
+    /// Writes all files. If one fails, the others are still written.
     pub(super) fn write(self, trainer: &Trainer, rows: &[Epoch], data: &Dataset) -> Outcome<()> {
         let finish = |pending: Option<PendingOutput>, bytes: &dyn Fn() -> maxmargin::Result<Vec<u8>>| {
             let Some(mut pending) = pending else { return Ok(()) };
@@ -74,7 +74,7 @@ impl Outputs {
             finish(self.checkpoint, &|| trainer.checkpoint()),
             finish(self.history, &|| Ok(csv(rows).into_bytes())),
         ];
-        // Of no epochs there is nothing to draw.
+        // Without epochs there is nothing to draw.
         if let Some((pending, format)) = self.plot.filter(|_| !rows.is_empty()) {
             results.push(finish(Some(pending), &|| figure(trainer, rows, data)?.render(format)));
         }
@@ -82,19 +82,18 @@ impl Outputs {
     }
 }
 
-/// `epoch,loss,accuracy,val_loss,val_accuracy`, empty where a value means nothing.
+/// `epoch,loss,accuracy,val_loss,val_accuracy`; a value without meaning is empty.
 fn csv(rows: &[Epoch]) -> String {
     let mut text = "epoch,loss,accuracy,val_loss,val_accuracy\n".to_owned();
     for row in rows {
         let cell = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
         let [accuracy, val_loss, val_accuracy] = [row.accuracy, row.val_loss, row.val_accuracy].map(cell);
-        // Writing to a String does not fail.
         let _ = writeln!(text, "{},{},{accuracy},{val_loss},{val_accuracy}", row.epoch, row.loss);
     }
     text
 }
 
-/// Loss and accuracy by epoch, and the decision boundary where there is one to see.
+/// Loss and accuracy by epoch, and the decision boundary where there is one.
 fn figure(trainer: &Trainer, rows: &[Epoch], data: &Dataset) -> maxmargin::Result<Figure> {
     let line = |value: fn(&Epoch) -> Option<f64>| -> Vec<f64> {
         rows.iter().map(|row| value(row).unwrap_or(f64::NAN)).collect()
@@ -117,7 +116,6 @@ fn figure(trainer: &Trainer, rows: &[Epoch], data: &Dataset) -> maxmargin::Resul
     Ok(figure)
 }
 
-/// The network's score over the plane, with the training points.
 fn boundary(trainer: &Trainer, data: &Dataset) -> maxmargin::Result<Boundary> {
     let points: Vec<(f64, f64, bool)> = data
         .features()
@@ -133,12 +131,12 @@ fn boundary(trainer: &Trainer, data: &Dataset) -> maxmargin::Result<Boundary> {
     })
 }
 
-/// What is printed at the end.
+/// The report printed at the end.
 pub(super) struct Summary<'a> {
     pub(super) arguments: &'a TrainArguments,
     pub(super) rows: &'a [Epoch],
     pub(super) end: End,
-    /// Those before a resumption included.
+    /// Including the epochs before a resume.
     pub(super) epochs_done: u64,
     pub(super) train: Score,
     pub(super) validation: Option<Score>,
@@ -221,7 +219,7 @@ impl Summary<'_> {
     }
 }
 
-/// The note of a training that was stopped from outside.
+/// The note for a training that a signal stopped.
 pub(super) fn stopped_note(arguments: &TrainArguments, has_plot: bool) -> String {
     let TrainArguments { weights_out, checkpoint_out, history_out, plot_out, .. } = arguments;
     let plot_out = if has_plot { plot_out } else { &None };

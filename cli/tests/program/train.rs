@@ -154,7 +154,7 @@ fn bad_input() {
     usage(format!("{files} --layers 5,1 --init zeros,zeros,zeros"), &["--init", "2 layers", "3"]);
     usage(format!("{files} --layers 1 --learning-rate nan"), &["--learning-rate", "NaN"]);
     usage(format!("{files} --layers 1 --optimizer adam --momentum 0.9"), &["--momentum", "adam"]);
-    usage(format!("{files} --layers 1 --validation-split 1.5"), &["validation split", "1.5"]);
+    usage(format!("{files} --layers 1 --validation-split 1.5"), &["--validation-split", "1.5"]);
     usage(format!("{files} --layers 1 --loss crammer-singer"), &["--layers", "at least 2 classes"]);
     usage("train --data circles:radius=3 --layers 1".into(), &["circles", "radius"]);
     usage("train --data circles:factor=2 --layers 1".into(), &["factor", "2"]);

@@ -1,4 +1,4 @@
-//! Arrow arrays as elements in a row-major order.
+//! Turns Arrow arrays into elements in row-major order.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -20,7 +20,7 @@ pub(super) fn is_list(data_type: &DataType) -> bool {
     matches!(data_type, DataType::FixedSizeList(..) | DataType::List(_) | DataType::LargeList(_))
 }
 
-/// No elements, of the type that a column is read as; `None` where it holds no numbers.
+/// An empty vector of the type that a column is read as; `None` where the column holds no numbers.
 pub(super) fn empty(data_type: &DataType) -> Option<Data> {
     let element = match data_type {
         DataType::FixedSizeList(field, _) | DataType::List(field) | DataType::LargeList(field) => field.data_type(),
@@ -29,7 +29,7 @@ pub(super) fn empty(data_type: &DataType) -> Option<Data> {
     numbers(new_empty_array(element).as_ref())
 }
 
-/// The length of the first of a column's lists.
+/// The length of the first list in a column.
 pub(super) fn first_list_length(array: &dyn Array) -> Option<usize> {
     if array.is_empty() {
         return None;
@@ -41,7 +41,7 @@ pub(super) fn first_list_length(array: &dyn Array) -> Option<usize> {
     }
 }
 
-/// The elements of a column, lists one after the other. None may be null, and all lists must have this length.
+/// The elements of a column; lists follow one another. None may be null, and all lists must have this length.
 pub(super) fn column(array: &dyn Array, list_length: usize) -> Result<Data, BadRow> {
     let null = |array: &dyn Array| (0..array.len()).find(|&i| array.is_null(i));
     if let Some(row) = null(array) {
@@ -74,7 +74,7 @@ pub(super) fn column(array: &dyn Array, list_length: usize) -> Result<Data, BadR
     numbers(values).ok_or_else(|| BadRow { row: 0, message: format!("expected numbers, got {}", values.data_type()) })
 }
 
-/// The values of lists that all have this length.
+/// The values of lists, after a check that all have this length.
 fn same_length<O: Copy + TryInto<usize>>(
     offsets: &[O],
     values: &ArrayRef,
@@ -92,7 +92,7 @@ fn same_length<O: Copy + TryInto<usize>>(
     Ok(values.slice(first, (offsets.len() - 1) * list_length))
 }
 
-/// The elements of an array without nulls; `None` where they are no numbers.
+/// The elements of an array without nulls; `None` if they are not numbers.
 fn numbers(array: &dyn Array) -> Option<Data> {
     macro_rules! primitive {
         ($type:ty) => {
@@ -116,7 +116,7 @@ fn numbers(array: &dyn Array) -> Option<Data> {
     })
 }
 
-/// Columns of equal length as rows; columns of different types meet in f64.
+/// Interleaves columns of equal length into rows. Columns of different types are converted to f64.
 pub(super) fn interleaved(mut columns: Vec<Data>) -> Data {
     if columns.len() == 1 {
         return columns.remove(0);

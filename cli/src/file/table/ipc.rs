@@ -10,22 +10,22 @@ use arrow_schema::{ArrowError, SchemaRef};
 
 use super::Batches;
 
-/// What every message begins with: four bytes that say so, and four of its length.
+/// The marker at the start of every message. The message's length follows, in four bytes.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
-/// The footer's length and the file's last six letters.
+/// Bytes of the footer's length and the six letters at the end of the file.
 const TRAILER: u64 = 10;
 
 pub(super) struct Ipc {
     file: File,
     reader: FileReader<File>,
-    /// The first row of each batch, and the number of all rows.
+    /// The first row of each batch, then the number of all rows.
     first_rows: Vec<usize>,
 }
 
 impl Ipc {
     pub(super) fn open(mut file: File) -> Result<Self, ArrowError> {
-        // First: the reader trusts the lengths of blocks, these are checked.
+        // This comes first: the reader trusts the lengths of blocks, and `first_rows` checks them.
         let first_rows = first_rows(&mut file)?;
         let reader = FileReader::try_new(file.try_clone()?, None)?;
         Ok(Self { file, reader, first_rows })
@@ -62,7 +62,7 @@ impl Batches for Ipc {
     }
 }
 
-/// The first row of each batch and the number of all rows, from the messages' headers alone.
+/// The first row of each batch and the number of all rows, read from the messages' headers alone.
 fn first_rows(file: &mut File) -> Result<Vec<usize>, ArrowError> {
     let size = file.seek(SeekFrom::End(0))?;
     let broken = |what: &str| ArrowError::ParseError(format!("no Arrow IPC file: {what}"));
@@ -90,7 +90,7 @@ fn first_rows(file: &mut File) -> Result<Vec<usize>, ArrowError> {
     Ok(all)
 }
 
-/// The header of a block, which lies within the file with its body.
+/// The header of a block, after a check that header and body lie within the file.
 fn header(file: &mut File, block: &Block, size: u64) -> Result<Vec<u8>, ArrowError> {
     let (offset, header, body) = (block.offset(), block.metaDataLength(), block.bodyLength());
     let inside = || {
@@ -103,7 +103,7 @@ fn header(file: &mut File, block: &Block, size: u64) -> Result<Vec<u8>, ArrowErr
     read(file, offset, header, size)
 }
 
-/// So many bytes from an offset on, at most the file's.
+/// Reads `bytes` bytes from an offset, at most to the end of the file.
 fn read(file: &mut File, offset: u64, bytes: u64, size: u64) -> Result<Vec<u8>, ArrowError> {
     let mut read = vec![0; bytes.min(size) as usize];
     file.seek(SeekFrom::Start(offset))?;

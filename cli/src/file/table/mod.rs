@@ -15,33 +15,31 @@ use arrow_schema::{ArrowError, DataType, Schema};
 use super::elements::{Data, elements};
 use crate::failure::{Failure, Outcome};
 
-/// Elements that are decoded at a time, where the format leaves the choice.
+/// Elements decoded at a time, where the format leaves the choice.
 const BATCH_ELEMENTS: usize = 1 << 18;
 
-/// A file of record batches.
 trait Batches: Send {
-    /// Rows of the whole file.
     fn rows(&self) -> usize;
 
-    /// Goes to a batch that holds this row and returns its first row. A batch has `most_rows` at most where the format
-    /// leaves that to the reader.
+    /// Goes to a batch that holds this row, and returns the batch's first row. Where the format lets the reader choose,
+    /// a batch has at most `most_rows` rows.
     fn seek(&mut self, row: usize, most_rows: usize) -> Result<usize, ArrowError>;
 
-    /// The next batch, with the chosen columns in the order of the file.
+    /// The next batch, with the chosen columns in file order.
     fn next(&mut self) -> Option<Result<RecordBatch, ArrowError>>;
 }
 
-/// The columns that an argument names, opened.
+/// The open columns that an argument names.
 pub(in crate::file) struct Table {
     path: PathBuf,
     batches: Box<dyn Batches>,
-    /// The columns' names, and where each is in a batch.
+    /// Each column's name, and its place in a batch.
     columns: Vec<(String, usize)>,
-    /// (rows) of one column of numbers; (rows, elements a row) of several, or of a column of lists.
+    /// (rows) for one column of numbers; (rows, elements per row) for several columns or a column of lists.
     shape: Vec<usize>,
-    /// No elements, of the type that these are read as.
+    /// An empty vector of the type that the elements are read as.
     empty: Data,
-    /// The elements of the last batch, and the place of its first among all. The next batch begins after them.
+    /// The elements of the last decoded batch. `start` is the index of the first of them among all elements.
     decoded: Data,
     start: usize,
 }
@@ -53,7 +51,6 @@ impl Debug for Table {
 }
 
 impl Table {
-    /// Opens the named columns of a Parquet file.
     pub(in crate::file) fn parquet(path: &Path, names: &str) -> Outcome<Self> {
         let file = File::open(path).map_err(|error| Failure::file(path, error))?;
         let file = parquet::Parquet::open(file).map_err(|error| Failure::file(path, error))?;
@@ -63,7 +60,6 @@ impl Table {
         Self::new(path, Box::new(file.choose(&places)), columns, &schema)
     }
 
-    /// Opens the named columns of an Arrow IPC file.
     pub(in crate::file) fn ipc(path: &Path, names: &str) -> Outcome<Self> {
         let file = File::open(path).map_err(|error| Failure::file(path, error))?;
         let file = ipc::Ipc::open(file).map_err(|error| Failure::file(path, error))?;
@@ -73,7 +69,7 @@ impl Table {
         Self::new(path, Box::new(chosen), columns, &schema)
     }
 
-    /// `columns` are names and places in the schema of the file.
+    /// `columns` holds names and places in the schema of the file.
     fn new(path: &Path, batches: Box<dyn Batches>, columns: Vec<(String, usize)>, schema: &Schema) -> Outcome<Self> {
         let fail = |message: String| Failure::file(path, message);
         let mut types = Vec::new();
@@ -116,7 +112,7 @@ impl Table {
         Ok(table)
     }
 
-    /// The length of the lists: the type's own, or that of the first.
+    /// The length of the lists, from their type or else from the first list.
     fn list_length(&mut self, data_type: &DataType) -> Outcome<usize> {
         if let DataType::FixedSizeList(_, length) = data_type {
             return usize::try_from(*length).map_err(|_| self.fail(format!("lists of length {length}")));
@@ -133,12 +129,12 @@ impl Table {
         &self.shape
     }
 
-    /// No elements, of the type that these are read as.
+    /// An empty vector of the type that the elements are read as.
     pub(in crate::file) fn empty(&self) -> Data {
         self.empty.clone()
     }
 
-    /// Bytes of all elements once they are decoded.
+    /// Bytes of all elements after decoding.
     pub(in crate::file) fn bytes(&self) -> u64 {
         let elements = elements(&self.shape).unwrap_or(0) as u64;
         elements.saturating_mul(self.empty.element_bytes() as u64)
@@ -155,7 +151,7 @@ impl Table {
         Ok(())
     }
 
-    /// Appends a range of elements. Going back is possible, going on is fast.
+    /// Appends a range of elements. Reading forward is fast; going back is possible.
     pub(in crate::file) fn append(&mut self, range: Range<usize>, data: &mut Data) -> Outcome<()> {
         if range.start < self.start || range.start > self.start + self.decoded.len() {
             self.seek(range.start / self.width())?;
@@ -199,7 +195,6 @@ impl Table {
     }
 }
 
-/// The named columns and their places in a schema.
 fn find(path: &Path, schema: &Schema, names: &str) -> Outcome<Vec<(String, usize)>> {
     let place = |name: &str| match schema.column_with_name(name) {
         Some((place, _)) => Ok((name.to_owned(), place)),
@@ -211,7 +206,7 @@ fn find(path: &Path, schema: &Schema, names: &str) -> Outcome<Vec<(String, usize
     names.split(',').map(place).collect()
 }
 
-/// The places of columns, each once, in the order of the file.
+/// The places of the columns, without repeats, in file order.
 fn distinct(columns: &[(String, usize)]) -> Vec<usize> {
     let mut places: Vec<usize> = columns.iter().map(|&(_, place)| place).collect();
     places.sort_unstable();
