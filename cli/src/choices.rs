@@ -94,7 +94,6 @@ impl FromStr for PenaltyName {
 }
 
 impl PenaltyName {
-    /// The penalty as written on the command line.
     pub(crate) fn text(self) -> String {
         match self {
             Self::Smooth(gamma) => format!("smooth:{gamma}"),

@@ -1,4 +1,4 @@
-//! What ends the program: one line on stderr and an exit code.
+//! Failures that end the program: one line on stderr and an exit code.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -20,44 +20,42 @@ impl Failure {
         Self { message: message.to_string(), code: 2 }
     }
 
-    /// An option of the library is at fault, which the user knows by its name on the command line.
+    /// An invalid option of the library, under its name on the command line.
     pub(crate) fn option(error: maxmargin::Error) -> Self {
         let maxmargin::Error::Option { option, expected, got } = error else { return Self::usage(error) };
         let name = match option {
             "gamma" => "--penalty smooth".into(),
             "fraction" => "--validation-split".into(),
-            // What is no option of the command line is said in words.
+            // A name with spaces is a description, not an option of the command line.
             words if words.contains(' ') => words.into(),
             name => format!("--{}", name.replace('_', "-")),
         };
-        // A loss's name has dashes on the command line.
+        // On the command line the name of a loss has dashes.
         Self::usage(format!("{name}: expected {expected}, got {}", got.replace('_', "-")))
     }
 
-    /// The data or a device is at fault.
+    /// An error in the data or of a device.
     pub(crate) fn data(message: impl Display) -> Self {
         Self { message: message.to_string(), code: 1 }
     }
 
-    /// A file is at fault.
+    /// An error in a file.
     pub(crate) fn file(path: &Path, message: impl Display) -> Self {
         Self::data(format!("{}: {message}", path.display()))
     }
 
-    /// This failure, and another one that followed it.
+    /// Adds a second failure that followed this one.
     pub(crate) fn and(self, other: &Failure) -> Self {
         Self { message: format!("{}; {}", self.message, other.message), code: self.code }
     }
 
-    /// What happened, in one line.
     pub(crate) fn line(&self) -> String {
         self.message.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// Writes the one line and gives the exit code.
     pub(crate) fn report(self) -> ExitCode {
         let line = self.line();
-        // With stderr closed there is nobody left to tell.
+        // A failed write means that stderr is closed, so there is no other place to report it.
         let _ = writeln!(std::io::stderr(), "error: {line}");
         ExitCode::from(self.code)
     }

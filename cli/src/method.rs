@@ -18,8 +18,7 @@ macro_rules! methods {
 }
 methods!(CrammerSinger, WestonWatkins, OneVsAll, LeeLinWahba, TopK);
 
-/// Calls `$body` with `$loss` bound to the multiclass hinge of a method. `$k` is the value of --k, for methods that
-/// take it.
+/// Calls `$body` with `$loss` bound to the multiclass hinge of a method; `$k` is the value of --k, where it applies.
 macro_rules! with_method {
     ($method:expr, $k:expr, $loss:ident => $body:expr) => {
         match $method {

@@ -13,7 +13,6 @@ pub(crate) struct Report {
     pub(crate) options: Map<String, Value>,
     pub(crate) reduction: String,
     pub(crate) evaluation: Evaluation,
-    /// Each batch's values, if there are batches.
     pub(crate) batches: Option<Vec<Vec<f64>>>,
     pub(crate) device: Device,
     /// Why this device was chosen, if it was not named.

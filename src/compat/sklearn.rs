@@ -7,7 +7,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::loss::{BinaryHinge, LabelEncoding, MulticlassHinge};
 
-/// `sklearn.metrics.hinge_loss(y_true, pred_decision, sample_weight=...)`: the batch's targets, scores and sample weights.
+/// `sklearn.metrics.hinge_loss(y_true, pred_decision, sample_weight=...)` of the batch's targets, scores and weights.
 ///
 /// Single scores are binary decisions; the first label other than 1 tells labels -1/+1 from 0/1
 /// ([`LabelEncoding::detect`]). Rows are multiclass decisions with class indices: Crammer-Singer. The mean is weighted.

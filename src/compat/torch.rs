@@ -69,8 +69,8 @@ impl HingeEmbeddingLoss {
 }
 module!(HingeEmbeddingLoss);
 
-/// `torch.nn.MultiMarginLoss(p, margin, weight, reduction=...)`: [`MulticlassHinge::weston_watkins`] divided by C, over a
-/// batch of rows.
+/// `torch.nn.MultiMarginLoss(p, margin, weight, reduction=...)` over a batch of rows:
+/// [`MulticlassHinge::weston_watkins`] divided by C.
 ///
 /// The mean divides by the number of rows, never by the weights.
 #[derive(Clone, Debug, PartialEq)]

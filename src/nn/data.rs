@@ -174,8 +174,8 @@ impl Dataset {
         self
     }
 
-    /// Splits off the last `fraction` of the rows, as Keras splits off validation data: the first part has floor(N * (1
-    /// - fraction)) rows.
+    /// Splits off the last `fraction` of the rows, as Keras splits off validation data. With N rows the first part has
+    /// floor(N * (1 - fraction)) rows.
     ///
     /// # Errors
     /// [`Error::Option`] where the fraction is not in [0, 1) or one part would be empty.

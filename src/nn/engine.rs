@@ -93,13 +93,11 @@ impl Progress {
         Self { sums: EpochSums::default(), batch_losses: Vec::new(), diverged: None }
     }
 
-    /// Batches done by this call.
     pub(crate) fn batches(&self) -> usize {
         self.batch_losses.len()
     }
 
-    /// Counts a batch. A loss that is not finite ends the epoch: the result is then false. `first` is the call's first
-    /// batch.
+    /// Counts a batch. False for a loss that is not finite, which ends the epoch. `first` is the call's first batch.
     pub(crate) fn add(&mut self, sums: EpochSums, first: usize) -> bool {
         let mean = sums.loss / sums.count as f64;
         if !sums.loss.is_finite() {

@@ -1,8 +1,8 @@
 //! Weights and checkpoints as safetensors files.
 //!
-//! A network is stored as `layers.N.weight` of shape (outputs, inputs) and `layers.N.bias`; N counts dense layers from
-//! 0. torch gives the Linear layers of a Sequential the same names and shapes where nothing stands between them. A
-//! checkpoint also holds `optimizer.first.layers.N.weight` and so on, and the progress of training.
+//! A network is stored as `layers.N.weight` of shape (outputs, inputs) and `layers.N.bias`, where N counts dense layers
+//! from 0: torch's names and shapes for the Linear layers of a Sequential with nothing in between. A checkpoint also
+//! holds `optimizer.first.layers.N.weight` and so on, and the progress of training.
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -52,7 +52,6 @@ pub struct Trainer {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Position {
     pub(super) epoch: u64,
-    /// Batches done in the current epoch.
     pub(super) batch: u64,
     /// Samples per batch in the current epoch.
     pub(super) batch_size: u64,
@@ -153,23 +152,22 @@ impl<'a> Fit<'a> {
         self
     }
 
-    /// Ends training when this many epochs in a row have not lowered the validation loss (without validation data: the
-    /// loss). Epochs before a resume count too. The weights stay those of the last epoch, as with Keras's EarlyStopping
-    /// by default.
+    /// Ends training when this many epochs in a row (with those before a resume) have not lowered the validation loss,
+    /// or without validation data the loss. The weights stay those of the last epoch, as with Keras's EarlyStopping by
+    /// default.
     pub fn early_stopping(mut self, patience: u64) -> Self {
         self.early_stopping = Some(patience);
         self
     }
 
     /// Evaluates the last weights on the training and the validation data, for [`History::training`] and
-    /// [`History::validation`]. This is [`Trainer::evaluate`] without a second upload of the data.
+    /// [`History::validation`]. This saves the data transfer of a later [`Trainer::evaluate`].
     pub fn scores(mut self) -> Self {
         self.scores = true;
         self
     }
 
-    /// A flag that ends training once it is set: on the CPU after the current update, on a GPU after the submitted
-    /// ones.
+    /// A flag that, once set, ends training: on the CPU after the current update, on a GPU after the submitted ones.
     pub fn stop(mut self, stop: &'a AtomicBool) -> Self {
         self.stop = Some(stop);
         self

@@ -120,7 +120,6 @@ impl Random {
     }
 }
 
-/// The parts of a batch.
 struct Data {
     scores: Vec<Stored>,
     targets: Option<Stored>,
@@ -213,7 +212,6 @@ pub(super) fn smallest(device: &Device) -> Outcome<Case> {
     case("one sample".into(), &BinaryHinge::new(), data, false, device)
 }
 
-/// The names of all cases of these sizes.
 pub(super) fn names(sizes: &[Size], device: &Device) -> Vec<String> {
     let all = |&size: &Size| {
         let mut each = |_| Ok(());

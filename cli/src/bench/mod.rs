@@ -141,8 +141,7 @@ pub(crate) fn run(arguments: &BenchArguments) -> Outcome<()> {
     print(&all.to_string())
 }
 
-/// Times products of square matrices, as dense layers compute them. On a GPU the product of size 1 is the shortest
-/// dispatch.
+/// Times products of square matrices, as dense layers compute them; on a GPU, size 1 is the shortest dispatch.
 fn products(device: &Device, rounds: usize) -> Outcome<Vec<(usize, Quartiles)>> {
     let measure = |&size: &usize| {
         let mut multiply: Box<dyn FnMut() -> Outcome<()>> = match device {

@@ -17,8 +17,7 @@ pub(crate) struct EvalArguments {
     pub(super) family: Family,
 }
 
-/// Files: .npy, .safetensors as FILE:TENSOR, .csv (and with the feature `arrow` .parquet, .arrow) as
-/// FILE:COLUMN,COLUMN.
+/// Files: .npy, .safetensors as FILE:TENSOR, .csv (with the feature `arrow` .parquet, .arrow) as FILE:COLUMN,COLUMN.
 #[derive(Debug, Subcommand)]
 pub(super) enum Family {
     /// Binary hinge: phi(margin - t*s), the loss of a classifier.
@@ -52,7 +51,7 @@ pub(super) enum Family {
         #[command(flatten)]
         common: Common,
     },
-    /// Embedding hinge (torch's HingeEmbeddingLoss): x for t = 1, max(0, margin - x) for t = -1. Not a classifier's hinge.
+    /// Embedding hinge (torch's HingeEmbeddingLoss): x for t = 1, max(0, margin - x) for t = -1. Not for classifiers.
     #[command(allow_negative_numbers = true)]
     Embedding {
         #[command(flatten)]
@@ -95,8 +94,7 @@ pub(super) enum Family {
         common: Common,
     },
     /// Multilabel margin (torch's MultiLabelMarginLoss) over rows of class scores (N,C) and rows of targets (N,C):
-    /// class indices up to the first negative number. Compares every label with every class that is not a label;
-    /// divides by C.
+    /// class indices up to the first negative number. Compares every label with every other class; divides by C.
     #[command(allow_negative_numbers = true)]
     Multilabel {
         #[command(flatten)]
@@ -150,8 +148,8 @@ pub(super) enum Family {
         #[command(flatten)]
         common: Common,
     },
-    /// Triplet margin (torch's TripletMarginLoss) over rows of vectors (N,D): phi(margin + d(a,p) - d(a,n)). The gradient
-    /// has the shape (3,N,D).
+    /// Triplet margin (torch's TripletMarginLoss) over rows of vectors (N,D): phi(margin + d(a,p) - d(a,n)). The
+    /// gradient has the shape (3,N,D).
     #[command(allow_negative_numbers = true)]
     Triplet {
         /// File with the anchors: f16, bf16, f32 or f64.
@@ -212,9 +210,9 @@ pub(super) struct ScoresAndTargets {
 
 #[derive(Debug, Args)]
 pub(super) struct PenaltyArgument {
-    /// The penalty of a margin violation v: linear (v, the default), squared (v^2), smooth:G (v^2/(2G) up to G, then v
-    /// - G/2), rennie (smooth:1), modified-huber (4 times smooth:2), perceptron (linear at margin 0), soft-margin (ln(1
-    /// + e^v), by default at margin 0).
+    /// The penalty of a margin violation v: linear (v, the default), squared (v^2), smooth:G (v^2/(2G) up to G, beyond
+    /// it v - G/2), rennie (smooth:1), modified-huber (4 times smooth:2), perceptron (linear at margin 0), soft-margin
+    /// (ln(1 + e^v), by default at margin 0).
     #[arg(long)]
     pub(super) penalty: Option<PenaltyName>,
 }

@@ -16,8 +16,7 @@ use crate::failure::Failure;
 /// Seconds. If the CPU needs less for all data, opening a GPU and compiling its kernels is not worth it.
 const WORTH_OPENING: f64 = 1.0;
 
-/// The device, and why it was chosen. If `gpu` is given (it is open already), both are measured, however short the
-/// work.
+/// The device, and why it was chosen. With `gpu`, which is open already, both are always measured.
 pub(super) fn choose(
     inputs: &Inputs<'_>,
     files: &Files,

@@ -150,9 +150,7 @@ impl Family {
 pub(super) enum SampleLayout {
     /// One score, whatever the shape of the file.
     Element,
-    /// A row of scores.
     Row,
-    /// All scores.
     Whole,
     /// One row from each of this many files.
     Vectors(usize),

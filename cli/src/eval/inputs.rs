@@ -49,7 +49,6 @@ pub(super) struct Inputs<'a> {
     margin_matrix: Option<Vec<f64>>,
 }
 
-/// Opens the files of a family.
 pub(super) fn open<'a>(given: &'a Given<'a>, score_kind: ScoreKind) -> Outcome<(Files, Inputs<'a>)> {
     let file = |n: usize| given.scores.get(n).map(|file| open_scores(file.path)).transpose();
     let scores = open_scores(given.scores_path())?;

@@ -1,4 +1,4 @@
-//! Losses and gradient on their way to files, block by block.
+//! Writes losses and gradient to files, block by block.
 
 use std::ops::Range;
 
@@ -10,14 +10,12 @@ use super::inputs::Inputs;
 use crate::failure::Outcome;
 use crate::file::PendingOutput;
 
-/// Elements in the precision of the computation.
 enum Elements {
     F32(Vec<f32>),
     F64(Vec<f64>),
 }
 
 impl Elements {
-    /// Room for so many.
     fn resized(&mut self, count: usize) -> FloatsMut<'_> {
         match self {
             Self::F32(x) => {
@@ -39,35 +37,33 @@ impl Elements {
     }
 }
 
-/// The files of an evaluation that are written.
 pub(super) struct Outputs {
     losses: Option<PendingOutput>,
     gradient: Option<PendingOutput>,
     is_double: bool,
 }
 
-/// Memory for the losses and the gradient of a block.
 pub(super) struct Room {
     losses: Option<Elements>,
     gradient: Option<Elements>,
 }
 
 impl Room {
-    /// Room for so many samples.
+    /// Memory for the losses and the gradient of this many samples.
     pub(super) fn buffers(
         &mut self,
         inputs: &Inputs<'_>,
         samples: usize,
     ) -> (Option<FloatsMut<'_>>, Option<FloatsMut<'_>>) {
         let scores = samples * inputs.shape.columns * inputs.vectors();
-        // An empty list is no sample.
+        // An empty list is no sample, so it has no loss.
         let losses = self.losses.as_mut().map(|elements| elements.resized(samples));
         (losses, self.gradient.as_mut().map(|elements| elements.resized(scores)))
     }
 }
 
 impl Outputs {
-    /// Makes the temporary files, so that an unwritable place shows before any work is done.
+    /// Creates the temporary files, so that an unwritable place shows before any work is done.
     pub(super) fn new(common: &Common) -> Outcome<Self> {
         Ok(Self {
             losses: common.losses_out.as_deref().map(PendingOutput::new).transpose()?,
@@ -76,12 +72,11 @@ impl Outputs {
         })
     }
 
-    /// Writes the headers, once shapes and precision are known.
     pub(super) fn begin(&mut self, inputs: &Inputs<'_>, is_double: bool) -> Outcome<()> {
         let scores = &inputs.scores_shape;
         let losses_shape = match inputs.given.layout() {
             SampleLayout::Element => scores.clone(),
-            // One loss a row, or one a list.
+            // One loss per row or list.
             SampleLayout::Row | SampleLayout::Vectors(_) | SampleLayout::Whole => vec![inputs.shape.samples],
         };
         let gradient_shape = match inputs.given.layout() {
@@ -100,13 +95,12 @@ impl Outputs {
         Ok(())
     }
 
-    /// Memory for a block's part of the files.
     pub(super) fn room(&self) -> Room {
         let none = || if self.is_double { Elements::F64(Vec::new()) } else { Elements::F32(Vec::new()) };
         Room { losses: self.losses.as_ref().map(|_| none()), gradient: self.gradient.as_ref().map(|_| none()) }
     }
 
-    /// Writes what was computed of these samples to its place.
+    /// Writes the losses and the gradient of these samples to their place in the files.
     pub(super) fn write(&mut self, inputs: &Inputs<'_>, samples: Range<usize>, room: &Room) -> Outcome<()> {
         let BatchShape { samples: total, columns, .. } = inputs.shape;
         if let (Some(file), Some(losses)) = (&mut self.losses, &room.losses) {
@@ -121,7 +115,7 @@ impl Outputs {
         Ok(())
     }
 
-    /// The files, complete, to be given their names.
+    /// The complete files, ready to get their names.
     pub(super) fn finish(self) -> impl Iterator<Item = PendingOutput> {
         [self.gradient, self.losses].into_iter().flatten()
     }

@@ -1,8 +1,8 @@
 //! Evaluates files block by block, in the same memory however large the files are.
 //!
 //! Threads take turns. Each reads the next block and then evaluates it, so that the block is still in the cache of its
-//! core. Files that can only be read in one go (text, tables) are read by one thread at a time. The results are merged
-//! in the order of the blocks, so that they are the same on every run.
+//! core. Files that can only be read in one go (text, tables) are read by one thread at a time. Results are merged in
+//! block order, so every run gives the same bits.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -26,8 +26,7 @@ use crate::file::bar;
 ///
 /// One thread alone reads and evaluates a block. With one reading thread and all others evaluating, files in the page
 /// cache went 0.63 times as fast as a plain read; in turns they go 1.0 times as fast. Blocks are read and not mapped,
-/// so that a file truncated meanwhile gives an error and not a signal. Sums are merged in block order, so every run
-/// gives the same bits.
+/// so that a file truncated meanwhile gives an error and not a signal.
 const CPU_BLOCK: u64 = 4 << 20;
 
 /// On a GPU a block is one submission, so it must be large enough to outweigh the fixed cost.
@@ -46,7 +45,6 @@ pub(super) struct Streamed {
     pub(super) compute_seconds: f64,
 }
 
-/// Samples per block.
 fn block_samples(inputs: &Inputs<'_>, files: &Files, device: &Device) -> usize {
     let samples = inputs.shape.samples.max(1);
     if inputs.is_whole() {
@@ -62,8 +60,7 @@ fn block_samples(inputs: &Inputs<'_>, files: &Files, device: &Device) -> usize {
 /// The most bytes of all threads' blocks together; two blocks are always allowed.
 const IN_FLIGHT: u64 = 128 << 20;
 
-/// The number of threads that take turns. Two overlap even on one core, if a file comes from a disk or the device is a
-/// GPU.
+/// Threads that take turns. Two overlap even on one core, if a file comes from a disk or the device is a GPU.
 fn turns(device: &Device, blocks: usize, block_bytes: u64) -> usize {
     let cores = if matches!(device, Device::Cpu) { rayon::current_num_threads() } else { 2 };
     let room = usize::try_from(IN_FLIGHT / block_bytes.max(1)).unwrap_or(usize::MAX);
@@ -78,9 +75,8 @@ pub(super) fn metric(loss: &dyn Loss, settings: &Settings) -> Metric<Box<dyn Los
     if settings.per_class { metric.per_class() } else { metric }
 }
 
-/// Bytes of the files that a device evaluates per second, with upload and download but without reading. The first block
-/// is evaluated twice, since threads and kernels are not ready the first time; on the CPU only where the first time was
-/// short.
+/// Bytes of the files that a device evaluates per second, with transfers both ways but without reading. The first block
+/// is evaluated twice, since at first threads and kernels are not ready; on the CPU only if that was short.
 pub(super) fn bytes_per_second(
     inputs: &Inputs<'_>,
     files: &mut Files,
@@ -213,8 +209,7 @@ struct Done {
     spent: Spent,
 }
 
-/// A block that a thread took. If the thread panics, a failure is still sent, because the main thread waits for the
-/// block.
+/// A block that a thread took. Even a panic of the thread sends a failure, since the main thread waits for it.
 struct Taken<'a> {
     index: usize,
     to_main: Option<&'a Sender<(usize, Outcome<Done>)>>,

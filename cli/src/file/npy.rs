@@ -12,8 +12,7 @@ use crate::failure::{Failure, Outcome};
 /// Bytes of the longest accepted header; NumPy's own limit.
 const LONGEST_HEADER: u64 = 10_000;
 
-/// The most opening brackets in a header; plain numbers need two. Each further one takes the parser up to three times
-/// as long.
+/// The most opening brackets in a header; plain numbers need two. Each can make the parser take three times as long.
 const MOST_BRACKETS: usize = 12;
 
 /// Refuses a header on which the parser would take forever or overflow its stack. The parser reports all other errors.

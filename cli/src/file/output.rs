@@ -39,8 +39,7 @@ fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes half-written files before the program exits at once. The lock stays held, so no thread makes or publishes a
-/// file afterwards.
+/// Removes half-written files before an exit at once. The lock stays held: no file is made or published later.
 pub(crate) fn remove_unfinished() {
     let mut paths = unfinished();
     for path in paths.drain(..) {

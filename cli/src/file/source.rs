@@ -14,7 +14,6 @@ use crate::failure::{Failure, Outcome};
 
 const PIECE: usize = 8 << 20;
 
-/// An open array that an argument names.
 #[derive(Debug)]
 pub(crate) struct Source {
     path: PathBuf,
@@ -32,7 +31,6 @@ enum Stored {
         place: StoredAt,
         scratch: Vec<u8>,
     },
-    /// Columns of a table, read batch by batch.
     #[cfg(feature = "arrow")]
     Table(Table),
 }
@@ -121,7 +119,6 @@ impl Source {
         Some(Self { path: self.path.clone(), shape: self.shape.clone(), stored })
     }
 
-    /// The array's dimensions.
     pub(crate) fn shape(&self) -> &[usize] {
         &self.shape
     }

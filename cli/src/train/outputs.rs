@@ -131,7 +131,6 @@ fn boundary(trainer: &Trainer, data: &Dataset) -> maxmargin::Result<Boundary> {
     })
 }
 
-/// The report printed at the end.
 pub(super) struct Summary<'a> {
     pub(super) arguments: &'a TrainArguments,
     pub(super) rows: &'a [Epoch],

@@ -129,7 +129,6 @@ impl Table {
         &self.shape
     }
 
-    /// An empty vector of the type that the elements are read as.
     pub(in crate::file) fn empty(&self) -> Data {
         self.empty.clone()
     }
