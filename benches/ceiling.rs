@@ -1,8 +1,8 @@
-//! The native CPU backend against the memory's own speed: forward passes beside a plain sum over the same bytes. And a call
-//! over ten scores beside a bare loop over them, where no memory is in the way.
+//! The native CPU backend compared with the memory's own speed: forward passes and a plain sum over the same bytes.
+//! Also a call over ten scores compared with a bare loop over them, where memory does not matter.
 //!
-//! Both are measured in turn within one run, because only their ratio means anything on a shared machine.
-//! `cargo bench --bench ceiling`; the number of samples (32 Mi unless given) can follow `--`.
+//! Both sides are measured in turn within one run: only their ratio means anything on a shared machine.
+//! `cargo bench --bench ceiling`; the number of samples (32 Mi by default) can follow `--`.
 
 #![allow(clippy::print_stdout, missing_docs, reason = "a program for people, not a library")]
 
@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 const ROUNDS: usize = 21;
 
-/// Reads every byte once on all threads, eight bytes at a time: what no evaluation can beat.
+/// Reads every byte once on all threads, eight bytes at a time: no evaluation can be faster.
 fn read_sum(bytes: &[u8]) -> u64 {
     bytes
         .par_chunks(1 << 18)
@@ -72,7 +72,7 @@ fn compare(name: &str, parts: &[&[u8]], work: impl Fn()) {
     );
 }
 
-/// A call over ten scores beside a loop that does the same, both of numbers that the compiler does not know.
+/// A call over ten scores and a loop that does the same, both with numbers that the compiler does not know.
 fn ten_scores() {
     const CALLS: u32 = 20_000;
     let scores: [f32; 10] = std::array::from_fn(|i| i as f32 / 4.0 - 1.0);
@@ -119,7 +119,7 @@ fn main() {
     let device = Device::cpu();
     let request = Request::new();
     let evaluate = |targets: Targets<'_>| {
-        // The inputs are valid: an error would show as an impossible speed, so it ends the run.
+        // The inputs are valid. An error would show as an impossible speed, so it ends the run.
         let value = device.evaluate(&BinaryHinge::new(), &Batch::new(&scores, targets), &request).map(|e| e.value);
         assert!(value.is_ok_and(|v| v.is_some()), "evaluation failed");
     };

@@ -1,14 +1,14 @@
-//! The listwise hinge by sorting against its quadratic form, in the same run: cargo bench --bench listwise.
+//! The listwise hinge by sorting, compared with its quadratic form in the same run: cargo bench --bench listwise.
 //!
-//! One list, with gradient. The quadratic form is the same loss over the same list written as two loops over f32 scores
-//! sorted into relevant and irrelevant ones, on one thread as the sorted form is.
+//! One list, with gradient. The quadratic form computes the same loss over the same list as two loops over f32 scores,
+//! split into relevant and irrelevant ones. Both forms run on one thread.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use maxmargin::{Batch, Device, ListwiseHinge, Reduction, Request};
 
-/// The value and the gradient, a step a pair.
+/// The value and the gradient, one step per pair.
 fn quadratic(scores: &[f32], relevances: &[i32]) -> (f64, Vec<f64>) {
     let of = |wanted: bool| (0..scores.len()).filter(|&i| (relevances[i] > 0) == wanted).collect::<Vec<_>>();
     let (low, high) = (of(false), of(true));
@@ -66,7 +66,6 @@ fn main() -> maxmargin::Result<()> {
             continue;
         }
         let (value, gradient) = quadratic(&scores, &relevances);
-        // Both mean the same.
         let same = got.value.is_some_and(|v| (v - value).abs() <= 1e-4 * value)
             && got.gradient.as_ref().is_some_and(|g| g.to_f64().is_ok_and(|g| g == gradient));
         let (slow, slow_least, slow_most) = median(|| _ = black_box(quadratic(&scores, &relevances)), 3);

@@ -1,7 +1,7 @@
 //! Criterion benches of the three families on the CPU and on a GPU: forward, and forward with gradient, at two sizes.
 //!
-//! Bytes a second count what must be read and written: scores and targets, and the gradient where asked for. The GPU is
-//! what `MAXMARGIN_DEVICE` names, or the best adapter, a software one included; its tensors live on the device.
+//! Bytes per second count what must be read and written: scores, targets, and the gradient if requested. The GPU is the
+//! one that `MAXMARGIN_DEVICE` names, or the best adapter, even a software one; its tensors live on the device.
 
 #![allow(missing_docs, reason = "criterion's macros write the functions")]
 #![allow(clippy::print_stderr, clippy::expect_used, reason = "a bench of invalid input must end, and say why")]
@@ -55,7 +55,7 @@ fn measure<L: Loss>(criterion: &mut Criterion, name: &str, loss: &L, device: &De
 }
 
 fn families(criterion: &mut Criterion) {
-    // An adapter that does not open leaves the CPU's numbers alone, and says so.
+    // If no adapter opens, the benches say so and run on the CPU only.
     let name = std::env::var(DEVICE_VARIABLE).unwrap_or_else(|_| "gpu".into());
     let gpu = Gpu::open(&name).inspect_err(|error| eprintln!("no GPU benches: {error}")).ok();
     if let Some(gpu) = &gpu {

@@ -13,7 +13,7 @@ use maxmargin::train::{Fit, Trainer};
 use maxmargin::{BinaryHinge, Device};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // make_circles, labels 0 as -1; the first half is trained on.
+    // make_circles with -1 as the label instead of 0; the first half is for training.
     let (train, test) = Dataset::circles(1000, 0.1, 0.8, 1)?.signs().split_tail(0.5)?;
     let hidden = Dense::new(50).activation(Activation::Relu).initializer(Initializer::HeUniform);
     let output = Dense::new(1).activation(Activation::Tanh).initializer(Initializer::GlorotUniform);

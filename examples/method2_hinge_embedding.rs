@@ -1,6 +1,6 @@
 //! HingeEmbeddingLoss on torch's own random arrays: torch gives 1.0428, and 1/15 at [0, 0] and [2, 3] of the gradient.
 //!
-//! The targets are random numbers, not -1 or +1: as in torch, such an element is charged both terms.
+//! The targets are random numbers, not -1 or +1. As in torch, such an element gets both terms.
 //! examples/data/embedding.py made the arrays. `cargo run --release --example method2_hinge_embedding`
 
 #![allow(clippy::print_stdout, reason = "an example prints")]

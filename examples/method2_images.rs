@@ -1,5 +1,5 @@
-//! Method 2, second part: a network of three dense layers on 15000 made-up images of 3 x 28 x 28 bytes in two classes, with
-//! the hinge embedding loss and Adam. Prints the running loss every 10 batches.
+//! Method 2, second part: a network of three dense layers on 15000 made-up images of 3 x 28 x 28 bytes in two classes,
+//! with the hinge embedding loss and Adam. Prints the running loss every 10 batches.
 //!
 //! `cargo run --release --example method2_images [IMAGES]`
 

@@ -1,5 +1,4 @@
-//! A caller's own wgpu device, queue and buffers: the scores are written by the caller's own kernel and evaluated where
-//! they are.
+//! A caller's own wgpu device, queue and buffers: the caller's kernel writes the scores, evaluated in place.
 //!
 //! `cargo run --release --example own_wgpu_device`; needs a GPU, or a software adapter such as Mesa's llvmpipe.
 
@@ -24,7 +23,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 const SAMPLES: u32 = 4096;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // The caller's own world: instance, adapter, device, queue, buffer, kernel.
+    // The caller creates instance, adapter, device, queue, buffer and kernel.
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))?;
     let descriptor = wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() };
@@ -68,7 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let labels = vec![1i32; SAMPLES as usize];
     let evaluation = Device::from(gpu).evaluate(&BinaryHinge::new(), &Batch::new(&scores, &labels), &Request::new())?;
 
-    // The mean of max(0, 1 - s) for s from -2 to 2 is 9/8, but for the steps of the scores.
+    // The mean of max(0, 1 - s) for s from -2 to 2 is 9/8, apart from the steps between the scores.
     println!("hinge {:.4}", evaluation.value.unwrap_or(f64::NAN));
     println!("active {} of {}", evaluation.active, evaluation.count);
     Ok(())

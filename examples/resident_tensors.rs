@@ -1,5 +1,5 @@
-//! Scores that stay on the GPU: uploaded once, evaluated under many margins, one number read back each time. The gradient
-//! of the last evaluation stays on the GPU too, until it is asked for.
+//! Scores that stay on the GPU: uploaded once, evaluated under many margins, one number read back each time. The
+//! gradient of the last evaluation stays on the GPU too, until requested.
 //!
 //! `cargo run --release --example resident_tensors`; needs a GPU, or a software adapter such as Mesa's llvmpipe.
 
@@ -10,7 +10,7 @@ use maxmargin::{Batch, BinaryHinge, Device, Output, Request};
 
 fn main() -> maxmargin::Result<()> {
     let samples = 1 << 20;
-    // A stand-in for a model's output: scores that follow their labels with noise.
+    // In place of a model's output: scores that follow their labels with noise.
     let labels: Vec<i32> = (0..samples).map(|i| if i % 2 == 0 { 1 } else { -1 }).collect();
     let scores: Vec<f32> =
         labels.iter().enumerate().map(|(i, &t)| t as f32 + ((i * 7919) % 4001) as f32 / 1000.0 - 2.0).collect();

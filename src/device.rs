@@ -1,4 +1,4 @@
-//! The choice where to run, and nothing else.
+//! The choice of a device.
 
 use crate::data::batch::Batch;
 use crate::data::evaluation::{Buffers, Evaluation, Request};
@@ -15,7 +15,7 @@ pub const DEVICE_VARIABLE: &str = "MAXMARGIN_DEVICE";
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Device {
-    /// The native backend: threads and vector instructions, no driver needed.
+    /// The native backend: threads and vector instructions, without a driver.
     Cpu,
     /// An opened GPU.
     #[cfg(feature = "gpu")]
@@ -35,11 +35,11 @@ impl Device {
         Device::Cpu
     }
 
-    /// What the environment variable `MAXMARGIN_DEVICE` says; without it the best real GPU, or else the CPU. A
-    /// software adapter is never chosen here.
+    /// The device that the environment variable `MAXMARGIN_DEVICE` selects; without it the best real GPU, or else the
+    /// CPU. Software adapters are never chosen without it.
     ///
     /// # Errors
-    /// Where the variable names a device that is not there, or a GPU cannot be opened.
+    /// If the variable names a missing device, or a GPU cannot be opened.
     pub fn auto() -> Result<Self> {
         match std::env::var(DEVICE_VARIABLE) {
             Ok(selection) if !selection.is_empty() => Self::select(&selection),
@@ -47,12 +47,12 @@ impl Device {
         }
     }
 
-    /// `auto` (a real GPU or the CPU, whatever the environment says), `cpu`, `gpu` (the best adapter, a software one
-    /// included), `gpu:N` or a part of an adapter's name.
+    /// Selects by `auto` (a real GPU or the CPU, whatever the environment says), `cpu`, `gpu` (the best adapter,
+    /// software ones included), `gpu:N` or a part of an adapter's name.
     ///
     /// # Errors
-    /// [`Error::UnknownDevice`] where nothing answers to the selection; [`Error::Gpu`] where it cannot be opened. Without
-    /// the feature `gpu` there is the CPU alone.
+    /// [`Error::UnknownDevice`] if nothing matches; [`Error::Gpu`] if the GPU cannot be opened. Without the feature
+    /// `gpu` there is only the CPU.
     #[cfg(not(feature = "gpu"))]
     pub fn select(selection: &str) -> Result<Self> {
         match selection.to_lowercase().as_str() {
@@ -64,11 +64,11 @@ impl Device {
         }
     }
 
-    /// `auto` (a real GPU or the CPU, whatever the environment says), `cpu`, `gpu` (the best adapter, a software one
-    /// included), `gpu:N` or a part of an adapter's name.
+    /// Selects by `auto` (a real GPU or the CPU, whatever the environment says), `cpu`, `gpu` (the best adapter,
+    /// software ones included), `gpu:N` or a part of an adapter's name.
     ///
     /// # Errors
-    /// [`Error::UnknownDevice`] where nothing answers to the selection; [`Error::Gpu`] where it cannot be opened.
+    /// [`Error::UnknownDevice`] if nothing matches; [`Error::Gpu`] if the GPU cannot be opened.
     #[cfg(feature = "gpu")]
     pub fn select(selection: &str) -> Result<Self> {
         match selection.to_lowercase().as_str() {
@@ -98,7 +98,6 @@ impl Device {
         }
     }
 
-    /// The backend that evaluates.
     pub(crate) fn backend(&self) -> Backend<'_> {
         match self {
             Device::Cpu => Backend::Cpu,
@@ -107,21 +106,21 @@ impl Device {
         }
     }
 
-    /// Evaluates a loss over a batch: one pass over the scores for everything that `request` asks.
+    /// Evaluates a loss over a batch: one pass over the scores for everything that `request` asks for.
     ///
-    /// Outputs stay where the scores are: host vectors for host scores, device tensors for device scores.
+    /// Outputs stay with the scores: host vectors for host scores, device tensors for device scores.
     ///
     /// # Errors
     /// [`Error::Length`] and [`Error::Shape`] for inputs that do not match, [`Error::Value`] with the index of the
-    /// first bad target or weight, [`Error::EmptyMean`] and [`Error::ZeroWeight`] for a mean of nothing,
-    /// [`Error::Option`] for an option without meaning, [`Error::WrongDevice`] for a tensor that lives elsewhere, and
-    /// the device's own failures. A bad target is named before a bad weight, wherever they are.
+    /// first bad target or weight (targets first), [`Error::EmptyMean`] and [`Error::ZeroWeight`] for a mean of
+    /// nothing, [`Error::Option`] for an option without meaning, [`Error::WrongDevice`] for a tensor on another device,
+    /// and the device's own failures.
     pub fn evaluate(&self, loss: &dyn Loss, batch: &Batch<'_>, request: &Request) -> Result<Evaluation> {
         self.evaluate_into(loss, batch, request, Buffers::new())
     }
 
-    /// As [`Device::evaluate`], with losses and gradient written to the caller's memory, which asks for them. What is in
-    /// the buffers is not in the evaluation; after an error they hold anything.
+    /// As [`Device::evaluate`], but writes losses and gradient to the caller's buffers. A buffer counts as a request
+    /// for its output, which is then missing from the evaluation. After an error the buffers hold arbitrary values.
     ///
     /// ```
     /// use maxmargin::{Batch, BinaryHinge, Buffers, Device, Request};
@@ -136,8 +135,8 @@ impl Device {
     /// ```
     ///
     /// # Errors
-    /// As [`Device::evaluate`]; [`Error::Length`] and [`Error::ElementType`] for memory that does not fit, and
-    /// [`Error::Option`] for host memory beside scores that live on a GPU.
+    /// As [`Device::evaluate`]; [`Error::Length`] and [`Error::ElementType`] for buffers that do not fit, and
+    /// [`Error::Option`] for host buffers with scores on a GPU.
     pub fn evaluate_into(
         &self,
         loss: &dyn Loss,
@@ -148,7 +147,7 @@ impl Device {
         engine::evaluate_into(self.backend(), loss, batch, request, buffers)
     }
 
-    /// As [`Device::evaluate`], without blocking in a browser; natively it waits for the device inside.
+    /// As [`Device::evaluate`], without blocking in a browser. Natively it waits for the device.
     ///
     /// # Errors
     /// As [`Device::evaluate`].

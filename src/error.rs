@@ -1,8 +1,8 @@
-//! The one error type: every variant says what was expected, what came, and where.
+//! The crate's only error type. Every variant says what was expected, what came, and where.
 
 use std::fmt;
 
-/// Which of the caller's inputs an error speaks of.
+/// The input that an error refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Input {
@@ -14,17 +14,17 @@ pub enum Input {
     Negatives,
     /// The targets (labels, class indices).
     Targets,
-    /// One weight a sample.
+    /// One weight per sample.
     SampleWeights,
-    /// One weight a class.
+    /// One weight per class.
     ClassWeights,
-    /// One margin a pair of classes.
+    /// One margin per pair of classes.
     MarginMatrix,
-    /// Rows of features that a network is given.
+    /// Rows of features for a network.
     Features,
-    /// Rows of features that a network is validated with.
+    /// Rows of features for a network's validation.
     ValidationFeatures,
-    /// The targets that a network is validated with.
+    /// The targets for a network's validation.
     ValidationTargets,
     /// The weights of a network.
     Weights,
@@ -54,13 +54,11 @@ impl fmt::Display for Input {
     }
 }
 
-/// Everything that can go wrong in this crate.
-///
-/// [`Error::is_input`] tells the caller's data apart from a failing device.
+/// Everything that can go wrong in this crate. [`Error::is_input`] tells bad input from a failing device.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Two inputs that must have as many elements as each other do not.
+    /// An input has the wrong number of elements.
     #[error("{input}: expected {expected} elements (one for each {unit}), got {got}")]
     Length {
         /// The input with the wrong length.
@@ -72,7 +70,7 @@ pub enum Error {
         /// What one element belongs to: `score`, `row of scores`, `class`.
         unit: &'static str,
     },
-    /// A shape is not what the loss takes.
+    /// A shape that the loss does not take.
     #[error("{input}: expected shape {expected}, got {got}")]
     Shape {
         /// The input with the wrong shape.
@@ -82,14 +80,14 @@ pub enum Error {
         /// The shape received, in words.
         got: String,
     },
-    /// An element is not among the values that the loss takes. `index` is the first such element.
+    /// An element with a value that the loss does not take.
     #[error("{input}[{index}]: expected {expected}, got {value}")]
     Value {
         /// The input that holds the value.
         input: Input,
         /// Flat index of the first bad element.
         index: u64,
-        /// The value found there, as the input holds it.
+        /// The value found there, in the input's own digits.
         value: String,
         /// What is allowed there.
         expected: String,
@@ -110,23 +108,23 @@ pub enum Error {
         /// Samples received, ignored ones included.
         got: u64,
     },
-    /// A weighted mean whose weights sum to zero.
+    /// A weighted mean with a sum of weights of zero.
     #[error("weighted mean over {count} samples: expected a positive sum of weights, got 0; reduction sum is defined")]
     ZeroWeight {
         /// Samples that entered the sum.
         count: u64,
     },
-    /// An option of a loss or a request has a value that it cannot have.
+    /// An option of a loss or a request has an invalid value.
     #[error("option {option}: expected {expected}, got {got}")]
     Option {
         /// The option's name.
         option: &'static str,
-        /// What it may be.
+        /// What is allowed.
         expected: String,
-        /// What it was.
+        /// The value given.
         got: String,
     },
-    /// A file, or what was saved of a metric, does not hold what it should.
+    /// A file or a saved metric has invalid contents.
     #[error("{what}: expected {expected}, got {got}")]
     File {
         /// What was read: `weights`, `saved metric`.
@@ -136,7 +134,7 @@ pub enum Error {
         /// What it holds.
         got: String,
     },
-    /// No device answers to this selection.
+    /// No device matches this selection.
     #[error(
         "device {requested:?}: expected auto, cpu, gpu, gpu:N or a part of an adapter's name; adapters here: {available}"
     )]
@@ -146,17 +144,17 @@ pub enum Error {
         /// What could have been selected.
         available: String,
     },
-    /// A device tensor was used with a device that it does not live on.
+    /// A device tensor was used with another device.
     #[error("{input}: the tensor lives on {expected}, but the evaluation was asked for on {got}")]
     WrongDevice {
-        /// The input that lives elsewhere.
+        /// The input on another device.
         input: Input,
-        /// Where it lives.
+        /// Where the tensor lives.
         expected: String,
         /// The device that was asked to evaluate.
         got: String,
     },
-    /// An element type that this input cannot have on a device.
+    /// An element type that the device does not take for this input.
     #[error("{input}: expected elements of type {expected}, got {got}")]
     ElementType {
         /// The input with the wrong type.
@@ -194,7 +192,7 @@ pub enum Error {
         /// The driver's words.
         reason: String,
     },
-    /// Training met a loss that is no number, or an infinite one.
+    /// The loss became NaN or infinite in training.
     #[error(
         "epoch {epoch}, step {step}: the loss is {loss}; expected a finite number (a lower learning rate may help)"
     )]
@@ -212,7 +210,7 @@ pub enum Error {
         /// What was expected and what came.
         message: String,
     },
-    /// The graphics API refused an operation. This is a defect of this crate or of the driver.
+    /// The graphics API refused an operation: a defect of this crate or of the driver.
     #[error("{device}: {operation} failed: {message}")]
     Gpu {
         /// The device's name.
@@ -225,7 +223,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// True where the caller's data or options are at fault; false where a device is.
+    /// True if the caller's data or options are at fault; false if a device is.
     pub fn is_input(&self) -> bool {
         self.input().is_some()
             || matches!(self, Error::Update { source, .. } if source.is_input())
@@ -235,7 +233,7 @@ impl Error {
             )
     }
 
-    /// The input that the error speaks of, where there is one.
+    /// The input that the error refers to, if any.
     pub fn input(&self) -> Option<Input> {
         match self {
             Error::Length { input, .. }
@@ -248,7 +246,7 @@ impl Error {
         }
     }
 
-    /// The same error of the data that a network is validated with.
+    /// The same error, naming the inputs of the validation instead of the training.
     #[cfg(feature = "nn")]
     pub(crate) fn of_validation(mut self) -> Self {
         if let Error::Length { input, .. } | Error::Shape { input, .. } | Error::Value { input, .. } = &mut self {
@@ -261,7 +259,7 @@ impl Error {
         self
     }
 
-    /// The same error with the index of a bad value moved by `offset`: a chunk's index becomes the whole input's.
+    /// The same error with `offset` added to the index of a bad value, to turn a chunk's index into the whole input's.
     pub(crate) fn shifted(self, offset: u64) -> Self {
         match self {
             Error::Value { input, index, value, expected } => {
@@ -273,7 +271,7 @@ impl Error {
     }
 }
 
-/// A number as a person writes it: with an exponent where its digits would be many.
+/// A number as a person writes it, with an exponent if it would have many digits.
 pub(crate) fn number<T: Copy + Into<f64> + fmt::Display + fmt::LowerExp>(x: T) -> String {
     let magnitude = x.into().abs();
     let is_short = magnitude == 0.0 || !magnitude.is_finite() || (1e-5..1e16).contains(&magnitude);

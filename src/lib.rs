@@ -1,8 +1,9 @@
-//! Max-margin (hinge) losses, their gradients and what comes free with them, on any GPU through wgpu and on the CPU.
+//! Max-margin (hinge) losses, their gradients and the counters that come free with them, on any GPU through wgpu and on
+//! the CPU.
 //!
-//! A **loss** is a plain value that knows no device: [`BinaryHinge`], [`MulticlassHinge`] and the others of [`loss`]. A
-//! [`Batch`] borrows scores, targets and weights from where they live; a [`Request`] says what is wanted; a [`Device`]
-//! runs it and returns an [`Evaluation`].
+//! A **loss** is a plain value, independent of devices: [`BinaryHinge`], [`MulticlassHinge`] and the others of
+//! [`loss`]. A [`Batch`] borrows scores, targets and weights in place. A [`Request`] says what to compute. A [`Device`]
+//! computes it and returns an [`Evaluation`].
 //!
 //! ```
 //! use maxmargin::{Batch, Device, MulticlassHinge, Penalty, Request};
@@ -17,20 +18,20 @@
 //! ```
 //!
 //! # What holds on every device
-//! - The value is within 1e-6 times the reduction of w*phi(|margin| + |scores used|) of the exact one, up to 2^27
-//!   samples: f32 arithmetic for a sample, short chains and fixed trees, f64 for the rest.
+//! - Up to 2^27 samples, the value is exact to within 1e-6 times the reduction of w*phi(|margin| + |scores used|).
+//!   Per-sample arithmetic is in f32 with short chains and fixed trees, the rest in f64.
 //! - The same input on the same device gives the same bits.
 //! - Labels, weights and shapes are validated where they live; the error names the first bad index and value.
 //! - NaN, infinities and overflow follow one table ([`loss`]).
 //!
 //! # Cost
-//! The losses are bound by memory: each score is read once, whatever is asked for. On a GPU one call is one
-//! submission and one small read, plus a pass over labels and weights for the gradient of a weighted mean.
+//! The losses are bound by memory: each score is read once, whatever the request. One call on a GPU is one submission
+//! and one small read, plus a pass over labels and weights for the gradient of a weighted mean.
 
-// docs.rs says of each item which feature it needs.
+// docs.rs shows which feature each item needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// The README's snippet compiles and runs.
+// Compiles and runs the README's snippet.
 #[cfg(all(doctest, feature = "gpu", feature = "nn"))]
 #[doc = include_str!("../README.md")]
 mod readme {}
@@ -51,7 +52,7 @@ mod names;
 pub mod nn;
 #[cfg(feature = "plot")]
 pub mod plot;
-// For the tests: it panics on bad input.
+// For the tests only: it panics on bad input.
 #[doc(hidden)]
 pub mod reference;
 #[cfg(feature = "nn")]

@@ -1,8 +1,7 @@
-//! Choices by the names that they have on the command line and in files.
+//! Names of options' choices on the command line and in files.
 
 use crate::error::{Error, Result};
 
-/// The choice of this name.
 pub(crate) fn find<T: Copy>(option: &'static str, names: &[(T, &'static str)], name: &str) -> Result<T> {
     names.iter().find(|(_, known)| *known == name).map(|&(choice, _)| choice).ok_or_else(|| {
         let expected = names.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
@@ -10,11 +9,11 @@ pub(crate) fn find<T: Copy>(option: &'static str, names: &[(T, &'static str)], n
     })
 }
 
-/// Gives an enum its list of names, with `Display` and `FromStr` that follow it.
+/// Gives an enum its list of names, and `Display` and `FromStr` by that list.
 macro_rules! names {
     ($choices:ident, $option:literal: $($choice:ident = $name:literal),+ $(,)?) => {
         impl $choices {
-            /// Every choice with the name that it has on the command line and in files.
+            /// Every choice with its name on the command line and in files.
             pub const NAMES: &'static [(Self, &'static str)] = &[$((Self::$choice, $name)),+];
         }
 

@@ -1,9 +1,9 @@
-//! Our side of losses.py: holds the arrays and evaluates once for each line on stdin; the answer is the time in seconds.
+//! This crate's side of losses.py: holds the arrays, evaluates once per line on stdin, answers with the seconds taken.
 //!
 //! side LOSS SCORES.npy TARGETS.npy forward|fresh|into DEVICE
 //!
-//! `fresh` asks for the gradient in a new vector a call, `into` for it in memory that is used again. On a GPU the arrays stay
-//! on the device, and so does the gradient; only the value comes back.
+//! `fresh` writes the gradient to a new vector per call, `into` to memory that is reused. On a GPU the arrays and the
+//! gradient stay on the device; only the value comes back.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -82,7 +82,7 @@ fn serve(loss: &dyn Loss, device: &Device, batch: Batch<'_>, mode: &str) -> Resu
             "into" => device.evaluate_into(loss, &batch, &Request::new(), Buffers::new().gradient(&mut gradient))?,
             other => return Err(format!("no mode {other}").into()),
         };
-        // The vector is given back while the clock runs, as the peers' are.
+        // The vector is freed while the clock runs, as the peers' vectors are.
         drop(black_box(evaluation));
         let mut out = std::io::stdout();
         writeln!(out, "{}", started.elapsed().as_secs_f64())?;

@@ -1,4 +1,4 @@
-//! Every family of losses says the same on each GPU as on the CPU.
+//! Every family of losses gives the same on each GPU as on the CPU.
 
 #[path = "../../tests/suite/harness.rs"]
 mod harness;
@@ -8,7 +8,6 @@ use libtest_mimic::{Arguments, Trial};
 use serde_json::json;
 use support::{Folder, close};
 
-/// Every family with its own kinds of targets.
 const FAMILIES: [&str; 14] = [
     "binary --scores samples.npy --targets signs.npy --grad-out g.npy",
     "ranking --first samples.npy --second others.npy --targets signs.npy --penalty squared",
@@ -64,7 +63,7 @@ fn says_the_same(device: &str) {
     }
 }
 
-/// `auto` with an adapter measures both and takes the faster one, whichever that is.
+/// `auto` with an adapter measures CPU and GPU and takes the faster one.
 fn measures_for_auto(index: usize) {
     let folder = Folder::new();
     let scores: Vec<f32> = (0..3000 * 40).map(|i| (i % 977) as f32 / 256.0 - 2.0).collect();
@@ -89,7 +88,7 @@ fn measures_for_auto(index: usize) {
         let is_gpu = auto["device"]["kind"] == "gpu";
         assert!(if is_gpu { of_gpu >= of_cpu && note.contains(name) } else { of_cpu >= of_gpu }, "{name}: {note}");
     }
-    // Nothing is measured where only one of them will do.
+    // Nothing is measured if only one of them can do the work.
     folder.npy("d.npy", "<f8", "(2, 2)", &[0; 32]);
     folder.i64("two.npy", &[0, 1]);
     let auto = folder.json(&format!("eval multiclass --scores d.npy --targets two.npy --device auto:gpu:{index}"));
@@ -98,7 +97,7 @@ fn measures_for_auto(index: usize) {
     folder.fails(&format!("{bad} --device auto:gpu:{index}"), 1, &["two.npy", "3000"]);
 }
 
-/// Labels and scores of every type have a place on the device.
+/// The labels bench covers labels and scores of every type on the device.
 fn measures_every_type(index: usize) {
     let json = Folder::new().json(&format!("bench --quick --filter labels, --device gpu:{index}"));
     let cases = json["cases"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -1,5 +1,5 @@
-// Half precision is widened with integers, also where the device has f16 of its own: no feature is asked of it, NaN and
-// infinities pass, what is read from memory is the same two bytes, and there is one path to test.
+// Half precision is widened with integers even where the device supports f16: no device feature is needed, NaN and infinities
+// survive, memory delivers the same two bytes, and only one path needs tests.
 
 // The f32 bits of element i, which lies in `word`: 1 f16, 2 bf16.
 fn widen_half(word: u32, i: u32, element: u32) -> u32 {

@@ -1,15 +1,13 @@
-// What the patterns of lists share: one list of scores and one list of targets a sample. The pattern says how the items of a
-// list come to know of each other.
+// Shared by the list patterns: one list of scores and one of targets per sample. The pattern defines how items are compared.
 
-// Bits of Row.flags.
 const ROW_ACTIVE: u32 = 1u;
 const ROW_NAN: u32 = 2u;
 const ROW_WILD: u32 = 4u;
 
-// A target that is no item's: padding, or beyond the end of the list.
+// The target of padding, and of an item beyond the end of the list.
 const ABSENT: i32 = -0x7fffffff;
 
-// What a target means to the loss, ABSENT where it is padding.
+// A target as the loss uses it; ABSENT for padding.
 struct Decoded {
     value: i32,
     bad: bool,
@@ -24,7 +22,7 @@ struct ItemResult {
 
 const ROW_SLOTS: u32 = MOST_SUBGROUPS;
 
-// What a team knows of its list.
+// What a team has accumulated for its list.
 struct Row {
     value: Sum,
     flags: u32,
@@ -40,7 +38,7 @@ struct Sample {
     weight: Real,
 }
 
-// Reads a list's weight, and notes what is bad. `counts` is true for one lane of the list.
+// Reads a list's weight and records a bad one. `counts` is true for one lane of the list.
 fn read_sample(list: u32, counts: bool, partial: ptr<function, Partial>) -> Sample {
     var sample = Sample(false, real(1.0));
     if list >= params.samples { return sample; }
@@ -52,7 +50,6 @@ fn read_sample(list: u32, counts: bool, partial: ptr<function, Partial>) -> Samp
     return sample;
 }
 
-// Notes an item whose target is not allowed.
 fn note_bad_target(list: u32, index: u32, partial: ptr<function, Partial>) {
     if list >= params.samples || index >= params.columns { return; }
     let element = list * params.columns + index;
@@ -60,7 +57,7 @@ fn note_bad_target(list: u32, index: u32, partial: ptr<function, Partial>) {
     if decode_target(bits).bad { (*partial).bad_target = bad_first((*partial).bad_target, Bad(element, bits)); }
 }
 
-// Adds what a list came to, `row`, to the partial of one of its lanes. `whole` where the list has no other workgroups.
+// Adds a list's result `row` to the partial of one of its lanes. `whole` is true if the list has no other workgroups.
 fn take_list(list: u32, sample: Sample, row: Row, value: Real, whole: bool, partial: ptr<function, Partial>) {
     let loss = real_multiply(real_divide(value, params.sample_divisor), sample.weight);
     (*partial).loss = sum_add((*partial).loss, loss);
@@ -75,7 +72,7 @@ fn list_value(row: Row) -> Real {
     return sum_to_real(row.value);
 }
 
-// An item's element of the gradient. Padding has no slope.
+// An item's element of the gradient. Padding has slope 0.
 fn gradient_bits(sample: Sample, slope: Real, undefined: bool, padding: bool) -> u32 {
     if !sample.kept { return 0u; }
     if undefined { return real_to_bits(row_nan()); }

@@ -1,4 +1,4 @@
-// Elements as they are stored, read from 32-bit words. src/data/device_tensor.rs: the numbers of the element types.
+// Reads elements, as stored, from 32-bit words. The type numbers are those of src/data/device_tensor.rs.
 
 // 0 f32, 1 f16, 2 bf16.
 override SCORE_TYPE: u32 = 0u;

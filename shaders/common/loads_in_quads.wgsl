@@ -1,14 +1,13 @@
-// How a kernel reaches the words of a buffer: four to a load. The buffer ends with a whole quad; others are read word by word
-// (loads_in_words.wgsl), with the same order of sums and so the same bits. llvmpipe makes a load lane by lane whatever its
-// width: multi margin over 64 Ki rows of 64 went from 13.6 to 8.9 ms, the embedding of 16 Mi from 39.5 to 23.7.
+// Loads of four words each. The buffer must end with a whole quad; other buffers use loads_in_words.wgsl, which sums in the
+// same order and so gives the same bits. llvmpipe loads lane by lane whatever the width: with quads, multi margin over 64 Ki
+// rows of 64 fell from 13.6 to 8.9 ms, the embedding of 16 Mi from 39.5 to 23.7 ms.
 
 alias Cell = vec4<u32>;
 const CELLS_A_QUAD: u32 = 1u;
 
-// The cell that holds a word, and the word in it.
+// The index of the cell that holds a word, and the word within that cell.
 fn cell_index(word: u32) -> u32 { return word / 4u; }
 fn cell_word(cell: Cell, word: u32) -> u32 { return cell[word % 4u]; }
-// The quad of four words' cells.
+// The quad formed by the cells of four consecutive words.
 fn cells_quad(first: Cell, second: Cell, third: Cell, fourth: Cell) -> vec4<u32> { return first; }
-// Cell k of a quad.
 fn quad_cell(quad: vec4<u32>, k: u32) -> Cell { return quad; }

@@ -1,6 +1,5 @@
-// Helpers over either kind of Real.
+// Helpers for both kinds of Real.
 
-// -x where the condition holds, else x.
 fn real_select_negated(x: Real, condition: bool) -> Real {
     if condition { return real_negate(x); }
     return x;
@@ -10,7 +9,7 @@ fn real_exchanged(x: Real, mask: u32) -> Real { return real_from_bits(exchanged(
 
 const SIGN_BIT: u32 = 0x80000000u;
 
-// Integers in the order of the numbers whose bits these are; both zeros alike. A NaN without sign comes last.
+// Integers in the same order as the numbers with these bits; both zeros map alike. A NaN without sign comes last.
 fn order_key(number_bits: u32) -> u32 {
     let bits = select(number_bits, 0u, (number_bits & ~SIGN_BIT) == 0u);
     return select(bits | SIGN_BIT, ~bits, (bits & SIGN_BIT) != 0u);

@@ -3,5 +3,5 @@
 override HAS_WEIGHTS: bool = false;
 override WRITE_LOSSES: bool = false;
 override WRITE_GRADIENT: bool = false;
-// Only counts, weights and bad elements: what the gradient of a weighted mean must know beforehand.
+// Computes only counts, weights and bad elements, which the gradient of a weighted mean needs beforehand.
 override ONLY_WEIGHTS: bool = false;

@@ -1,7 +1,6 @@
-// What one workgroup knows of its samples: merged over the workgroup by a tree of fixed shape, written once, and
-// finished in f64 by the host. No float atomics, so the same input gives the same bits.
-//
-// The host puts `const WORKGROUP: u32`, a power of two, in front: the lanes of a workgroup.
+// What one workgroup has computed of its samples: merged over the workgroup by a tree of fixed shape, written once, and
+// finished in f64 by the host. There are no float atomics, so the same input gives the same bits.
+// The host puts `const WORKGROUP: u32` in front: the lanes per workgroup, a power of two.
 
 // Bits of Sum.flags and Partial.flags; src/gpu/losses/partial.rs reads them.
 const FLAG_NAN: u32 = 1u;
@@ -11,10 +10,9 @@ const FLAG_WILD: u32 = 8u;
 const FLAG_TOO_LONG: u32 = 16u;
 const FLAG_SCATTERED: u32 = 32u;
 
-// Where no element is bad.
 const NONE_BAD: u32 = 0xffffffffu;
 
-// A sum of reals: small + large * 2^32, or what the flags say. real_finite.wgsl only uses `small`.
+// A sum of reals: small + large * 2^32, unless the flags say otherwise. real_finite.wgsl uses only `small`.
 struct Sum {
     small: f32,
     large: f32,
@@ -22,17 +20,17 @@ struct Sum {
 }
 
 struct Partial {
-    // Weighted losses.
+    // Sum of the weighted losses.
     loss: Sum,
-    // Sample weights of the kept samples; all finite, so no flag is ever set.
+    // Sum of the kept samples' weights; all are finite, so no flag is ever set.
     weight: Sum,
-    // Kept samples; those with a violation; those predicted right.
+    // Numbers of samples: kept, with a violation, and predicted right.
     count: u32,
     active_count: u32,
     correct: u32,
     // FLAG_WILD: this variant cannot compute these samples.
-    // FLAG_SCATTERED: a subgroup's lanes do not lie side by side, so nothing here can be trusted.
-    // FLAG_TOO_LONG: the driver would cut the loops over a row short; `longest` is what the row was too long in.
+    // FLAG_SCATTERED: the lanes of a subgroup do not lie side by side, so this partial is invalid.
+    // FLAG_TOO_LONG: the driver would cut the loops over a row short; `longest` is the largest length of such a row.
     flags: u32,
     longest: u32,
     bad_target: Bad,
@@ -96,11 +94,10 @@ fn partial_exchanged(partial: Partial, mask: u32) -> Partial {
     );
 }
 
-// One a subgroup.
 var<workgroup> workgroup_partials: array<Partial, MOST_SUBGROUPS>;
 
-// Merges one Partial a lane; the result is lane 0's. Called by every lane of the workgroup, which passes a barrier before it
-// is called again. Within a subgroup by a tree of two, between them by one of MERGED_AT_ONCE.
+// Merges one Partial per lane; lane 0 gets the result. Called by every lane of the workgroup, with a barrier between two
+// calls. Within a subgroup the tree is binary; between subgroups a step merges MERGED_AT_ONCE partials.
 fn workgroup_merge(lane: u32, partial: Partial) -> Partial {
     var merged = partial;
     for (var mask = 1u; mask < SUBGROUP_LANES; mask *= 2u) {
@@ -109,7 +106,7 @@ fn workgroup_merge(lane: u32, partial: Partial) -> Partial {
     if !is_in_order(lane) { merged.flags |= FLAG_SCATTERED; }
     if lane % SUBGROUP_LANES == 0u { workgroup_partials[lane / SUBGROUP_LANES] = merged; }
     workgroupBarrier();
-    // Lane i goes on with partial i, which is its own: a subgroup is a lane, or only lane 0 goes on.
+    // Lane i goes on with its own partial i: either a subgroup is one lane, or only lane 0 goes on.
     for (var width = WORKGROUP / SUBGROUP_LANES; width > 1u; width = max(width / MERGED_AT_ONCE, 1u)) {
         let stride = max(width / MERGED_AT_ONCE, 1u);
         if lane < stride {

@@ -1,4 +1,4 @@
-// The penalty phi(v) of a margin violation v and its slope: composes with every loss.
+// The penalty phi(v) of a margin violation v, and its slope. Combines with every loss.
 
 // src/loss/penalty.rs: 0 for Linear, 1 for Squared, 2 for Smooth, 3 for Softplus.
 override PENALTY: u32 = 0u;
@@ -18,7 +18,7 @@ fn penalise(violation: Real) -> Penalised {
         if PENALTY == 2u { return smooth_hinge(violation); }
         return Penalised(violation, real(1.0));
     }
-    // The others have no kink.
+    // Only the linear penalty has a kink.
     let at_kink = real_is_zero(violation) && PENALTY == 0u;
     return Penalised(real(0.0), real(select(0.0, params.kink_slope, at_kink)));
 }
@@ -28,7 +28,7 @@ fn smooth_hinge(violation: Real) -> Penalised {
     let scale = real(params.penalty_scale);
     let gamma = params.penalty_gamma;
     if real_less(violation, real(gamma)) {
-        // In this order the square of a large violation below a large gamma does not overflow.
+        // This order keeps the square of a large violation below a large gamma from overflowing.
         let ratio = real_divide(violation, gamma);
         let square = real_multiply(violation, real_multiply(real(0.5), ratio));
         return Penalised(real_multiply(scale, square), real_multiply(scale, ratio));
@@ -49,10 +49,10 @@ fn softplus(violation: Real) -> Penalised {
     return Penalised(tail, real(decay / (1.0 + decay)));
 }
 
-// ln(1 + x) for x in [0, 1]: 2 artanh(x / (2 + x)) by its series. WGSL's log is only right to 2^-21 near 1.
+// ln(1 + x) for x in [0, 1]: 2 artanh(x / (2 + x)) by its series. WGSL's log is only accurate to 2^-21 near 1.
 fn log_one_plus(x: f32) -> f32 {
     let z = x / (2.0 + x);
-    // At most 1/9, so that the first term left out is below 2^-29 of the sum.
+    // w is at most 1/9, so the first omitted term is below 2^-29 of the sum.
     let w = z * z;
     var series = 1.0 / 15.0;
     series = series * w + 1.0 / 13.0;

@@ -1,4 +1,4 @@
-// One score and one target: what the losses of the elementwise pattern see.
+// One score and one target, as the losses of the elementwise pattern take them.
 
 // src/loss/labels.rs: 0 for labels -1/+1, 1 for labels 0/1, 2 for any finite target.
 override TARGET_RULE: u32 = 0u;
@@ -16,7 +16,7 @@ struct Target {
     bad: bool,
 }
 
-// Compares bits, so that no float test is left to the compiler's assumptions.
+// Compares bits, so that the result does not depend on a compiler's assumptions about floats.
 fn read_target(bits: u32) -> Target {
     let one = bits == select(1u, 0x3f800000u, (TARGET_TYPE == 1u));
     let minus_one = bits == select(0xffffffffu, 0xbf800000u, (TARGET_TYPE == 1u));
@@ -27,7 +27,7 @@ fn read_target(bits: u32) -> Target {
     return Target(select(select(0.0, -1.0, minus_one), 1.0, one), !finite);
 }
 
-// phi(margin - t*s), s predicting its sign.
+// phi(margin - t*s); the sign of s is the prediction.
 fn signed_hinge(score: Real, sign: f32) -> Point {
     let negative = sign < 0.0;
     let violation = real_subtract(real(params.margin), real_select_negated(score, negative));

@@ -1,24 +1,21 @@
-// Real numbers for any input: NaN, infinities and overflow, by the rules of IEEE 754.
-//
-// WGSL lets a compiler assume that no float is NaN or infinite, so such a value never enters a float operation here: a
-// number is carried as its bits, classified with integers, and results beyond f32 are written as the bits of infinity.
+// Real numbers for any input: NaN, infinities and overflow follow IEEE 754. WGSL lets a compiler assume that no float is NaN
+// or infinite, so such a value never enters a float operation here. A number is carried as its bits and classified with
+// integers; a result beyond f32 is written as the bits of infinity.
 
 alias Real = u32;
 
-// Whether a Sum is all in `small`.
 const SUMS_ARE_SMALL: bool = false;
 
 const NAN_BITS: u32 = 0x7fc00000u;
 const INFINITY_BITS: u32 = 0x7f800000u;
 const MAGNITUDE: u32 = 0x7fffffffu;
 
-// Nothing is too wild for this variant.
 fn is_wild(bits: u32) -> bool { return false; }
 
 fn real(x: f32) -> Real { return bitcast<u32>(x); }
 fn real_from_bits(bits: u32) -> Real { return bits; }
 fn real_to_bits(x: Real) -> u32 { return x; }
-// Of a finite number.
+// x is finite.
 fn real_to_f32(x: Real) -> f32 { return bitcast<f32>(x); }
 fn real_is_nan(x: Real) -> bool { return (x & MAGNITUDE) > INFINITY_BITS; }
 fn real_is_infinite(x: Real) -> bool { return (x & MAGNITUDE) == INFINITY_BITS; }
@@ -38,7 +35,7 @@ fn real_add(a: Real, b: Real) -> Real {
         return select(a, NAN_BITS, real_is_infinite(b) && a != b);
     }
     if real_is_infinite(b) { return b; }
-    // Half the sum cannot overflow; 2^127 is where the sum itself would.
+    // Half the sum cannot overflow. Where it reaches 2^127, the sum itself overflows.
     let half_sum = 0.5 * bitcast<f32>(a) + 0.5 * bitcast<f32>(b);
     if abs(half_sum) >= 0x1p127f {
         return INFINITY_BITS | (bitcast<u32>(half_sum) & SIGN_BIT);
@@ -54,7 +51,7 @@ fn real_multiply(a: Real, b: Real) -> Real {
     if real_is_infinite(a) || real_is_infinite(b) {
         return select(INFINITY_BITS | sign, NAN_BITS, real_is_zero(a) || real_is_zero(b));
     }
-    // Scaled by 2^-130 the product cannot overflow and rounds alike; 2^-2 is where the product itself would.
+    // Scaled by 2^-130, the product cannot overflow and rounds alike. Where it reaches 2^-2, the product itself overflows.
     let scaled = (bitcast<f32>(a) * 0x1p-65f) * (bitcast<f32>(b) * 0x1p-65f);
     if abs(scaled) >= 0.25 { return INFINITY_BITS | sign; }
     return bitcast<u32>(bitcast<f32>(a) * bitcast<f32>(b));
@@ -64,19 +61,18 @@ fn real_multiply(a: Real, b: Real) -> Real {
 fn real_divide(a: Real, b: f32) -> Real {
     if real_is_nan(a) || real_is_infinite(a) { return a; }
     if b < 1.0 {
-        // Scaled by 2^-128 the quotient cannot overflow; 1 is where the quotient itself would.
+        // Scaled by 2^-128, the quotient cannot overflow. Where it reaches 1, the quotient itself overflows.
         let scaled = (bitcast<f32>(a) * 0x1p-64f) / (b * 0x1p64f);
         if abs(scaled) >= 1.0 { return INFINITY_BITS | (a & SIGN_BIT); }
     }
-    // By more than 2^126 a device divides as it likes: some multiply by the inverse, which is no normal number.
+    // Devices differ in dividing by more than 2^126: some multiply by the inverse, which is not a normal number.
     let unit = select(1.0, 0.25, b > 0x1p126f);
     return bitcast<u32>((bitcast<f32>(a) * unit) / (b * unit));
 }
 
-// The smallest rank: minus infinity.
 fn real_lowest() -> Real { return INFINITY_BITS | SIGN_BIT; }
 
-// Terms beyond 2^64 are summed apart, in units of 2^32, so that a partial sum of finite terms never overflows.
+// Terms beyond 2^64 are summed separately, in units of 2^32, so that no partial sum of finite terms overflows.
 const LARGE_LIMIT: f32 = 0x1p64f;
 const LARGE_UNIT: f32 = 0x1p32f;
 

@@ -1,14 +1,13 @@
-// Real numbers for tame input: every score, weight and option is finite and at most 2^20 in magnitude, so that no sum or
-// product in a kernel can overflow, and plain f32 arithmetic is right. A kernel that meets a wild value raises
-// FLAG_WILD; the host then runs the variant assembled with real_extended.wgsl over the same data.
+// Real numbers for tame input: every score, weight and option is finite and at most 2^20 in magnitude, so no sum or product
+// in a kernel overflows and plain f32 arithmetic is right. A kernel that meets a wild value raises FLAG_WILD; the host then
+// runs the variant assembled with real_extended.wgsl over the same data.
 
 alias Real = f32;
 
-// Whether a Sum is all in `small`.
 const SUMS_ARE_SMALL: bool = true;
 
-// 2^20 as bits; src/gpu/losses/launcher.rs holds options to the same limit. The worst case, a squared violation (2^44) summed
-// over 2^30 classes, weighted twice (2^40) and summed over 2^13 rows of a workgroup, stays below 2^127.
+// 2^20 as bits; src/gpu/losses/launcher.rs holds options to the same limit. The worst case stays below 2^127: a squared
+// violation (2^44) summed over 2^30 classes, weighted twice (2^40) and summed over a workgroup's 2^13 rows.
 const TAME_LIMIT: u32 = 0x49800000u;
 
 fn is_wild(bits: u32) -> bool { return (bits & 0x7fffffffu) > TAME_LIMIT; }

@@ -1,18 +1,16 @@
-// Every lane walks a row of its own: params.lanes is 1, and no lane waits for what another adds up. The workgroup's lanes
-// load a few columns of all its rows side by side into its memory, from where each takes its own, and the gradient leaves in
-// the same way.
+// Every lane walks its own row: params.lanes is 1, and no lane waits for another's sum. The lanes together load a few columns
+// of all their rows into workgroup memory, where each reads its own row. The gradient is written the same way.
 
-// Columns that are loaded at a time: a chain.
+// Columns loaded at a time: one chain.
 const STAGE: u32 = CHAIN;
-// Words from row to row: odd, so that lanes that read one column of their rows meet in no bank of the memory.
+// Words from row to row. The number is odd, so that lanes that read the same column use different memory banks.
 const STAGE_STRIDE: u32 = STAGE + 1u;
-// Rows that the lanes load at a time.
 const STAGE_ROWS: u32 = WORKGROUP / STAGE;
 
 var<workgroup> stage: array<u32, WORKGROUP * STAGE_STRIDE>;
 
-// Loads columns from `start` on of the workgroup's rows, of which the first is lane 0's. Beyond the last row or column is
-// loaded what is there already, so that no load waits for a branch.
+// Loads columns of the workgroup's rows from `start` on; the first row is lane 0's. Beyond the last row or column it loads
+// the last one again, so that no load waits for a branch.
 fn load_stage(place: Place, start: u32) {
     let first_row = place.row - place.lane;
     let own = place.lane % STAGE;
@@ -26,7 +24,7 @@ fn load_stage(place: Place, start: u32) {
 
 fn stage_cell(place: Place, k: u32) -> u32 { return place.lane * STAGE_STRIDE + k; }
 
-// All columns, in chains. Called by every lane of the workgroup.
+// Walks all columns in chains. Called by every lane of the workgroup.
 fn walk(place: Place, sample: Sample) -> Row {
     var row = row_zero();
     var long_chain = row_zero();
@@ -54,7 +52,7 @@ fn write_gradient(place: Place, sample: Sample, row: Row, best: Penalised, undef
     let first_row = place.row - place.lane;
     let own = place.lane % STAGE;
     for (var start = 0u; start < params.columns; start += STAGE) {
-        // The columns of a short row are still there.
+        // A short row's columns are still in workgroup memory.
         if params.columns > STAGE { load_stage(place, start); }
         for (var k = 0u; k < STAGE && start + k < params.columns; k++) {
             let score = real_from_bits(stage[stage_cell(place, k)]);

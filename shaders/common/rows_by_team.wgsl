@@ -1,6 +1,6 @@
-// The lanes of a team walk a row together, neighbouring lanes neighbouring quads of it.
+// The lanes of a team walk a row together; neighbouring lanes take neighbouring quads.
 
-// All columns of one lane, in chains. Called by every lane of the workgroup.
+// Walks one lane's columns in chains. Called by every lane of the workgroup.
 fn walk(place: Place, sample: Sample) -> Row {
     var row = row_zero();
     if !sample.kept { return row; }

@@ -1,12 +1,11 @@
-// What the patterns of rows share: params.lanes lanes, a power of two, are a team that walks a row. The pattern says what
-// a Row is, how two of them merge, and how many have room in workgroup memory (ROW_SLOTS).
-//
-// A lane loads a quad at a time: four words side by side, which begin at a multiple of four wherever the row begins. So the
-// quads at a row's ends may hold elements of its neighbours, and a walk leaves out what is none of its columns.
+// Shared by the patterns of rows: params.lanes lanes, a power of two, form a team that walks a row. The pattern defines Row,
+// how two Rows merge, and how many fit in workgroup memory (ROW_SLOTS). A lane loads a quad at a time: four words side by
+// side that begin at a multiple of four, wherever the row begins. So the quads at a row's ends may hold elements of its
+// neighbours, and a walk skips those.
 
-// Terms added in f32 before a partial sum is carried on.
+// Terms added in f32 before their sum joins a longer one.
 const CHAIN: u32 = 16u;
-// Terms of a chain where a loop over them is unrolled by hand.
+// Terms per chain where a loop over them is unrolled by hand.
 const STRIDE: u32 = 8u;
 const NO_INDEX: u32 = 0xffffffffu;
 
@@ -15,10 +14,10 @@ fn score_bits(i: u32) -> u32 {
     return widen_score(cell_word(scores[cell_index(word)], word), i);
 }
 
-// Scores of a quad.
+// Scores per quad.
 fn quad_length() -> u32 { return select(8u, 4u, SCORE_TYPE == 0u); }
 
-// The quads from that of `first` to that of the element before `end`, and the first of them that is a member's.
+// The quads that hold the elements from `first` to before `end`: a member's first quad, and the end.
 struct Quads {
     next: u32,
     end: u32,
@@ -38,7 +37,6 @@ fn load_quad(quad: u32) -> vec4<u32> {
     );
 }
 
-// The f32 bits of score k of a quad.
 fn quad_score_bits(words: vec4<u32>, k: u32) -> u32 {
     if SCORE_TYPE == 0u { return words[k]; }
     return widen_half(words[k / 2u], k, SCORE_TYPE);
@@ -46,11 +44,10 @@ fn quad_score_bits(words: vec4<u32>, k: u32) -> u32 {
 
 fn label_at(i: u32) -> i32 { return bitcast<i32>(widen_target(targets[target_word(i)], i)); }
 
-// What an undefined row is filled with. Only wild rows are, so the finite variant's result is thrown away.
+// Fills an undefined row. Only wild rows are undefined, and for those the finite variant's result is thrown away.
 fn row_nan() -> Real { return real_from_bits(0x7fc00000u); }
 
-// A sum of many chains: 16 short ones make a middle one, 16 middle ones a step of the long one, so that rounding errors
-// stay few.
+// A sum in three levels keeps rounding errors few: 16 chains make a short sum, 16 short sums a middle one; `long` adds these.
 struct Cascade {
     short: Sum,
     middle: Sum,
@@ -79,7 +76,7 @@ fn cascade_total(cascade: Cascade) -> Sum {
     return sum_merge(sum_merge(cascade.long, cascade.middle), cascade.short);
 }
 
-// One a subgroup, or more where a pattern has its own use for them.
+// One per subgroup, or more where a pattern needs them.
 var<workgroup> workgroup_rows: array<Row, ROW_SLOTS>;
 
 // Merges the Rows of each team; every lane of the team gets the result. Called by every lane of the workgroup.
@@ -88,7 +85,7 @@ fn team_merge(lane: u32, row: Row) -> Row {
     let near = min(params.lanes, SUBGROUP_LANES);
     for (var mask = 1u; mask < near; mask *= 2u) { own = row_merge(own, row_exchanged(own, mask)); }
     if params.lanes <= SUBGROUP_LANES { return own; }
-    // The rest of a larger team, which has one Row a subgroup now.
+    // The team is larger than a subgroup: merge its Rows, one per subgroup.
     let member = lane % params.lanes / SUBGROUP_LANES;
     let slot = lane / SUBGROUP_LANES;
     if lane % SUBGROUP_LANES == 0u { workgroup_rows[slot] = own; }
@@ -109,14 +106,13 @@ struct Weight {
     value: Real,
 }
 
-// Notes a weight that is not allowed.
 fn is_noted_weight(sample: u32, bits: u32, partial: ptr<function, Partial>) -> bool {
     if !is_bad_weight(bits) { return false; }
     (*partial).bad_weight = bad_first((*partial).bad_weight, Bad(sample, bits));
     return true;
 }
 
-// Reads a sample's weight, 1 where there are none, and notes a bad one. `counts` is true for one lane of the team.
+// Reads a sample's weight (1 without weights) and records a bad one. `counts` is true for one lane of the team.
 fn read_weight(sample: u32, counts: bool, partial: ptr<function, Partial>) -> Weight {
     if !HAS_WEIGHTS { return Weight(false, real(1.0)); }
     let bits = sample_weights[sample + params.weights_shift];

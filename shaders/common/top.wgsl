@@ -1,10 +1,10 @@
-// The params.top largest violations of a row (TOP of shaders/patterns/rows.wgsl), without sorting: the violation at rank
-// k is found from rank to rank where k is small, otherwise bit by bit, each bit by counting: some 33 walks over the row (66 with
-// the gradient) for any k. Sorting in workgroup memory would bound C. With k = 5, 4 Mi scores in rows of 64 took an H100 228 us
-// by bits and take 62 by ranks.
+// The params.top largest violations of a row (TOP of shaders/patterns/rows.wgsl), without sorting, since sorting in workgroup
+// memory would bound C. A small k is reached rank by rank. For a larger k the key at rank k is found bit by bit, each bit by
+// counting: some 33 walks over the row (66 with the gradient) for any k. With k = 5, 4 Mi scores in rows of 64 take an H100
+// 228 us by bits and 62 us by ranks.
 
 const HIGHEST_KEY: u32 = 0xffffffffu;
-// Ranks that are gone through one by one; beyond, a key's bits are fewer.
+// The largest k that is reached rank by rank.
 const FEW: u32 = 16u;
 
 fn top_violation(column: u32, score: Real, sample: Sample) -> Real {
@@ -16,7 +16,7 @@ fn key_at(column: u32, score: Real, sample: Sample) -> u32 {
     return order_key(real_to_bits(top_violation(column, score, sample)));
 }
 
-// A violation in the order of a row: the largest key first, of equal ones the lowest column. Of none the key is 0.
+// A violation in the order of a row: larger keys first, then lower columns. Key 0 stands for none.
 struct Ranked {
     key: u32,
     column: u32,
@@ -24,7 +24,7 @@ struct Ranked {
 
 fn is_before(a: Ranked, b: Ranked) -> bool { return a.key > b.key || (a.key == b.key && a.column < b.column); }
 
-// What two lanes know together: how many they count, in `key`, or which is before the other.
+// Merges the results of two lanes: adds their counts, which are in `key`, or takes the violation that comes first.
 fn ranked_merge(a: Ranked, b: Ranked, counts: bool) -> Ranked {
     if counts { return Ranked(a.key + b.key, 0u); }
     if is_before(b, a) { return b; }
@@ -33,7 +33,7 @@ fn ranked_merge(a: Ranked, b: Ranked, counts: bool) -> Ranked {
 
 var<workgroup> workgroup_ranked: array<Ranked, MOST_SUBGROUPS>;
 
-// As team_merge, but for fewer words.
+// Like team_merge, but for fewer words.
 fn team_ranked(lane: u32, ranked: Ranked, counts: bool) -> Ranked {
     var own = ranked;
     let near = min(params.lanes, SUBGROUP_LANES);
@@ -56,7 +56,7 @@ fn team_ranked(lane: u32, ranked: Ranked, counts: bool) -> Ranked {
     return merged;
 }
 
-// The first of a row's violations after another. Called by every lane of the workgroup.
+// The row's first violation after `last`. Called by every lane of the workgroup.
 fn ranked_after(last: Ranked, lane: u32, member: u32, sample: Sample) -> Ranked {
     var first = Ranked(0u, NO_INDEX);
     if sample.kept {
@@ -74,7 +74,7 @@ fn ranked_after(last: Ranked, lane: u32, member: u32, sample: Sample) -> Ranked 
     return team_ranked(lane, first, false);
 }
 
-// How many of a row's violations before the end have a key from `least` to `most`. Called by every lane of the workgroup.
+// Counts the violations in columns before `end` with a key from `least` to `most`. Called by every lane of the workgroup.
 fn count_keys(lane: u32, member: u32, sample: Sample, least: u32, most: u32, end: u32) -> u32 {
     var count = 0u;
     if sample.kept {
@@ -93,7 +93,7 @@ fn count_keys(lane: u32, member: u32, sample: Sample, least: u32, most: u32, end
     return team_ranked(lane, Ranked(count, 0u), true).key;
 }
 
-// The violation at rank params.top: its key, and its column where ranks are gone through one by one.
+// The violation at rank params.top: its key, and its column if found rank by rank.
 fn select_ranked(lane: u32, member: u32, sample: Sample) -> Ranked {
     var last = Ranked(HIGHEST_KEY, 0u);
     if params.top <= FEW {
@@ -123,7 +123,7 @@ fn select_top(lane: u32, member: u32, sample: Sample, flags: u32) -> Row {
                 if column >= params.columns { continue; }
                 let violation = top_violation(column, real_from_bits(quad_score_bits(words, k)), sample);
                 if order_key(real_to_bits(violation)) > ranked.key {
-                    // Divided first, so that no sum of what has a finite mean overflows.
+                    // Divides first, so that no sum with a finite mean overflows.
                     chain.value = sum_add(chain.value, real_divide(violation, f32(params.top)));
                     chain.ties += 1u;
                     length += 1u;
@@ -150,7 +150,7 @@ fn select_top(lane: u32, member: u32, sample: Sample, flags: u32) -> Row {
     } else if params.top <= FEW {
         row.best_index = ranked.column;
     } else {
-        // The shortest run of columns that holds as many as are left: the largest end with fewer, plus one.
+        // The last column taken among the ties: the largest `end` with fewer than `left` ties before it.
         var end = 0u;
         for (var bit = 0x40000000u; bit > 0u; bit >>= 1u) {
             // Uniform: the same for all rows.
@@ -176,7 +176,7 @@ fn top_slope(column: u32, score: Real, sample: Sample, row: Row, best: Penalised
         share = 1.0;
     }
     if column == sample.class_index { share -= f32(params.top); }
-    // Zero times an infinite slope is nothing owed, not NaN.
+    // A share of 0 in an infinite slope is 0, not NaN.
     if share == 0.0 { return real(0.0); }
     return real_multiply(real_divide(best.slope, f32(params.top)), real(share));
 }

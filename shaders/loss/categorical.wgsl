@@ -10,8 +10,7 @@ fn is_bad_target(label: i32) -> bool {
     return label < -1 || label > 1;
 }
 
-// (1 - y)*s / 2, which does not overflow: good for comparing. A factor of 0 is left out, so that an infinite score is no
-// NaN.
+// (1 - y)*s / 2, which cannot overflow; used to compare. A factor of 0 is left out, so that an infinite score gives no NaN.
 fn half_slot(score: Real, label: i32) -> Real {
     if label == 1 { return real(0.0); }
     if label == 0 { return real_multiply(score, real(0.5)); }
@@ -47,7 +46,7 @@ fn column_slope(sample: Sample, column: u32, score: Real, row: Row, combined: Co
         share = 1.0;
     }
     let factor = share * f32(1 - label) - f32(label);
-    // Zero times an infinite slope is nothing owed, not NaN.
+    // A factor of 0 times an infinite slope is 0, not NaN.
     if factor == 0.0 { return real(0.0); }
     return real_multiply(combined.slope, real(factor));
 }

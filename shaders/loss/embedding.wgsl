@@ -11,7 +11,7 @@ fn value_and_slope(score: Real, sign: f32) -> Point {
     value = select(value, margin, has_rest && is_violated);
     var slope = select(real(1.0), real_negate(hinge.slope), sign < 0.0);
     slope = select(slope, real_subtract(real(1.0), hinge.slope), has_rest);
-    // NaN whatever the target, in value and slope.
+    // NaN for every target, in value and slope.
     let is_nan = real_is_nan(score);
     return Point(
         select(value, score, is_nan), select(slope, score, is_nan), !is_nan && is_violated && sign <= 0.0, false);

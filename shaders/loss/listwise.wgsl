@@ -1,6 +1,6 @@
 // Listwise: sum over pairs with a higher and a lower target of phi(margin + s_lower - s_higher).
 
-// Targets of infinite scores: the lowest and the highest that was seen at each infinity.
+// The lowest and the highest target among the scores of each infinity.
 struct Seen {
     plus: vec2<i32>,
     minus: vec2<i32>,
@@ -10,8 +10,7 @@ fn seen_zero() -> Seen {
     return Seen(vec2<i32>(0x7fffffff, ABSENT), vec2<i32>(0x7fffffff, ABSENT));
 }
 
-// Relevances are floats, and those that are not negative have the order of their bits. TARGET_RULE: 1 for a caller's own
-// integers, 0 where the host has decoded them.
+// Relevances are floats; nonnegative ones have the order of their bits. TARGET_RULE: 1 for a caller's integers, 0 if decoded.
 fn decode_target(bits: u32) -> Decoded {
     let is_float = TARGET_TYPE == 1u;
     if is_float && (bits & 0x7f800000u) == 0x7f800000u { return Decoded(ABSENT, true); }

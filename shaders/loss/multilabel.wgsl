@@ -1,18 +1,17 @@
-// Multilabel margin: sum over labels j and classes i that are none of phi(margin + s_i - s_j).
-//
-// A class that is no label answers to every label: column_slope. A label answers to every class that is none: to sum
-// that, labels are dealt out over the team's lanes, several lanes to a label where labels are few.
+// Multilabel margin: sum of phi(margin + s_i - s_j) over labels j and classes i that are not labels. Each such class pairs
+// with every label: see column_slope. Each label pairs with every such class; the labels are distributed over the lanes of
+// the team, several lanes per label where labels are few.
 
 fn is_bad_target(label: i32) -> bool { return label >= i32(params.columns); }
 
-// Which columns of a window of a row are labels, a bit each; src/gpu/losses/target_rows.rs sees to it that the teams of a
-// workgroup find room. Longer rows than a window have the workgroup to themselves.
+// One bit per column of a row's window: whether it is a label. src/gpu/losses/target_rows.rs makes sure that the teams of a
+// workgroup find room. A row longer than a window has the workgroup to itself.
 const MEMBER_WORDS: u32 = WINDOW / 32u;
 var<workgroup> members: array<atomic<u32>, MEMBER_WORDS>;
 var<workgroup> has_repeated_label: atomic<u32>;
-// Of the row, where the workgroup has only one.
+// Length of the row, if the workgroup has only one.
 var<workgroup> row_length: u32;
-// The same bits for a row that one lane has to itself; it waits for nobody.
+// The same bits where each lane has a row to itself; no lane waits for another.
 var<private> own_members: vec4<u32>;
 var<private> has_own_repeated_label: bool;
 
@@ -29,8 +28,8 @@ fn mark_own_labels(sample: Sample) {
     }
 }
 
-// Fills `members` for the rows of all teams and the window of columns that starts at `first`, or `own_members` where each
-// lane has a row to itself, of no more columns than these have bits. Called by every lane of the workgroup.
+// Fills `members` for the rows of all teams and the window of columns that starts at `first`. If each lane has a row to
+// itself, fills `own_members`, which has a bit for every column. Called by every lane of the workgroup.
 fn mark_labels(lane: u32, sample: Sample, first: u32) {
     if params.lanes == 1u {
         mark_own_labels(sample);
@@ -60,17 +59,16 @@ fn is_member(sample: Sample, column: u32) -> bool {
     return ((word >> (column % 32u)) & 1u) != 0u;
 }
 
-// write_label_slopes sees to labels.
+// write_label_slopes handles labels.
 fn is_left_out(sample: Sample, column: u32) -> bool { return is_member(sample, column); }
 
-// The pairs of one score, added up.
 struct Pairs {
     value: Cascade,
     slope: Cascade,
     violated: bool,
 }
 
-// Eight pairs: loops are short, and so are chains.
+// Sums of eight pairs: the loops are short, and so are the chains.
 struct Chain {
     value: Sum,
     slope: Sum,
@@ -97,7 +95,7 @@ fn chain_add(chain: Chain, rival: Real, labelled: Real) -> Chain {
     );
 }
 
-// A bad label, which fails the whole evaluation, stands for class 0.
+// A bad label, which fails the whole evaluation anyway, counts as class 0.
 fn label_class(sample: Sample, k: u32) -> u32 {
     let label = u32(label_at(sample.first_target + k));
     return select(0u, label, label < params.columns);
@@ -108,7 +106,7 @@ fn add_label(chain: Chain, sample: Sample, score: Real, k: u32) -> Chain {
     return chain_add(chain, score, score_at(sample, label_class(sample, k)));
 }
 
-// The pairs of a class that is no label.
+// The pairs of a class that is not a label.
 fn rival_pairs(sample: Sample, score: Real) -> Pairs {
     var pairs = pairs_zero();
     for (var k = 0u; k < sample.length; k += STRIDE) {
@@ -152,14 +150,14 @@ fn label_slope(sample: Sample, label: u32, first: u32, step: u32, end: u32, befo
 
 fn divide_up(a: u32, b: u32) -> u32 { return (a + b - 1u) / b; }
 
-// How many lanes share one of so many labels: as many as there are to spare, a power of two.
+// How many lanes share each of a row's labels: a power of two, as many as the team can spare.
 fn sharing_lanes(labels: u32) -> u32 {
     var sharing = params.lanes;
     while sharing > 1u && sharing * labels > params.lanes { sharing /= 2u; }
     return sharing;
 }
 
-// Steps of loops that a lane takes for a row at most, the pass that ends a loop among them. In f32, where nothing wraps.
+// The most loop steps that a lane takes for a row, including the pass that ends each loop. In f32, where nothing wraps.
 fn steps_of_row(length: u32) -> u32 {
     let strides = f32(divide_up(length, STRIDE));
     let windows = divide_up(params.columns, WINDOW);
@@ -174,7 +172,7 @@ fn steps_of_row(length: u32) -> u32 {
         let rounds = f32(divide_up(labels, params.lanes / sharing));
         let rivals = f32(divide_up(min(params.columns, WINDOW), STRIDE * sharing) + 2u);
         steps += walk + rounds * (16.0 + f32(windows) * (rivals + select(0.0, marking, windows > 1u)));
-        // Looking for labels that are given twice.
+        // The search for labels that are given twice.
         steps += f32(divide_up(length, params.lanes)) * (strides + 2.0);
     }
     return u32(min(steps, 1e6));
@@ -200,7 +198,7 @@ fn is_any_label_repeated() -> bool {
     return atomicLoad(&has_repeated_label) != 0u;
 }
 
-// How often a row's k-th label is in the row, or 0 where it has been before.
+// How often the row's k-th label occurs in the row, or 0 if it has occurred before.
 fn label_times(sample: Sample, k: u32) -> u32 {
     if !is_any_label_repeated() { return 1u; }
     var equals = Equals(0u, NO_INDEX);
@@ -217,7 +215,7 @@ fn label_times(sample: Sample, k: u32) -> u32 {
     return select(0u, equals.times, equals.first == k);
 }
 
-// Of the labels that equal one: how many, and the first.
+// Among the labels equal to a given one: how many, and the first.
 struct Equals {
     times: u32,
     first: u32,
@@ -230,7 +228,6 @@ fn add_equal(equals: Equals, sample: Sample, k: u32, other: u32) -> Equals {
     return Equals(equals.times + 1u, min(equals.first, other));
 }
 
-// The gradient of a row's k-th label, of the sum of its pairs' slopes.
 fn write_label_slope(sample: Sample, k: u32, slope: Sum, undefined: bool) {
     let times = label_times(sample, k);
     if times == 0u { return; }
@@ -252,14 +249,14 @@ fn write_own_label_slopes(sample: Sample, undefined: bool) {
     }
 }
 
-// The gradient of a row's labels. Called by every lane of the workgroup.
+// Writes the gradient of a row's labels. Called by every lane of the workgroup.
 fn write_label_slopes(lane: u32, sample: Sample, combined: Combined) {
     let undefined = real_is_nan(combined.value);
     if params.lanes == 1u {
         if sample.kept { write_own_label_slopes(sample, undefined); }
         return;
     }
-    // A number of labels that the whole workgroup agrees on: the row's, or as many as there could be.
+    // A number of labels that is the same for the whole workgroup: the row's, or the largest possible.
     var most = params.columns;
     if params.lanes == WORKGROUP {
         if lane == 0u { row_length = sample.length; }
@@ -279,7 +276,6 @@ fn write_label_slopes(lane: u32, sample: Sample, combined: Combined) {
                 slope = label_slope(sample, label_class(sample, k), first + part, sharing, end, slope);
             }
         }
-        // A tree over the lanes that share the label.
         workgroup_rows[lane].value = cascade_total(slope);
         workgroupBarrier();
         for (var stride = sharing / 2u; stride > 0u; stride /= 2u) {

@@ -3,7 +3,7 @@
 const INPUTS: u32 = 3u;
 const HAS_TARGETS: bool = false;
 
-// -slope * share, where no share of an infinite slope is nothing.
+// -slope * share; a share of 0 gives 0 even if the slope is infinite.
 fn owed(slope: Real, share: f32) -> Real {
     if share == 0.0 { return real(0.0); }
     return real_negate(real_multiply(slope, real(share)));

@@ -1,6 +1,6 @@
-// Activations, and their slopes from their values.
+// Activations, and their slopes computed from their values.
 
-// Their numbers, as src/gpu/network/kernel.rs gives them: 0 for identity, 1 for relu, 2 for tanh, 3 for sigmoid.
+// The numbers, as src/gpu/network/kernel.rs gives them: 0 for identity, 1 for relu, 2 for tanh, 3 for sigmoid.
 fn activate(z: f32, activation: u32) -> f32 {
     switch activation {
         // NaN is not below zero, so it stays.
@@ -21,15 +21,15 @@ fn activation_slope(y: f32, activation: u32) -> f32 {
     }
 }
 
-// tanh, right to a few units in the last place: WGSL's own may lose all digits near 0.
+// tanh, accurate to a few units in the last place; WGSL's own may lose all digits near 0.
 fn tangent(z: f32) -> f32 {
     let x = abs(z);
     if x < 0.3 {
-        // The continued fraction z / (1 + z^2 / (3 + z^2 / (5 + ...))), of which the next term is below 2^-26.
+        // The continued fraction z / (1 + z^2 / (3 + z^2 / (5 + ...))); the next term is below 2^-26.
         let w = z * z;
         return z / (1.0 + w / (3.0 + w / (5.0 + w / (7.0 + w / 9.0))));
     }
-    // From 10 on the difference to 1 is below half a unit. NaN fails every comparison and stays.
+    // From 10 on, the difference to 1 is below half a unit. NaN fails every comparison and stays.
     if x >= 10.0 { return sign(z); }
     let t = 1.0 - 2.0 / (exp(2.0 * x) + 1.0);
     return select(t, -t, z < 0.0);

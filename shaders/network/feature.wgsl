@@ -1,4 +1,4 @@
-// Features as data sets hold them, in `data`. src/gpu/network/kernel.rs: the numbers of the element types.
+// Features as data sets store them, in `data`. The type numbers are those of src/gpu/network/kernel.rs.
 
 // 0 words as they are, 1 f16, 2 bf16, 3 bytes that stand for x / 255.
 override FEATURE_TYPE: u32 = 0u;

@@ -1,9 +1,9 @@
-// The optimizer's step for one weight: Update of src/nn/optimizer.rs. `rate` and `root_scale` change from step to step.
+// The optimizer's step for one weight: Update of src/nn/optimizer.rs. `rate` and `root_scale` change with every step.
 
 // 0 for torch's SGD, 1 for Keras's, 2 for Adam.
 override RULE: u32 = 0u;
 override NESTEROV: bool = false;
-// SGD remembers nothing without momentum.
+// SGD without momentum has no memory.
 override HAS_MEMORY: bool = false;
 
 fn step_weight(i: u32, gradient: f32, rate: f32, root_scale: f32) {

@@ -1,4 +1,4 @@
-// From the gradient with respect to the network's outputs to the one with respect to the last layer's weighted sums.
+// Turns the gradient with respect to the network's outputs into that with respect to the last layer's weighted sums.
 
 override ACTIVATION: u32 = 0u;
 

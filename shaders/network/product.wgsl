@@ -1,30 +1,29 @@
-// C = A B for dense layers, in any of its three roles: A is m x k, B is k x n, both with strides, C is contiguous.
-//
-// What the kernels of products share; product_tiles.wgsl and product_subgroup.wgsl say how one walks over A and B. Both
-// add a sum's terms in the same order. What lies outside a matrix is read as 0.
+// C = A B for dense layers, in any of its three roles: A is m x k, B is k x n, both with strides; C is contiguous. Shared by
+// product_tiles.wgsl and product_subgroup.wgsl, which define the walk over A and B. Both add a sum's terms in the same order.
+// Elements outside a matrix are read as 0.
 
 // src/gpu/network/kernel.rs: 0 for a layer's output, act(x W^T + bias), with the bias in `extra`;
-// 1 for the gradient of the layer before's sums, (g W) * act'(y), with y in `extra`;
-// 2 for the gradient of weights and bias, g^T x; the last column of C is the bias's, as if x ended in a 1.
+// 1 for the gradient of the previous layer's weighted sums, (g W) * act'(y), with y in `extra`;
+// 2 for the gradient of weights and bias, g^T x; the last column of C is the bias's, as if x ended in a column of ones.
 override ROLE: u32 = 0u;
 override ACTIVATION: u32 = 0u;
 
-// Terms added before a sum is carried on: short chains, so that rounding errors stay few.
+// Terms added before their sum is carried on. Short chains keep rounding errors few.
 const DEPTH: u32 = 16u;
 
-// Row r of x y^T is the matrix's column r.
+// Column r of the result is row r of x y^T.
 fn outer(x: vec4<f32>, y: vec4<f32>) -> mat4x4<f32> {
     return mat4x4<f32>(x.x * y, x.y * y, x.z * y, x.w * y);
 }
 
-// Loaded from within the matrix whatever the place, so that no lane branches.
+// Always loads from within the matrix, so that no lane branches.
 fn load_a(i: u32, p: u32) -> f32 {
     let x = a[min(i, params.m - 1u) * params.a_row + min(p, params.k - 1u) * params.a_column];
     return select(0.0, x, i < params.m && p < params.k);
 }
 
 fn load_b(p: u32, j: u32) -> f32 {
-    // The column of ones is no memory.
+    // The column of ones is not in memory.
     let last = select(params.n, params.n - 1u, ROLE == 2u) - 1u;
     let x = b[params.b_shift + min(p, params.k - 1u) * params.b_row + min(j, last) * params.b_column];
     let inside = j < params.n && p < params.k;

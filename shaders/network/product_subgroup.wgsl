@@ -1,7 +1,7 @@
-// C = A B without workgroup memory: a workgroup is eight lanes of one subgroup and computes 32 rows and 32 columns of C. A
-// lane loads four numbers of A, which its neighbours get from its registers, and four of B, which are its own columns'.
-// For adapters that run a subgroup as one vector of the CPU: there a load is made lane by lane, and a broadcast is free.
-// The host sees to it that a subgroup has eight lanes or more.
+// C = A B without workgroup memory. A workgroup is eight lanes of one subgroup (the host makes sure that it has at least
+// eight) and computes 32 rows and 32 columns of C. A lane loads four numbers of A, which its neighbours get from its
+// registers, and four of B for its own columns. Meant for adapters that run a subgroup as one vector of the CPU: there loads
+// go lane by lane, and broadcasts are free.
 
 const LANES: u32 = 8u;
 const TILE: u32 = 32u;
@@ -12,7 +12,7 @@ struct Eight {
     high: mat4x4<f32>,
 }
 
-// With the terms of one more column of A: its number in the lane's own row, and a row of B.
+// Adds the terms of one more column of A: x is its element in the lane's own row, y a row of B.
 fn add_terms(sum: Eight, x: f32, y: vec4<f32>) -> Eight {
     let low = vec4<f32>(
         subgroupBroadcast(x, 0u), subgroupBroadcast(x, 1u), subgroupBroadcast(x, 2u), subgroupBroadcast(x, 3u));

@@ -1,16 +1,14 @@
-// C = A B through workgroup memory: a workgroup of 64 lanes computes a tile of TILE x TILE of C; a lane holds BLOCKS x BLOCKS
-// blocks of 4 x 4 of it in registers. DEPTH columns of A and rows of B pass at a time.
-//
-// The host puts `const BLOCKS: u32` in front: 1 or 2.
+// C = A B through workgroup memory. 64 lanes compute a TILE x TILE tile of C; each holds BLOCKS x BLOCKS blocks of 4 x 4 in
+// registers. DEPTH columns of A and rows of B are loaded at a time. The host puts `const BLOCKS: u32` in front: 1 or 2.
 
 const LANES: u32 = 64u;
 // Lanes along either side of the tile.
 const SIDE: u32 = 8u;
-// Fours along either side of the tile.
+// Groups of four along either side of the tile.
 const FOURS: u32 = SIDE * BLOCKS;
 const TILE: u32 = 4u * FOURS;
 
-// By column of A and by row of B, so that four numbers of a lane come in one load.
+// Stored by column of A and by row of B, so that one load brings four numbers of a lane.
 var<workgroup> tile_a: array<vec4<f32>, FOURS * DEPTH>;
 var<workgroup> tile_b: array<vec4<f32>, FOURS * DEPTH>;
 
@@ -42,7 +40,6 @@ fn four_of_b(p: u32, j: u32) -> vec4<f32> {
     return vec4<f32>(load_b(p, j), load_b(p, j + 1u), load_b(p, j + 2u), load_b(p, j + 3u));
 }
 
-// The block of a lane at this place among its own.
 fn store_block(row: u32, column: u32, block: mat4x4<f32>) {
     var rows = block;
     for (var i = 0u; i < 4u; i++) {
@@ -54,7 +51,7 @@ fn store_block(row: u32, column: u32, block: mat4x4<f32>) {
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = workgroup.y * TILE;
     let column = workgroup.x * TILE;
-    // A lane's blocks lie SIDE fours apart: neighbouring lanes read neighbouring fours.
+    // A lane's blocks lie SIDE fours apart, so that neighbouring lanes read neighbouring fours.
     let lane_row = lane / SIDE;
     let lane_column = lane % SIDE;
     var sum = mat4x4<f32>();

@@ -1,18 +1,15 @@
-// Whole steps of training in one workgroup: batch, forward, loss, backward and update, step after step, for networks so
-// small that the time between two dispatches is longer than a step. The loss gives value_and_slope(score, sign), as in the
-// elementwise pattern.
+// Whole training steps in one workgroup (batch, forward, loss, backward, update), for networks so small that the time between
+// two dispatches is longer than a step. The loss gives value_and_slope(score, sign), as in the elementwise pattern.
 
-// Layers at most, and steps of one dispatch.
 const MOST_LAYERS: u32 = 8u;
 const MOST_STEPS: u32 = 256u;
 
-// Without it batches are only evaluated.
+// If false, batches are only evaluated.
 override TRAINS: bool = true;
 
-// Terms of a chain of additions.
+// Terms per chain of additions.
 const LINK: u32 = 16u;
 
-// An input of a layer: a feature, or an output of the layer before.
 fn input(l: u32, start: u32, row: u32, column: u32) -> f32 {
     if l == 0u {
         return bitcast<f32>(feature_bits(order[start + row] * params.columns + column + params.data_shift));
@@ -39,7 +36,7 @@ fn forward(lane: u32, l: u32, start: u32, rows: u32) {
     }
 }
 
-// The loss of the last layer's outputs, whose slopes are left for its weighted sums.
+// The loss of the last layer's outputs. Stores the slopes with respect to that layer's weighted sums.
 fn objective(lane: u32, start: u32, rows: u32) -> Partial {
     let shape = params.layer[2u * params.layers - 2u];
     let place = params.layer[2u * params.layers - 1u];
@@ -61,7 +58,6 @@ fn objective(lane: u32, start: u32, rows: u32) -> Partial {
     return partial;
 }
 
-// The slopes of the layer before l.
 fn backward(lane: u32, l: u32, rows: u32) {
     let shape = params.layer[2u * l];
     let place = params.layer[2u * l + 1u];
@@ -82,7 +78,6 @@ fn backward(lane: u32, l: u32, rows: u32) {
     }
 }
 
-// The gradient of a layer's weights and bias, and their step.
 fn update(lane: u32, l: u32, start: u32, rows: u32, rate: vec4<f32>) {
     let shape = params.layer[2u * l];
     let place = params.layer[2u * l + 1u];
@@ -123,12 +118,12 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         for (var back = 1u; TRAINS && back <= params.layers; back++) {
             let l = params.layers - back;
             if l > 0u { backward(lane, l, rows); }
-            // Every weight of this layer has been read.
+            // The update must not begin before every weight of this layer has been read.
             storageBarrier();
             update(lane, l, start, rows, params.rates[step]);
         }
         storageBarrier();
-        // The first lane has read what the others write in the next step's merge.
+        // Lane 0 must have read the partials before the next step's merge overwrites them.
         workgroupBarrier();
     }
 }

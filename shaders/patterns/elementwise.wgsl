@@ -1,24 +1,21 @@
-// The elementwise pattern: one score (or the difference of a pair of scores) and one target a sample. The loss gives
+// The elementwise pattern: one score (or the difference of a pair of scores) and one target per sample. The loss gives
 // value_and_slope(score, sign).
 //
-// Each lane adds chains of four samples, params.chains of them make a round, and it takes params.rounds; then the workgroup's
-// tree takes over: at most 4 + 16 + 16 + 12 roundings on the way from a loss to its partial sum (with subgroups of 8 lanes 34 in
-// the place of 12, with larger ones fewer). The four samples of a chain lie side by side, so that one load brings them, and
-// their outputs leave in one.
+// Each lane adds chains of four samples: params.chains chains make a round, and each lane takes params.rounds rounds. Then
+// the workgroup's tree adds the lanes: at most 4 + 16 + 16 + 12 roundings from a loss to its partial sum (34 instead of 12
+// with subgroups of 8 lanes, fewer with larger ones). A chain's samples lie side by side: one load, one store.
 //
-// params.neighbours lanes side by side take chains side by side and go through a stretch of their own from its beginning to its
-// end, which is what memory likes best also where a vector of lanes runs to its end before the next one starts.
-//
-// Where four words are one cell (shaders/common/loads_in_quads.wgsl), every shift is a multiple of four and the outputs have
-// room for whole quads.
+// params.neighbours neighbouring lanes take neighbouring chains and walk a stretch of their own from beginning to end. Memory
+// is fastest this way, even where a vector of lanes runs to its end before the next one starts. Where four words are one cell
+// (shaders/common/loads_in_quads.wgsl), every shift is a multiple of four and the outputs have room for whole quads.
 
-// Samples of a chain.
+// Samples per chain.
 const CHAIN: u32 = 4u;
 
 // A sample's score is scores[i] - second_scores[i].
 override PAIRS: bool = false;
 
-// What a chain's samples have, each as 32 bits.
+// The inputs of a chain's samples, each as 32 bits.
 struct Stored {
     scores: vec4<u32>,
     second_scores: vec4<u32>,
@@ -41,8 +38,8 @@ fn target_at(i: u32) -> u32 {
     return widen_target(cell_word(targets[cell_index(word)], word), i);
 }
 
-// Four elements from i on. Where four words are one cell, i is a multiple of four, so that narrow ones lie in one word or,
-// halves, in two of one cell.
+// Loads four elements from i on. Where four words are one cell, i is a multiple of four: narrow elements lie in one word, or,
+// if halves, in two words of one cell.
 fn load_scores(i: u32) -> vec4<u32> {
     if SCORE_TYPE != 0u && CELLS_A_QUAD == 1u {
         let word = score_word(i);
@@ -117,7 +114,7 @@ fn load_weights(i: u32) -> vec4<u32> {
     );
 }
 
-// A chain beyond the last is loaded as the last, and left out later.
+// A chain beyond the last loads the last one; its samples are left out later.
 fn load(chain: u32) -> Stored {
     let i = min(chain, (params.samples - 1u) / CHAIN) * CHAIN;
     var stored = Stored(vec4<u32>(), vec4<u32>(), vec4<u32>(), vec4<u32>());
@@ -129,7 +126,6 @@ fn load(chain: u32) -> Stored {
     return stored;
 }
 
-// The sums of a chain or a round.
 struct Sums {
     loss: Sum,
     weight: Sum,
@@ -137,14 +133,12 @@ struct Sums {
 
 fn sums_zero() -> Sums { return Sums(sum_zero(), sum_zero()); }
 
-// What a sample's outputs hold.
 struct Written {
     loss: Real,
     slope: Real,
 }
 
-// Sample i, which is the chain's k, added to the chain and to what else the lane knows. Selects in the place of branches:
-// nearly all lanes do the same.
+// Adds sample i, number k of its chain. Selects replace branches, because nearly all lanes do the same.
 fn visit(i: u32, k: u32, stored: Stored, sums: ptr<function, Sums>, partial: ptr<function, Partial>) -> Written {
     let is_inside = i < params.samples;
     var weight = real(1.0);
@@ -210,7 +204,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let group = workgroup.y * params.groups_in_row + workgroup.x;
     if group >= params.groups { return; }
     let stretch = params.rounds * params.chains * params.neighbours;
-    // A chain: its first sample is CHAIN times as far.
+    // The index of a chain; the index of its first sample is CHAIN times as large.
     var next = (group * (WORKGROUP / params.neighbours) + lane / params.neighbours) * stretch + lane % params.neighbours;
     var partial = partial_zero();
     for (var round = 0u; round < params.rounds; round++) {

@@ -1,16 +1,14 @@
-// The ranked pattern: the items of a list are seen in an order, and what an item is worth follows from how many of either
-// label come before it. The loss gives decode_target, the key that items are ordered by (rank_key) and the score that it is
-// the key of (key_score_bits), and what follows for an item (item_result). Equal keys keep the order of the list.
+// The ranked pattern: the items of a list are sorted, and an item's result depends on how many items of either label precede
+// it. The loss gives decode_target, an item's sort key (rank_key), the score with that key (key_score_bits) and an item's
+// result (item_result). Equal keys keep the order of the list.
 //
-// Lists are sorted by merging: a lane puts EACH entries in order, and runs are merged two by two, where each lane finds by
-// bisection what its EACH entries of the merged run are made of. A list that fits a tile is sorted in workgroup memory,
-// others like it beside it. A longer one takes several dispatches: its tiles are sorted (STEP_SORT); for runs of tiles a
-// lane finds what a tile of the merged run is made of (STEP_SPLIT), and a workgroup merges it, from one half of the scratch
-// into the other (STEP_MERGE); the positives of the tiles are added up (STEP_COUNT); and each workgroup goes on with a tile
-// of the sorted list, or several (STEP_FINISH). No atomics, and the same order every time.
+// Lists are sorted by merging. A lane sorts EACH entries; then runs are merged in pairs, where each lane finds by bisection
+// which entries form its EACH entries of the merged run. A tile in workgroup memory holds one or several lists that fit. A
+// longer list takes several dispatches: STEP_SORT sorts its tiles; in STEP_SPLIT a lane finds which entries form a tile of a
+// merged run; in STEP_MERGE a workgroup merges them, from one half of the scratch into the other; STEP_COUNT adds up the
+// tiles' positives; in STEP_FINISH each workgroup takes one or several sorted tiles. No atomics, same order every time.
 
-// A kernel of its own for each step: all in one took llvmpipe 9 seconds to compile, and sharing more between them made them
-// half as fast on an H100.
+// One kernel per step: all in one took llvmpipe 9 seconds to compile; sharing more made them half as fast on an H100.
 override STEP: u32 = 0u;
 const STEP_WHOLE: u32 = 0u;
 const STEP_SORT: u32 = 1u;
@@ -19,17 +17,17 @@ const STEP_MERGE: u32 = 3u;
 const STEP_COUNT: u32 = 4u;
 const STEP_FINISH: u32 = 5u;
 
-// Items of a lane and of a workgroup.
+// Items per lane and per workgroup.
 const EACH: u32 = 4u;
 const TILE: u32 = EACH * WORKGROUP;
 
-// The key and, doubled, the index of an item in its list; the lowest bit says that it is positive.
+// The key of an item, and twice its index in the list; the lowest bit is set for a positive item.
 alias Entry = vec2<u32>;
 
-// Beyond the end of a list: after all items.
+// Beyond the end of a list; comes after all items.
 const NO_ENTRY: Entry = Entry(0xffffffffu, 0xffffffffu);
 
-// Items before an item.
+// The number of items before an item, by label.
 struct Before {
     positives: u32,
     negatives: u32,
@@ -39,7 +37,6 @@ fn is_positive(entry: Entry) -> bool { return (entry.y & 1u) == 1u; }
 fn is_item(entry: Entry) -> bool { return entry.y != NO_ENTRY.y; }
 fn entry_less(a: Entry, b: Entry) -> bool { return a.x < b.x || (a.x == b.x && a.y < b.y); }
 
-// ROW_NAN and ROW_WILD of an item.
 fn entry_flags(entry: Entry) -> u32 {
     if !is_item(entry) { return 0u; }
     let bits = key_score_bits(entry.x, is_positive(entry));
@@ -66,7 +63,6 @@ fn put_in_order(entries: ptr<function, Entries>, first: u32, second: u32) {
     }
 }
 
-// A lane's entries of the tile.
 fn own_entries(lane: u32) -> Entries {
     let first = EACH * lane;
     return Entries(tile[first], tile[first + 1u], tile[first + 2u], tile[first + 3u]);
@@ -80,7 +76,7 @@ fn put_own_entries(lane: u32, entries: Entries) {
     tile[first + 3u] = entries[3];
 }
 
-// Two sorted runs, of which the second begins where the first ends.
+// Two sorted runs; the second begins where the first ends.
 struct Runs {
     first: u32,
     second: u32,
@@ -92,7 +88,7 @@ fn sorted_entry(in_tile: bool, i: u32) -> Entry {
     return scratch[i];
 }
 
-// Entries of the first of two runs among the least `count` of both.
+// How many of the smallest `count` entries of two runs come from the first run.
 fn taken_from_first(in_tile: bool, runs: Runs, count: u32) -> u32 {
     var low = count - min(count, runs.end - runs.second);
     var high = min(count, runs.second - runs.first);
@@ -105,7 +101,7 @@ fn taken_from_first(in_tile: bool, runs: Runs, count: u32) -> u32 {
     return low;
 }
 
-// EACH entries of two merged runs of the tile, from number `count` on.
+// EACH entries of the merge of two runs of the tile, from position `count` on.
 fn merged_entries(runs: Runs, count: u32) -> Entries {
     let taken = taken_from_first(true, runs, count);
     var i = runs.first + taken;
@@ -127,8 +123,8 @@ fn merged_entries(runs: Runs, count: u32) -> Entries {
     return merged;
 }
 
-// Sorts each `length` entries of the tile, a power of two and at least EACH. Called by every lane of the workgroup, after a
-// barrier. Returns the lane's entries; the tile itself is left as it was before the last merge.
+// Sorts the tile's entries in groups of `length`, a power of two and at least EACH. Called by every lane of the workgroup,
+// after a barrier. Returns the lane's entries; the tile itself stays as it was before the last merge.
 fn sorted_entries(lane: u32, length: u32) -> Entries {
     var own = own_entries(lane);
     put_in_order(&own, 0u, 1u);
@@ -149,13 +145,13 @@ fn sorted_entries(lane: u32, length: u32) -> Entries {
 
 var<workgroup> lane_sums: array<u32, 2u * WORKGROUP>;
 
-// The sum over the lanes of a team up to a lane, its own included, and over all of them.
+// The sum over a team's lanes up to and including this one, and over all of them.
 struct Scan {
     up_to: u32,
     total: u32,
 }
 
-// Called by every lane of the workgroup, which passes a barrier before it is called again.
+// Called by every lane of the workgroup, with a barrier between two calls.
 fn team_scan(lane: u32, own: u32) -> Scan {
     let member = lane % params.lanes;
     var sum = own;
@@ -171,7 +167,7 @@ fn team_scan(lane: u32, own: u32) -> Scan {
     return Scan(sum, lane_sums[at + lane - member + params.lanes - 1u]);
 }
 
-// Of the scratch: entries of a list in a half, and where what is known of tiles and lists begins.
+// The layout of the scratch: entries per list in a half, and where the splits, the tiles' and the lists' results begin.
 fn tiled_items() -> u32 { return params.tiles * TILE; }
 fn half_start(half: u32, list: u32) -> u32 { return (half * params.samples + list) * tiled_items(); }
 fn splits_start() -> u32 { return half_start(2u, 0u); }
@@ -188,7 +184,7 @@ fn sort_step(lane: u32, group: u32) {
     for (var k = 0u; k < EACH; k++) { scratch[start + k] = own[k]; }
 }
 
-// A workgroup's tile of a merged run: its first entry's number in that run, and the two runs that it is merged of.
+// A workgroup's tile of a merged run: the position of its first entry in that run, and the two runs that are merged.
 struct MergedTile {
     count: u32,
     runs: Runs,
@@ -197,7 +193,7 @@ struct MergedTile {
 fn merged_tile(group: u32) -> MergedTile {
     let start = half_start(params.half_read, group / params.tiles);
     let number = group % params.tiles * TILE;
-    // What lies beyond the end of the list is no run.
+    // No run goes beyond the end of the list.
     let first = number / params.run / 2u * 2u * params.run;
     let second = min(first + params.run, tiled_items());
     let end = min(second + params.run, tiled_items());
@@ -215,7 +211,7 @@ fn merge_step(lane: u32, group: u32) {
     let to = merged_tile(group);
     let runs = to.runs;
     let taken = scratch[splits_start() + group].x;
-    // The next tile is of the same run, or all of the run is taken.
+    // If the next tile belongs to another run, this tile takes the rest of its run.
     var taken_next = runs.second - runs.first;
     if to.count + TILE < runs.end - runs.first { taken_next = scratch[splits_start() + group + 1u].x; }
     let from_first = taken_next - taken;
@@ -228,10 +224,10 @@ fn merge_step(lane: u32, group: u32) {
     let own = merged_entries(Runs(0u, from_first, TILE), EACH * lane);
     let start = half_start(1u - params.half_read, group / params.tiles) + group % params.tiles * TILE + EACH * lane;
     for (var k = 0u; k < EACH; k++) { scratch[start + k] = own[k]; }
-    // The last merge notes a tile's positives and flags.
+    // The last merge records a tile's positives and flags.
     if 2u * params.run < tiled_items() { return; }
     let flags = flags_of(own);
-    // At most 1024 positives, 256 lanes that know of a NaN, and 256 that know of a wild score.
+    // Packs three counts: at most 1024 positives, 256 lanes with a NaN and 256 lanes with a wild score.
     let knows_nan = u32((flags & ROW_NAN) != 0u);
     let knows_wild = u32((flags & ROW_WILD) != 0u);
     let total = team_scan(lane, positives_of(own) | (knows_nan << 12u) | (knows_wild << 22u)).total;
@@ -240,7 +236,7 @@ fn merge_step(lane: u32, group: u32) {
     scratch[tiles_start() + group] = Entry(total & 0xfffu, found);
 }
 
-// Adds up a list's tiles: what was a tile's count becomes how many come before it.
+// Adds up a list's tiles: each tile's count becomes the number of positives before it.
 fn count_step(lane: u32, list: u32) {
     let start = tiles_start() + list * params.tiles;
     var positives = 0u;
@@ -258,14 +254,13 @@ fn count_step(lane: u32, list: u32) {
     if lane == 0u { scratch[lists_start() + list] = Entry(positives, row.flags); }
 }
 
-// What follows for a lane's entries.
 struct Found {
     value: Sum,
     slopes: array<Real, EACH>,
     flags: u32,
 }
 
-// Of `all_positives` of the list, given what comes before the first of the entries.
+// Computes the results from the list's number of positives and the items before the first entry.
 fn found_in(entries: Entries, all_positives: u32, before_first: Before) -> Found {
     var found: Found;
     found.value = sum_zero();
@@ -299,16 +294,15 @@ fn flags_of(entries: Entries) -> u32 {
     return flags;
 }
 
-// Lists that fit a tile.
+// For lists that fit a tile.
 fn whole_step(lane: u32, group: u32) {
     let teams = WORKGROUP / params.lanes;
     let member = lane % params.lanes;
-    // Slots of a list in the tile, and the first slot of the lane's.
+    // Slots per list in the tile, and the first slot of the lane's list.
     let length = EACH * params.lanes;
     let own_start = EACH * (lane - member);
     var partial = partial_zero();
     for (var turn = 0u; turn < params.samples_per_team; turn++) {
-        // Neighbouring teams take neighbouring lists.
         let first_list = (group * params.samples_per_team + turn) * teams;
         let list = first_list + lane / params.lanes;
         let sample = read_sample(list, member == 0u, &partial);
@@ -348,7 +342,7 @@ fn whole_step(lane: u32, group: u32) {
     if lane == 0u { partials[group] = merged; }
 }
 
-// A workgroup's tiles of a list that was sorted.
+// For a workgroup's tiles of a sorted list.
 fn finish_step(lane: u32, group: u32) {
     let groups_a_list = (params.tiles + params.tiles_per_group - 1u) / params.tiles_per_group;
     let list = group / groups_a_list;

@@ -1,31 +1,30 @@
-// The rows pattern: one row of class scores and one class index a sample. The loss gives violation(margin, score,
+// The rows pattern: one row of class scores and one class index per sample. The loss gives violation(margin, score,
 // true_score, is_true) and says how columns are combined.
 //
-// params.lanes lanes, a power of two, share a row; a workgroup holds WORKGROUP / lanes teams of them, and each team
-// takes params.samples_per_team rows one after the other. A row's columns are added in chains of at most CHAIN terms, then
-// a tree over the lanes. The gradient is written in a second walk over the row, which by then is cached. How a row is walked
-// is shaders/common/rows_by_team.wgsl's or rows_by_lane.wgsl's affair.
+// params.lanes lanes, a power of two, form a team that shares a row. A workgroup holds WORKGROUP / lanes teams, and each team
+// takes params.samples_per_team rows one after the other. A row's columns are added in chains of at most CHAIN terms, then by
+// a tree over the lanes. A second walk over the row, which is cached by then, writes the gradient.
+// shaders/common/rows_by_team.wgsl or rows_by_lane.wgsl defines the walk.
 //
-// Where a few long rows would leave most of a device idle, params.groups_per_sample workgroups share one, in two steps of a
-// dispatch each: each looks at its part of the columns, and then all know the whole row and write their parts.
+// Where a few long rows would leave most of a device idle, params.groups_per_sample workgroups share a row in two dispatches.
+// First each looks at its part of the columns; then all know the whole row and write their parts.
 
 override HAS_CLASS_WEIGHTS: bool = false;
 override HAS_MARGIN_MATRIX: bool = false;
 override WRITE_PER_CLASS: bool = false;
 override SPLIT_TIES: bool = false;
 
-// How columns are combined: the sum of their penalties, the penalty of the worst rival, or that of the mean of the
-// params.top largest violations, the true class's own zero among them.
+// How columns are combined: the sum of their penalties, the penalty of the worst rival, or the penalty of the mean of the
+// params.top largest violations, which include the true class's own zero.
 const SUM: u32 = 0u;
 const MAX: u32 = 1u;
 const TOP: u32 = 2u;
 
-// Steps of a row: all at once, or what a workgroup knows of its part is left for the dispatch that finishes the row.
+// Steps of a row: all at once; or one dispatch stores what each workgroup knows of its part, and the next finishes the row.
 const WHOLE: u32 = 0u;
 const LOOK: u32 = 1u;
 const FINISH: u32 = 2u;
 
-// Bits of Row.flags.
 const ROW_ACTIVE: u32 = 1u;
 const ROW_BEATEN: u32 = 2u;
 const ROW_NAN: u32 = 4u;
@@ -33,13 +32,13 @@ const ROW_WILD: u32 = 8u;
 
 const ROW_SLOTS: u32 = MOST_SUBGROUPS;
 
-// What is known of a row's columns.
+// What has been accumulated over a row's columns.
 struct Row {
-    // Sums of the penalties and of the rivals' slopes (TOP: of the violations above rank k; MAX: unused).
+    // Sums of the penalties and of the rivals' slopes. TOP: of the violations above rank k. MAX: unused.
     value: Sum,
     slope: Sum,
-    // MAX: what the worst rival is ranked by, its lowest index, and how many share the rank.
-    // TOP: the violation at rank k, the last index taken of those who share it, and how many do.
+    // MAX: the worst rival's rank, its lowest index, and how many share the rank.
+    // TOP: the violation at rank k, the last index taken among its ties, and the number of ties.
     best: Real,
     best_index: u32,
     ties: u32,
@@ -68,7 +67,7 @@ fn row_merge(a: Row, b: Row) -> Row {
     return Row(sum_merge(a.value, b.value), sum_merge(a.slope, b.slope), best, best_index, ties, a.flags | b.flags);
 }
 
-// What row_merge looks at, and no more: each word is an instruction.
+// Exchanges only what row_merge reads, because each word is an instruction.
 fn row_exchanged(row: Row, mask: u32) -> Row {
     var other = row;
     other.flags = exchanged(row.flags, mask);
@@ -83,14 +82,14 @@ fn row_exchanged(row: Row, mask: u32) -> Row {
     return other;
 }
 
-// Elements of `sums` that hold a Row; PART_SUMS of src/gpu/losses/rows.rs.
+// Elements of `sums` per Row; PART_SUMS of src/gpu/losses/rows.rs.
 const PART_SUMS: u32 = 6u;
 
 fn leave_part(group: u32, row: Row) {
     let first = group * PART_SUMS;
     sums[first] = row.value;
     sums[first + 1u] = row.slope;
-    // As integers, since a float need not keep its bits.
+    // As integers, because a float need not keep its bits.
     sums[first + 2u] = Sum(0.0, 0.0, real_to_bits(row.best));
     sums[first + 3u] = Sum(0.0, 0.0, row.best_index);
     sums[first + 4u] = Sum(0.0, 0.0, row.ties);
@@ -118,20 +117,19 @@ fn rival_violation(column: u32, score: Real, sample: Sample) -> Real {
     return violation(column_margin(sample.class_index, column), score, sample.true_score, false);
 }
 
-// What rivals are ranked by where the worst one decides: the score, or where margins differ the violation. Beside an
-// infinite true score margins mean nothing.
+// The value by which MAX ranks rivals: the score, or the violation if margins differ and the true score is finite, since
+// beside an infinite true score margins mean nothing.
 fn rank(column: u32, score: Real, sample: Sample) -> Real {
     if HAS_MARGIN_MATRIX && !real_is_infinite(sample.true_score) { return rival_violation(column, score, sample); }
     return score;
 }
 
-// The violation of the rival with this rank.
 fn ranked_violation(best: Real, sample: Sample) -> Real {
     if HAS_MARGIN_MATRIX && !real_is_infinite(sample.true_score) { return best; }
     return violation(real(params.margin), best, sample.true_score, false);
 }
 
-// A lane of a workgroup: among those that share its row, that row, and the team's row of per-class sums.
+// The lane in its workgroup, its number among the lanes that share its row, that row, and the row of per-class sums.
 struct Place {
     lane: u32,
     member: u32,
@@ -142,13 +140,13 @@ struct Place {
 struct Sample {
     kept: bool,
     class_index: u32,
-    // Element of the row's first score.
+    // Index of the row's first score.
     first: u32,
     true_score: Real,
     weight: Real,
 }
 
-// Reads a row's label and weights, and notes what is bad. `counts` is true for one lane of the team.
+// Reads a row's label and weights, and records what is bad. `counts` is true for one lane of the team.
 fn read_sample(row: u32, counts: bool, partial: ptr<function, Partial>) -> Sample {
     var sample = Sample(false, 0u, row * params.columns + params.scores_shift, real(0.0), real(1.0));
     if row >= params.samples { return sample; }
@@ -175,7 +173,6 @@ fn read_sample(row: u32, counts: bool, partial: ptr<function, Partial>) -> Sampl
     return sample;
 }
 
-// One column, added to what is known of the row.
 fn visit(column: u32, bits: u32, sample: Sample, team: u32, row: ptr<function, Row>) {
     let score = real_from_bits(bits);
     let is_true = column == sample.class_index;
@@ -213,7 +210,7 @@ fn visit(column: u32, bits: u32, sample: Sample, team: u32, row: ptr<function, R
     }
 }
 
-// The slope of one column's score in a row that is kept and defined; `best` is the penalty of what the columns combine to.
+// The slope of one column's score in a kept and defined row; `best` is the penalty of the combined columns.
 fn column_slope(column: u32, score: Real, sample: Sample, row: Row, best: Penalised) -> Real {
     let is_true = column == sample.class_index;
     if COMBINATION == TOP { return top_slope(column, score, sample, row, best); }
@@ -235,7 +232,7 @@ fn column_slope(column: u32, score: Real, sample: Sample, row: Row, best: Penali
     return slope;
 }
 
-// What the gradient of one column holds; `coefficient` is what its slope is multiplied by.
+// The gradient's element for one column: its slope times `coefficient`.
 fn written_slope(
     column: u32,
     score: Real,
@@ -250,7 +247,7 @@ fn written_slope(
     return real_multiply(column_slope(column, score, sample, row, best), coefficient);
 }
 
-// A row's loss, counters and outputs, once all its columns are known. Called by every lane of the workgroup.
+// Computes a row's loss, counters and outputs once all its columns are known. Called by every lane of the workgroup.
 fn finish(place: Place, sample: Sample, row: Row, partial: ptr<function, Partial>) {
     var value = sum_to_real(row.value);
     var best = Penalised(real(0.0), real(0.0));
@@ -282,7 +279,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let group = workgroup.y * params.groups_in_row + workgroup.x;
     if group >= params.groups { return; }
     let teams = WORKGROUP / params.lanes;
-    // The first workgroup that takes these rows, and the lane among all that share its row.
+    // The first workgroup that takes these rows, and the lane's number among all that share its row.
     let first_group = group / params.groups_per_sample * params.groups_per_sample;
     let member = (group - first_group) * params.lanes + lane % params.lanes;
     let team = group * teams + lane / params.lanes;
@@ -293,9 +290,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
     }
     for (var turn = 0u; turn < params.samples_per_team; turn++) {
-        // Which lane a column falls to depends on where its row begins.
+        // Needed because the lane that takes a column depends on where its row begins.
         if WRITE_PER_CLASS { storageBarrier(); }
-        // Neighbouring teams take neighbouring rows.
         let rows_before = group / params.groups_per_sample * params.samples_per_team + turn;
         let place = Place(lane, member, rows_before * teams + lane / params.lanes, team);
         let sample = read_sample(place.row, member == 0u, &partial);

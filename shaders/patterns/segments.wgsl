@@ -1,8 +1,8 @@
-// The segments pattern: the items of a list are compared with each other. The loss gives decode_target, what is seen of the
-// items (Seen, seen_zero), by every lane (watch, is_undefined) and by a lane with an item of its own (see).
+// The segments pattern: the items of a list are compared with each other. The loss gives decode_target, a record of the items
+// met (Seen, seen_zero), its use by every lane (watch, is_undefined) and by a lane that has an item (see).
 //
 // Each lane holds an item and meets all items of its list, tile by tile through workgroup memory: no sort, no atomics, and
-// the same order every time. A list of more items than a workgroup has lanes takes several workgroups.
+// the same order every time. A list with more items than a workgroup has lanes takes several workgroups.
 
 struct Item {
     score: Real,
@@ -15,7 +15,7 @@ struct Chain {
     slope: Sum,
 }
 
-// One item of a list, ABSENT beyond its end.
+// One item of a list; ABSENT beyond the end.
 fn item_at(list: u32, index: u32) -> Item {
     if list >= params.samples || index >= params.columns { return Item(real(0.0), ABSENT); }
     let element = list * params.columns + index;
@@ -26,19 +26,18 @@ fn item_at(list: u32, index: u32) -> Item {
 var<workgroup> tile_scores: array<u32, WORKGROUP>;
 var<workgroup> tile_targets: array<i32, WORKGROUP>;
 
-// Meets the item in a slot of the tile.
 fn meet(own: Item, slot: u32, seen: ptr<function, Seen>, chain: ptr<function, Chain>) -> u32 {
     let other = Item(real_from_bits(tile_scores[slot]), tile_targets[slot]);
     if other.target_value == ABSENT { return 0u; }
     if is_wild(tile_scores[slot]) { return ROW_WILD; }
     if real_is_nan(other.score) { return ROW_NAN; }
-    // Also by lanes without an item: whether the list is undefined is the same for all of its workgroups.
+    // Lanes without an item watch too, so that all workgroups of a list agree whether it is undefined.
     watch(other, seen);
     if own.target_value == ABSENT || real_is_nan(own.score) { return 0u; }
     return see(own, other, seen, chain);
 }
 
-// Meets all items of the list. Called by every lane of the workgroup.
+// Compares the lane's item with all items of the list. Called by every lane of the workgroup.
 fn meet_all(lane: u32, member: u32, list: u32, own: Item) -> ItemResult {
     var values = cascade_zero();
     var slopes = cascade_zero();

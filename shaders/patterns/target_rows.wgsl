@@ -1,22 +1,21 @@
-// The target rows pattern: one row of scores and one row of targets a sample. The loss gives visit (one column, added to
-// what is known of the row), combine (the row's loss of it) and column_slope. Where a row's targets are labels it also
-// keeps the window's labels at hand (mark_labels), says which columns' slopes write_slopes leaves out (is_left_out) and
-// writes those (write_label_slopes), and counts the steps of its loops (steps_of_row).
+// The target rows pattern: one row of scores and one row of targets per sample. The loss gives visit (adds one column to the
+// row), combine (the row's loss) and column_slope. For label targets it also marks the labels of a window (mark_labels),
+// names the columns that write_slopes leaves out (is_left_out), writes their slopes (write_label_slopes), and counts loop
+// steps (steps_of_row).
 //
-// params.lanes lanes, a power of two, share a row; a workgroup holds WORKGROUP / lanes teams of them, and each team
+// params.lanes lanes, a power of two, form a team that shares a row. A workgroup holds WORKGROUP / lanes teams, and each team
 // takes params.samples_per_team rows one after the other.
 
 override SPLIT_TIES: bool = false;
 
-// Bits of Row.flags.
 const ROW_ACTIVE: u32 = 1u;
 const ROW_NAN: u32 = 2u;
 const ROW_WILD: u32 = 4u;
 
-// One a lane: losses merge more than rows there.
+// One per lane, because losses also merge other things than rows there.
 const ROW_SLOTS: u32 = WORKGROUP;
 
-// What is known of a row's columns; a loss uses what it needs.
+// What has been accumulated over a row's columns; a loss uses what it needs.
 struct Row {
     value: Sum,
     // The largest term, its lowest index, and how many share it.
@@ -31,7 +30,7 @@ struct Row {
     flags: u32,
 }
 
-// A row's loss before weights, the slope of its penalty, and what is counted.
+// A row's loss before weights, the slope of its penalty, and whether the row counts as active and as correct.
 struct Combined {
     value: Real,
     slope: Real,
@@ -43,7 +42,7 @@ struct Sample {
     kept: bool,
     row: u32,
     team: u32,
-    // Elements of the row's first score and first target.
+    // Indices of the row's first score and first target.
     first_score: u32,
     first_target: u32,
     // Targets before the first negative one.
@@ -95,16 +94,16 @@ fn row_exchanged(row: Row, mask: u32) -> Row {
 
 fn score_at(sample: Sample, column: u32) -> Real { return real_from_bits(score_bits(sample.first_score + column)); }
 
-// The target of a class: what the row of targets says, or 1 at the class index and 0 elsewhere.
+// The target of a class: from the row of targets, or 1 at the class index and 0 elsewhere.
 fn target_at(sample: Sample, column: u32) -> i32 {
     if params.target_width == 1u { return select(0, 1, label_at(sample.first_target) == i32(column)); }
     return label_at(sample.first_target + column);
 }
 
-// Columns that a walk takes before the loss looks at the row's labels again.
+// Columns walked before the loss marks the row's labels again.
 const WINDOW: u32 = 32768u;
 
-// Reads a row's weight, and notes what is bad. `counts` is true for one lane of the team.
+// Reads a row's weight, and records a bad one. `counts` is true for one lane of the team.
 fn read_sample(row: u32, team: u32, counts: bool, partial: ptr<function, Partial>) -> Sample {
     let first_score = row * params.columns + params.scores_shift;
     let first_target = row * params.target_width + params.targets_shift;
@@ -118,7 +117,7 @@ fn read_sample(row: u32, team: u32, counts: bool, partial: ptr<function, Partial
     return sample;
 }
 
-// A lane's part of a row's targets: the first negative one, and what is not allowed.
+// Scans a lane's part of a row's targets: finds the first negative one, and records bad ones.
 fn scan_targets(member: u32, sample: Sample, partial: ptr<function, Partial>) -> Row {
     var row = row_zero();
     if !sample.kept { return row; }
@@ -133,7 +132,6 @@ fn scan_targets(member: u32, sample: Sample, partial: ptr<function, Partial>) ->
     return row;
 }
 
-// One lane's columns of a window, in chains.
 fn walk(member: u32, sample: Sample, first: u32) -> Row {
     var row = row_zero();
     if !sample.kept { return row; }
@@ -167,12 +165,12 @@ fn walk(member: u32, sample: Sample, first: u32) -> Row {
     return row;
 }
 
-// What makes a slope of a row the gradient's element.
+// The factor that turns a row's slope into an element of the gradient.
 fn row_coefficient(sample: Sample) -> Real {
     return real_divide(gradient_coefficient(sample.weight), params.sample_divisor);
 }
 
-// The gradient of one lane's columns of a window, but for those that are labels where the loss sees to these apart.
+// Writes the gradient of one lane's columns of a window, except the labels that the loss handles separately.
 fn write_slopes(member: u32, sample: Sample, first: u32, row: Row, combined: Combined) {
     let undefined = real_is_nan(combined.value);
     let coefficient = row_coefficient(sample);
@@ -199,7 +197,7 @@ fn write_slopes(member: u32, sample: Sample, first: u32, row: Row, combined: Com
     }
 }
 
-// A row's loss and counters. Called by the first lane of a team.
+// Computes a row's loss and counters. Called by the first lane of a team.
 fn finish(sample: Sample, row: Row, combined: Combined, partial: ptr<function, Partial>) {
     let undefined = real_is_nan(combined.value);
     var loss = real(0.0);
@@ -223,7 +221,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var partial = partial_zero();
     var steps = 0u;
     for (var turn = 0u; turn < params.samples_per_team; turn++) {
-        // Neighbouring teams take neighbouring rows.
         let row_index = (group * params.samples_per_team + turn) * teams + team;
         var sample = read_sample(row_index, team, member == 0u, &partial);
         if ONLY_WEIGHTS { continue; }

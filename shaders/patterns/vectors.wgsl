@@ -1,13 +1,12 @@
-// The vectors pattern: two or three vectors a sample, of which the loss sees the distances. The loss gives combine: value
-// and slopes with respect to the distances of first and second, first and third, and (THIRD) second and third.
+// The vectors pattern: two or three vectors per sample; the loss sees their distances. The loss gives combine: the value, and
+// the slopes with respect to the distances of first and second, first and third, and (THIRD) second and third.
 //
-// params.lanes lanes, a power of two, are a team that walks the vectors of a sample three times: for the largest component
-// of each difference (or vector), for the sums of components divided by that, which neither overflow nor vanish, and for
-// the gradient.
+// params.lanes lanes, a power of two, form a team that walks a sample's vectors three times: for the largest component of
+// each difference (or vector); for sums of components divided by it, which neither overflow nor vanish; for the gradient.
 
-// src/gpu/losses/vectors.rs: what a distance is.
+// The kind of distance: src/gpu/losses/vectors.rs.
 override DISTANCE: u32 = 0u;
-// The distance of second and third is wanted too.
+// Whether the distance of second and third is needed too.
 override THIRD: bool = false;
 
 const NORM_1: u32 = 0u;
@@ -16,14 +15,14 @@ const NORM_INFINITY: u32 = 2u;
 const NORM_P: u32 = 3u;
 const COSINE: u32 = 4u;
 
-// Bits of Row.flags. A distance is infinite where a component of the difference is.
+// Bits of Row.flags. A distance is infinite if a component of the difference is.
 const ROW_NAN: u32 = 1u;
 const ROW_WILD: u32 = 2u;
 const ROW_INFINITE_A: u32 = 4u;
 const ROW_INFINITE_B: u32 = 8u;
 const ROW_INFINITE_C: u32 = 16u;
 
-// One number a distance (first and second, first and third, second and third), or one a vector.
+// One number per distance (first and second, first and third, second and third), or one per vector.
 struct Three {
     a: f32,
     b: f32,
@@ -32,13 +31,13 @@ struct Three {
 
 const ROW_SLOTS: u32 = MOST_SUBGROUPS;
 
-// What is known of a sample's components.
+// What has been accumulated over a sample's components.
 struct Row {
-    // The largest magnitudes: of differences, or for a cosine of vectors.
+    // The largest magnitudes: of the differences, or for a cosine of the vectors.
     highest: Three,
-    // Sums of powers, or for a cosine products of two vectors; the count of the largest for the infinite norm.
+    // Sums of powers; for a cosine, of products of two vectors; for the infinite norm, the count of the largest.
     sums: Three,
-    // For a cosine the squared lengths.
+    // For a cosine, the squared lengths.
     squares: Three,
     flags: u32,
 }
@@ -54,7 +53,7 @@ struct Combined {
 struct Sample {
     exists: bool,
     kept: bool,
-    // The sample's first component, without a shift.
+    // Index of the sample's first component, without a shift.
     first: u32,
     sign: f32,
     weight: Real,
@@ -83,7 +82,6 @@ fn row_exchanged(row: Row, mask: u32) -> Row {
     );
 }
 
-// The components of a column.
 struct Components {
     x: Real,
     y: Real,
@@ -105,10 +103,9 @@ fn components(sample: Sample, column: u32) -> Components {
     return Components(real_from_bits(x), real_from_bits(y), real_from_bits(z), is_wild(x) || is_wild(y) || is_wild(z));
 }
 
-// A component of a difference.
 fn difference(x: Real, y: Real) -> Real { return real_add(real_subtract(x, y), real(params.epsilon)); }
 
-// A magnitude for the maximum, and what is not finite.
+// The magnitude of a finite number; 0 and a flag for others.
 fn magnitude(x: Real, infinite: u32, row: ptr<function, Row>) -> f32 {
     if real_is_nan(x) {
         (*row).flags |= ROW_NAN;
@@ -121,7 +118,6 @@ fn magnitude(x: Real, infinite: u32, row: ptr<function, Row>) -> f32 {
     return abs(real_to_f32(x));
 }
 
-// The first walk: the largest magnitudes.
 fn walk_highest(member: u32, sample: Sample) -> Row {
     var row = row_zero();
     if !sample.kept { return row; }
@@ -142,10 +138,10 @@ fn walk_highest(member: u32, sample: Sample) -> Row {
     return row;
 }
 
-// What components are divided by: a normal number, and not so small that the squared epsilon of a cosine overflows.
+// The divisor of components: a normal number, and so large that the squared epsilon of a cosine does not overflow.
 fn scale(highest: f32) -> f32 { return max(highest, select(0x1p-126f, 1e-20, DISTANCE == COSINE)); }
 
-// A finite component over the largest; 0 where it is not finite.
+// A component over the largest; 0 if it is not finite.
 fn scaled(x: Real, highest: f32) -> f32 {
     if real_is_nan(x) || real_is_infinite(x) { return 0.0; }
     return real_to_f32(real_divide(x, scale(highest)));
@@ -157,7 +153,7 @@ fn power(x: f32, p: f32) -> f32 {
     return exp2(p * log2(x));
 }
 
-// Compared as bits, since a quotient of equals need not be 1.
+// Compares bits, because the quotient of equal numbers need not be 1.
 fn is_highest(x: Real, highest: f32) -> bool {
     let bits = bitcast<u32>(highest);
     return real_to_bits(x) == bits || real_to_bits(real_negate(x)) == bits;
@@ -171,7 +167,6 @@ fn term(x: Real, highest: f32) -> f32 {
     return power(select(t, 1.0, is_highest(x, highest)), params.exponent);
 }
 
-// The second walk: sums in chains, given the largest magnitudes.
 fn walk_sums(member: u32, sample: Sample, highest: Three) -> Row {
     var row = row_zero();
     if !sample.kept { return row; }
@@ -200,7 +195,7 @@ fn walk_sums(member: u32, sample: Sample, highest: Three) -> Row {
     return row_merge(row, chain);
 }
 
-// The p-th root of a sum of powers of which the largest is 1.
+// The p-th root of a sum of powers, the largest of which is 1.
 fn root(sum: f32) -> f32 {
     if DISTANCE == NORM_1 { return sum; }
     if DISTANCE == NORM_2 { return sqrt(sum); }
@@ -214,7 +209,6 @@ fn norm(highest: f32, sum: f32, flags: u32, infinite: u32) -> Real {
     return real_multiply(real(scale(highest)), real(root(sum)));
 }
 
-// A vector's length over its scale.
 fn scaled_length(highest: f32, squares: f32) -> f32 {
     let epsilon = sqrt(params.epsilon) / scale(highest);
     return sqrt(squares + epsilon * epsilon);
@@ -224,7 +218,6 @@ fn cosine_distance(product: f32, length_x: f32, length_y: f32) -> Real {
     return real(1.0 - product / length_x / length_y);
 }
 
-// The distances of a sample.
 struct Distances {
     a: Real,
     b: Real,
@@ -257,7 +250,7 @@ fn norm_slope(x: Real, highest: f32, sum: f32) -> f32 {
     if DISTANCE == NORM_1 { return sign(t); }
     if DISTANCE == NORM_INFINITY { return select(0.0, sign(t) / sum, is_highest(x, highest)); }
     if DISTANCE == NORM_2 { return sign(t) * (abs(t) / root(sum)); }
-    // (|t| / root)^(p - 1); for a large p the root rounds to 1, its power does not.
+    // (|t| / root)^(p - 1). For a large p the root rounds to 1, but its power does not.
     let p = params.exponent;
     let relative = select(abs(t), 1.0, is_highest(x, highest));
     return sign(t) * power(relative, p - 1.0) * exp2(-log2(max(sum, 1.0)) * ((p - 1.0) / p));
@@ -271,13 +264,12 @@ fn cosine_slope(x: Real, y: Real, highest_x: f32, highest_y: f32, length_x: f32,
     return real_divide(real((cosine * along - across) / length_x), scale(highest_x));
 }
 
-// A slope times what the distance owes to a component; an infinite direction times nothing is nothing.
+// A slope times the distance's derivative by a component; a slope of 0 gives 0 even if that derivative is infinite.
 fn part(slope: Real, component: Real) -> Real {
     if real_is_zero(slope) { return real(0.0); }
     return real_multiply(slope, component);
 }
 
-// The third walk: the gradients of all vectors.
 fn write_gradient(member: u32, sample: Sample, row: Row, combined: Combined, undefined: bool) {
     let coefficient = gradient_coefficient(sample.weight);
     let h = row.highest;
@@ -332,7 +324,7 @@ fn write_gradient(member: u32, sample: Sample, row: Row, combined: Combined, und
     }
 }
 
-// Reads a sample's target and weight, and notes what is bad. `counts` is true for one lane of the team.
+// Reads a sample's target and weight, and records what is bad. `counts` is true for one lane of the team.
 fn read_sample(index: u32, counts: bool, partial: ptr<function, Partial>) -> Sample {
     var sample = Sample(index < params.samples, false, index * params.columns, 0.0, real(1.0));
     if !sample.exists { return sample; }
@@ -353,7 +345,7 @@ fn read_sample(index: u32, counts: bool, partial: ptr<function, Partial>) -> Sam
     return sample;
 }
 
-// An infinite distance that has a part in the slope leaves no direction.
+// An infinite distance with a nonzero slope leaves the gradient without a direction.
 fn has_no_direction(row: Row, combined: Combined) -> bool {
     return ((row.flags & ROW_INFINITE_A) != 0u && !real_is_zero(combined.slope_a))
         || ((row.flags & ROW_INFINITE_B) != 0u && !real_is_zero(combined.slope_b))
@@ -368,7 +360,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let member = lane % params.lanes;
     var partial = partial_zero();
     for (var turn = 0u; turn < params.samples_per_team; turn++) {
-        // Neighbouring teams take neighbouring samples.
         let index = (group * params.samples_per_team + turn) * teams + lane / params.lanes;
         let sample = read_sample(index, member == 0u, &partial);
         if ONLY_WEIGHTS { continue; }

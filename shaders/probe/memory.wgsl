@@ -1,7 +1,7 @@
-// What memory allows: so many quads are read and so many written, with next to no arithmetic. Other kernels are held against it.
+// The limit of memory, to compare other kernels with: reads and writes given numbers of quads, with next to no arithmetic.
 
 const LANES: u32 = 256u;
-// Loads of a lane that wait for none of each other.
+// Independent loads per lane.
 const AT_ONCE: u32 = 4u;
 
 @compute @workgroup_size(LANES)
@@ -20,6 +20,6 @@ fn main(
         sum ^= near ^ far;
     }
     for (var i = first; i < params.written; i += stride) { output[i] = sum; }
-    // A sum that nobody asks for would not be computed.
+    // Without any use of the sum, the loads would not be made.
     if params.written == 0u && all(sum == vec4<u32>(0x9e3779b9u)) { output[0] = sum; }
 }

@@ -11,8 +11,8 @@ use super::tensor::{Floats, Targets};
 use crate::error::{Error, Input, Result};
 use crate::names::names;
 
-/// What the scores of a batch are. The losses take scores as they are unless the caller says otherwise; nothing is guessed
-/// but by [`ScoreKind::Guessed`].
+/// What the scores of a batch are. The losses take scores as they are unless the caller says otherwise. Only
+/// [`ScoreKind::Guessed`] guesses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ScoreKind {
@@ -21,17 +21,17 @@ pub enum ScoreKind {
     Raw,
     /// Probabilities, taken as they are; one outside [0, 1] is an error.
     Probability,
-    /// Logits: the loss sees their sigmoid, or a loss of rows their softmax over the row, and the gradient is with respect to
-    /// the logits. A row whose largest logit is infinite has no softmax: it is NaN.
+    /// Logits: the loss sees their sigmoid, or, for losses over rows, their softmax over the row. The gradient is with
+    /// respect to the logits. A row whose largest logit is infinite has no softmax: it is NaN.
     Logit,
-    /// torchmetrics's rule: logits if any score of a kept sample of this batch lies outside [0, 1], else probabilities.
-    /// The value then depends on how the data is split into batches; it is there for parity only.
+    /// torchmetrics's rule, for parity only: logits if any score of a kept sample of this batch is outside [0, 1], else
+    /// probabilities. The value then depends on how the data is split into batches.
     Guessed,
 }
 
 names!(ScoreKind, "score_kind": Raw = "raw", Probability = "probability", Logit = "logit", Guessed = "guessed");
 
-/// One batch: scores, targets and optional weights of the samples.
+/// One batch: scores, targets and optional sample weights.
 ///
 /// ```
 /// use maxmargin::Batch;
@@ -51,7 +51,7 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// A batch for the elementwise losses: one target for each score, whatever their shapes.
+    /// A batch for the elementwise losses: one target per score, whatever their shapes.
     pub fn new(scores: impl Into<Floats<'a>>, targets: impl Into<Targets<'a>>) -> Self {
         let (scores, targets) = (scores.into(), targets.into());
         let score_kind = ScoreKind::Raw;
@@ -66,14 +66,14 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// A batch of pairs of scores for [`crate::MarginRanking`]: as many first scores, second scores and targets. The
-    /// second scores have the first ones' type.
+    /// A batch of pairs of scores for [`crate::MarginRanking`]: N first scores, N second scores of the same type, and N
+    /// targets.
     pub fn pairs(first: impl Into<Floats<'a>>, second: impl Into<Floats<'a>>, targets: impl Into<Targets<'a>>) -> Self {
         Self { second_scores: Some(second.into()), ..Self::new(first, targets) }
     }
 
-    /// A batch for the losses over rows: `scores` is a row-major N x `columns` matrix; `targets` has N elements, or as
-    /// many as there are scores for [`crate::MultilabelMargin`] and [`crate::CategoricalHinge`].
+    /// A batch for the losses over rows: `scores` is a row-major N x `columns` matrix. `targets` has N elements, or one
+    /// per score for losses with rows of targets ([`crate::MultilabelMargin`], [`crate::CategoricalHinge`]).
     pub fn rows(scores: impl Into<Floats<'a>>, columns: usize, targets: impl Into<Targets<'a>>) -> Self {
         Self { columns: Some(columns), ..Self::new(scores, targets) }
     }
@@ -98,13 +98,13 @@ impl<'a> Batch<'a> {
         Self { third_scores: Some(negative.into()), ..Self::vector_pairs(anchor, positive, dimensions, &[0i8; 0]) }
     }
 
-    /// Weights of the samples, non-negative and finite, as many as there are targets.
+    /// Sample weights (N): non-negative and finite, one per sample.
     pub fn sample_weights(mut self, weights: impl Into<Floats<'a>>) -> Self {
         self.sample_weights = Some(weights.into());
         self
     }
 
-    /// What the scores are; raw decision values where nothing is said.
+    /// What the scores are. The default is raw decision values.
     pub fn score_kind(mut self, kind: ScoreKind) -> Self {
         self.score_kind = kind;
         self
@@ -120,13 +120,13 @@ impl<'a> Batch<'a> {
         self.len() == 0
     }
 
-    /// Number of samples: rows, or scores where there are no rows.
+    /// Number of samples: rows, or scores if there are no rows.
     pub fn samples(&self) -> usize {
         self.len() / self.columns.unwrap_or(1).max(1)
     }
 
-    /// The samples of a range, borrowed from the same memory; `None` where an input is on a GPU, the inputs do not fit
-    /// each other, or the range does not fit them.
+    /// The samples of a range, borrowed from the same memory. `None` if an input is on a GPU, the inputs do not fit
+    /// each other, or the range is out of bounds.
     ///
     /// ```
     /// use maxmargin::Batch;
@@ -136,7 +136,7 @@ impl<'a> Batch<'a> {
     /// ```
     pub fn slice(&self, samples: Range<usize>) -> Option<Batch<'a>> {
         let (columns, total) = (self.columns.unwrap_or(1), self.samples());
-        // Rows of scores may have rows of targets, and triplets have none.
+        // Targets per sample: rows of scores may have rows of targets; triplets have none.
         let width = match self.targets.len() {
             0 if self.third_scores.is_some() => 0,
             len if len == total => 1,
@@ -164,7 +164,6 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// The first input that lives on a GPU, with its name.
     pub(crate) fn device_tensor(&self) -> Option<(Input, &'a DeviceTensor)> {
         let floats = |input, floats: Floats<'a>| match floats {
             Floats::Device(tensor) => Some((input, tensor)),
@@ -180,7 +179,6 @@ impl<'a> Batch<'a> {
             .or_else(|| self.sample_weights.and_then(|w| floats(Input::SampleWeights, w)))
     }
 
-    /// The error for a device tensor that reached the CPU backend.
     pub(crate) fn not_on_host(&self) -> Error {
         match self.device_tensor() {
             Some((input, tensor)) => Error::WrongDevice {
@@ -192,7 +190,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Checks that targets and weights have one element for each of `samples` samples.
+    /// Checks that targets, and weights if given, have `samples` elements.
     #[inline(always)]
     pub(crate) fn check_lengths(&self, samples: usize, unit: &'static str) -> Result<()> {
         let check = |input, got| {
@@ -202,14 +200,14 @@ impl<'a> Batch<'a> {
         self.sample_weights.map_or(Ok(()), |w| check(Input::SampleWeights, w.len()))
     }
 
-    /// Scores, or rows of scores, that are given for each sample.
     #[inline]
     fn scores_a_sample(&self) -> usize {
         1 + usize::from(self.second_scores.is_some()) + usize::from(self.third_scores.is_some())
     }
 
-    /// Checks an elementwise batch, of pairs or of single scores. Inlined, as is what follows it on the CPU: a result that goes
-    /// through memory, written in pieces and read whole, keeps a small batch waiting as long as some of its samples.
+    /// Checks an elementwise batch, of pairs or of single scores. Inlined, like all that follows it on the CPU: a
+    /// result written to memory in parts and read back whole stalls, which costs a small batch as much as some of its
+    /// samples.
     #[inline(always)]
     pub(crate) fn check_elementwise(&self, pairs: bool) -> Result<BatchShape> {
         let samples = self.scores.len();
@@ -226,11 +224,11 @@ impl<'a> Batch<'a> {
         Ok(BatchShape::elementwise(samples))
     }
 
-    /// Checks a batch of rows of scores with rows of targets (or, where `rule` has class indices, one target a row).
+    /// Checks a batch of rows of scores with rows of targets, or one class index per row if `rule` allows it.
     pub(crate) fn check_target_rows(&self, rule: TargetRowRule) -> Result<BatchShape> {
         let least = match rule {
             TargetRowRule::Labels | TargetRowRule::Categories => 2,
-            // A list of one item has no pairs, but it is a list.
+            // A list of one item has no pairs, but it is valid.
             TargetRowRule::Relevances | TargetRowRule::Binary(_) => 1,
         };
         let (rows, columns) = self.check_scores(least)?;
@@ -251,7 +249,6 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Checks a batch of two or three vectors a sample.
     pub(crate) fn check_vectors(&self, inputs: usize, has_targets: bool) -> Result<BatchShape> {
         let shape = |expected: &str, got: String| Error::Shape { input: Input::Scores, expected: expected.into(), got };
         let given = self.scores_a_sample();
@@ -287,14 +284,13 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Checks a batch of rows with one target each.
     pub(crate) fn check_rows(&self) -> Result<BatchShape> {
         let (samples, columns) = self.check_scores(2)?;
         self.check_lengths(samples, "row of scores")?;
         Ok(BatchShape { samples, columns, target_width: 1 })
     }
 
-    /// Checks the shape of rows of scores, of at least so many columns, and returns (rows, columns).
+    /// Checks that scores form rows of at least `least` columns, and returns (rows, columns).
     pub(crate) fn check_scores(&self, least: usize) -> Result<(usize, usize)> {
         let expected = if least == 2 { "(N, C) with at least 2 classes" } else { "(Q, L), a list of L scores a row" };
         let shape = |got: String| Error::Shape { input: Input::Scores, expected: expected.into(), got };
@@ -315,7 +311,6 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The error of further scores of a sample that are not of the first ones' type.
 pub(crate) fn mixed_types(input: Input, other: Floats<'_>) -> Error {
     Error::ElementType { input, expected: "the type of the first scores", got: other.type_name() }
 }

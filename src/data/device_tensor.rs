@@ -1,4 +1,4 @@
-//! A handle to numbers in the memory of a device: what a batch needs to know of them, and nothing of the device.
+//! A handle to numbers in a device's memory: what a batch needs to know about them, without the device.
 
 use std::any::Any;
 use std::fmt;
@@ -22,7 +22,7 @@ pub enum ElementType {
     I8,
     /// 8-bit unsigned integers, or booleans (targets).
     U8,
-    /// Bits, 32 in a word from the lowest on (targets 0 and 1).
+    /// Bits, 32 per word, lowest first (targets 0 and 1).
     Bit,
 }
 
@@ -40,8 +40,8 @@ impl ElementType {
     }
 }
 
-/// A flat array in the memory of one device. Cheap to clone; clones share the memory, which goes
-/// back to the device's pool with the last of them.
+/// A flat array in the memory of one device. Cheap to clone: clones share the memory, which returns to the device's
+/// pool when the last one is dropped.
 #[derive(Clone, Debug)]
 pub struct DeviceTensor {
     pub(crate) memory: Arc<dyn DeviceMemory>,
@@ -49,11 +49,9 @@ pub struct DeviceTensor {
     pub(crate) element: ElementType,
 }
 
-/// A tensor's memory, as the backend that made it knows it.
+/// A tensor's memory. Each backend has its own type.
 pub(crate) trait DeviceMemory: Any + fmt::Debug + Send + Sync {
-    /// The name of the device that it belongs to.
     fn device_name(&self) -> &str;
-    /// The elements of a tensor in this memory on the host, blocking.
     fn read_f32(&self, tensor: &DeviceTensor) -> Result<Vec<f32>>;
 }
 
@@ -73,10 +71,10 @@ impl DeviceTensor {
         self.element
     }
 
-    /// The elements on the host, blocking.
+    /// Copies the elements to the host; blocks.
     ///
     /// # Errors
-    /// [`crate::Error::ElementType`] for a tensor of integers; otherwise where the device fails.
+    /// [`crate::Error::ElementType`] for a tensor of integers; otherwise the device's own failures.
     pub fn read_f32(&self) -> Result<Vec<f32>> {
         self.memory.read_f32(self)
     }

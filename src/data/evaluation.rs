@@ -1,4 +1,4 @@
-//! What is asked for and what comes back: the same for every loss on every device.
+//! Requests and results, the same for every loss on every device.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,21 +12,21 @@ use crate::names::names;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Reduction {
-    /// The sum divided by the number of kept samples, or by the sum of the sample weights where they are given.
-    /// Class weights never enter the divisor.
+    /// The weighted sum divided by the sum of the sample weights, or by the number of kept samples if there are no
+    /// weights. Class weights never enter the divisor.
     #[default]
     Mean,
     /// The weighted sum divided by the number of kept samples, whatever their weights (Keras's `sum_over_batch_size`).
     MeanOverCount,
     /// The weighted sum.
     Sum,
-    /// No value, only per-sample losses. A gradient is that of the sum.
+    /// No value, only per-sample losses. A gradient is then of the sum.
     None,
 }
 
 names!(Reduction, "reduction": Mean = "mean", Sum = "sum", None = "none", MeanOverCount = "mean-over-count");
 
-/// What an evaluation is to return beside the counters, which are free.
+/// What an evaluation returns in addition to the counters, which are always there.
 ///
 /// ```
 /// use maxmargin::{Reduction, Request};
@@ -42,15 +42,14 @@ pub struct Request {
 }
 
 impl Request {
-    /// Whether a divisor must be known before the gradient is written.
     #[inline]
     pub(crate) fn needs_divisor(&self) -> bool {
         let is_mean = matches!(self.reduction, Reduction::Mean | Reduction::MeanOverCount);
         self.gradient && self.gradient_divisor.is_none() && is_mean
     }
 
-    /// What the gradient of the sum is divided by, in the precision of the computation. `totals` has count and weight sum of the
-    /// whole batch, which only a mean must know beforehand; `samples` only words the error.
+    /// The divisor of the gradient of the sum, in the precision of the computation. `totals` gives the whole batch's
+    /// count and weight sum; only means call it. `samples` is only for the error message.
     #[inline]
     pub(crate) fn divisor_of_gradient<T: Real>(
         &self,
@@ -62,7 +61,7 @@ impl Request {
             false => self.gradient_divisor.unwrap_or(1.0),
         };
         let rounded = T::from_f64(divisor);
-        // Else slopes, or zeros, that are multiplied by its reciprocal would be no numbers.
+        // Slopes are multiplied by the reciprocal: 0 * infinity would be NaN.
         if rounded.is_infinite() || (T::ONE / rounded).is_infinite() {
             let type_name = if size_of::<T>() == size_of::<f32>() { "f32" } else { "f64" };
             return Err(Error::Option {
@@ -74,7 +73,7 @@ impl Request {
         Ok(rounded)
     }
 
-    /// The mean and the counters.
+    /// The mean and the counters only.
     pub fn new() -> Self {
         Self::default()
     }
@@ -92,8 +91,8 @@ impl Request {
         self
     }
 
-    /// Asks for the gradient of the sum divided by this number, whatever the reduction: a batch that is a part of a larger
-    /// one gets its part of the larger one's mean. The number is positive and finite.
+    /// Asks for the gradient of the sum divided by `divisor`, whatever the reduction. With the divisor of a larger
+    /// batch, each part gets its part of the gradient of that batch's mean. `divisor` must be positive and finite.
     ///
     /// ```
     /// use maxmargin::{Batch, BinaryHinge, Device, Output, Request};
@@ -108,13 +107,12 @@ impl Request {
         self
     }
 
-    /// Asks for the losses of the samples after every weight, 0 for ignored samples.
+    /// Asks for the per-sample losses (N) after every weight; 0 for ignored samples.
     pub fn losses(mut self) -> Self {
         self.losses = true;
         self
     }
 
-    /// Checks the numbers in the request.
     #[inline]
     pub(crate) fn check(&self) -> Result<()> {
         match self.gradient_divisor {
@@ -127,14 +125,14 @@ impl Request {
         }
     }
 
-    /// Asks for each class's value (one-vs-all only; reduction mean or sum, without a gradient).
+    /// Asks for one value per class (one-vs-all only; reduction mean or sum, without a gradient).
     pub fn per_class(mut self) -> Self {
         self.per_class = true;
         self
     }
 }
 
-/// The precision that the per-sample arithmetic ran in. Sums are finished in f64 either way.
+/// The precision of the per-sample arithmetic. Sums are finished in f64 either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Precision {
     /// Single precision.
@@ -143,7 +141,7 @@ pub enum Precision {
     F64,
 }
 
-/// Per-sample losses or a gradient, where the scores were: a host vector, or a tensor on the scores' device.
+/// Per-sample losses or a gradient, stored where the scores are: a host vector, or a tensor on the scores' device.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Output {
@@ -170,20 +168,20 @@ impl Output {
         self.len() == 0
     }
 
-    /// The elements where they are, if they are in single precision on the host.
+    /// The elements, borrowed, if they are f32 on the host.
     pub fn as_f32(&self) -> Option<&[f32]> {
         if let Output::F32(x) = self { Some(x) } else { None }
     }
 
-    /// The elements where they are, if they are in double precision on the host.
+    /// The elements, borrowed, if they are f64 on the host.
     pub fn as_f64(&self) -> Option<&[f64]> {
         if let Output::F64(x) = self { Some(x) } else { None }
     }
 
-    /// The elements as f64 on the host; reads back a device tensor, blocking.
+    /// The elements as f64 on the host. Reading back a device tensor blocks.
     ///
     /// # Errors
-    /// Where the device fails.
+    /// The device's own failures.
     pub fn to_f64(&self) -> Result<Vec<f64>> {
         Ok(match self {
             Output::F32(x) => x.iter().map(|&x| x.into()).collect(),
@@ -193,18 +191,17 @@ impl Output {
     }
 }
 
-/// Host memory that is written to.
+/// Host memory for results.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FloatsMut<'a> {
     /// Single precision.
     F32(&'a mut [f32]),
-    /// Double precision, for scores in f64 on the CPU.
+    /// Double precision, for f64 scores on the CPU.
     F64(&'a mut [f64]),
 }
 
 impl FloatsMut<'_> {
-    /// The type of the elements, in words.
     pub(crate) fn type_name(&self) -> &'static str {
         match self {
             FloatsMut::F32(_) => "f32",
@@ -237,8 +234,8 @@ impl<'a> From<&'a mut Vec<f64>> for FloatsMut<'a> {
     }
 }
 
-/// The caller's memory for losses and gradient, for [`crate::Device::evaluate_into`]. A loop that hands in the same memory
-/// again spares the operating system the pages of a fresh vector, which for large batches take longer than the evaluation.
+/// The caller's memory for losses and gradient, for [`crate::Device::evaluate_into`]. Reuse it in a loop: getting fresh
+/// pages from the operating system takes longer than evaluating a large batch.
 #[derive(Debug, Default)]
 pub struct Buffers<'a> {
     pub(crate) losses: Option<FloatsMut<'a>>,
@@ -246,19 +243,19 @@ pub struct Buffers<'a> {
 }
 
 impl<'a> Buffers<'a> {
-    /// No memory: what is asked for comes back in vectors.
+    /// No memory: results come back in vectors.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Where the losses go, one a sample, in the precision of the computation.
+    /// Where the losses go: one per sample, in the precision of the computation.
     pub fn losses(mut self, losses: impl Into<FloatsMut<'a>>) -> Self {
         self.losses = Some(losses.into());
         self
     }
 
-    /// Where the gradient goes, in the shape of the scores (of all vectors of a sample, one block after the other), in the
-    /// precision of the computation.
+    /// Where the gradient goes, in the precision of the computation. It has the shape of the scores; for several
+    /// vectors per sample, one block per input, one after the other.
     pub fn gradient(mut self, gradient: impl Into<FloatsMut<'a>>) -> Self {
         self.gradient = Some(gradient.into());
         self
@@ -271,36 +268,36 @@ impl<'a> Buffers<'a> {
 pub struct Evaluation {
     /// The reduced value; `None` with [`Reduction::None`] and with per-class values.
     pub value: Option<f64>,
-    /// Each class's reduced value, where asked for.
+    /// One reduced value per class, if requested.
     pub per_class: Option<Vec<f64>>,
-    /// Samples that entered: all but the ignored ones, zero-weight samples included.
+    /// Kept samples: all but the ignored ones, including those of weight 0.
     pub count: u64,
-    /// Sum of the sample weights of those samples, or their count where no weights were given.
+    /// Sum of the kept samples' weights, or their count if there are no weights.
     pub weight_sum: f64,
     /// Kept samples with any margin violation v > 0.
     pub active: u64,
-    /// Kept samples predicted right: sign of the score for binary, lowest-index argmax for multiclass. `None` where a
-    /// prediction means nothing (embedding).
+    /// Kept samples predicted correctly: by the sign of the score for binary losses, by the lowest-index argmax for
+    /// multiclass losses. `None` if the loss makes no prediction (embedding).
     pub correct: Option<u64>,
-    /// Per-sample losses after every weight, where asked for.
+    /// Per-sample losses after every weight, if requested.
     pub losses: Option<Output>,
-    /// Gradient with respect to the scores, where asked for.
+    /// Gradient with respect to the scores, if requested.
     pub gradient: Option<Output>,
     /// The precision of the per-sample arithmetic.
     pub precision: Precision,
-    /// Time spent on bringing host data to the device: decoding, checking and staging it. Of a large batch the device evaluates
-    /// one part meanwhile. 0 on the CPU.
+    /// Time spent on bringing host data to the device: decoding, checking and staging. In a large batch the device
+    /// evaluates one part meanwhile. 0 on the CPU.
     pub upload_time: std::time::Duration,
 }
 
 impl Evaluation {
-    /// `correct / count`; `None` where a prediction means nothing or nothing was counted.
+    /// `correct / count`; `None` if the loss makes no prediction or no sample was counted.
     pub fn accuracy(&self) -> Option<f64> {
         self.correct.filter(|_| self.count > 0).map(|correct| correct as f64 / self.count as f64)
     }
 }
 
-/// A request for sums, whose evaluations can be added up.
+/// A request for sums, so that its evaluations can be added up.
 #[derive(Clone, Debug)]
 pub(crate) struct SumRequest(Request);
 
@@ -310,7 +307,6 @@ impl SumRequest {
         Self(if per_class { request.per_class() } else { request })
     }
 
-    /// As [`Request::gradient_of_part`].
     pub(crate) fn gradient_of_part(self, divisor: f64) -> Self {
         Self(self.0.gradient_of_part(divisor))
     }
@@ -319,7 +315,6 @@ impl SumRequest {
         &self.0
     }
 
-    /// The sums of an evaluation that was asked for by this request.
     pub(crate) fn totals(&self, evaluation: &Evaluation) -> Totals {
         Totals {
             sum: evaluation.value.unwrap_or(0.0),
@@ -332,7 +327,7 @@ impl SumRequest {
     }
 }
 
-/// The sums of one pass over the samples, on their way to an [`Evaluation`]. Parts are merged in a fixed order.
+/// The sums of one pass over the samples, from which an [`Evaluation`] is made. Parts are merged in a fixed order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Totals {
     #[serde(with = "exact::number")]
@@ -350,7 +345,7 @@ impl Totals {
     pub(crate) fn merge(&mut self, other: &Totals) {
         self.sum += other.sum;
         self.weight_sum += other.weight_sum;
-        // Sums that were read from a file may be any.
+        // Saturate: counts read from a file may be arbitrary.
         self.count = self.count.saturating_add(other.count);
         self.active = self.active.saturating_add(other.active);
         self.correct = self.correct.saturating_add(other.correct);
@@ -363,9 +358,8 @@ impl Totals {
         }
     }
 
-    /// The divisor of the reduction: 1 unless the mean is asked for.
-    ///
-    /// `samples` counts ignored samples too and only words the error.
+    /// The divisor of the reduction; 1 unless a mean is requested. `samples`, which includes ignored ones, is only for
+    /// the error message.
     #[inline]
     pub(crate) fn divisor(&self, reduction: Reduction, samples: usize) -> Result<f64> {
         match reduction {
@@ -379,7 +373,7 @@ impl Totals {
         }
     }
 
-    /// Finishes an evaluation: the same arithmetic for every device.
+    /// Finishes an evaluation, with the same arithmetic on every device.
     #[inline(always)]
     pub(crate) fn finish(
         self,
@@ -406,7 +400,6 @@ impl Totals {
     }
 }
 
-/// What a device writes beside its totals.
 pub(crate) struct Outputs {
     pub(crate) losses: Option<Output>,
     pub(crate) gradient: Option<Output>,

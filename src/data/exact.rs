@@ -1,5 +1,5 @@
-//! f64 through serde without losing a bit: text formats drop NaN, infinities and often the last digit of a number, so
-//! there a number is the text of its shortest exact decimal form; binary formats take it as it is.
+//! Bit-exact f64 through serde. Text formats drop NaN, infinities and often a number's last digit, so there a number is
+//! saved as the text of its shortest exact decimal form. Binary formats take f64 as it is.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
@@ -21,7 +21,6 @@ impl<'de> Deserialize<'de> for Exact {
     }
 }
 
-/// For `#[serde(with = "exact::number")]` on an f64.
 pub(crate) mod number {
     use super::*;
 
@@ -34,7 +33,6 @@ pub(crate) mod number {
     }
 }
 
-/// For `#[serde(with = "exact::numbers")]` on a vector of f64.
 pub(crate) mod numbers {
     use super::*;
 
@@ -47,7 +45,6 @@ pub(crate) mod numbers {
     }
 }
 
-/// For `#[serde(with = "exact::optional_numbers")]` on an optional vector of f64.
 pub(crate) mod optional_numbers {
     use super::*;
 

@@ -1,10 +1,11 @@
-//! A batch in jobs, on all threads.
+//! Runs a batch in jobs on all threads.
 //!
-//! Samples are cut into jobs whose size depends on the batch alone, not on the number of threads, and the jobs' sums are
-//! merged in order: the same input gives the same bits on every run.
+//! Job sizes depend only on the batch, not on the number of threads, and the jobs' sums are merged in order: the same
+//! input gives the same bits on every run.
 //!
-//! The thread that calls works too, and a thread takes a long run of neighbouring jobs first, then shorter ones, so that no two
-//! threads meet in a page: 64 Ki scores went from 30 to 12 us, a gradient in fresh memory (32 Mi) from 41 to 21 ms.
+//! The calling thread works too. A thread takes long runs of neighbouring jobs first, then shorter ones, so that no two
+//! threads share a memory page. Measured: 64 Ki scores went from 30 to 12 us, a gradient in fresh memory (32 Mi) from
+//! 41 to 21 ms.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -14,29 +15,27 @@ use super::real::Real;
 use super::shape::BatchShape;
 use crate::error::Result;
 
-/// Samples a job, of a batch of so many with `scores_each`: large enough to hide the scheduling, small enough to balance.
-/// Large batches have larger jobs, since each begins to read at a new place: of 32 Mi samples of the binary hinge, jobs of
-/// 16 Ki take a tenth longer than of 128 Ki, and larger ones as long. There are at least 256 of them, for machines of many
-/// threads.
+/// Samples per job, for a batch with `scores_each` scores per sample: large enough to hide scheduling, small enough to
+/// balance. Large batches get larger jobs, since each job starts reading at a new place: for the binary hinge over 32
+/// Mi samples, jobs of 16 Ki take a tenth longer than jobs of 128 Ki, and still larger jobs gain nothing. Such batches
+/// have at least 256 jobs, for machines with many threads.
 #[inline]
 pub(crate) fn job_samples(samples: usize, scores_each: usize) -> usize {
     let scores: usize = 1 << (samples * scores_each / 256).max(1).ilog2().clamp(14, 17);
     (scores / scores_each).max(1)
 }
 
-/// A run of samples and its part of the outputs.
 pub(crate) struct Job<'a, T> {
     pub(crate) start: usize,
     pub(crate) samples: usize,
     pub(crate) losses: Option<&'a mut [T]>,
     pub(crate) gradient: Option<&'a mut [T]>,
-    /// Where a sample is several vectors, those of the second and the third.
+    /// The gradients of the second and third vectors, if samples have several.
     pub(crate) other_gradients: [Option<&'a mut [T]>; 2],
 }
 
-/// Cuts the samples of a batch into jobs of `job_samples`, runs them on all threads and merges their totals in order.
-///
-/// The error of the lowest job wins; indices in it are made global by the jobs' starts.
+/// Cuts a batch into jobs of `job_samples`, runs them on all threads and merges their totals in order. The error of the
+/// lowest job wins, with its index counted in the whole batch.
 #[inline]
 pub(crate) fn run_jobs<T: Real>(
     shape: BatchShape,
@@ -47,10 +46,10 @@ pub(crate) fn run_jobs<T: Real>(
 ) -> Result<Totals> {
     let samples = shape.samples;
     if samples == 0 {
-        // What a job makes room for grows with the columns, which cost nothing to claim.
+        // Jobs allocate memory per column, and an empty batch may claim any number of columns.
         return Ok(Totals::default());
     }
-    // One block a vector of the samples, most losses have one.
+    // One block per vector of a sample; most losses have one.
     let block = (samples * shape.columns).max(1);
     let mut rest = gradient;
     let gradients = [(); 3].map(|()| {
@@ -63,7 +62,6 @@ pub(crate) fn run_jobs<T: Real>(
         run(job).map_err(|error| shape.whole_index(error, start))
     };
     if samples <= job_samples {
-        // Small inputs: no thread pool in the way.
         let [gradient, second, third] = gradients;
         return run(Job { start: 0, samples, losses, gradient, other_gradients: [second, third] });
     }
@@ -87,11 +85,11 @@ pub(crate) fn run_jobs<T: Real>(
     Ok(totals)
 }
 
-/// Runs jobs on the caller's thread and the pool's; results in the jobs' order.
+/// Runs jobs on the caller's thread and the pool's; returns results in the jobs' order.
 ///
-/// The caller works too, so that small batches need not wait for another thread to wake up. A thread takes a run of
-/// neighbouring jobs, long at first and shorter towards the end: their memory is then read in one stream, and no two threads
-/// meet in a fresh page.
+/// The caller works too, so that small batches need not wait for a thread to wake up. A thread takes runs of
+/// neighbouring jobs, long at first and shorter towards the end. It then reads memory in one stream, and no two threads
+/// share a fresh page.
 fn on_all_threads<J: Send, R: Send>(jobs: Vec<J>, run: impl Fn(J) -> R + Sync) -> Vec<R> {
     let threads = rayon::current_num_threads().min(jobs.len()).max(1);
     let places: Vec<_> = jobs.into_iter().map(|job| Mutex::new((Some(job), None))).collect();
@@ -103,7 +101,7 @@ fn on_all_threads<J: Send, R: Send>(jobs: Vec<J>, run: impl Fn(J) -> R + Sync) -
             let start = taken.unwrap_or_else(|start| start);
             let Some(taken) = places.get(start..end_of_run(start)) else { return };
             for place in taken {
-                // Nobody else has this place, so the lock is free and not poisoned.
+                // Only this thread has this place, so the lock is free and not poisoned.
                 let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
                 place.1 = place.0.take().map(&run);
             }

@@ -8,8 +8,8 @@ use super::tensor::{Targets, with_targets};
 use crate::error::{Error, Input, Result, number};
 use crate::names::names;
 
-/// What the labels of a binary loss look like. Never guessed from a batch inside a loss; [`LabelEncoding::detect`] is
-/// there for data whose encoding is not known.
+/// What the labels of a binary loss look like. A loss never guesses it from a batch; call [`LabelEncoding::detect`] if
+/// the encoding of the data is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum LabelEncoding {
     /// -1 and +1.
@@ -22,11 +22,12 @@ pub enum LabelEncoding {
 names!(LabelEncoding, "labels": PlusMinusOne = "plus-minus-one", ZeroOne = "zero-one");
 
 impl LabelEncoding {
-    /// The first label other than 1 decides: -1 or 0. Labels that are all 1 read the same in both; -1/+1 is returned.
+    /// The first label other than 1 decides: -1 or 0. If all labels are 1, both encodings read the same; -1/+1 is
+    /// returned.
     ///
     /// # Errors
-    /// [`Error::Value`] where the first label other than 1 is neither; the labels after it are checked by the loss.
-    /// [`Error::ElementType`] for a device tensor: read it back, or say what it holds.
+    /// [`Error::Value`] if the first label other than 1 is neither -1 nor 0. Later labels are checked by the loss.
+    /// [`Error::ElementType`] for a device tensor: read it back, or state its encoding.
     pub fn detect(labels: Targets<'_>) -> Result<Self> {
         fn first<L: Label>(labels: &[L]) -> Result<LabelEncoding> {
             match labels.iter().position(|l| l.class_index() != Some(1)) {
@@ -43,12 +44,11 @@ impl LabelEncoding {
     }
 }
 
-/// What the targets of an elementwise loss may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum TargetRule {
     /// Labels in this encoding; the kernels see -1 and +1.
     Labels(LabelEncoding),
-    /// Any finite number, of which only equality with -1 and +1 matters; for all others kernels see 0, or the number itself.
+    /// Any finite number. The kernels see -1 and +1 as they are, and every other number as 0 or as it is.
     Signs,
 }
 
@@ -61,7 +61,6 @@ impl TargetRule {
         }
     }
 
-    /// The rule as loops over labels want it.
     fn signs(self) -> SignRule {
         match self {
             TargetRule::Labels(LabelEncoding::PlusMinusOne) => SignRule { other: -1, only_labels: true },
@@ -70,7 +69,7 @@ impl TargetRule {
         }
     }
 
-    /// Checks labels without a look at what they mean.
+    /// Checks labels without keeping the decoded signs.
     ///
     /// # Errors
     /// As [`TargetRule::decode`].
@@ -84,14 +83,14 @@ impl TargetRule {
         Ok(())
     }
 
-    /// Writes the kernels' view of `labels` to `signs`, which is as long.
+    /// Writes the kernels' view of `labels` to `signs`, a slice of the same length.
     ///
     /// # Errors
-    /// [`Error::Value`] with the index within `labels` of the first one that the rule does not allow.
+    /// [`Error::Value`] with the index within `labels` of the first label that the rule forbids.
     #[inline(always)]
     pub(crate) fn decode<L: Label, T: Real>(self, labels: &[L], signs: &mut [T]) -> Result<()> {
         let rule = self.signs();
-        // A loop of its own for each kind of rule, or else every label would be asked which it is.
+        // One loop per kind of rule, so that the choice is not made for each label.
         let bad_seen = match self {
             TargetRule::Labels(_) => decode_signs(SignRule { only_labels: true, ..rule }, labels, signs),
             TargetRule::Signs => decode_signs(SignRule { only_labels: false, ..rule }, labels, signs),
@@ -99,7 +98,6 @@ impl TargetRule {
         if bad_seen { self.find_bad(labels) } else { Ok(()) }
     }
 
-    /// The error of the first label that the rule does not allow.
     #[cold]
     pub(crate) fn find_bad<L: Label>(self, labels: &[L]) -> Result<()> {
         match labels.iter().position(|&l| self.signs().sign::<L, f32>(l).1) {
@@ -109,16 +107,15 @@ impl TargetRule {
     }
 }
 
-/// A [`TargetRule`] as numbers, so that one loop serves every rule.
+/// A [`TargetRule`] as values, so that one loop serves every rule.
 #[derive(Clone, Copy)]
 struct SignRule {
-    /// The label that means -1.
     other: i8,
-    /// Nothing but 1 and that label is allowed.
+    /// Only 1 and `other` are allowed.
     only_labels: bool,
 }
 
-/// Writes a sign for each label; true where one is forbidden.
+/// Writes a sign for each label; true if any label is forbidden.
 #[inline(always)]
 fn decode_signs<L: Label, T: Real>(rule: SignRule, labels: &[L], signs: &mut [T]) -> bool {
     let mut bad_seen = false;
@@ -142,10 +139,10 @@ impl SignRule {
     }
 }
 
-/// Writes the class indices of `labels` to `indices`, with `ignored` in the place of the caller's `ignore_index`.
+/// Writes the class indices of `labels` to `indices`; the caller's `ignore_index` becomes [`IGNORED`].
 ///
 /// # Errors
-/// [`Error::Value`] with the index within `labels` of the first one outside [0, classes) that is not ignored.
+/// [`Error::Value`] with the index within `labels` of the first label outside [0, classes) that is not ignored.
 #[inline(always)]
 pub(crate) fn decode_class_indices<L: Label>(
     labels: &[L],
@@ -157,26 +154,23 @@ pub(crate) fn decode_class_indices<L: Label>(
     for (index, &label) in indices.iter_mut().zip(labels) {
         let (class, bad) = class_index(label, classes, ignore_index);
         *index = class;
-        // A flag instead of an early return: no branch a label.
         bad_seen |= bad;
     }
     if bad_seen { find_bad_class(labels, classes, ignore_index) } else { Ok(()) }
 }
 
-/// The kernels' view of a class index, and whether it is none.
+/// The kernels' view of a class index, and whether it is invalid.
 #[inline(always)]
 fn class_index<L: Label>(label: L, classes: usize, ignore_index: Option<i64>) -> (i32, bool) {
-    // Fewer than 2^31, so that an index fits: no batch has more columns.
+    // Fits in i32: no batch has 2^31 columns or more.
     let limit = classes as i64;
     let class = label.class_index();
     let is_ignored = class.is_some() & (class == ignore_index);
-    // No class: negative.
     let class = class.unwrap_or(-1);
     let is_class = (0 <= class) & (class < limit);
     (if is_ignored { IGNORED } else { class as i32 }, !(is_ignored | is_class))
 }
 
-/// The error of the first label that is no class index and not ignored.
 #[cold]
 fn find_bad_class<L: Label>(labels: &[L], classes: usize, ignore_index: Option<i64>) -> Result<()> {
     let Some(index) = labels.iter().position(|&label| class_index(label, classes, ignore_index).1) else {
@@ -185,21 +179,18 @@ fn find_bad_class<L: Label>(labels: &[L], classes: usize, ignore_index: Option<i
     Err(bad(index, labels[index], class_index_expected(classes, ignore_index)))
 }
 
-/// What a row of targets may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TargetRowRule {
-    /// Class indices up to the first negative number; C targets a row.
+    /// Class indices up to the first negative number; C targets per row.
     Labels,
-    /// -1, 0 or 1 for each class; or one class index a row, which means a 1 there and 0 elsewhere.
+    /// -1, 0 or 1 per class; or one class index per row, which means 1 there and 0 elsewhere.
     Categories,
-    /// A finite relevance for each item, compared as f32; negative for padding.
+    /// A finite relevance per item, compared as f32; negative for padding.
     Relevances,
-    /// A binary label for each item.
     Binary(LabelEncoding),
 }
 
 impl TargetRowRule {
-    /// What a target may be, in words.
     pub(crate) fn expected(self, shape: &BatchShape) -> String {
         match self {
             TargetRowRule::Labels => format!("a class index in [0, {}) or a negative padding", shape.columns),
@@ -214,7 +205,7 @@ impl TargetRowRule {
     #[inline(always)]
     fn read<L: Label>(self, shape: &BatchShape, label: L) -> (i32, bool) {
         let columns = shape.columns as i64;
-        // No class: above all.
+        // A label that is not an integer becomes a class above all others.
         let class = || label.class_index().unwrap_or(i64::MAX);
         match self {
             TargetRowRule::Relevances => relevance(label.to_f32()),
@@ -231,7 +222,6 @@ impl TargetRowRule {
     }
 }
 
-/// Reads rows of targets of any host type.
 pub(crate) struct TargetRowDecoder<'a> {
     rule: TargetRowRule,
     shape: &'a BatchShape,
@@ -242,16 +232,16 @@ impl<'a> TargetRowDecoder<'a> {
         Self { rule, shape }
     }
 
-    /// The targets of as many rows as `targets` has room for, as [`TargetRowDecoder::element`] has them, but a class index a row
-    /// as a row of 0 and 1.
+    /// Decodes whole rows, as many as `targets` has room for, as [`TargetRowDecoder::element`] does. One class index
+    /// per row becomes a row of 0 and 1.
     ///
     /// # Errors
-    /// [`Error::Value`] with the index within `labels` of the first one that the rule does not allow.
+    /// [`Error::Value`] with the index within `labels` of the first label that the rule forbids.
     #[inline(always)]
     pub(crate) fn decode_rows<L: Label>(&self, labels: &[L], targets: &mut [i32]) -> Result<()> {
         use LabelEncoding::{PlusMinusOne, ZeroOne};
         use TargetRowRule::{Binary, Categories, Labels, Relevances};
-        // A loop for each rule, without a choice in it.
+        // One loop per rule, without a choice inside.
         let bad_seen = match self.rule {
             Labels => self.decode_each(Labels, labels, targets),
             Categories if self.shape.target_width == 1 => self.decode_classes(labels, targets),
@@ -261,16 +251,15 @@ impl<'a> TargetRowDecoder<'a> {
             Binary(ZeroOne) => self.decode_each(Binary(ZeroOne), labels, targets),
         };
         match bad_seen {
-            // The first that is bad is the error.
             true => (0..labels.len()).try_for_each(|index| self.element(labels, index).map(|_| ())),
             false => Ok(()),
         }
     }
 
-    /// A target for each label; true where one is bad, which no branch asks in the loop.
+    /// A target for each label; true if any label is bad. A flag instead of a branch in the loop.
     #[inline(always)]
     fn decode_each<L: Label>(&self, rule: TargetRowRule, labels: &[L], targets: &mut [i32]) -> bool {
-        // Held by value: what is read through a reference is read again for each label.
+        // By value: a value behind a reference is reloaded for each label.
         let shape = *self.shape;
         let mut bad_seen = false;
         for (target, &label) in targets.iter_mut().zip(labels) {
@@ -281,7 +270,7 @@ impl<'a> TargetRowDecoder<'a> {
         bad_seen
     }
 
-    /// A row of targets for each class index; true where one is bad.
+    /// A row of targets for each class index; true if any label is bad.
     #[inline(always)]
     fn decode_classes<L: Label>(&self, labels: &[L], targets: &mut [i32]) -> bool {
         targets.fill(0);
@@ -295,7 +284,7 @@ impl<'a> TargetRowDecoder<'a> {
         bad_seen
     }
 
-    /// One target: a class index, -1 for padding, or -1, 0 and 1. A relevance is given as an integer of the same order.
+    /// One target: a class index, -1 for padding, or -1, 0, 1. A relevance becomes an integer of the same order.
     pub(crate) fn element<L: Label>(&self, labels: &[L], index: usize) -> Result<i32> {
         let label = labels[index];
         match self.rule.read(self.shape, label) {
@@ -305,15 +294,14 @@ impl<'a> TargetRowDecoder<'a> {
     }
 }
 
-/// A relevance as an integer, and whether it is bad. Numbers that are not negative have the order of their bits.
+/// A relevance as an integer, and whether it is bad. Non-negative floats have the order of their bits.
 #[inline(always)]
 fn relevance(x: f32) -> (i32, bool) {
-    // Both zeros alike.
+    // Turns -0 into +0.
     let bits = (x + 0.0).to_bits() as i32;
     (if x < 0.0 { -1 } else { bits }, !x.is_finite())
 }
 
-/// What a class index may be, in words.
 pub(crate) fn class_index_expected(classes: usize, ignore_index: Option<i64>) -> String {
     match ignore_index {
         Some(ignored) => format!("a class index in [0, {classes}) or the ignored {ignored}"),
@@ -321,24 +309,21 @@ pub(crate) fn class_index_expected(classes: usize, ignore_index: Option<i64>) ->
     }
 }
 
-/// What the kernels see in the place of an ignored class index, whatever the caller's own is.
+/// The kernels' value for an ignored class index, whatever the caller's `ignore_index`.
 pub(crate) const IGNORED: i32 = i32::MIN;
 
 fn bad<L: Label>(index: usize, label: L, expected: String) -> Error {
     Error::Value { input: Input::Targets, index: index as u64, value: label.to_text(), expected }
 }
 
-/// A host type that labels come in.
 pub(crate) trait Label: Copy + Send + Sync {
     /// True where the label equals this small integer exactly.
     fn is(self, x: i8) -> bool;
-    /// True but for NaN and infinities.
     fn is_finite(self) -> bool;
-    /// The label as an integer; `None` where it is not integral or beyond i64.
+    /// The label as an integer; `None` if it is not integral or outside i64.
     fn class_index(self) -> Option<i64>;
-    /// The label as the nearest f32.
     fn to_f32(self) -> f32;
-    /// The label as the input holds it.
+    /// The label in the input's own digits.
     fn to_text(self) -> String;
 }
 
@@ -383,7 +368,7 @@ macro_rules! float_label {
             }
             #[inline(always)]
             fn class_index(self) -> Option<i64> {
-                // -2^63 is a float; 2^63 is the first one beyond i64.
+                // -2^63 is exact in floating point; 2^63 is the first float above i64's range.
                 let integral = self.trunc() == self && self >= -(2f64.powi(63)) as $t && self < 2f64.powi(63) as $t;
                 integral.then_some(self as i64)
             }

@@ -1,48 +1,39 @@
-//! The numbers that losses are written in: the two precisions of the native backend, and vectors of them.
+//! The numbers that losses are written in: the CPU backend's two precisions, and vectors of them.
 
 use std::fmt::Debug;
 use std::ops::{Add, AddAssign, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
-/// A number, or a vector of numbers that are computed alike: what a penalty is written in, so that each formula stands
-/// once for both. Conditions are masks, and choices select by them.
+/// A number, or a vector of numbers treated alike in every lane. One formula then serves both. Conditions are masks,
+/// and choices select by a mask.
 pub(crate) trait Number:
     Copy + Debug + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
 {
-    /// A truth value for each number.
     type Mask: Copy + BitAnd<Output = Self::Mask> + BitOr<Output = Self::Mask> + Not<Output = Self::Mask>;
-    /// The nearest number to `x`, as many times as `self` has numbers.
+    /// The nearest number to `x`, in every lane.
     fn splat(self, x: f64) -> Self;
-    /// self < other, false for NaN.
+    /// self < other; false for NaN.
     fn below(self, other: Self) -> Self::Mask;
-    /// self == other, false for NaN.
+    /// self == other; false for NaN.
     fn equals(self, other: Self) -> Self::Mask;
-    /// `yes` where the mask is true, or else `no`.
+    /// `yes` where the mask is true, else `no`.
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
-    /// The number where it is above 0 or NaN, or else 0.
+    /// The number where it is above 0 or NaN, else 0.
     fn positive_part(self) -> Self;
-    /// e to this power.
     fn exp(self) -> Self;
-    /// ln(1 + self), exact also near 0.
+    /// ln(1 + self), accurate also near 0.
     fn ln_1p(self) -> Self;
 }
 
 /// `f32` or `f64`: the type that losses are computed in on the CPU.
 pub(crate) trait Real: Number<Mask = bool> + Default + PartialOrd + Send + Sync + AddAssign + 'static {
-    /// Zero.
     const ZERO: Self;
-    /// One.
     const ONE: Self;
-    /// Not a number.
     const NAN: Self;
-    /// Minus infinity.
     const NEG_INFINITY: Self;
-    /// Rounds to the nearest value of this type.
     fn from_f64(x: f64) -> Self;
     /// Exact: both types fit in f64.
     fn to_f64(self) -> f64;
-    /// True for NaN.
     fn is_nan(self) -> bool;
-    /// True for the two infinities.
     fn is_infinite(self) -> bool;
 }
 

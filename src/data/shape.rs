@@ -6,16 +6,16 @@ use crate::error::{Error, Input};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BatchShape {
-    /// Rows, or scores where there are no rows.
+    /// Rows, or scores if there are no rows.
     pub samples: usize,
-    /// Scores a sample.
+    /// Scores per sample.
     pub columns: usize,
-    /// Targets a sample: 1, or as many as there are columns.
+    /// Targets per sample: 1, or `columns`.
     pub target_width: usize,
 }
 
 impl BatchShape {
-    /// So many samples, scores a sample and targets a sample.
+    /// A shape from samples, scores per sample and targets per sample.
     pub fn new(samples: usize, columns: usize, target_width: usize) -> Self {
         Self { samples, columns, target_width }
     }
@@ -24,7 +24,7 @@ impl BatchShape {
         Self { samples, columns: 1, target_width: 1 }
     }
 
-    /// The error of a part of the batch that starts at this sample, with the index of a bad value in the whole batch.
+    /// Turns an error of the part that starts at sample `start` into one of the whole batch, by moving its index.
     pub fn whole_index(&self, error: Error, start: usize) -> Error {
         let width = match error.input() {
             Some(Input::Scores | Input::SecondScores | Input::Negatives) => self.columns,

@@ -1,6 +1,5 @@
-//! Numbers and labels that a caller hands in, wherever they live.
-//!
-//! Host data is borrowed, never copied into a type of ours; device data is a [`DeviceTensor`].
+//! Numbers and labels from the caller, wherever they live. Host data is borrowed, never copied into a type of ours;
+//! device data is a [`DeviceTensor`].
 
 use std::ops::Range;
 
@@ -26,7 +25,6 @@ pub enum Floats<'a> {
 }
 
 impl<'a> Floats<'a> {
-    /// The type of the elements, in words.
     pub(crate) fn type_name(self) -> &'static str {
         match self {
             Floats::F32(_) => "f32",
@@ -37,7 +35,7 @@ impl<'a> Floats<'a> {
         }
     }
 
-    /// The elements as f32, where they are of half precision on the host.
+    /// The elements as f32, if they are half precision on the host.
     pub(crate) fn widened(self) -> Option<Vec<f32>> {
         match self {
             Floats::F16(x) => Some(x.to_f32_vec()),
@@ -46,7 +44,6 @@ impl<'a> Floats<'a> {
         }
     }
 
-    /// A range of host elements.
     pub(crate) fn slice(self, range: Range<usize>) -> Option<Self> {
         match self {
             Floats::F32(x) => x.get(range).map(Floats::F32),
@@ -57,12 +54,10 @@ impl<'a> Floats<'a> {
         }
     }
 
-    /// The elements, where they are f32 on the host.
     pub(crate) fn as_f32(self) -> Option<&'a [f32]> {
         if let Floats::F32(x) = self { Some(x) } else { None }
     }
 
-    /// The elements, where they are f64 on the host.
     pub(crate) fn as_f64(self) -> Option<&'a [f64]> {
         if let Floats::F64(x) = self { Some(x) } else { None }
     }
@@ -85,7 +80,7 @@ impl<'a> Floats<'a> {
     }
 }
 
-/// Labels or targets, borrowed from where they live, in the type that they have there.
+/// Labels or targets, borrowed from where they live, in their own type.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Targets<'a> {
@@ -105,13 +100,13 @@ pub enum Targets<'a> {
     F32(&'a [f32]),
     /// Host doubles; labels and class indices must hold integral values.
     F64(&'a [f64]),
-    /// Host bits: 0 or 1 each.
+    /// Host bits: each 0 or 1.
     Bits(BitLabels<'a>),
     /// Memory of a GPU: i32, f32, i8, u8 or bits.
     Device(&'a DeviceTensor),
 }
 
-/// Labels of a bit each, 32 in a word, the first in the lowest.
+/// One-bit labels, 32 per word, lowest bit first.
 ///
 /// ```
 /// use maxmargin::{Batch, BinaryHinge, BitLabels, Device, LabelEncoding, Request};
@@ -124,7 +119,7 @@ pub enum Targets<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct BitLabels<'a> {
     words: &'a [u32],
-    /// Bits before the first label, less than 32.
+    /// Bits before the first label, fewer than 32.
     shift: usize,
     len: usize,
 }
@@ -133,7 +128,7 @@ impl<'a> BitLabels<'a> {
     /// The first `len` bits of `words`.
     ///
     /// # Errors
-    /// [`Error::Length`] where there are fewer.
+    /// [`Error::Length`] if `words` has fewer.
     pub fn new(words: &'a [u32], len: usize) -> Result<Self> {
         if len > 32 * words.len() {
             let (expected, got) = (len.div_ceil(32), words.len());
@@ -152,15 +147,14 @@ impl<'a> BitLabels<'a> {
         self.len == 0
     }
 
-    /// The labels as words, where the first label is the lowest bit of the first.
+    /// The labels as words; `None` if the first label is not the lowest bit of a word.
     #[cfg(feature = "gpu")]
     pub(crate) fn words(&self) -> Option<&'a [u32]> {
         (self.shift == 0).then(|| &self.words[..self.len.div_ceil(32)])
     }
 
-    /// One boolean a label.
     pub(crate) fn to_vec(self) -> Vec<bool> {
-        // A word begins before every 32nd label; the last one may end after them.
+        // Two words cover 32 labels at any shift. The second may lie beyond the last word.
         let word = |i: usize| self.words.get(i).map_or(0, |&word| u64::from(word));
         let mut labels = vec![false; self.len];
         for (i, labels) in labels.chunks_mut(32).enumerate() {
@@ -187,7 +181,7 @@ impl<'a> From<BitLabels<'a>> for Targets<'a> {
     }
 }
 
-/// Runs `$body` with `$x` bound to the host slice, whatever its type, or `$device` with `$tensor` bound to the tensor.
+/// Runs `$body` with `$x` bound to the host slice of any type, or `$device` with `$tensor` bound to the tensor.
 macro_rules! with_targets {
     ($targets:expr, $x:ident => $body:expr, $tensor:ident => $device:expr) => {
         match $targets {
@@ -199,7 +193,7 @@ macro_rules! with_targets {
             $crate::data::tensor::Targets::U64($x) => $body,
             $crate::data::tensor::Targets::F32($x) => $body,
             $crate::data::tensor::Targets::F64($x) => $body,
-            // Widened here; a loop over parts takes each part first.
+            // Widens all bits at once, so loops over parts slice first.
             $crate::data::tensor::Targets::Bits(bits) => {
                 let widened = bits.to_vec();
                 let $x = &widened[..];
@@ -217,7 +211,6 @@ impl<'a> Targets<'a> {
         self.slice(range).unwrap_or(self)
     }
 
-    /// A range of host elements.
     pub(crate) fn slice(self, range: Range<usize>) -> Option<Self> {
         match self {
             Targets::Bool(x) => x.get(range).map(Targets::Bool),

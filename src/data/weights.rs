@@ -11,10 +11,9 @@ use super::shape::BatchShape;
 use super::tensor::{Floats, with_targets};
 use crate::error::{Error, Input, Result, number};
 
-/// What a weight may be, in words.
 pub(crate) const EXPECTED: &str = "a weight of at least 0, finite in f32";
 
-/// Checks that every weight is finite and not negative, also after rounding to f32.
+/// Checks that every weight is non-negative and finite, also in f32.
 pub(crate) fn check<T: Real>(weights: &[T], input: Input) -> Result<()> {
     match weights.iter().position(|w| !is_weight(*w)) {
         None => Ok(()),
@@ -27,13 +26,13 @@ fn is_weight<T: Real>(w: T) -> bool {
 }
 
 fn bad<T: Real>(input: Input, index: usize, weight: T) -> Error {
-    // f32 digits for an f32 weight: 0.1 and not 0.10000000149011612.
+    // An f32 weight is printed with f32 digits: 0.1, not 0.10000000149011612.
     let value =
         if size_of::<T>() == size_of::<f32>() { number(weight.to_f64() as f32) } else { number(weight.to_f64()) };
     Error::Value { input, index: index as u64, value, expected: EXPECTED.into() }
 }
 
-/// Copies `weights` to `scratch` in the precision of the computation, and checks them.
+/// Copies `weights` to `scratch` in the precision of the computation and checks them.
 #[inline(always)]
 fn decode<W: Real, T: Real>(weights: &[W], scratch: &mut [T]) -> Result<()> {
     let mut all_good = true;
@@ -44,19 +43,20 @@ fn decode<W: Real, T: Real>(weights: &[W], scratch: &mut [T]) -> Result<()> {
     if all_good { Ok(()) } else { check(weights, Input::SampleWeights) }
 }
 
-/// Reads and checks a range of a batch's sample weights; `scratch`, as long, stays as it is where there are none.
+/// Reads and checks a range of a batch's sample weights into `scratch`, of the same length. Without weights it stays as
+/// it is.
 #[inline(always)]
 pub(crate) fn read<T: Real>(batch: &Batch<'_>, range: Range<usize>, scratch: &mut [T]) -> Result<()> {
     match batch.sample_weights {
         None => Ok(()),
         Some(Floats::F32(w)) => decode(&w[range], scratch),
         Some(Floats::F64(w)) => decode(&w[range], scratch),
-        // Half precision was widened before.
+        // Half precision was widened earlier.
         Some(_) => Err(batch.not_on_host()),
     }
 }
 
-/// The count and the sum of all weights: what a weighted mean's gradient must know beforehand.
+/// The count and the sum of all weights, which the gradient of a weighted mean needs first.
 fn total<W: Real>(weights: &[W]) -> Result<Totals> {
     let shape = BatchShape::elementwise(weights.len());
     run_jobs::<W>(shape, job_samples(weights.len(), 1), None, None, &|job| {
@@ -66,7 +66,6 @@ fn total<W: Real>(weights: &[W]) -> Result<Totals> {
     })
 }
 
-/// Count and weight sum of a batch of so many samples, its weights validated.
 pub(crate) fn totals(batch: &Batch<'_>, samples: usize) -> Result<Totals> {
     match batch.sample_weights {
         None => Ok(Totals { count: samples as u64, weight_sum: samples as f64, ..Totals::default() }),
@@ -76,10 +75,9 @@ pub(crate) fn totals(batch: &Batch<'_>, samples: usize) -> Result<Totals> {
     }
 }
 
-/// Rows whose labels and weights are decoded at once.
 const CHUNK: usize = 1024;
 
-/// Count and weight sum of the rows whose class index is not ignored, labels and weights validated.
+/// Count and weight sum of the rows whose class index is not ignored. Checks labels and weights.
 pub(crate) fn kept_totals(batch: &Batch<'_>, columns: usize, ignore_index: Option<i64>) -> Result<Totals> {
     let widened = batch.sample_weights.and_then(Floats::widened);
     let batch = &Batch { sample_weights: widened.as_deref().map(Floats::F32).or(batch.sample_weights), ..*batch };
@@ -101,10 +99,9 @@ pub(crate) fn kept_totals(batch: &Batch<'_>, columns: usize, ignore_index: Optio
     })
 }
 
-/// Independent partial sums of a vectorised reduction.
 const LANES: usize = 16;
 
-/// Sum over fixed lanes, all in f64: a sum of f32 weights is then the same, to f64's rounding, however a batch is split.
+/// Sum over fixed lanes in f64: up to f64 rounding, the sum of f32 weights does not depend on how a batch is split.
 #[inline(always)]
 pub(crate) fn sum<T: Real>(values: &[T]) -> f64 {
     let mut lanes = [0f64; LANES];
@@ -117,7 +114,7 @@ pub(crate) fn sum<T: Real>(values: &[T]) -> f64 {
     for (lane, x) in lanes.iter_mut().zip(rest) {
         *lane += x.to_f64();
     }
-    // A tree waits less than a chain, which shows in small batches.
+    // A tree has a shorter dependency chain than a serial loop, which matters in small batches.
     let mut width = LANES;
     while width > 1 {
         width /= 2;

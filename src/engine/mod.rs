@@ -1,6 +1,6 @@
-//! Where a loss meets a backend. Every evaluation comes through here, whoever asks: a device, a metric or the program (a step of
-//! training asks its backend itself). The scores are prepared as their kind says, a backend evaluates what the loss says of
-//! itself ([`crate::loss::Loss::spec`]), and the errors are put in order.
+//! Where losses meet backends. Every evaluation passes through here, from a device, a metric or the program; only a
+//! training step calls its backend directly. The scores are prepared according to their kind, a backend evaluates the
+//! loss's [`crate::loss::Loss::spec`], and errors are put in a fixed order.
 
 #[cfg(not(feature = "gpu"))]
 mod no_gpu;
@@ -20,17 +20,14 @@ use no_gpu as gpu;
 pub(crate) use gpu::Pending;
 pub(crate) use scores::PreparedBatch;
 
-/// Which backend evaluates.
 #[derive(Clone, Copy)]
 pub(crate) enum Backend<'a> {
-    /// The native one.
     Cpu,
-    /// A GPU's.
     #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "there is none"))]
     Gpu(&'a gpu::Gpu),
 }
 
-/// Evaluates a loss over a batch, into the caller's memory where there is any.
+/// Evaluates a loss over a batch, into the caller's buffers if given.
 ///
 /// # Errors
 /// As [`crate::Device::evaluate_into`].
@@ -54,14 +51,13 @@ pub(crate) fn evaluate_into(
     if prepared.has_own_scores() {
         return evaluate_as_it_is(backend, spec, &prepared.batch(batch), &request, buffers);
     }
-    // The gradient must pass through the chain rule before it is the caller's.
+    // The gradient must pass through the chain rule before it is copied to the caller.
     let mut evaluation = pollster::block_on(evaluate_prepared(backend, spec, batch, &request, &prepared))?;
     move_to(buffers.losses.take(), &mut evaluation.losses, Input::LossesBuffer)?;
     move_to(buffers.gradient.take(), &mut evaluation.gradient, Input::GradientBuffer)?;
     Ok(evaluation)
 }
 
-/// Evaluates a batch whose scores the loss takes as they are.
 fn evaluate_as_it_is(
     backend: Backend<'_>,
     spec: &Spec<'_>,
@@ -76,7 +72,7 @@ fn evaluate_as_it_is(
     evaluation.or_else(|error| pollster::block_on(targets_first(backend, spec, batch, error)))
 }
 
-/// As [`evaluate_into`] without memory of the caller's, and without blocking in a browser.
+/// As [`evaluate_into`] without buffers, and without blocking in a browser.
 pub(crate) async fn evaluate(
     backend: Backend<'_>,
     loss: &dyn Loss,
@@ -115,8 +111,8 @@ async fn evaluate_raw(
     }
 }
 
-/// The error of an evaluation. Which of bad weights and bad targets a driver meets first depends on the request and on how
-/// it cuts the batch; where it was a weight, the targets are looked through alone.
+/// Makes the error order fixed: bad targets before bad weights. Which of the two a driver meets first depends on the
+/// request and on how it cuts the batch. After a bad weight, the targets alone are therefore checked again.
 async fn targets_first(backend: Backend<'_>, spec: &Spec<'_>, batch: &Batch<'_>, error: Error) -> Result<Evaluation> {
     if error.input() == Some(Input::SampleWeights) && matches!(error, Error::Value { .. }) {
         let unweighted = Batch { sample_weights: None, ..*batch };
@@ -129,14 +125,14 @@ async fn targets_first(backend: Backend<'_>, spec: &Spec<'_>, batch: &Batch<'_>,
     Err(error)
 }
 
-/// How many samples of a batch on the host are kept, and the sum of their weights (their number where there are none):
-/// what the mean of a larger batch is divided by, part by part. Looks at the elements of targets and weights alone, so
-/// that the batch may be without scores; where its targets do not tell the number of samples, it then has weights.
+/// The number of kept samples of a host batch, and the sum of their weights (their number if there are no weights): the
+/// divisor when the mean of a larger batch is computed in parts. Reads only targets and weights, so the batch may lack
+/// scores; weights are then needed if the targets do not determine the number of samples.
 ///
 /// # Errors
-/// As [`Loss::check_batch`] where there are scores, [`Error::Length`] for weights that do not fit the targets,
-/// [`Error::Shape`] where nothing tells the number of samples, and [`Error::Value`] for a bad weight, or a bad class
-/// index where some are ignored.
+/// As [`Loss::check_batch`] if there are scores. [`Error::Length`] for weights that do not fit the targets,
+/// [`Error::Shape`] if nothing determines the number of samples, and [`Error::Value`] for a bad weight, or for a bad
+/// class index if the loss reads class indices.
 pub fn weigh(loss: &dyn Loss, batch: &Batch<'_>) -> Result<(u64, f64)> {
     let pattern = loss.pattern();
     let samples = match batch.is_empty() {
@@ -150,14 +146,14 @@ pub fn weigh(loss: &dyn Loss, batch: &Batch<'_>) -> Result<(u64, f64)> {
     Ok((totals.count, totals.weight_sum))
 }
 
-/// How many samples a batch without scores has: as many as targets where each has one, or else as many as weights.
+/// The number of samples of a batch without scores: that of targets if each sample has one, else that of weights.
 fn samples_without_scores(batch: &Batch<'_>, pattern: Pattern) -> Result<usize> {
     let targets = batch.targets.len();
     match (pattern, batch.sample_weights) {
         (Pattern::Elementwise | Pattern::Rows, _) => batch.check_lengths(targets, "target").map(|()| targets),
         (_, Some(weights)) => {
             let (samples, columns) = (weights.len(), batch.columns.unwrap_or(1));
-            // Triplets have no targets, a cosine has one a sample, and rows of them have one or one a column.
+            // Triplets have no targets, cosine pairs one per sample, rows of targets one per sample or one per column.
             if [0, samples, samples.saturating_mul(columns)].contains(&targets) {
                 return Ok(samples);
             }
@@ -173,7 +169,7 @@ fn samples_without_scores(batch: &Batch<'_>, pattern: Pattern) -> Result<usize> 
     }
 }
 
-/// Submits the sums of a batch to a GPU and leaves them there; `None` where the backend is none.
+/// Submits the sums of a batch to a GPU and leaves them there; `None` on the CPU.
 pub(crate) async fn accumulate(
     backend: Backend<'_>,
     loss: &dyn Loss,
@@ -191,7 +187,6 @@ pub(crate) async fn accumulate(
     }
 }
 
-/// Moves an output to the caller's memory, where there is any.
 fn move_to(callers: Option<FloatsMut<'_>>, output: &mut Option<Output>, input: Input) -> Result<()> {
     let Some(callers) = callers else { return Ok(()) };
     match (callers, output.take()) {

@@ -1,14 +1,12 @@
-//! What stands in the place of the GPU backend where the crate is built without it: a device that cannot be opened.
+//! Replaces the GPU backend in builds without it: types without values.
 
 use crate::data::batch::Batch;
 use crate::data::evaluation::{Buffers, Evaluation, Request, Totals};
 use crate::error::Result;
 use crate::loss::Spec;
 
-/// There is none.
 pub(crate) enum Gpu {}
 
-/// Without GPUs nothing waits on one.
 #[derive(Debug)]
 pub(crate) enum Pending {}
 

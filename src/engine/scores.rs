@@ -1,6 +1,5 @@
-//! What scores mean, and the way from logits to probabilities and back for the gradient.
-//!
-//! Host data only: each pattern's losses see raw scores.
+//! Preparation of scores by their kind: from logits to probabilities, and the chain rule back for the gradient. Host
+//! data only; scores on a GPU must be raw.
 
 use std::fmt::{Display, LowerExp};
 
@@ -14,28 +13,23 @@ use crate::data::tensor::{Floats, with_targets};
 use crate::error::{Error, Input, Result, number};
 use crate::loss::{Pattern, Spec};
 
-/// Elements a job, rounded up to whole rows.
+/// Elements per job, rounded up to whole rows.
 const JOB: usize = 16 << 10;
 
-/// A batch as the drivers take it, where it is not the caller's own: scores squashed, half-precision weights widened.
+/// What the drivers take instead of the caller's batch: logits as probabilities, half-precision weights widened.
 #[derive(Debug)]
 pub(crate) struct PreparedBatch {
     scores: PreparedScores,
     sample_weights: Option<Vec<f32>>,
 }
 
-/// The scores of a batch as the losses take them.
 #[derive(Debug)]
 enum PreparedScores {
-    /// As they are.
     Own,
-    /// Single precision.
     F32(Squashed<f32>),
-    /// Double precision.
     F64(Squashed<f64>),
 }
 
-/// Probabilities that were made of logits.
 #[derive(Debug)]
 struct Squashed<T> {
     scores: Vec<T>,
@@ -44,21 +38,21 @@ struct Squashed<T> {
 }
 
 impl PreparedBatch {
-    /// Whether a batch may differ from what its drivers take; a small one is done before this could be built.
+    /// Whether a batch may need preparation. Raw batches skip it: it would take longer than evaluating a small batch.
     #[inline]
     pub(crate) fn is_needed(batch: &Batch<'_>) -> bool {
         let is_half = matches!(batch.sample_weights, Some(Floats::F16(_) | Floats::BF16(_)));
         batch.score_kind != ScoreKind::Raw || is_half
     }
 
-    /// Looks at the scores as their kind says. Samples that the loss ignores may hold anything.
+    /// Prepares scores according to their kind. Samples that the loss ignores may hold anything.
     #[inline]
     pub(crate) fn new(spec: &Spec<'_>, batch: &Batch<'_>) -> Result<Self> {
         if spec.takes_raw_scores_only() && batch.score_kind != ScoreKind::Raw {
             let expected = format!("raw, since what {} sees is no classifier's scores", spec.shader().name);
             return Err(Error::Option { option: "score_kind", expected, got: batch.score_kind.to_string() });
         }
-        // Losses of single scores take them in any shape, and see no rows.
+        // Elementwise losses take scores of any shape and have no rows.
         let columns = batch.columns.filter(|_| spec.shader().pattern != Pattern::Elementwise);
         Ok(Self {
             scores: PreparedScores::new(&Batch { columns, ..*batch }, spec.ignore_index())?,
@@ -66,12 +60,11 @@ impl PreparedBatch {
         })
     }
 
-    /// Whether the drivers see the caller's own scores, so that a gradient needs no chain rule.
+    /// Whether the drivers see the caller's scores, so that the gradient needs no chain rule.
     pub(crate) fn has_own_scores(&self) -> bool {
         matches!(self.scores, PreparedScores::Own)
     }
 
-    /// The batch to evaluate.
     pub(crate) fn batch<'a>(&'a self, batch: &Batch<'a>) -> Batch<'a> {
         let mut batch = self.scores.batch(batch);
         if let Some(weights) = &self.sample_weights {
@@ -103,7 +96,7 @@ impl PreparedScores {
             return Ok(Self::Own);
         }
         let columns = batch.columns;
-        // A batch of the wrong shape is left to the loss, which words the error.
+        // Leave a wrong shape to the loss, which words the error.
         if columns.is_some_and(|columns| columns == 0 || !batch.len().is_multiple_of(columns)) {
             return Ok(Self::Own);
         }
@@ -127,7 +120,6 @@ impl PreparedScores {
         }
     }
 
-    /// The batch with these scores.
     fn batch<'a>(&'a self, batch: &Batch<'a>) -> Batch<'a> {
         let with = |scores, second| Batch { scores, second_scores: second, score_kind: ScoreKind::Raw, ..*batch };
         match self {
@@ -137,12 +129,11 @@ impl PreparedScores {
         }
     }
 
-    /// Turns a gradient with respect to these scores into one with respect to the caller's.
     fn chain(&self, mut evaluation: Evaluation) -> Evaluation {
         match (self, &mut evaluation.gradient) {
             (Self::F32(s), Some(Output::F32(gradient))) => chain(&s.scores, s.columns, gradient),
             (Self::F64(s), Some(Output::F64(gradient))) => chain(&s.scores, s.columns, gradient),
-            // A GPU returned f32 for scores in f64.
+            // A GPU returns f32 for f64 scores.
             (Self::F64(s), Some(Output::F32(gradient))) => {
                 let single: Vec<f32> = s.scores.iter().map(|&x| x as f32).collect();
                 chain(&single, s.columns, gradient);
@@ -161,7 +152,7 @@ fn on_device() -> Error {
     }
 }
 
-/// The first score of a kept sample that is outside [0, 1]. NaN is not.
+/// The first score of a kept sample outside [0, 1]. NaN does not count as outside.
 fn outside(batch: &Batch<'_>, ignore_index: Option<i64>) -> Result<Option<(Input, u64, String)>> {
     fn first<T: Real + Into<f64> + Display + LowerExp>(
         input: Input,
@@ -193,7 +184,6 @@ fn outside(batch: &Batch<'_>, ignore_index: Option<i64>) -> Result<Option<(Input
     }
 }
 
-/// Sigmoid, or softmax of each row.
 fn squash<T: Real>(mut out: Vec<T>, columns: Option<usize>) -> Vec<T> {
     match columns {
         None => out.par_chunks_mut(JOB).for_each(|job| job.iter_mut().for_each(|x| *x = sigmoid(*x))),
@@ -204,7 +194,7 @@ fn squash<T: Real>(mut out: Vec<T>, columns: Option<usize>) -> Vec<T> {
     out
 }
 
-/// 1/(1 + e^-x), by an exponential that cannot overflow.
+/// 1/(1 + e^-x), with an exponential that cannot overflow.
 fn sigmoid<T: Real>(x: T) -> T {
     if x > T::ZERO {
         T::ONE / (T::ONE + (-x).exp())
@@ -214,7 +204,7 @@ fn sigmoid<T: Real>(x: T) -> T {
     }
 }
 
-/// e^x_i / sum of e^x_j, relative to the largest.
+/// e^x_i / sum of e^x_j, computed relative to the largest x.
 fn softmax<T: Real>(row: &mut [T]) {
     let largest = row.iter().fold(T::NEG_INFINITY, |m, &x| if x > m || x.is_nan() { x } else { m });
     let mut sum = 0.0;
@@ -228,7 +218,7 @@ fn softmax<T: Real>(row: &mut [T]) {
     }
 }
 
-/// The chain rule through sigmoid, or through softmax of each row. What owes nothing to a sample stays 0.
+/// The chain rule through sigmoid, or through each row's softmax. Zero gradients stay zero.
 fn chain<T: Real>(probabilities: &[T], columns: Option<usize>, gradient: &mut [T]) {
     let width = columns.unwrap_or(1).max(1);
     let job = JOB.next_multiple_of(width);
@@ -309,10 +299,9 @@ mod tests {
         assert_eq!(evaluate(&[0.5, 0.25], ScoreKind::Guessed).unwrap().value, Some(0.625));
         let error = evaluate(&[0.5, 1.5], ScoreKind::Probability).unwrap_err();
         assert_eq!(error.to_string(), "scores[1]: expected a probability in [0, 1], got 1.5");
-        // One score outside squashes the whole batch.
+        // One score outside [0, 1] turns the whole batch into logits.
         let guessed = evaluate(&[0.5, 2.0], ScoreKind::Guessed).unwrap().value.unwrap();
         assert!((guessed - 0.2484).abs() < 1e-4, "{guessed}");
-        // An ignored row decides nothing.
         let rows = Batch::rows(&[0.5f32, 0.25, 9.0, 9.0], 2, &[0i64, -100]).score_kind(ScoreKind::Guessed);
         let loss = MulticlassHinge::crammer_singer().ignore_index(-100);
         assert_eq!(Device::cpu().evaluate(&loss, &rows, &Request::new()).unwrap().value, Some(0.75));

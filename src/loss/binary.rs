@@ -12,8 +12,8 @@ pub(super) const SHADER: LossShader = shader!("binary", Elementwise);
 
 /// Binary hinge loss: phi(margin - t*s) for score s and label t in {-1, +1} (Cortes and Vapnik, 1995).
 ///
-/// Scores are raw: no sigmoid is ever applied. Labels are read by a stated encoding, never by looking at the batch.
-/// A score predicts +1 if it is positive.
+/// Scores are raw: no sigmoid is ever applied. The caller states the label encoding; it is never guessed from the
+/// batch. A positive score predicts +1.
 ///
 /// ```
 /// use maxmargin::{Batch, BinaryHinge, Device, LabelEncoding, Request};
@@ -41,8 +41,7 @@ impl BinaryHinge {
         Self::new().margin(0.0)
     }
 
-    /// The soft margin (logistic) loss: ln(1 + exp(-t*s)), [`Penalty::Softplus`] at margin 0. Finite for every finite
-    /// score.
+    /// The soft margin (logistic) loss: ln(1 + exp(-t*s)), [`Penalty::Softplus`] at margin 0. Finite for finite scores.
     pub fn soft_margin() -> Self {
         Self::new().margin(0.0).penalty(Penalty::Softplus)
     }

@@ -1,4 +1,4 @@
-//! Categorical hinge: Keras's CategoricalHinge, to the letter.
+//! Categorical hinge: exactly Keras's CategoricalHinge.
 
 use std::hint::black_box;
 
@@ -14,14 +14,14 @@ use crate::data::real::Real;
 
 pub(super) const SHADER: LossShader = shader!("categorical", TargetRows);
 
-/// Categorical hinge loss of rows of scores s with targets y of -1, 0 or 1 a class (or one class index a row, which
-/// means a 1 there and 0 elsewhere): phi(margin + max over i of (1 - y_i)*s_i - sum over i of y_i*s_i).
+/// Categorical hinge loss of rows of scores s and targets y, where y_i is -1, 0 or 1 per class: phi(margin + max over i
+/// of (1 - y_i)*s_i - sum over i of y_i*s_i). One class index per row also serves: it means 1 there and 0 elsewhere.
 ///
 /// With the default options it is Keras's CategoricalHinge. **It is not Crammer-Singer**
-/// ([`crate::MulticlassHinge::crammer_singer`]): the true class takes part in the maximum with a zero, so a row whose
-/// rivals are all negative still pays for a true score below the margin, and no rival then receives a gradient.
-/// Targets of -1 count a rival twice in the maximum and subtract it from the sum, as in Keras. A row is correct where
-/// the lowest index of the highest score has a target of 1.
+/// ([`crate::MulticlassHinge::crammer_singer`]): the true class enters the maximum with a zero. A row whose rivals are
+/// all negative therefore still pays for a true score below the margin, and no rival then receives a gradient. As in
+/// Keras, a target of -1 counts its score twice in the maximum and subtracts it from the sum. A row is correct if its
+/// highest score (the lowest index of equals) has target 1.
 ///
 /// ```
 /// use maxmargin::{Batch, CategoricalHinge, Device, Request};
@@ -37,7 +37,7 @@ pub struct CategoricalHinge {
 }
 
 impl CategoricalHinge {
-    /// Margin 1, linear penalty, kink 0, the first of equal classes receives the gradient.
+    /// Margin 1, linear penalty, kink 0; the first of equal classes receives the gradient.
     pub fn new() -> Self {
         Self { terms: Terms::new(), ties: Ties::First }
     }
@@ -50,28 +50,25 @@ impl CategoricalHinge {
         self
     }
 
-    /// Which of equal best rivals receives the gradient.
+    /// Which of equal largest terms receives the gradient.
     pub fn get_ties(&self) -> Ties {
         self.ties
     }
 }
 
-/// (1 - y)*s. A factor of 0 is left out, so that an infinite score is no NaN.
+/// (1 - y)*s. A factor of 0 is left out, so that 0 times an infinite score is not NaN.
 #[inline(always)]
 fn slot(score: f64, target: i32) -> f64 {
     if target == 1 { 0.0 } else { f64::from(1 - target) * score }
 }
 
-/// Terms that are combined side by side, so that a row is walked in vectors.
+/// Independent partial results per row, so that the loop over classes vectorises.
 const LANES: usize = 8;
 
-/// What a row's classes come to, in f64, where large scores cancel before they overflow. Not for NaN.
+/// Maxima and sums over a row's classes. In f64, large scores cancel before they overflow. NaN must not reach it.
 struct SeenTargets {
-    /// The largest (1 - y)*s.
     best: [f64; LANES],
-    /// The largest s.
     top: [f64; LANES],
-    /// The sum of y*s.
     positive: [f64; LANES],
 }
 
@@ -84,7 +81,7 @@ impl SeenTargets {
         for (scores, targets) in chunks.iter().zip(target_chunks) {
             seen.visit(scores, targets);
         }
-        // In memory from here on: beside code that reaches a lane by its index the loop above would not stay in registers.
+        // Force `seen` into memory here. Otherwise the indexed lane access below keeps the loop above out of registers.
         let mut seen = black_box(seen);
         for (lane, (&score, &target)) in scores.iter().zip(targets).enumerate() {
             seen.visit_lane(lane, score, target);
@@ -107,7 +104,7 @@ impl SeenTargets {
         self.positive[lane] += if target == 0 { 0.0 } else { f64::from(target) * score };
     }
 
-    /// Puts the lanes together, in lane 0: a tree, which waits less than a chain.
+    /// Reduces the lanes into lane 0. A tree has a shorter dependency chain than a serial loop.
     #[inline(always)]
     fn fold(mut self) -> Self {
         let mut width = LANES;
@@ -123,7 +120,6 @@ impl SeenTargets {
     }
 }
 
-/// The larger; not for NaN.
 #[inline(always)]
 fn larger(a: f64, b: f64) -> f64 {
     if b > a { b } else { a }
@@ -147,7 +143,6 @@ impl Loss for CategoricalHinge {
     loss_value!();
 }
 
-/// phi(margin + the largest (1 - y)*s - the sum of y*s).
 pub(crate) struct CategoricalFormula;
 
 impl TargetRows for CategoricalFormula {
@@ -167,7 +162,7 @@ impl TargetRows for CategoricalFormula {
         let (value, slope) = rule.penalise(violation);
         if let Some(slopes) = scratch.slopes {
             let slope = slope.to_f64();
-            // Zero times an infinite slope is nothing owed, not NaN.
+            // A zero factor gives slope 0 even where phi' is infinite.
             let times = |factor: f64| if factor == 0.0 { 0.0 } else { slope * factor };
             for (owed, &target) in slopes.iter_mut().zip(targets) {
                 *owed = times(-f64::from(target));

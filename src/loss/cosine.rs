@@ -1,4 +1,4 @@
-//! Cosine embedding: pairs of vectors that belong together point the same way, others do not.
+//! Cosine embedding: pairs of vectors that belong together should point the same way, others should not.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,12 +13,12 @@ use crate::data::real::Real;
 
 pub(super) const SHADER: LossShader = shader!("cosine", Vectors);
 
-/// Cosine embedding loss of pairs of vectors x, y with target t: phi(1 - cos) for t = 1, phi(cos - margin) for t = -1, and
-/// 0 for any other t.
+/// Cosine embedding loss of pairs of vectors x, y with target t: phi(1 - cos) for t = 1, phi(cos - margin) for t = -1,
+/// and 0 for any other t.
 ///
-/// For embeddings whose length means nothing, with pairs that are known to belong together or apart. A batch is
-/// [`crate::Batch::vector_pairs`]. With the default options it is torch's CosineEmbeddingLoss. The gradient holds those of
-/// x and y one after the other: (2, N, D). No accuracy is reported.
+/// For embeddings where only direction matters, with pairs known to belong together or apart. A batch is
+/// [`crate::Batch::vector_pairs`]. With the default options it is torch's CosineEmbeddingLoss. The gradient has shape
+/// (2, N, D): first with respect to x, then to y. No accuracy is reported.
 ///
 /// ```
 /// use maxmargin::{Batch, CosineEmbedding, Device, Request};
@@ -59,7 +59,6 @@ impl Loss for CosineEmbedding {
     loss_value!();
 }
 
-/// phi of 1 - cos for pairs that belong together, of cos - margin for the others.
 pub(crate) struct CosineFormula;
 
 impl Vectors for CosineFormula {

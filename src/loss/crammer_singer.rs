@@ -1,4 +1,4 @@
-//! Crammer-Singer: the best rival alone is charged.
+//! Crammer-Singer: only the best rival is charged.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ pub(super) const SHADER: LossShader = shader!("crammer_singer", Rows);
 pub struct CrammerSinger;
 
 impl MulticlassHinge<CrammerSinger> {
-    /// Crammer and Singer (2001): the best rival alone is charged.
+    /// Crammer and Singer (2001): only the best rival is charged.
     pub fn crammer_singer() -> Self {
         Self::with_method(CrammerSinger)
     }

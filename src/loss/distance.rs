@@ -1,4 +1,4 @@
-//! How far two vectors are from each other: what the losses of the vectors pattern see.
+//! Distances between two vectors, which the losses of the vectors pattern are computed from.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +9,8 @@ use crate::error::{Error, Result, number};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Distance {
-    /// The p-norm of x - y + epsilon (torch's PairwiseDistance). Where several components are the largest, they share the
-    /// slope of the infinite norm.
+    /// The p-norm of x - y + epsilon (torch's PairwiseDistance). For p infinite, components that tie for the largest
+    /// share the slope.
     Norm {
         /// From 1 to infinity.
         #[serde(with = "exact::number")]
@@ -24,10 +24,10 @@ pub enum Distance {
 }
 
 impl Distance {
-    /// The Euclidean distance as torch has it: p = 2, epsilon = 1e-6.
+    /// torch's Euclidean distance: p = 2, epsilon = 1e-6.
     pub const EUCLIDEAN: Self = Self::Norm { p: 2.0, epsilon: 1e-6 };
 
-    /// What is added to a squared length before a cosine is divided by it.
+    /// Added to each squared length before the cosine is divided by the lengths.
     pub(crate) const COSINE_EPSILON: f64 = 1e-12;
 
     pub(crate) fn check(self) -> Result<()> {

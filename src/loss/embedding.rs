@@ -14,13 +14,13 @@ pub(super) const SHADER: LossShader = shader!("embedding", Elementwise);
 
 /// Embedding hinge loss for a distance x: x where t = +1, max(0, margin - x) where t = -1.
 ///
-/// **This is not the hinge of a classifier** ([`crate::BinaryHinge`]): x is a distance that t = +1 pulls down, without
-/// a bound, and t = -1 pushes up to the margin. Minimising it drives outputs *against* the labels, so no accuracy is
-/// reported.
+/// **This is not the hinge of a classifier** ([`crate::BinaryHinge`]): x is a distance. Samples with t = +1 pull it
+/// down without bound; samples with t = -1 push it up to the margin. Minimising the loss drives outputs *against* the
+/// labels, so no accuracy is reported.
 ///
-/// The rule is torch's to the letter: `(t != 1 ? max(0, margin - x) : 0) + (t != -1 ? x : 0)`. A target outside
-/// {-1, +1} gets both terms, whose sum is max(margin, x). Negative losses are legal. An active sample is one with
-/// t != 1 and x below the margin.
+/// The rule is exactly torch's: `(t != 1 ? max(0, margin - x) : 0) + (t != -1 ? x : 0)`. A target outside {-1, +1} gets
+/// both terms, whose sum is max(margin, x). Losses may be negative. A sample is active if t != 1 and x is below the
+/// margin.
 ///
 /// ```
 /// use maxmargin::{Batch, Device, EmbeddingHinge, Reduction, Request};
@@ -81,7 +81,6 @@ impl Loss for EmbeddingHinge {
     loss_value!();
 }
 
-/// x where t = +1, max(0, margin - x) where t = -1, and max(margin, x) for other targets.
 pub(crate) struct EmbeddingFormula;
 
 impl Elementwise for EmbeddingFormula {
@@ -94,8 +93,7 @@ impl Elementwise for EmbeddingFormula {
         let (hinge, slope) = rule.penalise(violation);
         let (is_similar, is_dissimilar) = (target.equals(one), target.equals(-one));
         let is_violated = zero.below(violation);
-        // Both terms as max(margin, x): the sum of the two would lose the margin next to a large x, and all of it at
-        // minus infinity.
+        // max(margin, x) directly: the sum of both terms would lose the margin next to a large x, and be NaN at -inf.
         let both = T::select(is_violated, rule.margin, score);
         let value = T::select(is_similar, score, T::select(is_dissimilar, hinge, both));
         let hinge_slope = T::select(is_similar, zero, -slope);

@@ -1,4 +1,4 @@
-//! Lee-Lin-Wahba: every rival's score is held below -margin/(C-1), whatever the true class's is.
+//! Lee-Lin-Wahba: every rival's score is held below -margin/(C-1), whatever the true class's score.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,9 +16,9 @@ pub struct LeeLinWahba;
 impl MulticlassHinge<LeeLinWahba> {
     /// Lee, Lin and Wahba (2004): sum over i != y of phi(s_i + margin/(C-1)).
     ///
-    /// Its minimum finds the Bayes classifier, which Crammer-Singer's and Weston-Watkins's need not where no class has a
-    /// probability above one half. The true class's score does not enter: the loss is meant for models whose scores sum
-    /// to zero over the classes, which is the model's affair. Without that the scores all sink and nothing is learned.
+    /// Its minimiser is the Bayes classifier. Those of Crammer-Singer and Weston-Watkins need not be where no class has
+    /// a probability above one half. The true class's score does not enter the loss, so the model must make its scores
+    /// sum to zero over the classes. Otherwise all scores sink and nothing is learned.
     pub fn lee_lin_wahba() -> Self {
         Self::with_method(LeeLinWahba)
     }

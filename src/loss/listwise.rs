@@ -1,4 +1,4 @@
-//! Listwise: every pair of items of a list that its relevances put in order.
+//! Listwise: every pair of a list's items that have different relevances.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +14,8 @@ use crate::names::names;
 
 pub(super) const SHADER: LossShader = shader!("listwise", Segments);
 
-/// Items up to which comparing all pairs of a list, a vector at a time, is faster than sorting it. Measured: four times at 64
-/// items, with the gradient somewhat; slower with the gradient at 128.
+/// Up to this many items, comparing all pairs, a vector at a time, is faster than sorting. Measured: 4 times faster at
+/// 64 items (somewhat faster with the gradient); slower with the gradient at 128.
 const SHORT: usize = 64;
 
 /// Whether a list's loss is the sum over its pairs, or that sum divided by its length.
@@ -30,16 +30,16 @@ pub enum OverItems {
 
 names!(OverItems, "over_items": Sum = "sum", Mean = "mean");
 
-/// Pairwise hinge of lists of scores s with relevances y (learning to rank): the sum over all pairs of a list with
-/// y_i > y_j of phi(margin - (s_i - s_j)).
+/// Pairwise hinge of lists of scores s with relevances y (learning to rank): the sum over all pairs of a list with y_i
+/// > y_j of phi(margin - (s_i - s_j)).
 ///
-/// A batch is [`crate::Batch::rows`] of Q lists of L scores with as many targets. A target is a relevance, any finite
-/// number, compared as f32; an item with a negative one is padding and takes no part, whatever its score. The mean divides
-/// by the number of lists, and with [`OverItems::Mean`] also by L, which is what keras-rs's PairwiseHingeLoss does. No
+/// A batch is [`crate::Batch::rows`] of Q lists of L scores and Q x L targets. A target is a relevance: any finite
+/// number, compared as f32. An item with a negative target is padding and takes no part, whatever its score. The mean
+/// divides by the number of lists. [`OverItems::Mean`] also divides by L, as keras-rs's PairwiseHingeLoss does. No
 /// accuracy is reported.
 ///
-/// On the CPU a list takes O(L log L) steps for any number of relevances (but [`crate::Penalty::Softplus`] and lists with
-/// infinite scores, which take a step a pair); on a GPU it takes a step a pair, spread over the device.
+/// The CPU needs O(L log L) steps per list for any number of relevances. [`crate::Penalty::Softplus`] and lists with
+/// infinite scores need one step per pair. So do all lists on a GPU, spread over the device.
 ///
 /// ```
 /// use maxmargin::{Batch, Device, ListwiseHinge, Request};
@@ -69,7 +69,7 @@ impl ListwiseHinge {
         self
     }
 
-    /// Whether the sum over the pairs of a list is divided by its length.
+    /// Whether a list's sum over pairs is divided by its length.
     pub fn get_over_items(&self) -> OverItems {
         self.over_items
     }
@@ -93,7 +93,6 @@ impl Loss for ListwiseHinge {
     loss_value!();
 }
 
-/// Each item of a list against each one of lower relevance.
 pub(crate) struct ListwiseFormula;
 
 impl TargetRows for ListwiseFormula {
@@ -119,7 +118,7 @@ impl TargetRows for ListwiseFormula {
             let (value, active) = sorted_pairs::sum(list.collect(), &rule, scratch.slopes);
             return RowPoint { value, active, correct: false };
         }
-        // A relevance that is not negative is given as the bits of its f32; padding has no rank.
+        // A non-negative relevance is stored as the bits of its f32. Padding gets rank NaN.
         let rank =
             |&target: &i32| if target < 0 { T::NAN } else { T::from_f64(f64::from(f32::from_bits(target as u32))) };
         scratch.ranks.iter_mut().zip(targets).for_each(|(to, target)| *to = rank(target));

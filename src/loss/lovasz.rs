@@ -12,16 +12,16 @@ use crate::data::real::Real;
 
 pub(super) const SHADER: LossShader = shader!("lovasz", Ranked);
 
-/// Lovasz hinge (Berman, Triki and Blaschko, 2018) of lists of scores s with binary labels t: the errors margin - t*s in
-/// descending order, phi of each times what its item adds to the Jaccard loss, summed.
+/// Lovasz hinge (Berman, Triki and Blaschko, 2018) of lists of scores s with binary labels t. The errors margin - t*s
+/// are sorted in descending order. The loss is the sum of phi(error) times the item's step of the Jaccard loss.
 ///
-/// For segmentation and wherever intersection over union is the figure that counts: rare positives weigh as much as they
-/// do there. A batch is [`crate::Batch::rows`] of Q lists of L scores with as many labels; for one figure over a whole
-/// input, make it one list. Equal errors keep their order. A list without positives costs its largest error. No accuracy
-/// is reported.
+/// For segmentation, and wherever intersection over union is the figure of merit: rare positives weigh as much in the
+/// loss as in that figure. A batch is [`crate::Batch::rows`] of Q lists of L scores and Q x L labels; for one value
+/// over a whole input, make it one list. Equal errors keep their order. A list without positives costs phi of its
+/// largest error. No accuracy is reported.
 ///
-/// A list is sorted, in O(L log L) steps on the CPU; on a GPU, up to 1024 items, in workgroup memory, and more of them in
-/// runs of 1024 that are merged, for which there is scratch memory of 16 KiB a run.
+/// Lists are sorted: on the CPU in O(L log L) steps, on a GPU in workgroup memory up to 1024 items. Longer lists are
+/// sorted on the GPU in runs of 1024 that are merged, with 16 KiB of scratch memory per run.
 ///
 /// ```
 /// use maxmargin::{Batch, Device, LovaszHinge, Request};
@@ -57,10 +57,10 @@ impl LovaszHinge {
     }
 }
 
-/// What an item adds to the Jaccard loss at its rank.
+/// What an item adds to the Jaccard loss 1 - I/U.
 ///
-/// The loss is 1 - I/U, where the items before leave I positives and U = P + N in the union. A positive item takes one
-/// from I, a negative one adds one to U: the differences, without cancellation.
+/// Before it, I positives are left and U = P + N, where N counts the negatives so far. A positive item takes one from
+/// I, a negative one adds one to U. The differences are written so that nothing cancels.
 fn jaccard_step(is_positive: bool, positives: f64, positives_before: f64, negatives_before: f64) -> f64 {
     let union_before = positives + negatives_before;
     if is_positive {
@@ -90,7 +90,6 @@ impl Loss for LovaszHinge {
     loss_value!();
 }
 
-/// The penalties of a list's items in descending order, each times its step of the Jaccard loss.
 pub(crate) struct LovaszFormula;
 
 impl TargetRows for LovaszFormula {
@@ -101,7 +100,7 @@ impl TargetRows for LovaszFormula {
         targets: &[i32],
         mut scratch: RowScratch<'_, T, impl PairSums<T>>,
     ) -> RowPoint {
-        // Ascending t*s is descending error; a sum with 0 makes both zeros one. The index keeps equals in order.
+        // Ascending t*s is descending error. Adding 0 turns -0 into +0. The index keeps equal errors in order.
         let agreement = |i: usize| f64::from(targets[i]) * scores[i].to_f64() + 0.0;
         let mut order: Vec<(f64, usize)> = (0..scores.len()).map(|i| (agreement(i), i)).collect();
         order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -115,7 +114,7 @@ impl TargetRows for LovaszFormula {
             let sign = if is_positive { T::ONE } else { -T::ONE };
             let violation = rule.margin - sign * scores[i];
             point.active |= violation > T::ZERO;
-            // Zero times an infinite penalty is nothing, not NaN.
+            // Zero times an infinite penalty counts as 0, not NaN.
             if step != 0.0 {
                 let (value, slope) = rule.penalise(violation);
                 point.value += value.to_f64() * step;

@@ -1,21 +1,20 @@
-//! One margin a pair of classes.
+//! One margin per pair of classes.
 
 use serde::{Deserialize, Serialize};
 
 use crate::data::exact;
 use crate::error::{Error, Input, Result, number};
 
-/// Margins of C x C pairs of classes, row-major, in the place of the one margin. The diagonal is ignored.
+/// C x C margins, row-major, replacing the single margin. The diagonal is ignored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Margins", into = "Margins")]
 pub(crate) struct MarginMatrix {
     margins: Vec<f64>,
-    /// The first margin of a square matrix that no kernel takes. Looked for once, since an evaluation of a few rows does less
-    /// than a look at C x C numbers.
+    /// The first margin off the diagonal that is not finite in f32. Found once, since C x C checks cost more than
+    /// evaluating a few rows.
     bad: Option<usize>,
 }
 
-/// The matrix as it is saved.
 #[derive(Serialize, Deserialize)]
 struct Margins(#[serde(with = "exact::numbers")] Vec<f64>);
 
@@ -40,12 +39,10 @@ impl MarginMatrix {
         Self { margins, bad }
     }
 
-    /// The margins, row-major.
     pub(crate) fn margins(&self) -> &[f64] {
         &self.margins
     }
 
-    /// Checks the matrix for rows of so many scores.
     pub(super) fn check(&self, classes: usize) -> Result<()> {
         let (input, got) = (Input::MarginMatrix, self.margins.len());
         if classes.checked_mul(classes) != Some(got) {

@@ -1,15 +1,19 @@
-//! What is computed: options, formulas and value-and-slope functions. No loops over data live here.
+//! What is computed: options, formulas and value-and-slope functions, without loops over data.
 //!
-//! A loss belongs to one of the access patterns ([`Pattern`]): it sees one score (or the difference of a pair) and its
-//! target, one row of class scores and the index of its true class, one row of class scores and one row of targets, one
-//! list of scores and one of targets, or the distances of two or three vectors. It describes itself as a plain value
-//! (`spec.rs`) and as a formula (`formula.rs`), and names no backend. The pattern's drivers (`src/cpu`, `src/gpu`) do the
-//! rest: weights, ignored rows, validation, reduction, counters and non-finite values. The trait [`Loss`] is dyn-safe:
-//! `Box<dyn Loss>` is a loss too, and nothing is compiled where a loss is used.
+//! A loss belongs to one access pattern ([`Pattern`]). Per sample it sees one of these:
+//! - one score (or the difference of a pair) and its target;
+//! - one row of class scores and the index of the true class;
+//! - one row of class scores and one row of targets, or one list of each;
+//! - the distances between two or three vectors.
 //!
-//! To add a loss of a known pattern: its spec and formula here in `X.rs`, the formula's name in `spec.rs` and its line in the
-//! pattern's driver in `src/cpu`, its f64 definition in `src/reference/X.rs`, its WGSL in `shaders/loss/X.wgsl`, its rows in
-//! `tests/suite/cases/`, one `mod` line here and one in `src/reference/mod.rs`, its shader in [`SHADERS`], and its name in the program (`cli/src`).
+//! A loss describes itself as a plain value (`spec.rs`) and a formula (`formula.rs`), and names no backend. The
+//! pattern's drivers (`src/cpu`, `src/gpu`) handle weights, ignored rows, validation, reduction, counters and
+//! non-finite values. [`Loss`] is dyn-safe: `Box<dyn Loss>` is a loss too, and a use of a loss compiles nothing new.
+//!
+//! To add a loss X of a known pattern: write its spec and formula in `X.rs`, its f64 definition in `src/reference/X.rs`
+//! and its WGSL in `shaders/loss/X.wgsl`. Name the formula in `spec.rs` and in the pattern's driver in `src/cpu`. Add a
+//! `mod` line here and in `src/reference/mod.rs`, its shader to [`SHADERS`], its rows to `tests/suite/cases/`, and its
+//! name to the program (`cli/src`).
 //!
 //! # Non-finite values
 //! The same on every device:
@@ -24,9 +28,9 @@
 //! | finite, but a result beyond the range of the precision used | +-inf | +-inf where a slope overflows | v > 0 | by comparison |
 //!
 //! Weights multiply the loss and the slopes by IEEE rules: 0 * inf and 0 * NaN are NaN. A sum that holds NaN, or both
-//! infinities, is NaN. Two NaN are never told apart by their bits. Overflow happens where the arithmetic does: a row's
-//! sum over classes before it is divided by C, a maximum's slope before ties share it, a sum of target times score before
-//! it is compared.
+//! infinities, is NaN. NaN payloads are never distinguished. Overflow follows the order of the arithmetic: a row's sum
+//! over classes may overflow before it is divided by C, a maximum's slope before ties share it, and a sum of target
+//! times score before it is compared.
 
 mod binary;
 mod categorical;
@@ -91,7 +95,7 @@ pub use triplet::TripletMargin;
 pub use value::Loss;
 pub use weston_watkins::WestonWatkins;
 
-/// Every loss's WGSL: one list for the pipeline cache, the shader tests and the documentation.
+/// Every loss's WGSL, for the pipeline cache, the shader tests and the documentation.
 pub const SHADERS: &[LossShader] = &[
     binary::SHADER,
     embedding::SHADER,

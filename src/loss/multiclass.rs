@@ -1,4 +1,4 @@
-//! What the multiclass hinges share: options, builder, and the way from a row's columns to its loss.
+//! What the multiclass hinges share: options and builder.
 
 use serde::{Deserialize, Serialize};
 
@@ -32,9 +32,9 @@ names!(OverClasses, "over_classes": Sum = "sum", Mean = "mean");
 /// | [`MulticlassHinge::top_k`] | phi(mean of the k largest of 0 and margin + (s_i - s_y) for i != y) |
 /// | [`MulticlassHinge::one_vs_all`] | sum over i of phi(margin - t_i*s_i), t_i = +1 for i = y, else -1 |
 ///
-/// The row's loss is multiplied by the true class's weight and the sample's weight. Rows whose target equals
-/// `ignore_index` are left out of everything; the ignored class's column still competes in the other rows.
-/// The lowest index wins the argmax that `correct` counts.
+/// The true class's weight and the sample's weight multiply the row's loss. Rows whose target equals `ignore_index` are
+/// left out entirely; the ignored class's column still competes in other rows. `correct` counts the argmax; the lowest
+/// index wins ties.
 ///
 /// ```
 /// use maxmargin::{Batch, Device, MulticlassHinge, Request};
@@ -53,7 +53,6 @@ pub struct MulticlassHinge<M> {
     #[serde(with = "exact::optional_numbers")]
     class_weights: Option<Vec<f64>>,
     ignore_index: Option<i64>,
-    /// Margins of C x C pairs of classes, in the place of the one margin.
     #[serde(default)]
     margin_matrix: Option<MarginMatrix>,
 }
@@ -79,36 +78,35 @@ impl<M: RowsLoss> MulticlassHinge<M> {
 
     terms_builder!("The margin between the true class and a rival.");
 
-    /// Which of equal best rivals receives the gradient (Crammer-Singer and top-k).
+    /// Which of equally bad rivals receives the gradient (Crammer-Singer and top-k).
     pub fn ties(mut self, ties: Ties) -> Self {
         self.ties = ties;
         self
     }
 
-    /// Which of equal best rivals receives the gradient.
+    /// Which of equally bad rivals receives the gradient.
     pub fn get_ties(&self) -> Ties {
         self.ties
     }
 
-    /// Whether a sum over classes is divided by their number. Crammer-Singer and top-k have no such sum and
-    /// refuse `Mean`.
+    /// Whether a sum over classes is divided by C. Crammer-Singer and top-k have no such sum and refuse `Mean`.
     pub fn over_classes(mut self, over_classes: OverClasses) -> Self {
         self.over_classes = over_classes;
         self
     }
 
-    /// Whether a sum over classes is divided by their number.
+    /// Whether a sum over classes is divided by C.
     pub fn get_over_classes(&self) -> OverClasses {
         self.over_classes
     }
 
-    /// One non-negative, finite weight a class; a sample's loss is multiplied by its true class's.
+    /// One non-negative, finite weight per class. The weight of the true class multiplies a sample's loss.
     pub fn class_weights(mut self, weights: impl Into<Vec<f64>>) -> Self {
         self.class_weights = Some(weights.into());
         self
     }
 
-    /// One weight per class (C), where they were given.
+    /// One weight per class (C), if given.
     pub fn get_class_weights(&self) -> Option<&[f64]> {
         self.class_weights.as_deref()
     }
@@ -119,16 +117,17 @@ impl<M: RowsLoss> MulticlassHinge<M> {
         self
     }
 
-    /// The target of the rows that are left out, where there is one.
+    /// The target of the rows that are left out, if any.
     pub fn get_ignore_index(&self) -> Option<i64> {
         self.ignore_index
     }
 
-    /// A margin for each pair of classes, in the place of the one margin: a row-major C x C matrix, where row y and column
-    /// i hold what the true class y must keep from the rival i. The diagonal is ignored. For costs of confusing classes
-    /// (Tsochantaridis et al., 2005, call it margin rescaling).
+    /// One margin per pair of classes, replacing the single margin, for costs of confusing classes (margin rescaling:
+    /// Tsochantaridis et al., 2005). A row-major C x C matrix: row y, column i holds the margin of the true class y
+    /// over the rival i. The diagonal is ignored.
     ///
-    /// Crammer-Singer, Weston-Watkins and top-k take it. Crammer-Singer's rival is the one with the largest margin(y,i) + s_i.
+    /// Crammer-Singer, Weston-Watkins and top-k take it. Crammer-Singer's rival is the i with the largest margin(y,i) +
+    /// s_i.
     ///
     /// ```
     /// use maxmargin::{Batch, Device, MulticlassHinge, Request};
@@ -144,7 +143,7 @@ impl<M: RowsLoss> MulticlassHinge<M> {
         self
     }
 
-    /// One margin per pair of classes (C, C), row-major, where they were given.
+    /// One margin per pair of classes (C, C), row-major, if given.
     pub fn get_margin_matrix(&self) -> Option<&[f64]> {
         self.margin_matrix.as_ref().map(MarginMatrix::margins)
     }
@@ -158,7 +157,6 @@ pub trait RowsLoss: Sealed + Copy + PartialEq + std::fmt::Debug + Send + Sync + 
     fn method(&self) -> MethodSpec;
 }
 
-/// A method without options.
 macro_rules! rows_loss {
     ($method:ident) => {
         impl $crate::loss::value::Sealed for $method {}

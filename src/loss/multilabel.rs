@@ -1,4 +1,4 @@
-//! Multilabel margin: every label of a row against every class that is none.
+//! Multilabel margin: every label of a row against every other class.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,12 +13,12 @@ use crate::data::real::Real;
 
 pub(super) const SHADER: LossShader = shader!("multilabel", TargetRows, 4104);
 
-/// Multilabel margin loss of rows of scores with several labels each: the sum of phi(margin + s_i - s_j) over all labels
-/// j of the row and all classes i that are none of them, divided by C.
+/// Multilabel margin loss of rows of scores with several labels each: the sum of phi(margin + s_i - s_j) over all
+/// labels j and all classes i that are not labels, divided by C.
 ///
-/// With the default options it is torch's MultiLabelMarginLoss, and so is the rule for targets: a row of targets holds
-/// class indices up to the first negative number, what follows is padding. A label given twice counts twice. A row
-/// without labels costs nothing. No accuracy is reported.
+/// With the default options it is torch's MultiLabelMarginLoss. As there, a row of targets holds class indices up to
+/// the first negative number; the rest is padding. A label given twice counts twice. A row without labels costs
+/// nothing. No accuracy is reported.
 ///
 /// ```
 /// use maxmargin::{Batch, Device, MultilabelMargin, Request};
@@ -48,7 +48,7 @@ impl MultilabelMargin {
         self
     }
 
-    /// Whether a sum over classes is divided by their number.
+    /// Whether the sum over pairs is divided by the number of classes.
     pub fn get_over_classes(&self) -> OverClasses {
         self.over_classes
     }
@@ -72,7 +72,6 @@ impl Loss for MultilabelMargin {
     loss_value!();
 }
 
-/// Each label of a row against each class that is none.
 pub(crate) struct MultilabelFormula;
 
 impl TargetRows for MultilabelFormula {
@@ -86,7 +85,7 @@ impl TargetRows for MultilabelFormula {
     ) -> RowPoint {
         let length = targets.iter().position(|&t| t < 0).unwrap_or(targets.len());
         let labels = &targets[..length];
-        // A label ranks above a class that is none. One that is given again counts again.
+        // Labels rank 1, other classes 0. A repeated label counts repeatedly.
         let RowScratch { slopes, ranks, times, pairs } = scratch;
         ranks.fill(T::ZERO);
         times.fill(0);

@@ -14,8 +14,8 @@ pub(super) const SHADER: LossShader = shader!("one_vs_all", Rows);
 pub struct OneVsAll;
 
 impl MulticlassHinge<OneVsAll> {
-    /// One against all: C binary hinges per row. In values per class a NaN stays in its class; the loss and the gradient of
-    /// the row are NaN.
+    /// One against all: C binary hinges per row. A NaN score makes the row's loss and gradient NaN; among per-class
+    /// values it affects only its own class.
     pub fn one_vs_all() -> Self {
         Self::with_method(OneVsAll)
     }

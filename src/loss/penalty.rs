@@ -1,4 +1,4 @@
-//! The penalty phi(v) of a margin violation v and its conventions: written once, composed with every loss.
+//! The penalty phi(v) of a margin violation v and its conventions, shared by all losses.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,18 +16,17 @@ pub enum Penalty {
     Linear,
     /// phi(v) = v^2 for v > 0, else 0: the squared hinge.
     Squared,
-    /// scale * v^2/(2 gamma) for 0 < v < gamma, scale * (v - gamma/2) beyond, else 0: the hinge with its kink rounded
-    /// over a width of gamma. See [`Penalty::smooth`], [`Penalty::RENNIE`] and [`Penalty::MODIFIED_HUBER`].
+    /// 0 for v <= 0, scale * v^2/(2 gamma) for 0 < v < gamma, scale * (v - gamma/2) beyond: the hinge with its kink
+    /// rounded over a width of gamma. See [`Penalty::smooth`], [`Penalty::RENNIE`] and [`Penalty::MODIFIED_HUBER`].
     Smooth {
-        /// The violation at which the square goes over into a line; positive, normal and finite in f32.
+        /// The violation at which the parabola becomes a line; positive, normal and finite in f32.
         #[serde(with = "exact::number")]
         gamma: f64,
         /// A positive factor, finite in f32.
         #[serde(with = "exact::number")]
         scale: f64,
     },
-    /// phi(v) = ln(1 + exp(v)), also for v <= 0: at margin 0 the soft margin (logistic) loss. Computed without
-    /// overflow for any v.
+    /// phi(v) = ln(1 + exp(v)), also for v <= 0; at margin 0 the soft margin (logistic) loss. No v overflows.
     Softplus,
 }
 
@@ -35,8 +34,8 @@ impl Penalty {
     /// Rennie's smooth hinge (Rennie and Srebro, 2005): [`Penalty::smooth`] with gamma 1.
     pub const RENNIE: Self = Self::Smooth { gamma: 1.0, scale: 1.0 };
 
-    /// The modified Huber loss (Zhang, 2004; scikit-learn's `modified_huber`): 4 times [`Penalty::smooth`] with gamma 2,
-    /// so that phi(v) = v^2 up to v = 2 and 4 (v - 1) beyond.
+    /// The modified Huber loss (Zhang, 2004; scikit-learn's `modified_huber`): 4 times [`Penalty::smooth`] with gamma
+    /// 2, so phi(v) = v^2 up to v = 2 and 4 (v - 1) beyond.
     pub const MODIFIED_HUBER: Self = Self::Smooth { gamma: 2.0, scale: 4.0 };
 
     /// v^2/(2 gamma) up to gamma, then v - gamma/2.
@@ -49,7 +48,7 @@ impl Penalty {
     pub(crate) fn check(self) -> Result<()> {
         let Self::Smooth { gamma, scale } = self else { return Ok(()) };
         let check = |option, x: f64| {
-            // Above the subnormal numbers, so that 1/(2 gamma) is finite.
+            // At least the smallest normal number, so that 1/(2 gamma) is finite.
             if (x as f32) >= f32::MIN_POSITIVE && (x as f32).is_finite() {
                 return Ok(());
             }
@@ -66,15 +65,15 @@ impl Penalty {
 
 /// The slope of the hinge at its kink, v = 0 exactly, where every value in [0, 1] is a subgradient.
 ///
-/// Peers differ: torch takes 0, JAX takes one half, burn and older torch take 1. Only [`Penalty::Linear`] has a kink.
+/// torch takes 0, JAX one half, burn and older torch 1. Only [`Penalty::Linear`] has a kink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kink {
-    /// Slope 0: a margin met exactly is met.
+    /// Slope 0: a margin met exactly gives no gradient.
     #[default]
     Zero,
     /// Slope one half.
     Half,
-    /// Slope 1: a margin met exactly still pushes.
+    /// Slope 1: a margin met exactly gives the full gradient.
     Active,
 }
 
@@ -94,70 +93,64 @@ impl Kink {
 /// Which of several equally bad rivals receives the gradient of a maximum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Ties {
-    /// The lowest index takes it all (torch's `max(dim)`).
+    /// The lowest index takes all of it (torch's `max(dim)`).
     #[default]
     First,
-    /// Shared evenly (torch's `amax`, JAX).
+    /// All share it evenly (torch's `amax`, JAX).
     Split,
 }
 
 names!(Ties, "ties": First = "first", Split = "split");
 
-/// A run of violations over which a penalty is a polynomial.
+/// A range of violations over which a penalty is a polynomial.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Piece {
-    /// The run begins above this violation and ends where the next piece begins.
+    /// The range begins above this violation and ends where the next piece begins.
     pub(crate) above: f64,
     /// phi(v) = c0 + c1*v + c2*v^2.
     pub(crate) coefficients: [f64; 3],
 }
 
 impl Piece {
-    /// No violation is in it.
     const NONE: Self = Self { above: f64::INFINITY, coefficients: [0.0; 3] };
 
-    /// The only piece of a penalty.
     const fn all(coefficients: [f64; 3]) -> [Self; 2] {
         [Self { above: 0.0, coefficients }, Self::NONE]
     }
 }
 
-/// A penalty as a type, so that the CPU's inner loops are compiled once for each instead of branching in them. Where a
-/// penalty is taken once a row, [`Penalty`] itself is the type, and one loop serves all.
+/// A penalty as a type: the CPU's inner loops are compiled once per penalty and do not branch on it. Code that takes a
+/// penalty once per row uses [`Penalty`] itself, so that one loop serves all.
 pub(crate) trait PenaltyShape: Copy + Send + Sync {
-    /// phi'(0+): what the kink convention scales. 0 where phi has no kink.
+    /// phi'(0+), which the kink convention scales; 0 if phi has no kink.
     fn slope_at_zero(self) -> f64;
-    /// phi over v > 0, where it is zero for v <= 0 and piecewise polynomial above.
+    /// phi over v > 0, if phi is 0 for v <= 0 and piecewise polynomial above.
     fn pieces(self) -> Option<[Piece; 2]>;
-    /// phi(v) and phi'(v), where `kink_slope` is phi'(0). A NaN violation gives NaN for both.
+    /// phi(v) and phi'(v), with `kink_slope` as phi'(0). A NaN violation gives NaN for both.
     fn penalise<T: Number>(self, v: T, kink_slope: T) -> (T, T);
-    /// Runs a loop over many violations with the penalty's own type, so that the choice is made before it and not within.
+    /// Runs a loop with the penalty's own type: the choice is made once, before the loop.
     #[inline(always)]
     fn run<L: PenaltyLoop>(self, job: L) -> L::Output {
         job.run(self)
     }
 }
 
-/// A loop over violations, for any penalty: see [`PenaltyShape::run`].
+/// A loop over violations that is generic over the penalty: see [`PenaltyShape::run`].
 pub(crate) trait PenaltyLoop {
-    /// What it gives.
     type Output;
-    /// Runs it.
     fn run<P: PenaltyShape>(self, shape: P) -> Self::Output;
 }
 
-/// The slope of a penalty that charges nothing for v <= 0, given its slope above. Selections one after the other, not branches,
-/// so that loops over many violations vectorise.
+/// The slope of a penalty that is 0 for v <= 0, given its slope above 0. Selects instead of branches, so that loops
+/// vectorise.
 #[inline(always)]
 fn one_sided<T: Number>(v: T, kink_slope: T, slope: T) -> T {
     let zero = v.splat(0.0);
-    // A NaN must reach the result.
     let slope = T::select(v.equals(v), slope, v);
     let slope = T::select(v.equals(zero), kink_slope, slope);
     T::select(v.below(zero), zero, slope)
 }
 
-/// [`Penalty::Linear`] as a type.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LinearPenalty;
 
@@ -175,7 +168,6 @@ impl PenaltyShape for LinearPenalty {
     }
 }
 
-/// [`Penalty::Squared`] as a type.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SquaredPenalty;
 
@@ -194,12 +186,9 @@ impl PenaltyShape for SquaredPenalty {
     }
 }
 
-/// [`Penalty::Smooth`] as a type.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SmoothPenalty {
-    /// The width of the square part.
     gamma: f64,
-    /// The factor.
     scale: f64,
 }
 
@@ -224,8 +213,7 @@ impl PenaltyShape for SmoothPenalty {
         let (gamma, scale) = (v.splat(self.gamma), v.splat(self.scale));
         let half = v.splat(0.5);
         let charged = v.positive_part();
-        // In this order the square of a large v below a large gamma does not overflow; the line is written so that a NaN goes
-        // through.
+        // This order keeps v^2 from overflowing for large v below a large gamma. The line passes NaN through.
         let square = scale * (charged * (charged * (half / gamma)));
         let line = scale * (charged - half * gamma);
         let is_square = v.below(gamma);
@@ -234,7 +222,6 @@ impl PenaltyShape for SmoothPenalty {
     }
 }
 
-/// [`Penalty::Softplus`] as a type.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SoftplusPenalty;
 
@@ -248,7 +235,7 @@ impl PenaltyShape for SoftplusPenalty {
     }
     #[inline(always)]
     fn penalise<T: Number>(self, v: T, _: T) -> (T, T) {
-        // exp of a negative number alone, which cannot overflow: ln(1 + e^v) = max(v, 0) + ln(1 + e^-|v|).
+        // ln(1 + e^v) = max(v, 0) + ln(1 + e^-|v|): exp sees only negative numbers and cannot overflow.
         let (zero, one) = (v.splat(0.0), v.splat(1.0));
         let positive = zero.below(v);
         let decay = T::select(positive, -v, v).exp();
@@ -300,8 +287,8 @@ impl PenaltyShape for Penalty {
     }
 }
 
-/// Calls `$body` with `$shape` bound to the penalty's type where it is a common one and `$is_common`, or else to the penalty
-/// itself: one loop for all that are rare.
+/// Like `with_penalty`, but gives a type of its own only to common penalties where `$is_common` is true. One loop, with
+/// [`Penalty`] as the type, serves the rest.
 macro_rules! with_common_penalty {
     ($penalty:expr, $is_common:expr, $shape:ident => $body:expr) => {
         match $penalty {
@@ -319,10 +306,9 @@ macro_rules! with_common_penalty {
 }
 pub(crate) use with_common_penalty;
 
-/// A loss's numbers in the precision of the computation: margin, penalty and kink.
+/// A loss's margin, penalty and kink in the precision of the computation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rule<T, P> {
-    /// The margin.
     pub(crate) margin: T,
     kink_slope: T,
     shape: P,
@@ -334,37 +320,32 @@ impl<T: Real, P: PenaltyShape> Rule<T, P> {
         Self { margin: T::from_f64(margin), kink_slope: T::from_f64(kink.slope() * shape.slope_at_zero()), shape }
     }
 
-    /// The same rule for vectors of numbers like `of`.
+    /// The same rule for numbers with the lanes of `of`.
     pub(crate) fn splat<V: Number>(&self, of: V) -> Rule<V, P> {
         let splat = |x: T| of.splat(x.to_f64());
         Rule { margin: splat(self.margin), kink_slope: splat(self.kink_slope), shape: self.shape }
     }
 
-    /// As [`PenaltyShape::pieces`].
     pub(crate) fn pieces(&self) -> Option<[Piece; 2]> {
         self.shape.pieces()
     }
 
-    /// The slope at violation 0.
     pub(crate) fn kink_slope(&self) -> T {
         self.kink_slope
     }
 }
 
 impl<T: Number, P: PenaltyShape> Rule<T, P> {
-    /// The same rule with another type for its penalty.
     #[inline(always)]
     pub(crate) fn with_shape<Q: PenaltyShape>(&self, shape: Q) -> Rule<T, Q> {
         Rule { margin: self.margin, kink_slope: self.kink_slope, shape }
     }
 
-    /// Its penalty.
     #[inline(always)]
     pub(crate) fn shape(&self) -> P {
         self.shape
     }
 
-    /// phi(v) and phi'(v). A NaN violation gives NaN for both.
     #[inline(always)]
     pub(crate) fn penalise(&self, v: T) -> (T, T) {
         self.shape.penalise(v, self.kink_slope)

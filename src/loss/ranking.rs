@@ -1,4 +1,4 @@
-//! Margin ranking: phi(margin - t*(x1 - x2)), which of two scores ought to be higher.
+//! Margin ranking: phi(margin - t*(x1 - x2)), where t says which of two scores should be higher.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,13 +9,13 @@ use crate::data::labels::{LabelEncoding, TargetRule};
 
 pub(super) const SHADER: LossShader = shader!("ranking", Elementwise);
 
-/// Margin ranking loss of pairs of scores: phi(margin - t*(x1 - x2)), where t = +1 says that x1 ought to be higher and
-/// t = -1 that x2 ought to be.
+/// Margin ranking loss of pairs of scores: phi(margin - t*(x1 - x2)). t = +1 says that x1 should be higher, t = -1 that
+/// x2 should be.
 ///
-/// With the default margin 0 and the linear penalty it is torch's MarginRankingLoss. The gradient is that with respect
-/// to the first scores; with respect to the second ones it is the negative of it, where the scores are raw (the slope of a
-/// sigmoid is each score's own). A pair counts as correct where the
-/// score that ought to be higher is (a tie predicts t = -1).
+/// With the default options (margin 0, linear penalty) it is torch's MarginRankingLoss. The gradient is with respect to
+/// the first scores. For raw scores, the gradient with respect to the second scores is its negative; for logits it is
+/// not, since each score has its own sigmoid slope. A pair is correct if the score that should be higher is; a tie
+/// predicts t = -1.
 ///
 /// ```
 /// use maxmargin::{Batch, Device, MarginRanking, Request};

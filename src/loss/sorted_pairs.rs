@@ -1,31 +1,25 @@
-//! Sums over all pairs of a list whose items differ in relevance, in O(L log L): sorted scores and prefix sums in the place
-//! of pairs.
+//! Sums over all pairs of items of different relevance in a list, in O(L log L), from sorted scores and prefix sums.
 //!
-//! Items are grouped by relevance, and neighbouring groups are joined two by two, as in a merge sort. When two groups are
-//! joined, every pair between them is accounted for: the items of the one that violate the margin of an item of the other
-//! are a run in the order of scores, and a penalty that is a polynomial over a run needs no more of it than its count, its
-//! sum and its sum of squares.
+//! Items are grouped by relevance, and neighbouring groups are joined two by two, as in a merge sort. A join accounts
+//! for every pair between two groups. In sorted order, the items of one group that violate the margin of an item of the
+//! other form a run. Where the penalty is a polynomial, the run's count, sum and sum of squares give its contribution.
 
 use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::penalty::Piece;
 
-/// How a pair's violation is made and penalised.
 pub(crate) struct PairRule {
-    /// The margin.
     pub(crate) margin: f64,
-    /// The slope at violation 0.
     pub(crate) kink_slope: f64,
-    /// The penalty.
     pub(crate) pieces: [Piece; 2],
 }
 
-/// An item of the list: its relevance, its score, whose square is finite, and where its slope goes.
+/// An item of the list: relevance, score (its square must be finite), and the index of its slope.
 pub(crate) type Item = (i32, f64, usize);
 
-/// The sum over all pairs with a higher and a lower relevance of phi(margin + s_lower - s_higher), and whether any is
-/// violated. The derivatives with respect to the scores are added to `slopes`, where they are wanted.
+/// The sum of phi(margin + s_lower - s_higher) over all pairs of different relevance, and whether any margin is
+/// violated. Derivatives with respect to the scores are added to `slopes` if it is given.
 pub(crate) fn sum(mut items: Vec<Item>, rule: &PairRule, mut slopes: Option<&mut [f64]>) -> (f64, bool) {
     let by_score = |a: &Item, b: &Item| a.1.total_cmp(&b.1);
     items.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(by_score(a, b)));
@@ -60,7 +54,7 @@ pub(crate) fn sum(mut items: Vec<Item>, rule: &PairRule, mut slopes: Option<&mut
     (value, active)
 }
 
-/// Merges two sorted runs, of which the first has this length.
+/// Merges two neighbouring sorted runs; the first has length `first`.
 fn merge(items: &mut [Item], first: usize, order: impl Fn(&Item, &Item) -> Ordering, merged: &mut Vec<Item>) {
     merged.clear();
     let (mut a, mut b) = items.split_at(first);
@@ -74,8 +68,8 @@ fn merge(items: &mut [Item], first: usize, order: impl Fn(&Item, &Item) -> Order
     items.copy_from_slice(merged);
 }
 
-/// Sums of scores, from the end of a list that a run reaches, and of their squares: no sum holds an item outside its run,
-/// whose size could drown it.
+/// Prefix sums of scores and of their squares. They start at the end of the list that every run reaches, so no sum
+/// includes an item outside its run, whose size could drown the others.
 #[derive(Default)]
 struct PrefixSums {
     sums: Vec<[f64; 2]>,
@@ -92,15 +86,15 @@ impl PrefixSums {
         }
     }
 
-    /// Count, sum and sum of squares of a run, counted from where the sums begin.
+    /// Count, sum and sum of squares of a run. Indices count from where the sums start.
     fn moments(&self, run: Range<usize>) -> [f64; 3] {
         let (start, end) = (self.sums[run.start], self.sums[run.end]);
         [run.len() as f64, end[0] - start[0], end[1] - start[1]]
     }
 }
 
-/// Value and slope of the pairs of one item with a run of others, where a violation is `constant` plus (or, for the lower
-/// item of the pair, minus) the other's score.
+/// Value and slope of the pairs of one item with a run of others. A violation is `constant` + `sign` times the other's
+/// score; `sign` is -1 for the lower item of the pair.
 fn penalise(piece: &Piece, constant: f64, [count, sum, squares]: [f64; 3], sign: f64) -> (f64, f64) {
     let [c0, c1, c2] = piece.coefficients;
     let of_violations = count * constant + sign * sum;
@@ -108,7 +102,7 @@ fn penalise(piece: &Piece, constant: f64, [count, sum, squares]: [f64; 3], sign:
     (c0 * count + c1 * of_violations + c2 * of_squares, c1 * count + 2.0 * c2 * of_violations)
 }
 
-/// All pairs of an item of low relevance with one of high relevance, both sorted by score.
+/// All pairs of a less and a more relevant item. Both slices are sorted by score.
 fn join(
     low: &[Item],
     high: &[Item],
@@ -119,8 +113,8 @@ fn join(
     // In this order two large scores cancel before the margin is added.
     let violation = |low: f64, high: f64| rule.margin + (low - high);
     let (mut value, mut active) = (0.0, false);
-    // For each higher item, from the lowest score on: its violations are the lower items from a rising start on.
-    // The runs reach the last of them, so sums begin there. Taken from one score, equal large ones cancel exactly.
+    // Per higher item, in ascending order of score: the violating lower items run from a rising start to the end, so
+    // the sums begin at the end. Scores are taken relative to one score: large equal ones then cancel exactly.
     let center = high.first().map_or(0.0, |item| item.1);
     sums.fill(low.iter().rev().map(|item| item.1 - center));
     let (mut starts, mut met) = ([0; 2], 0);
@@ -150,9 +144,9 @@ fn join(
             slopes[index] -= slope;
         }
     }
-    // The values are summed; what the lower items owe is their slopes.
+    // The value is complete; the slopes of the lower items are left.
     let Some(slopes) = slopes else { return (value, active) };
-    // For each lower item: its violations are the higher items up to a rising end.
+    // Per lower item: the violating higher items run from the beginning to a rising end.
     sums.fill(high.iter().map(|item| item.1 - center));
     let (mut ends, mut met) = ([0; 2], 0);
     for &(_, score, index) in low {

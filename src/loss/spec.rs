@@ -1,5 +1,5 @@
-//! What a loss says of itself, as plain values: all that a backend needs to evaluate it. A backend reads a [`Spec`] and
-//! picks its driver; no loss knows a backend.
+//! A loss's description of itself as plain values: all that a backend needs to choose a driver and evaluate it. No loss
+//! knows a backend.
 
 use super::distance::Distance;
 use super::formula::{Combination, Rows};
@@ -21,33 +21,33 @@ pub enum Pattern {
     Elementwise,
     /// One row of class scores and one class index per sample.
     Rows,
-    /// One row of class scores and one row of targets per sample. Lists are rows of this kind on the CPU, where one list after
-    /// the other is sorted.
+    /// One row of class scores and one row of targets per sample. Lists use this pattern on the CPU, which sorts one
+    /// list after another.
     TargetRows,
-    /// One list of scores and one list of targets per sample, whose items are compared with each other pair by pair, on a GPU:
-    /// O(L^2) steps spread over lanes, without a sort, atomics or an order that could change.
+    /// On a GPU: one list of scores and one list of targets per sample, whose items are compared pair by pair. O(L^2)
+    /// steps spread over lanes, without a sort or atomics, in a fixed order.
     Segments,
-    /// One list of scores and one list of targets per sample, which is sorted, on a GPU.
+    /// On a GPU: one list of scores and one list of targets per sample, which is sorted.
     Ranked,
-    /// Two or three vectors per sample, of which the loss sees the distances. The pattern measures them and carries the slopes
-    /// back to the components, so any distance goes with any loss.
+    /// Two or three vectors per sample; the loss sees only their distances. The pattern measures them and carries the
+    /// slopes back to the components, so any distance works with any loss.
     Vectors,
 }
 
 /// A loss's part of a kernel: its WGSL functions and the pattern that calls them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LossShader {
-    /// The loss's stem: `shaders/loss/NAME.wgsl`.
+    /// The loss's file name without its ending: `shaders/loss/NAME.wgsl`.
     pub name: &'static str,
     /// The pattern's template: `shaders/patterns/PATTERN.wgsl`.
     pub pattern: Pattern,
     /// The text of `shaders/loss/NAME.wgsl`.
     pub source: &'static str,
-    /// Bytes of workgroup memory beside the pattern's.
+    /// Bytes of workgroup memory in addition to the pattern's.
     pub workgroup_bytes: u64,
 }
 
-/// The shader of the loss of this name and pattern, with its bytes of workgroup memory if it has any.
+/// The shader of a loss by name and pattern, with its bytes of workgroup memory, if any.
 macro_rules! shader {
     ($name:literal, $pattern:ident) => {
         $crate::loss::spec::shader!($name, $pattern, 0)
@@ -63,7 +63,7 @@ macro_rules! shader {
 }
 pub(super) use shader;
 
-/// By the name alone: every call looks its kernel up, and texts are long.
+/// By the name only: every call looks up its kernel, and the source texts are long.
 impl std::hash::Hash for LossShader {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.name.hash(state);
@@ -78,23 +78,20 @@ pub enum Spec<'a> {
     Elementwise(ElementwiseSpec),
     /// Rows of class scores with a class index each.
     Rows(RowsSpec<'a>),
-    /// Rows or lists of scores with as many targets.
+    /// Rows or lists of scores with rows of targets.
     TargetRows(TargetRowsSpec),
     /// Vectors.
     Vectors(VectorsSpec),
 }
 
-/// The formula of an elementwise loss.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ElementwiseFormula {
-    /// [`super::formula::SignedHinge`].
     Signed,
-    /// [`super::embedding::EmbeddingFormula`].
     Embedding,
 }
 
-/// A loss of one score and one target a sample.
+/// A loss of one score and one target per sample.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct ElementwiseSpec {
@@ -102,42 +99,33 @@ pub struct ElementwiseSpec {
     pub(crate) formula: ElementwiseFormula,
     pub(crate) terms: Terms,
     pub(crate) has_correct: bool,
-    /// Whether a sample is a pair of scores, of which the loss sees the difference.
+    /// Whether a sample is a pair of scores; the loss then sees the difference.
     pub(crate) pairs: bool,
-    /// What the targets may be.
     pub(crate) target_rule: TargetRule,
 }
 
-/// The methods of the multiclass hinge.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
-    /// [`super::CrammerSinger`].
     CrammerSinger,
-    /// [`super::WestonWatkins`].
     WestonWatkins,
-    /// [`super::OneVsAll`].
     OneVsAll,
-    /// [`super::LeeLinWahba`].
     LeeLinWahba,
-    /// [`super::TopK`].
     TopK {
-        /// How many violations it takes the mean of.
         k: usize,
     },
 }
 
-/// A method with what its formula says of itself.
+/// A method and the properties of its formula.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct MethodSpec {
     pub(crate) shader: &'static LossShader,
     pub(crate) name: Method,
-    /// How columns are combined.
     pub(crate) combination: Combination,
-    /// Whether the true class's own column carries a penalty.
+    /// As [`super::formula::Rows::has_true_column`].
     pub(crate) has_true_column: bool,
-    /// Whether a rival's violation depends on the true class's score.
+    /// As [`super::formula::Rows::compares`].
     pub(crate) compares: bool,
 }
 
@@ -148,14 +136,13 @@ impl MethodSpec {
     }
 }
 
-/// A loss of one row of class scores and one class index a sample.
+/// A loss of one row of class scores and one class index per sample.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct RowsSpec<'a> {
     pub(crate) method: MethodSpec,
     pub(crate) terms: Terms,
     pub(crate) ties: Ties,
-    /// Whether a row's sum is divided by the number of classes.
     pub(crate) is_mean: bool,
     pub(crate) class_weights: Option<&'a [f64]>,
     pub(crate) ignore_index: Option<i64>,
@@ -163,26 +150,23 @@ pub struct RowsSpec<'a> {
 }
 
 impl RowsSpec<'_> {
-    /// How many violations [`Combination::Top`] takes the mean of.
     pub(crate) fn top(&self) -> usize {
         if let Method::TopK { k } = self.method.name { k } else { 1 }
     }
 
-    /// The margin of a column, where there is no matrix of them.
+    /// The margin of a column if there is no margin matrix.
     pub(crate) fn column_margin(&self, classes: usize) -> f64 {
         match self.method.name {
-            // There are at least two classes.
             Method::LeeLinWahba => self.terms.margin / classes.saturating_sub(1).max(1) as f64,
             _ => self.terms.margin,
         }
     }
 
-    /// What a sum over columns is divided by.
     pub(crate) fn class_divisor(&self, classes: usize) -> f64 {
         if self.is_mean { classes as f64 } else { 1.0 }
     }
 
-    /// The numbers of the classes as a GPU reads them: weights, then margins.
+    /// Per-class numbers in the order in which a GPU reads them: weights, then margins.
     #[cfg(feature = "gpu")]
     pub(crate) fn class_table(&self) -> impl Iterator<Item = f64> {
         let margins = self.margin_matrix.map(MarginMatrix::margins);
@@ -251,21 +235,16 @@ impl RowsSpec<'_> {
     }
 }
 
-/// The formula of a loss of rows of targets.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TargetRowsFormula {
-    /// Multilabel margin.
     Multilabel,
-    /// Categorical hinge.
     Categorical,
-    /// Listwise hinge.
     Listwise,
-    /// Lovasz hinge.
     Lovasz,
 }
 
-/// A loss of one row of class scores and one row of targets a sample, or of one list of scores and one of targets.
+/// A loss of one row of class scores and one row of targets per sample, or of one list of each.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct TargetRowsSpec {
@@ -273,50 +252,40 @@ pub struct TargetRowsSpec {
     pub(crate) formula: TargetRowsFormula,
     pub(crate) terms: Terms,
     pub(crate) has_correct: bool,
-    /// What the targets may be.
     pub(crate) target_rule: TargetRowRule,
-    /// Who receives the gradient of a tied maximum.
     pub(crate) ties: Ties,
-    /// Whether a row's sum is divided by its length.
     pub(crate) is_mean: bool,
 }
 
 impl TargetRowsSpec {
-    /// What the sum of a row of so many columns is divided by.
     pub(crate) fn divisor(&self, columns: usize) -> f64 {
         if self.is_mean { columns as f64 } else { 1.0 }
     }
 }
 
-/// The formula of a loss of vectors.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum VectorsFormula {
-    /// Triplet margin.
     Triplet,
-    /// Cosine embedding.
     Cosine,
 }
 
-/// A loss of the distances of two or three vectors a sample.
+/// A loss of the distances between two or three vectors per sample.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct VectorsSpec {
     pub(crate) shader: &'static LossShader,
     pub(crate) formula: VectorsFormula,
     pub(crate) terms: Terms,
-    /// Vectors a sample: 2 or 3.
     pub(crate) inputs: usize,
-    /// What the targets may be, where there are any.
+    /// What the targets may be; `None` if the loss has none.
     pub(crate) target_rule: Option<TargetRule>,
-    /// What a distance is.
     pub(crate) distance: Distance,
-    /// Whether the distance of second and third is wanted beside those of first and second and of first and third.
+    /// Whether the loss also needs the distance of the second and third vectors, besides first-second and first-third.
     pub(crate) has_third_distance: bool,
 }
 
 impl Spec<'_> {
-    /// The loss's WGSL.
     pub(crate) fn shader(&self) -> &'static LossShader {
         match self {
             Spec::Elementwise(spec) => spec.shader,
@@ -326,7 +295,6 @@ impl Spec<'_> {
         }
     }
 
-    /// Whether a prediction, and so accuracy, means anything.
     pub(crate) fn has_correct(&self) -> bool {
         match self {
             Spec::Elementwise(spec) => spec.has_correct,
@@ -336,17 +304,14 @@ impl Spec<'_> {
         }
     }
 
-    /// Whether what the loss sees is no classifier's scores.
     pub(crate) fn takes_raw_scores_only(&self) -> bool {
         matches!(self.shader().pattern, Pattern::Segments | Pattern::Ranked | Pattern::Vectors)
     }
 
-    /// The target of samples that are left out, where there is one.
     pub(crate) fn ignore_index(&self) -> Option<i64> {
         if let Spec::Rows(spec) = self { spec.ignore_index } else { None }
     }
 
-    /// Checks the options.
     #[inline]
     pub(crate) fn check(&self) -> Result<()> {
         match self {
@@ -357,12 +322,10 @@ impl Spec<'_> {
         }
     }
 
-    /// Checks that the inputs of a batch fit each other and the request, by their shapes alone.
     #[inline]
     pub(crate) fn check_batch(&self, batch: &Batch<'_>, request: &Request) -> Result<BatchShape> {
         match self {
             Spec::Rows(spec) => spec.check_batch(batch, request),
-            // Per-class values exist only where there are classes.
             _ if request.per_class => Err(Error::Option {
                 option: "per_class",
                 expected: "a multiclass loss".into(),

@@ -6,15 +6,11 @@ use super::penalty::{Kink, Penalty};
 use crate::data::exact;
 use crate::error::{Error, Result, number};
 
-/// The numbers and conventions that a pattern's driver needs of every loss.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Terms {
-    /// The margin that a score must clear.
     #[serde(with = "exact::number")]
     pub(crate) margin: f64,
-    /// The penalty of a violation.
     pub(crate) penalty: Penalty,
-    /// The slope at the kink.
     pub(crate) kink: Kink,
 }
 
@@ -23,7 +19,7 @@ impl Terms {
         Self { margin: 1.0, penalty: Penalty::Linear, kink: Kink::Zero }
     }
 
-    /// The margin must be finite also where the computation is in f32.
+    /// Checks the penalty's numbers, and that the margin is finite also in f32.
     #[inline]
     pub(crate) fn check(&self) -> Result<()> {
         self.penalty.check()?;
@@ -39,7 +35,7 @@ impl Terms {
     }
 }
 
-/// The builder methods of a loss with [`Terms`]; the documentation of the margin is the loss's own.
+/// The builder methods of a loss with [`Terms`]. The caller words the documentation of the margin.
 macro_rules! terms_builder {
     ($margin:literal) => {
         #[doc = $margin]

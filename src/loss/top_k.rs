@@ -1,4 +1,4 @@
-//! Top-k: the mean of a row's k largest violations, the true class's own zero among them.
+//! Top-k: the mean of a row's k largest violations; the true class counts as violation 0.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,32 +9,32 @@ use super::value::Sealed;
 
 pub(super) const SHADER: LossShader = shader!("top_k", Rows);
 
-/// phi(mean of the k largest a_j), where a_j = margin + (s_j - s_y) for a rival and 0 for the true class (Lapin, Hein and
-/// Schiele, 2015, their alpha form).
+/// phi(mean of the k largest a_j), where a_j = margin + (s_j - s_y) for a rival and 0 for the true class (Lapin, Hein
+/// and Schiele, 2015, their alpha form).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopK {
     k: usize,
 }
 
 impl TopK {
-    /// The mean of this many, from 1 to C.
+    /// The mean of the `k` largest, with k from 1 to C.
     pub fn new(k: usize) -> Self {
         Self { k }
     }
 
-    /// How many violations the mean is taken of.
+    /// The number of violations in the mean.
     pub fn k(&self) -> usize {
         self.k
     }
 }
 
 impl MulticlassHinge<TopK> {
-    /// Lapin, Hein and Schiele (2015): a row is forgiven while its true class is among the k best.
+    /// Lapin, Hein and Schiele (2015): lenient while the true class is among the k best.
     ///
-    /// For models that are judged by whether the truth is among their first k answers, and for classes that overlap.
-    /// Where several classes tie at rank k, the lowest indices are taken, or with [`crate::Ties::Split`] all share what is
-    /// left. With k = 1 it is Crammer-Singer, but for [`crate::Penalty::Softplus`], since a violation is never negative
-    /// here.
+    /// For models that are judged by whether the truth is among their first k answers, and for overlapping classes. If
+    /// several classes tie at rank k, the lowest indices are taken; with [`crate::Ties::Split`] they share what is
+    /// left. With k = 1 it is Crammer-Singer, except with [`crate::Penalty::Softplus`], since a violation is never
+    /// negative here.
     ///
     /// ```
     /// use maxmargin::{Batch, Device, MulticlassHinge, Request};

@@ -1,4 +1,4 @@
-//! Triplet margin: an anchor closer to a positive than to a negative.
+//! Triplet margin: an anchor should be closer to a positive than to a negative.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,10 +14,10 @@ pub(super) const SHADER: LossShader = shader!("triplet", Vectors);
 
 /// Triplet margin loss of anchors a, positives p and negatives n: phi(margin + d(a, p) - d(a, n)).
 ///
-/// For embeddings whose neighbours are to be of the same kind. A batch is [`crate::Batch::triplets`]. With the default
-/// options it is torch's TripletMarginLoss. With [`TripletMargin::swap`] the nearer of d(a, n) and d(p, n) is taken
-/// (Balntas et al., 2016); where they are equal, they share the slope. The gradient holds those of a, p and n one after the
-/// other: (3, N, D). No accuracy is reported.
+/// For embeddings in which neighbours should be of the same kind. A batch is [`crate::Batch::triplets`]. With the
+/// default options it is torch's TripletMarginLoss. With [`TripletMargin::swap`] the smaller of d(a, n) and d(p, n)
+/// counts (Balntas et al., 2016); if they are equal, they share the slope. The gradient has shape (3, N, D): with
+/// respect to a, then p, then n. No accuracy is reported.
 ///
 /// ```
 /// use maxmargin::{Batch, Device, Distance, Request, TripletMargin};
@@ -44,24 +44,24 @@ impl TripletMargin {
 
     terms_builder!("By how much the negative must be farther away than the positive.");
 
-    /// The distance.
+    /// How the distance between two vectors is measured.
     pub fn distance(mut self, distance: Distance) -> Self {
         self.distance = distance;
         self
     }
 
-    /// What a distance is.
+    /// How the distance between two vectors is measured.
     pub fn get_distance(&self) -> Distance {
         self.distance
     }
 
-    /// Whether the negative may also be held against the positive, where that is nearer.
+    /// Whether the smaller of d(a, n) and d(p, n) counts, instead of d(a, n).
     pub fn swap(mut self, swap: bool) -> Self {
         self.swap = swap;
         self
     }
 
-    /// Whether the nearer of d(a, n) and d(p, n) counts.
+    /// Whether the smaller of d(a, n) and d(p, n) counts.
     pub fn get_swap(&self) -> bool {
         self.swap
     }
@@ -85,7 +85,7 @@ impl Loss for TripletMargin {
     loss_value!();
 }
 
-/// phi(margin + d(a, p) - the distance of the negative).
+/// phi(margin + d(a, p) - d), where d is d(a, n) or, with a swap, min(d(a, n), d(p, n)).
 pub(crate) struct TripletFormula;
 
 impl Vectors for TripletFormula {

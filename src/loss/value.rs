@@ -1,4 +1,4 @@
-//! A loss as a value, whatever it is: the trait that devices, metrics and training take.
+//! The trait [`Loss`], which devices, metrics and training take.
 
 use std::any::Any;
 
@@ -9,7 +9,7 @@ use crate::data::shape::BatchShape;
 use crate::error::Result;
 
 mod sealed {
-    /// Keeps [`super::Loss`] to this crate.
+    /// Prevents implementations of [`super::Loss`] outside this crate.
     pub trait Sealed {}
 }
 pub(super) use sealed::Sealed;
@@ -41,7 +41,7 @@ pub trait Loss: Sealed + Any + std::fmt::Debug + Send + Sync {
     #[doc(hidden)]
     fn as_any(&self) -> &dyn Any;
 
-    /// The loss's stem, `binary` or `weston_watkins` for instance.
+    /// The loss's short name, for instance `binary` or `weston_watkins`.
     fn name(&self) -> &'static str {
         self.spec().shader().name
     }
@@ -51,17 +51,17 @@ pub trait Loss: Sealed + Any + std::fmt::Debug + Send + Sync {
         self.spec().shader().pattern
     }
 
-    /// Whether a prediction, and so accuracy, means anything.
+    /// Whether a prediction, and so accuracy, has a meaning.
     fn has_correct(&self) -> bool {
         self.spec().has_correct()
     }
 
-    /// The target of samples that are left out, where there is one.
+    /// The target of samples that are left out, if any.
     fn ignore_index(&self) -> Option<i64> {
         self.spec().ignore_index()
     }
 
-    /// Whether what the loss sees is no classifier's scores, so that no other [`crate::ScoreKind`] than raw makes sense.
+    /// Whether the loss's inputs are not a classifier's scores, so that only [`crate::ScoreKind::Raw`] makes sense.
     fn takes_raw_scores_only(&self) -> bool {
         self.spec().takes_raw_scores_only()
     }
@@ -74,16 +74,16 @@ pub trait Loss: Sealed + Any + std::fmt::Debug + Send + Sync {
         self.spec().check()
     }
 
-    /// Checks that the inputs of a batch fit each other and the request, by their shapes alone.
+    /// Checks, by shapes alone, that a batch's inputs fit each other and the request.
     ///
     /// # Errors
-    /// [`crate::Error::Length`], [`crate::Error::Shape`], and [`crate::Error::Option`] for a request that the loss cannot answer.
+    /// [`crate::Error::Length`], [`crate::Error::Shape`], and [`crate::Error::Option`] for a request that the loss
+    /// cannot answer.
     fn check_batch(&self, batch: &Batch<'_>, request: &Request) -> Result<BatchShape> {
         self.spec().check_batch(batch, request)
     }
 }
 
-/// A loss whose default is `new`.
 macro_rules! loss_type {
     ($loss:ident) => {
         impl Default for $loss {
@@ -97,7 +97,6 @@ macro_rules! loss_type {
 }
 pub(super) use loss_type;
 
-/// What every loss says of itself as a value, for the body of `impl Loss`.
 macro_rules! loss_value {
     () => {
         fn boxed(&self) -> Box<dyn $crate::loss::Loss> {

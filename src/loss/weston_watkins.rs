@@ -8,7 +8,7 @@ use super::spec::{LossShader, shader};
 
 pub(super) const SHADER: LossShader = shader!("weston_watkins", Rows);
 
-/// Sum over i != y of phi(margin + (s_i - s_y)) (Weston and Watkins, 1999); divided by C it is torch's MultiMarginLoss.
+/// Sum over i != y of phi(margin + (s_i - s_y)) (Weston and Watkins, 1999). Divided by C it is torch's MultiMarginLoss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WestonWatkins;
 

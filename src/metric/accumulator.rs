@@ -1,4 +1,4 @@
-//! What a metric does, compiled once whatever its loss is.
+//! The work of a metric, compiled once for all losses.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::engine::{self, Pending};
 use crate::error::{Error, Result};
 use crate::loss::Loss;
 
-/// Bytes that may wait on a GPU before an update folds them, which waits for the device.
+/// Bytes of sums that may wait on a GPU. Beyond it, an update folds them, which waits for the device.
 const MOST_PENDING_BYTES: u64 = 16 << 20;
 
-/// A metric without its type.
+/// A metric without its loss type.
 pub(super) struct Accumulator<'a> {
     pub(super) loss: &'a dyn Loss,
     pub(super) seen: &'a mut SeenSamples,
@@ -36,7 +36,7 @@ impl Accumulator<'_> {
         self.seen.precision = Precision::F32;
         self.pending.extend(added.into_iter().map(|pending| (number, Arc::new(pending))));
         if self.pending.iter().map(|(_, pending)| pending.bytes()).sum::<u64>() > MOST_PENDING_BYTES {
-            // An error is kept for compute, which is where it is promised.
+            // Drop the error: the sums stay pending, and compute promises to report it.
             let _ = self.fold().await;
         }
         Ok(())
@@ -88,7 +88,7 @@ impl Accumulator<'_> {
         Ok(())
     }
 
-    /// The sums of one batch on any device, and the precision that they were computed in.
+    /// The sums of one batch on any device, and the precision of the computation.
     async fn sums(&self, device: &Device, batch: &Batch<'_>) -> Result<(Totals, Precision)> {
         let request = self.seen.sum_request()?;
         let evaluation = device.evaluate_async(self.loss, batch, request.request()).await;
@@ -102,7 +102,7 @@ impl Accumulator<'_> {
         classes(self.seen, self.pending)
     }
 
-    /// Brings everything pending into the state, or changes nothing.
+    /// Adds all pending sums to the state, or changes nothing.
     pub(super) async fn fold(&mut self) -> Result<()> {
         let mut totals = self.seen.totals.clone();
         for (number, pending) in &*self.pending {
@@ -115,7 +115,7 @@ impl Accumulator<'_> {
     }
 }
 
-/// Columns of the per-class sums so far, wherever they are; 0 where there are none.
+/// Number of per-class sums so far, in the state or pending; 0 if there are none.
 fn classes(seen: &SeenSamples, pending: &[(u64, Arc<Pending>)]) -> usize {
     match (seen.totals.per_class.len(), pending.first()) {
         (0, Some((_, pending))) => pending.classes(),
@@ -125,13 +125,12 @@ fn classes(seen: &SeenSamples, pending: &[(u64, Arc<Pending>)]) -> usize {
 
 pub(super) fn in_update(update: u64, error: Error) -> Error {
     match error {
-        // What is wrong with the options is no update's fault.
+        // A bad option concerns the metric, not one update.
         Error::Option { .. } => error,
         source => Error::Update { update, source: Box::new(source) },
     }
 }
 
-/// Per-class sums of different lengths do not add up.
 fn check_classes(known: usize, classes: usize) -> Result<()> {
     if known == 0 || classes == 0 || known == classes {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Several metrics over the same data, updated in one pass over it.
+//! Several metrics over the same data, updated in one pass.
 
 use super::Metric;
 #[cfg(feature = "gpu")]
@@ -9,13 +9,13 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::loss::Loss;
 
-/// Scores a block on the CPU: every metric visits a block before the next one is read, so that memory is read once.
+/// Scores per block on the CPU. All metrics visit a block before the next one, so memory is read once.
 const BLOCK_SCORES: usize = 128 << 10;
 
 /// Named metrics that see the same batches.
 ///
-/// On the CPU the data is walked block by block, each small enough to stay in the cache for all metrics. On a GPU scores
-/// and weights that come from the host are uploaded once for all. An update that any of the metrics refuses changes none.
+/// On the CPU the data is walked in blocks that stay in the cache for all metrics. On a GPU, host scores and weights
+/// are uploaded once for all metrics. If any metric refuses an update, none changes.
 ///
 /// ```
 /// use maxmargin::{Batch, BinaryHinge, Device, Penalty, metric::{Metric, MetricCollection}};
@@ -47,7 +47,7 @@ impl MetricCollection {
     /// Adds a metric.
     ///
     /// # Errors
-    /// [`Error::Option`] for a name that is taken.
+    /// [`Error::Option`] if the name is taken.
     pub fn add(&mut self, name: impl Into<String>, metric: Metric<impl Loss>) -> Result<()> {
         self.add_boxed(name.into(), metric.boxed())
     }
@@ -63,7 +63,7 @@ impl MetricCollection {
     /// Adds a batch to every metric.
     ///
     /// # Errors
-    /// As [`Metric::update`]; no metric is then changed.
+    /// As [`Metric::update`]; no metric then changes.
     pub fn update(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
         let before: Vec<_> = self.metrics.iter().map(|(_, metric)| metric.clone()).collect();
         let result = match device {
@@ -83,7 +83,7 @@ impl MetricCollection {
         for (_, metric) in &self.metrics {
             metric.check_batch(batch)?;
         }
-        // What a guess sees is the whole update, or two metrics of one batch would not agree with one of it.
+        // The guess must see the whole update, as a single metric does, not one block.
         if batch.score_kind == ScoreKind::Guessed {
             return self.update_whole(device, batch);
         }
@@ -91,12 +91,12 @@ impl MetricCollection {
         let block = (BLOCK_SCORES * samples / batch.len().max(1)).max(1);
         let mut blocks: Vec<_> = (0..samples).step_by(block).map(|start| start..(start + block).min(samples)).collect();
         if blocks.is_empty() {
-            // Also an empty batch is checked and counted as an update.
+            // An empty batch is also checked and counted as an update.
             blocks.push(0..0);
         }
         for range in blocks {
             let start = range.start;
-            // Tensors on a GPU have no slices; the loss says that they are on the wrong device.
+            // Tensors on a GPU cannot be sliced; the metrics then report the wrong device.
             let Some(part) = batch.slice(range) else { return self.update_whole(device, batch) };
             for (_, metric) in &mut self.metrics {
                 metric.update_part(device, &part, batch, start)?;
@@ -111,9 +111,9 @@ impl MetricCollection {
         use crate::data::tensor::Floats;
         use crate::data::weights;
         use crate::error::Input;
-        // What does not fit one buffer goes chunk by chunk, once for each metric.
+        // A batch too large for one buffer goes chunk by chunk, once per metric.
         let fits = 4 * batch.len() as u64 <= gpu.description().limits.max_buffer_size;
-        // Other kinds of scores are squashed on the host.
+        // Scores that are not raw are prepared on the host.
         if !fits || batch.second_scores.is_some() || batch.score_kind != ScoreKind::Raw {
             return self.update_whole(device, batch);
         }
@@ -123,7 +123,6 @@ impl MetricCollection {
         };
         let resident_weights = match batch.sample_weights {
             Some(Floats::F32(of_samples)) => {
-                // Bad weights are found before they are uploaded.
                 let bad = |error| in_update(self.updates(), error);
                 weights::check(of_samples, Input::SampleWeights).map_err(bad)?;
                 Some(gpu.upload_f32(of_samples)?)
@@ -141,7 +140,7 @@ impl MetricCollection {
     }
 
     #[cfg(feature = "gpu")]
-    /// The number of the next update, of the first metric where they differ.
+    /// The number of the next update, taken from the first metric if they differ.
     fn updates(&self) -> u64 {
         self.metrics.first().map_or(0, |(_, metric)| metric.updates())
     }
@@ -153,7 +152,7 @@ impl MetricCollection {
         Ok(())
     }
 
-    /// Each metric's value over everything seen, in the order in which they were added.
+    /// Each metric's name and value over everything seen, in the order in which they were added.
     ///
     /// # Errors
     /// As [`Metric::compute`].

@@ -13,13 +13,13 @@
 //! ```
 //!
 //! # Numbers
-//! On the CPU every loss is added in f64, so the value does not depend on how the data is split into batches but for the
-//! order of f64 additions (1e-12 relative to the sum of the losses' magnitudes). On a GPU an update appends its
-//! workgroups' sums to the state, on the device and without waiting for it; they are folded in f64 when computed. Counts
-//! are u64. Scores are raw and labels are read by a stated encoding, so no batch decides for itself what it means.
+//! On the CPU every loss is added in f64. How the data is split into batches changes the value only by the order of f64
+//! additions (1e-12 relative to the sum of the losses' magnitudes). On a GPU an update appends its workgroups' sums to
+//! the state on the device, without waiting; computing the value folds them in f64. Counts are u64. Unless the batch
+//! says otherwise scores are raw, and label encodings are stated, so no batch decides for itself what it means.
 //!
 //! # Errors
-//! A failed update leaves the state as it was. Labels and weights that live on a GPU are found bad when the sums are
+//! A failed update leaves the state unchanged. Bad labels and weights that live on a GPU are found when the sums are
 //! folded: [`Metric::compute`] then names the update and the index, until [`Metric::reset`].
 
 mod accumulator;
@@ -41,16 +41,16 @@ use crate::engine::Pending;
 use crate::error::Result;
 use crate::loss::Loss;
 
-/// A loss accumulated over batches. `L` is a loss, or `Box<dyn Loss>` for one that is chosen at run time,
-/// whose state cannot be saved with serde.
+/// A loss accumulated over batches. `L` is a loss, or `Box<dyn Loss>` for one chosen at run time; the state of the
+/// latter cannot be saved with serde.
 #[derive(Clone, Debug)]
 pub struct Metric<L> {
     state: MetricState<L>,
-    /// Sums that are still on a GPU, with the number of the update that they belong to.
+    /// Sums that are still on a GPU, each with the number of its update.
     pending: Vec<(u64, Arc<Pending>)>,
 }
 
-/// What [`Metric::forward`] returns. Values are `None` where a mean is over no samples or no weight.
+/// What [`Metric::forward`] returns. The value of a mean over no samples or zero weight is `None`.
 #[derive(Clone, Debug)]
 pub struct Step {
     /// Of this batch alone.
@@ -65,13 +65,13 @@ impl<L: Loss> Metric<L> {
         Self { state: MetricState::new(loss), pending: Vec::new() }
     }
 
-    /// The sum instead of the mean. [`Reduction::None`] is refused by the first update.
+    /// Replaces the mean by this reduction. The first update refuses [`Reduction::None`].
     pub fn reduction(mut self, reduction: Reduction) -> Self {
         self.state.seen.reduction = reduction;
         self
     }
 
-    /// One value a class, where the loss has such ([`crate::MulticlassHinge::one_vs_all`]).
+    /// One value per class, for losses that have them ([`crate::MulticlassHinge::one_vs_all`]).
     pub fn per_class(mut self) -> Self {
         self.state.seen.per_class = true;
         self
@@ -87,7 +87,7 @@ impl<L: Loss> Metric<L> {
         &self.state.loss
     }
 
-    /// Updates since the last reset, those of merged metrics included.
+    /// Updates since the last reset, including those of merged metrics.
     pub fn updates(&self) -> u64 {
         self.state.seen.updates
     }
@@ -95,7 +95,7 @@ impl<L: Loss> Metric<L> {
     /// Checks that the inputs of a batch fit each other and the loss, without looking at their elements.
     ///
     /// # Errors
-    /// [`crate::Error::Update`] with what [`Loss::check_batch`] says.
+    /// [`crate::Error::Update`] around the error of [`Loss::check_batch`].
     pub fn check_batch(&self, batch: &Batch<'_>) -> Result<BatchShape> {
         let shape = self.state.loss.check_batch(batch, self.state.seen.sum_request()?.request());
         shape.map_err(|error| in_update(self.state.seen.updates, error))
@@ -104,7 +104,7 @@ impl<L: Loss> Metric<L> {
     /// Adds a batch. On a GPU it only submits work.
     ///
     /// # Errors
-    /// [`crate::Error::Update`] with what [`Device::evaluate`] says of the batch. The state is then unchanged.
+    /// [`crate::Error::Update`] around the error of [`Device::evaluate`]. The state is then unchanged.
     pub fn update(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
         pollster::block_on(self.update_async(device, batch))
     }
@@ -130,14 +130,14 @@ impl<L: Loss> Metric<L> {
     /// ```
     ///
     /// # Errors
-    /// As [`Metric::update`], for the first batch that fails; those before it are in the state.
+    /// As [`Metric::update`], for the first batch that fails; the state keeps those before it.
     pub fn update_all<'a>(&mut self, device: &Device, batches: impl IntoIterator<Item = Batch<'a>>) -> Result<()> {
         batches.into_iter().try_for_each(|batch| self.update(device, &batch))
     }
 
-    /// Adds a batch, writes its losses and gradient to the caller's memory, and returns its sums. The gradient is that of the
-    /// sum divided by `divisor`: by the weight of all batches together ([`crate::weigh`]) it is the batch's part of the
-    /// gradient of their mean.
+    /// Adds a batch, writes its losses and gradient to the caller's memory, and returns its sums. The gradient is of
+    /// the sum divided by `divisor`. With the weight of all batches together ([`crate::weigh`]) as divisor, it is this
+    /// batch's part of the gradient of their mean.
     ///
     /// # Errors
     /// As [`Metric::update`] and [`Device::evaluate_into`].
@@ -151,10 +151,10 @@ impl<L: Loss> Metric<L> {
         self.accumulator().update_into(device, batch, divisor, buffers)
     }
 
-    /// Adds a batch and returns the batch's own value beside the running one. On a GPU it waits for both.
+    /// Adds a batch and returns its own value and the running one. On a GPU it waits for both.
     ///
     /// # Errors
-    /// As [`Metric::update`] and [`Metric::compute`], but a mean over nothing is a value of `None`.
+    /// As [`Metric::update`] and [`Metric::compute`], except that a mean over nothing gives the value `None`.
     pub fn forward(&mut self, device: &Device, batch: &Batch<'_>) -> Result<Step> {
         pollster::block_on(self.forward_async(device, batch))
     }
@@ -170,8 +170,8 @@ impl<L: Loss> Metric<L> {
     /// The value over everything seen.
     ///
     /// # Errors
-    /// [`crate::Error::EmptyMean`] and [`crate::Error::ZeroWeight`] for the mean of nothing, [`crate::Error::Update`] for bad labels or
-    /// weights that lived on a GPU, and the device's own failures.
+    /// [`crate::Error::EmptyMean`] and [`crate::Error::ZeroWeight`] for the mean of nothing, [`crate::Error::Update`]
+    /// for bad labels or weights that lived on a GPU, and the device's own failures.
     pub fn compute(&mut self) -> Result<Evaluation> {
         pollster::block_on(self.compute_async())
     }
@@ -193,39 +193,38 @@ impl<L: Loss> Metric<L> {
     /// Adds what another metric has seen.
     ///
     /// # Errors
-    /// [`crate::Error::Option`] where the other has another loss, other options, another reduction, or other classes.
+    /// [`crate::Error::Option`] if the other's loss, options, reduction or number of classes differ.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         let (other_loss, pending): (&dyn Loss, _) = (&other.state.loss, &other.pending);
         self.accumulator().merge(&other.state.seen, other_loss, pending)
     }
 
-    /// What is to be saved: configuration and sums, with nothing left on a GPU.
+    /// The state to save: configuration and sums, with nothing left on a GPU.
     ///
     /// # Errors
-    /// As [`Metric::compute`], but empty states are fine.
+    /// As [`Metric::compute`], but an empty state is no error.
     pub fn state(&mut self) -> Result<&MetricState<L>> {
         pollster::block_on(self.accumulator().fold())?;
         Ok(&self.state)
     }
 
-    /// The parts of the metric without its type.
     fn accumulator(&mut self) -> Accumulator<'_> {
         Accumulator { loss: &self.state.loss, seen: &mut self.state.seen, pending: &mut self.pending }
     }
 
-    /// The same metric of a loss that is only known at run time.
     pub(crate) fn boxed(self) -> Metric<Box<dyn Loss>> {
         let state = MetricState { loss: self.state.loss.boxed(), seen: self.state.seen };
         Metric { state, pending: self.pending }
     }
 
-    /// Adds the part of a checked batch that starts at this sample; [`Metric::end_update`] makes one update of all parts.
+    /// Adds the part of a checked batch that starts at sample `start`. [`Metric::end_update`] counts all parts as one
+    /// update.
     fn update_part(&mut self, device: &Device, part: &Batch<'_>, whole: &Batch<'_>, start: usize) -> Result<()> {
         let number = self.updates();
         let result = self.update(device, part);
         self.state.seen.updates = number;
         let shape = self.check_batch(whole)?;
-        // Rows before the part, of which a loss of single scores sees each score.
+        // `start` counts rows. To an elementwise loss each score is a sample.
         let start = start * whole.columns.unwrap_or(1) / shape.columns;
         result.map_err(|error| shape.whole_index(error, start))
     }

@@ -1,4 +1,4 @@
-//! What a metric knows, as a value that can be saved and compared.
+//! The state of a metric, as a value that can be saved and compared.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +29,7 @@ pub struct MetricState<L> {
     pub(super) seen: SeenSamples,
 }
 
-/// How a metric adds up, and what it has seen: the same for every loss.
+/// The options and sums of a metric, the same type for every loss.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct SeenSamples {
     pub(super) reduction: Reduction,
@@ -37,15 +37,15 @@ pub(super) struct SeenSamples {
     pub(super) updates: u64,
     /// Samples seen, ignored ones included.
     pub(super) samples: u64,
-    /// The weakest so far: f32 from the first update in f32 on.
+    /// The lowest precision so far: f32 from the first f32 update on.
     pub(super) precision: Precision,
     pub(super) totals: Totals,
 }
 
-/// A state as it is written, and as it was read, before it is known to make sense.
+/// A state as it is written, or as it was read and not yet checked.
 #[derive(Serialize, Deserialize)]
 struct SavedState<L> {
-    /// The loss's name: two losses may have the same options.
+    /// The loss's name, since two losses may have the same options.
     name: String,
     loss: L,
     reduction: Reduction,
@@ -87,7 +87,6 @@ impl SeenSamples {
         Self { reduction, per_class, updates: 0, samples: 0, precision, totals: Totals::default() }
     }
 
-    /// Checks what was read of a metric of this loss.
     fn check(&self, name: &str, loss: &dyn Loss) -> Result<()> {
         let Self { per_class, samples, totals, .. } = self;
         if name != loss.name() {
@@ -110,7 +109,6 @@ impl SeenSamples {
         *self = Self { reduction: self.reduction, per_class: self.per_class, ..Self::new() };
     }
 
-    /// What is asked of a device: the sums.
     pub(super) fn sum_request(&self) -> Result<SumRequest> {
         if self.reduction == Reduction::None {
             let expected = "mean or sum, to be one number over many batches".into();
@@ -119,7 +117,6 @@ impl SeenSamples {
         Ok(SumRequest::new(self.per_class))
     }
 
-    /// Adds the sums of one batch, computed in this precision.
     pub(super) fn add(&mut self, loss: &dyn Loss, sums: &Totals, precision: Precision, batch: &Batch<'_>) {
         self.totals.merge(sums);
         self.count(loss, batch);
@@ -128,15 +125,14 @@ impl SeenSamples {
         }
     }
 
-    /// Counts an update by this batch, whose sums go their own way.
+    /// Counts an update by this batch; its sums are added elsewhere.
     pub(super) fn count(&mut self, loss: &dyn Loss, batch: &Batch<'_>) {
-        // Losses of single scores take them in any shape.
+        // Elementwise losses take scores of any shape.
         let samples = if loss.pattern() == Pattern::Elementwise { batch.len() } else { batch.samples() };
         self.updates = self.updates.saturating_add(1);
         self.samples = self.samples.saturating_add(samples as u64);
     }
 
-    /// Adds what a metric of `other_loss` has seen.
     pub(super) fn merge(&mut self, loss: &dyn Loss, other: &Self, other_loss: &dyn Loss) -> Result<()> {
         let configuration = |seen: &Self, loss: &dyn Loss| {
             let per_class = if seen.per_class { ", per class" } else { "" };
@@ -163,12 +159,11 @@ impl SeenSamples {
         if self.per_class { request.per_class() } else { request }
     }
 
-    /// The value of what was seen.
     pub(super) fn evaluation(&self, loss: &dyn Loss) -> Result<Evaluation> {
         self.finish(loss, &self.request())
     }
 
-    /// As [`SeenSamples::evaluation`], where the mean of nothing is no value.
+    /// As [`SeenSamples::evaluation`], but the mean of nothing is `None`.
     pub(super) fn evaluation_or_none(&self, loss: &dyn Loss) -> Result<Evaluation> {
         match self.evaluation(loss) {
             Err(Error::EmptyMean { .. } | Error::ZeroWeight { .. }) => {
@@ -179,7 +174,6 @@ impl SeenSamples {
         }
     }
 
-    /// An evaluation without outputs.
     fn finish(&self, loss: &dyn Loss, request: &Request) -> Result<Evaluation> {
         let precision = self.precision;
         let outputs = Outputs { losses: None, gradient: None, precision, upload_time: Default::default() };

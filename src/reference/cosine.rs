@@ -4,7 +4,7 @@ use super::distance::{add, between};
 use super::{Options, Sample};
 use crate::loss::Distance;
 
-/// One pair with its target. The gradient holds those of both vectors one after the other.
+/// One pair with its target. The gradient is with respect to x, then y.
 pub fn sample(x: &[f64], y: &[f64], t: f64, options: &Options) -> Sample {
     let (distance, slopes_x, slopes_y) = between(x, y, Distance::Cosine);
     if distance.is_nan() {

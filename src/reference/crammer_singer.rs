@@ -9,8 +9,8 @@ pub fn sample(s: &[f64], y: usize, margins: Margins<'_>, options: &Options) -> S
         return Sample::undefined(s.len(), false);
     }
     let correct = argmax(s) == y;
-    // The argmax of margin(y, i) + s_i. With one margin for all that is the highest score, and beside an infinite s_y
-    // margins mean nothing; otherwise s_y is taken off first, so that two large scores cancel before the margin is added.
+    // The argmax of margin(y, i) + s_i. With a single margin, or an infinite s_y, it is the highest score. Otherwise
+    // s_y is subtracted first, so that two large scores cancel before the margin is added.
     let by_score = matches!(margins, Margins::Uniform(_)) || s[y].is_infinite();
     let reach = |i: usize| if by_score { s[i] } else { margins.of(y, i, s.len()) + (s[i] - s[y]) };
     let best = (0..s.len()).filter(|&i| i != y).map(reach).fold(f64::NEG_INFINITY, f64::max);

@@ -11,7 +11,7 @@ pub fn sample(s: &[f64], y: &[f64], options: &Options) -> Sample {
     let over = options.over(s.len());
     let (mut loss, mut active, mut gradient) = (0.0, false, vec![0.0; s.len()]);
     for &i in &items {
-        // A list may have millions of pairs: each item's sum apart, so that rounding errors stay few.
+        // A list may have millions of pairs. One sum per item keeps rounding errors small.
         let (mut of_item, mut slope_of_item) = (0.0, 0.0);
         for &j in items.iter().filter(|&&j| y[i] > y[j]) {
             let violation = options.margin + (s[j] - s[i]);

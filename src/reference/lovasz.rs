@@ -1,4 +1,4 @@
-//! Lovasz hinge: dot(phi(errors in descending order), steps of the Jaccard loss), errors = margin - t*s with t = -1 or +1.
+//! Lovasz hinge: dot(phi(errors in descending order), steps of the Jaccard loss), where errors = margin - t*s.
 
 use super::{Options, Sample};
 
@@ -7,7 +7,7 @@ pub fn sample(s: &[f64], t: &[f64], options: &Options) -> Sample {
     if s.iter().any(|x| x.is_nan()) {
         return Sample::undefined(s.len(), false);
     }
-    // Descending errors are ascending t*s, and equal ones keep their order.
+    // Ascending t*s is descending error. The sort is stable: equal errors keep their order.
     let mut order: Vec<usize> = (0..s.len()).collect();
     order.sort_by(|&i, &j| (t[i] * s[i] + 0.0).total_cmp(&(t[j] * s[j] + 0.0)));
     let positives = t.iter().filter(|&&t| t > 0.0).count() as f64;
@@ -20,15 +20,15 @@ pub fn sample(s: &[f64], t: &[f64], options: &Options) -> Sample {
         } else {
             union += 1.0;
         }
-        // The loss is 1 - I/U, and 0 where nothing is in the union; the difference over a common denominator, so that
-        // nothing cancels.
+        // The loss is 1 - I/U, and 0 if the union is empty. The step is taken over a common denominator, so nothing
+        // cancels.
         let step = match union_before {
             0.0 => 1.0,
             _ => (intersection_before * union - intersection * union_before) / (union_before * union),
         };
         let error = options.margin - t[i] * s[i];
         active |= error > 0.0;
-        // Zero times an infinite error is nothing, not NaN.
+        // Zero times an infinite error counts as 0, not NaN.
         if step != 0.0 {
             loss += options.phi(error) * step;
             gradient[i] = -t[i] * options.phi_slope(error) * step;

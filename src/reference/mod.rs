@@ -1,12 +1,12 @@
-//! The f64 definition of each loss, one sample at a time, written to be read: the oracle of the tests.
+//! The f64 definition of each loss, one sample at a time, written for clarity. The tests compare everything with it.
 //!
-//! Nothing here is shared with [`crate::loss`], `src/cpu` or the shaders except the option types, so that a
-//! mistake there cannot hide here. Formulas are as in the literature; a rule that no formula states (ties, kinks,
-//! non-finite scores) is spelled out where it applies.
+//! It shares only the option types with [`crate::loss`], `src/cpu` and the shaders, so a mistake there cannot hide
+//! here. Formulas are as in the literature. Rules that no formula states (ties, kinks, non-finite scores) are spelled
+//! out where they apply.
 //!
 //! # Panics
-//! A definition takes what [`crate::loss::Loss::check_batch`] lets through, and panics on a sample that it would refuse: a
-//! true class that is none, a single class, more violations than classes.
+//! A definition takes samples that [`crate::loss::Loss::check_batch`] accepts, and panics on others: a true class
+//! outside the row, a single class, more violations than classes.
 
 pub mod binary;
 pub mod categorical;
@@ -28,10 +28,10 @@ use std::cmp::Ordering;
 
 use crate::loss::{Kink, OverClasses, Penalty, Ties};
 
-/// One sample's loss before weights, its gradient with respect to the sample's scores, and what is counted.
+/// One sample's loss, gradient and counters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// The loss.
+    /// The loss, before weights.
     pub loss: f64,
     /// Its derivative with respect to each score of the sample.
     pub gradient: Vec<f64>,
@@ -39,18 +39,18 @@ pub struct Sample {
     pub active: bool,
     /// The prediction agrees with the target.
     pub correct: bool,
-    /// Each class's own loss, where the loss is a sum of such.
+    /// Each class's own loss, if the loss is a sum of these.
     pub per_class: Vec<f64>,
 }
 
 impl Sample {
-    /// A sample of which nothing is known: a NaN among its scores, or a limit that does not exist.
+    /// An undefined sample: a NaN among its scores, or a limit that does not exist.
     fn undefined(scores: usize, correct: bool) -> Self {
         Self { loss: f64::NAN, gradient: vec![f64::NAN; scores], active: false, correct, per_class: vec![] }
     }
 }
 
-/// A sum of many numbers that keeps what its additions round off (Knuth's two-sum).
+/// A compensated sum (Knuth's two-sum).
 #[derive(Clone, Copy, Debug, Default)]
 struct ExactSum {
     sum: f64,
@@ -65,7 +65,7 @@ impl ExactSum {
         self.sum = sum;
     }
 
-    /// What is rounded off beside an infinity is NaN.
+    /// Next to an infinite sum the compensation is NaN, so it is left out.
     fn total(self) -> f64 {
         if self.sum.is_finite() { self.sum + self.rounded_off } else { self.sum }
     }
@@ -80,7 +80,7 @@ pub struct Options {
     pub penalty: Penalty,
     /// The slope at the kink.
     pub kink: Kink,
-    /// Who receives the gradient of a tied maximum.
+    /// Which of a tied maximum receives the gradient.
     pub ties: Ties,
     /// Whether sums over classes are divided by C.
     pub over_classes: OverClasses,
@@ -98,7 +98,7 @@ impl Default for Options {
     }
 }
 
-/// What the true class y must keep from the rival i: margin(y, i).
+/// The margin that the true class y must keep over a rival i: margin(y, i).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Margins<'a> {
     /// The same margin for all.
@@ -117,7 +117,7 @@ impl Margins<'_> {
 }
 
 impl Options {
-    /// phi(v): 0 for v <= 0 (but for softplus), else v, v^2, or the smoothed hinge.
+    /// phi(v): for v <= 0 it is 0 (except softplus), else v, v^2, or the smoothed hinge.
     fn phi(&self, v: f64) -> f64 {
         let hinge = if v > 0.0 { v } else { 0.0 };
         match self.penalty {
@@ -125,13 +125,12 @@ impl Options {
             Penalty::Squared => hinge.powi(2),
             Penalty::Smooth { gamma, scale } if v < gamma => scale * hinge.powi(2) / (2.0 * gamma),
             Penalty::Smooth { gamma, scale } => scale * (v - gamma / 2.0),
-            // ln(1 + e^v), where e^v would overflow v itself to the last digit.
+            // Where e^v would overflow, ln(1 + e^v) equals v to the last digit.
             Penalty::Softplus if v > 700.0 => v,
             Penalty::Softplus => v.exp().ln_1p(),
         }
     }
 
-    /// phi'(v), at v = 0 by the kink convention.
     fn phi_slope(&self, v: f64) -> f64 {
         match self.penalty {
             Penalty::Squared => 2.0 * v.max(0.0),
@@ -147,7 +146,6 @@ impl Options {
         }
     }
 
-    /// The factor of a sum over `classes` classes.
     fn over(&self, classes: usize) -> f64 {
         match self.over_classes {
             OverClasses::Sum => 1.0,
@@ -156,7 +154,6 @@ impl Options {
     }
 }
 
-/// The lowest index of the largest score.
 fn argmax(scores: &[f64]) -> usize {
     (0..scores.len()).rev().max_by(|&a, &b| scores[a].partial_cmp(&scores[b]).unwrap_or(Ordering::Equal)).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! Multilabel margin: sum over labels j and classes i that are none of phi(margin + s_i - s_j), divided by C.
+//! Multilabel margin: sum of phi(margin + s_i - s_j) over labels j and classes i that are not labels, divided by C.
 
 use super::{ExactSum, Options, Sample};
 
@@ -11,8 +11,7 @@ pub fn sample(s: &[f64], t: &[f64], options: &Options) -> Sample {
     let over = options.over(s.len());
     let mut gradient = vec![0.0; s.len()];
     let (mut loss, mut active) = (0.0, false);
-    // A label given again counts again. Multiplied once, since many equal numbers one after the other are all rounded in one
-    // direction.
+    // A repeated label counts repeatedly: a sum times its count. Adding equal numbers would round in one direction.
     let mut times = vec![0.0; s.len()];
     labels.iter().for_each(|&j| times[j] += 1.0);
     for j in (0..s.len()).filter(|&j| times[j] > 0.0) {

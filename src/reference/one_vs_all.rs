@@ -7,7 +7,7 @@ pub fn sample(s: &[f64], y: usize, options: &Options) -> Sample {
     let over = options.over(s.len());
     let t = |i: usize| if i == y { 1.0 } else { -1.0 };
     let violation = |i: usize| options.margin - t(i) * s[i];
-    // A class's own loss depends on its own score alone: a NaN stays in its class, but makes the row's loss NaN.
+    // A class's own loss depends only on its own score. A NaN affects only that class, and the row's loss.
     let class_loss = |i: usize| if s[i].is_nan() { f64::NAN } else { options.phi(violation(i)) };
     let per_class: Vec<f64> = (0..s.len()).map(class_loss).collect();
     if s.iter().any(|x| x.is_nan()) {

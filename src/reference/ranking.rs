@@ -2,8 +2,8 @@
 
 use super::{Options, Sample};
 
-/// One sample: scores `x1` and `x2`, label `t` in {-1, +1}. The gradient is with respect to both. A NaN difference, of
-/// two equal infinities for instance, is undefined and predicts nothing.
+/// One sample: scores `x1` and `x2`, label `t` in {-1, +1}. The gradient is with respect to both scores. A NaN
+/// difference (of two equal infinities, for instance) is undefined and predicts nothing.
 pub fn sample(x1: f64, x2: f64, t: f64, options: &Options) -> Sample {
     if (x1 - x2).is_nan() {
         return Sample::undefined(2, false);

@@ -11,14 +11,14 @@ pub fn sample(s: &[f64], y: usize, k: usize, margins: Margins<'_>, options: &Opt
     let correct = argmax(s) == y;
     let a: Vec<f64> =
         (0..s.len()).map(|j| if j == y { 0.0 } else { margins.of(y, j, s.len()) + (s[j] - s[y]) }).collect();
-    // A sort that keeps the order of equals: the lowest index wins at rank k.
+    // The sort is stable: the lowest index wins at rank k.
     let mut order: Vec<usize> = (0..a.len()).collect();
     order.sort_by(|&i, &j| a[j].total_cmp(&a[i]));
     let violation = order[..k].iter().map(|&j| a[j]).sum::<f64>() / k as f64;
     if violation.is_nan() || a.iter().any(|x| x.is_nan()) {
         return Sample::undefined(s.len(), correct);
     }
-    // How much of its a_j each class contributes: all, nothing, or at rank k a share of what is left.
+    // The share of its a_j that each class contributes: 1, 0, or at rank k an even part of the remaining places.
     let mut share = vec![0.0; s.len()];
     order[..k].iter().for_each(|&j| share[j] = 1.0);
     if options.ties == Ties::Split {

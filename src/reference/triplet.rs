@@ -1,10 +1,10 @@
-//! Triplet margin: phi(margin + d(a, p) - d(a, n)), or with a swap min(d(a, n), d(p, n)) in the place of d(a, n).
+//! Triplet margin: phi(margin + d(a, p) - d(a, n)); with a swap, min(d(a, n), d(p, n)) replaces d(a, n).
 
 use super::distance::{add, between};
 use super::{Options, Sample};
 use crate::loss::Distance;
 
-/// One triplet. The gradient holds those of anchor, positive and negative one after the other.
+/// One triplet. The gradient is with respect to anchor, positive, negative, in this order.
 pub fn sample(a: &[f64], p: &[f64], n: &[f64], distance: Distance, swap: bool, options: &Options) -> Sample {
     if [a, p, n].iter().any(|x| x.iter().any(|x| x.is_nan())) {
         return Sample::undefined(3 * a.len(), false);
@@ -12,7 +12,6 @@ pub fn sample(a: &[f64], p: &[f64], n: &[f64], distance: Distance, swap: bool, o
     let (d_ap, ap_a, ap_p) = between(a, p, distance);
     let (d_an, an_a, an_n) = between(a, n, distance);
     let (d_pn, pn_p, pn_n) = between(p, n, distance);
-    // Equals share the slope.
     let share = match swap {
         true if d_pn < d_an => 0.0,
         true if d_pn == d_an => 0.5,

@@ -1,4 +1,4 @@
-//! What a batch may be, on the CPU and every adapter: shapes, weights, and which of its faults is named.
+//! Valid and invalid batches on the CPU and every adapter: shapes, weights, and which fault an error names first.
 
 use crate::harness::{Outcome, Test, near, on_adapter, on_cpu};
 use libtest_mimic::Trial;
@@ -11,7 +11,7 @@ use maxmargin::{
     MultilabelMargin, Request, ScoreKind, TripletMargin,
 };
 
-/// Single scores have no rows, whatever the shape that they come in.
+/// A batch of single scores has no rows, whatever the shape of its array.
 fn single_scores_in_rows(device: &Device) -> Outcome {
     let (scores, labels) = ([2.0f32, -0.5, 1.5, 0.25, -3.0, 0.5], [1i8, 1, -1, 1, -1, -1]);
     for kind in [ScoreKind::Raw, ScoreKind::Logit, ScoreKind::Guessed] {
@@ -31,7 +31,7 @@ fn single_scores_in_rows(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// The weight of a batch is the divisor of its mean, for every pattern, with weights and without.
+/// The weight of a batch is the divisor of its mean: for every pattern, with and without weights.
 fn batches_are_weighed(device: &Device) -> Outcome {
     fn weighs(device: &Device, loss: &dyn Loss, batch: &Batch<'_>) -> Outcome {
         let half = [half::f16::from_f32(0.5), half::f16::from_f32(2.0)];
@@ -61,7 +61,7 @@ fn batches_are_weighed(device: &Device) -> Outcome {
     weighs(device, &ListwiseHinge::new(), &Batch::rows(&x, 3, &[2.0f32, 0.0, 1.0, 0.0, 0.0, 3.0]))?;
     weighs(device, &TripletMargin::new(), &Batch::triplets(&x, &x, &x, 3))?;
     let none = Floats::F32(&[]);
-    // Without scores, where something else tells how many there are.
+    // Without scores, if another input tells the number of samples.
     let short = Batch::rows(none, 3, &[0i64, 1]).sample_weights(&[1.0f32]);
     let untold = Batch::rows(none, 3, &[0i64, 1, 1]);
     match (
@@ -78,7 +78,7 @@ fn batches_are_weighed(device: &Device) -> Outcome {
     }
 }
 
-/// A bad target is named before a bad weight, whatever else is asked for.
+/// An error names a bad target before a bad weight, whatever outputs are requested.
 fn bad_targets_come_first(device: &Device) -> Outcome {
     let (mut labels, mut weights) = (vec![1i8; 50_000], vec![1f32; 50_000]);
     (labels[40_000], weights[5]) = (3, -1.0);
@@ -93,7 +93,7 @@ fn bad_targets_come_first(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// What the precision of the computation cannot divide by is an error, and no gradient of zeros or NaN.
+/// A divisor outside the precision's range is an error, not a gradient of zeros or NaN.
 fn divisors_out_of_range(device: &Device) -> Outcome {
     let heavy = Batch::new(&[0.0f32, 0.0], &[1i8, 1]).sample_weights(&[3e38f32, 3e38]);
     near("value", device.evaluate(&BinaryHinge::new(), &heavy, &Request::new())?.value, Some(1.0), 1e-6)?;
@@ -109,7 +109,7 @@ fn divisors_out_of_range(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// Scores that a loss would not look at are refused.
+/// Scores that a loss would ignore are refused.
 fn scores_beside_those_that_are_seen(device: &Device) -> Outcome {
     let x = [0.5f32, 0.25, 1.0, -0.5];
     let refused = [
@@ -142,7 +142,6 @@ const TESTS: &[Test] = &[
     ("scores beside those that are seen", scores_beside_those_that_are_seen),
 ];
 
-/// The trials of this module.
 pub(crate) fn trials(adapters: &[AdapterDescription]) -> Vec<Trial> {
     let mut trials = on_cpu(TESTS);
     trials.extend(adapters.iter().flat_map(|adapter| on_adapter(adapter, TESTS)));

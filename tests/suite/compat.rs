@@ -1,4 +1,4 @@
-//! `maxmargin::compat` against what the peers' functions return: tests/fixtures/compat.json, written by compat.py beside it.
+//! `maxmargin::compat` compared with the peers' functions: tests/fixtures/compat.json, written by compat.py.
 //!
 //! `MAXMARGIN_COMPAT_FIXTURE` names another file, for fresh random inputs: `python compat.py SEED FILE`.
 
@@ -14,7 +14,7 @@ use maxmargin::gpu::AdapterDescription;
 use maxmargin::{Batch, Device, Distance, Evaluation, Floats, Reduction, Request};
 use serde_json::Value;
 
-/// Fewer cases than this means that the fixture is not what it was.
+/// With fewer cases than this, the fixture has changed.
 const CASES: usize = 249;
 
 /// The arrays of a case or of one of its batches.
@@ -27,7 +27,7 @@ struct Arrays {
     weights: Option<Vec<f64>>,
 }
 
-/// Numbers of a JSON array; null is NaN.
+/// The numbers of a JSON array; null is NaN.
 fn numbers(value: &Value) -> Option<Vec<f64>> {
     Some(value.as_array()?.iter().map(|x| x.as_f64().unwrap_or(f64::NAN)).collect())
 }
@@ -71,7 +71,6 @@ impl Arrays {
     }
 }
 
-/// What came out: a value or one a class, losses, a gradient.
 #[derive(Default)]
 struct Got {
     value: Vec<f64>,
@@ -101,7 +100,6 @@ fn mode(arguments: &Value) -> MulticlassMode {
     }
 }
 
-/// The case's function, called by its own name.
 fn call(case: &Value, device: &Device, in_f64: bool) -> Result<Got, Failed> {
     let (function, arguments) = (case["function"].as_str().unwrap_or(""), &case["arguments"]);
     if case["batches"].is_array() {
@@ -179,7 +177,7 @@ fn call(case: &Value, device: &Device, in_f64: bool) -> Result<Got, Failed> {
     Got::new(&evaluation)
 }
 
-/// A streaming metric: every batch's own value, and the value of all.
+/// Streams a metric: the value of each batch, and the value of all.
 fn stream(case: &Value, device: &Device, in_f64: bool) -> Result<Got, Failed> {
     let arguments = &case["arguments"];
     let binary = arguments["task"] == "binary";
@@ -197,7 +195,7 @@ fn stream(case: &Value, device: &Device, in_f64: bool) -> Result<Got, Failed> {
         let expected = numbers(&batch["value"]).ok_or("no value")?;
         compare(&format!("batch {number}"), &Got::new(&step.batch)?.value, &expected, tolerance(in_f64))?;
     }
-    // Updates are forwards without a value, and two equal halves have the value of either.
+    // An update is a forward without a value. Merging two equal halves gives the value of either.
     let mut merged = metric.clone();
     merged.reset();
     for batch in case["batches"].as_array().into_iter().flatten() {
@@ -222,7 +220,7 @@ fn compare(what: &str, got: &[f64], expected: &[f64], tolerance: f64) -> Outcome
     Ok(())
 }
 
-/// What the arithmetic allows, relative to a number of size 1: some 16 roundings.
+/// The error that the arithmetic allows, relative to a number of size 1: some 16 roundings.
 fn tolerance(in_f64: bool) -> f64 {
     if in_f64 { 16.0 * f64::EPSILON } else { 16.0 * f64::from(f32::EPSILON) }
 }
@@ -255,7 +253,7 @@ fn agree(cases: &[Value], device: &Device, in_f64: bool) -> Outcome {
     Ok(())
 }
 
-/// The comparison must notice a peer that says something else.
+/// The comparison must notice a peer that gives another answer.
 fn negative_control(cases: &[Value]) -> Outcome {
     for case in cases {
         let got = call(case, &Device::cpu(), true)?;
@@ -272,7 +270,7 @@ fn negative_control(cases: &[Value]) -> Outcome {
     Ok(())
 }
 
-/// Where a peer goes wrong in silence, an error says so.
+/// Gives an error where a peer gives a wrong answer silently.
 fn differs_on_purpose(_: &[Value]) -> Outcome {
     let cpu = Device::cpu();
     let expect = |what: &str, result: Result<Evaluation, maxmargin::Error>, words: &str| match result {
@@ -301,7 +299,7 @@ fn differs_on_purpose(_: &[Value]) -> Outcome {
     }
 }
 
-/// torchmetrics has no weights; a sample that is ignored leaves with its own.
+/// torchmetrics has no weights. An ignored sample's weight is ignored too.
 fn ignored_weights(_: &[Value]) -> Outcome {
     let (cpu, options) = (Device::cpu(), Options { ignore_index: Some(-1), ..Options::default() });
     let batch = Batch::new(&[0.5f32, 0.25, 0.75], &[1i8, -1, 0]);
@@ -309,7 +307,7 @@ fn ignored_weights(_: &[Value]) -> Outcome {
     // Losses 1 - 0.5 and 1 + 0.75.
     compare("weights", &[value(&batch.sample_weights(&[3.0f32, 100.0, 1.0]))?], &[3.25 / 4.0], 1e-12)?;
     compare("no weights", &[value(&batch)?], &[2.25 / 2.0], 1e-12)?;
-    // Its index is the batch's, behind one that was left out.
+    // The index counts in the whole batch, including the ignored sample before it.
     match binary_hinge_loss(&cpu, &batch.sample_weights(&[1.0f32, 1.0, -1.0]), options) {
         Err(error) if error.to_string().contains("sample weights[2]") => Ok(()),
         other => Err(format!("a bad weight: {other:?}").into()),
@@ -328,7 +326,6 @@ fn load() -> Result<Vec<Value>, Failed> {
     }
 }
 
-/// The trials of this module.
 pub(crate) fn trials(adapters: &[AdapterDescription]) -> Vec<Trial> {
     // A fixture that cannot be read must fail a trial, not hide them all.
     let (cases, mut trials) = match load() {

@@ -6,7 +6,7 @@ use crate::harness::{Outcome, label};
 use libtest_mimic::Trial;
 use maxmargin::gpu::AdapterDescription;
 
-/// Runs an example, which `cargo test` builds beside the tests, and looks for these lines in what it prints.
+/// Runs an example, which `cargo test` builds beside the tests, and looks for these lines in its output.
 fn expect(name: &str, device: &str, arguments: &[&str], lines: &[&str]) -> Outcome {
     let mut path = std::env::current_exe()?;
     path.pop();
@@ -55,7 +55,7 @@ const ON_ANY_DEVICE: &[Example] = &[
     ),
 ];
 
-/// What a training ends with depends on how a device rounds; elsewhere tests/suite/network.rs holds it within bounds.
+/// Only for the CPU: rounding decides where a training ends. tests/suite/network.rs bounds it on other devices.
 #[cfg(feature = "plot")]
 const ON_THE_CPU: &[(&str, &[&str], &[&str])] = &[
     ("method1_circles", &[], &["Train: 0.844, Test: 0.820"]),
@@ -79,7 +79,6 @@ const ON_A_GPU: &[Example] = &[
     ("own_wgpu_device", &["hinge 1.1254", "active 3072 of 4096"]),
 ];
 
-/// The trials of this module.
 pub(crate) fn trials(adapters: &[AdapterDescription]) -> Vec<Trial> {
     let mut trials = Vec::new();
     let devices = [("cpu".to_owned(), "cpu".to_owned())]
@@ -96,7 +95,7 @@ pub(crate) fn trials(adapters: &[AdapterDescription]) -> Vec<Trial> {
     }
     if let Some(best) = adapters.first() {
         for &(name, lines) in ON_A_GPU {
-            // These two choose for themselves; there is an adapter for them to find.
+            // These two examples choose an adapter themselves, and there is one to find.
             trials.push(Trial::test(format!("[{}] {name}", label(best)), move || expect(name, "gpu", &[], lines)));
         }
     }

@@ -1,7 +1,7 @@
-//! Where tests run: the CPU and every adapter, as `MAXMARGIN_GPU` says.
+//! Where tests run: on the CPU and every adapter, as `MAXMARGIN_GPU` says.
 //!
-//! `require` makes a missing adapter a failure, `off` lists the GPU tests as ignored, `auto` (the default) runs them where
-//! there is an adapter. Every trial's name holds its device.
+//! `require` makes a missing adapter a failure, `off` lists the GPU tests as ignored, `auto` (the default) runs them if
+//! there is an adapter. Every trial's name includes its device.
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
@@ -15,23 +15,20 @@ use maxmargin::{Device, Error};
 
 pub(crate) type Outcome = Result<(), Failed>;
 
-/// A test of any device, and its name.
 pub(crate) type Test = (&'static str, fn(&Device) -> Outcome);
 
-/// Trials of tests on the CPU.
 pub(crate) fn on_cpu(tests: &[Test]) -> Vec<Trial> {
     let trial = |&(name, test): &Test| Trial::test(format!("[cpu] {name}"), move || test(&Device::cpu()));
     tests.iter().map(trial).collect()
 }
 
-/// Trials of tests on an adapter.
 pub(crate) fn on_adapter(adapter: &AdapterDescription, tests: &[Test]) -> Vec<Trial> {
     let (index, label) = (adapter.index, label(adapter));
     let trial = |&(name, test): &Test| Trial::test(format!("[{label}] {name}"), move || test(&open(index, |_| {})?));
     tests.iter().map(trial).collect()
 }
 
-/// The adapters to test on, and where there are none the trial that says so.
+/// The adapters to test on; if there are none, a trial that says so.
 pub(crate) fn adapters_under_test() -> (Vec<AdapterDescription>, Option<Trial>) {
     let mode = std::env::var("MAXMARGIN_GPU").unwrap_or_else(|_| "auto".into());
     let found = if mode == "off" { vec![] } else { adapters() };
@@ -46,20 +43,20 @@ pub(crate) fn adapters_under_test() -> (Vec<AdapterDescription>, Option<Trial>) 
     (found, trial)
 }
 
-/// An adapter's name in a trial's.
+/// The adapter's part of a trial's name.
 pub(crate) fn label(adapter: &AdapterDescription) -> String {
     format!("{:?}/{}", adapter.backend, adapter.name)
 }
 
-/// What each thread of the tests has opened, and how often it was asked for. Not all threads share one: a driver compiles one
-/// kernel of a device at a time. Never dropped: a device that goes with its thread would look for what is gone already.
+/// Per thread: the device that it has opened, and how often it was requested. Threads do not share one, because a
+/// driver compiles one kernel per device at a time. Never dropped at a thread's end, when what a device needs is gone.
 static OPENED: Mutex<BTreeMap<String, (String, Device, u32)>> = Mutex::new(BTreeMap::new());
 
-/// Trials that use an opening at most: a software adapter's kernels take a megabyte or two each for as long as it is open.
+/// The most trials per opened device: while it is open, each kernel of a software adapter takes a megabyte or two.
 const MOST_USES: u32 = 5;
 
-/// An adapter with poisoned outputs and these options: opened once, and its kernels compiled once, for some trials of a thread
-/// that ask for the same.
+/// An adapter with poisoned outputs and these options. It is opened, and its kernels compiled, once for several trials
+/// of a thread that ask for the same.
 pub(crate) fn open(index: usize, options: impl Fn(&mut GpuOptions)) -> Result<Device, Error> {
     let mut own = GpuOptions::default();
     own.poison_outputs = true;
@@ -74,26 +71,26 @@ pub(crate) fn open(index: usize, options: impl Fn(&mut GpuOptions)) -> Result<De
         *uses += 1;
         return Ok(device.clone());
     }
-    // The one before goes first, so that a thread holds one at a time.
+    // Dropped first, so that a thread holds one device at a time.
     drop(opened().remove(&thread));
     let device = pollster::block_on(Gpu::open_async(&format!("gpu:{index}"), own)).map(Device::from)?;
     opened().insert(thread, (key, device.clone(), 1));
     Ok(device)
 }
 
-/// An opening of an adapter that no other trial has, for those that break it.
+/// Opens an adapter for one trial alone, for trials that break the device.
 pub(crate) fn open_alone(index: usize) -> Result<Device, Error> {
     let mut own = GpuOptions::default();
     own.poison_outputs = true;
     pollster::block_on(Gpu::open_async(&format!("gpu:{index}"), own)).map(Device::from)
 }
 
-/// Whether to go through all that is otherwise sampled: `MAXMARGIN_TESTS=all`.
+/// Whether to test everything instead of a sample: `MAXMARGIN_TESTS=all`.
 pub(crate) fn goes_through_all() -> bool {
     std::env::var("MAXMARGIN_TESTS").is_ok_and(|tests| tests == "all")
 }
 
-/// Runs `work` for every element on all threads, and returns what it says of those that fail, in their order.
+/// Runs `work` for every element on all threads, and returns the messages of those that fail, in order.
 pub(crate) fn failures<T: Sync>(all: &[T], work: impl Fn(&T) -> Result<(), String> + Sync) -> Vec<String> {
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -114,7 +111,7 @@ pub(crate) fn failures<T: Sync>(all: &[T], work: impl Fn(&T) -> Result<(), Strin
     found.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
 }
 
-/// Two numbers whose distance is at most so much of the second.
+/// Checks that two numbers differ by at most `relative` times the second.
 pub(crate) fn near(what: &str, got: Option<f64>, expected: Option<f64>, relative: f64) -> Outcome {
     match (got, expected) {
         (Some(got), Some(expected)) if (got - expected).abs() <= relative * expected.abs() => Ok(()),

@@ -1,15 +1,15 @@
-//! Every test of the library from outside, in one program: the list of trials is made at run time, one for each adapter.
+//! All tests of the library from outside, in one program. It lists its trials at run time, one per adapter.
 //!
-//! | module | what it holds against what |
+//! | module | what it compares |
 //! |---|---|
-//! | `parity/` | the CPU and every adapter against the f64 reference, over the case table (`cases/`) |
-//! | `peers.rs`, `compat.rs` | the peers' own numbers, and their functions with every option |
-//! | `metric.rs`, `batches.rs` | streaming metrics; what a batch may be |
-//! | `network.rs` | training, against Keras's and torch's epochs |
+//! | `parity/` | the CPU and every adapter with the f64 reference, over the case table (`cases/`) |
+//! | `peers.rs`, `compat.rs` | results with the peers' own numbers, and with their functions under every option |
+//! | `metric.rs`, `batches.rs` | streaming metrics; valid and invalid batches |
+//! | `network.rs` | training with Keras's and torch's epochs |
 //! | `shaders.rs` | every shader, without a GPU |
 //! | `examples.rs` | what the examples print |
 //!
-//! `harness.rs` says where tests run. `MAXMARGIN_TESTS=all` goes through what is otherwise sampled.
+//! `harness.rs` says where tests run. `MAXMARGIN_TESTS=all` tests everything that is otherwise sampled.
 
 mod batches;
 mod cases;

@@ -12,7 +12,7 @@ use maxmargin::{
 
 const N: usize = 10_007;
 
-/// Scores between -3 and 3 that no short decimal holds, labels and weights.
+/// Scores between -3 and 3 with no short decimal form, labels and weights.
 fn data() -> (Vec<f32>, Vec<u8>, Vec<f32>) {
     let wave = |i: usize, f: f64| ((i as f64 * f).sin() * 3.0) as f32;
     let scores = (0..N).map(|i| wave(i, 0.71)).collect();
@@ -54,7 +54,7 @@ fn invariant_to_splits(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// Parts of a batch, written to one piece of memory, are what the whole batch gives.
+/// The parts of a batch, written to one piece of memory, equal the results of the whole batch.
 fn parts_into_the_callers_memory(device: &Device) -> Outcome {
     let (scores, labels, weights) = data();
     let loss = BinaryHinge::new().labels(LabelEncoding::ZeroOne).penalty(Penalty::Squared);
@@ -130,7 +130,7 @@ fn forward_gives_both_values(device: &Device) -> Outcome {
         near("batch", step.batch.value, Some(batch), 0.0)?;
         near("running", step.running.value, Some(running), 0.0)?;
     }
-    // A batch without samples has no mean of its own and changes nothing.
+    // A batch without samples has no mean of its own and does not change the metric.
     let step = metric.forward(device, &Batch::new(&[0f32; 0], &[0i8; 0]))?;
     if step.batch.value.is_some() {
         return Err(format!("an empty batch has the value {:?}", step.batch.value).into());
@@ -188,7 +188,7 @@ fn saved_and_restored(device: &Device) -> Outcome {
     if restored.compute()?.value != metric.compute()?.value || restored.merge(&metric).is_err() {
         return Err("restored differs".into());
     }
-    // NaN survives the text; another loss's state, or one that cannot be, does not.
+    // NaN survives the text. Another loss's state and an impossible state are refused.
     let mut nan = Metric::new(MarginRanking::new());
     nan.update(device, &Batch::pairs(&[f32::NAN], &[0.0f32], &[1i8]))?;
     let text = serde_json::to_string(nan.state()?)?;
@@ -231,7 +231,6 @@ fn bad_updates_change_nothing(device: &Device) -> Outcome {
 }
 
 fn collection_is_one_update(device: &Device) -> Outcome {
-    // More than one block.
     let scores: Vec<f32> = (0..500_000).map(|i| (i % 33) as f32 / 8.0 - 2.0).collect();
     let mut labels: Vec<i8> = (0..500_000).map(|i| if i % 3 == 0 { 1 } else { -1 }).collect();
     let mut collection = MetricCollection::new();
@@ -254,7 +253,7 @@ fn collection_is_one_update(device: &Device) -> Outcome {
         near(name, got.value, alone.value, bound(device))?;
         same_counts(got, &alone)?;
     }
-    // The embedding hinge would take this label, the others do not: none has seen it.
+    // The embedding hinge would accept this label, the others do not. None must have counted it.
     labels[400_000] = 3;
     match collection.update(device, &Batch::new(&scores, &labels)) {
         Err(error @ Error::Update { update: 1, .. }) if error.to_string().contains("targets[400000]") => {}
@@ -267,7 +266,7 @@ fn collection_is_one_update(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// What a collection's blocks could hide from the losses.
+/// Properties of the whole batch that a collection's blocks could hide from the losses.
 fn collection_sees_the_whole_batch(device: &Device) -> Outcome {
     const ROWS: usize = 70_000;
     let scores: Vec<f32> = (0..4 * ROWS).map(|i| (i % 7) as f32 / 8.0).collect();
@@ -286,7 +285,7 @@ fn collection_sees_the_whole_batch(device: &Device) -> Outcome {
     targets[4 * 60_000 + 2] = 9;
     refused(Batch::rows(&scores, 4, &targets), "targets[240002]")?;
 
-    // One probability above 1, in the last block, makes logits of all.
+    // One probability above 1, in the last block, turns all scores into logits.
     let mut scores = vec![0.25f32; 300_000];
     scores[299_999] = 2.0;
     let labels = vec![1i8; 300_000];
@@ -305,7 +304,7 @@ fn classes_stay_as_many(device: &Device) -> Outcome {
     let mut other = metric.clone();
     other.update(device, &two)?;
     metric.update(device, &three)?;
-    // On a GPU neither has been folded yet. What is refused changes nothing.
+    // On a GPU no update has been folded yet. Refused calls change nothing.
     for refused in [metric.merge(&other), metric.update(device, &two), metric.forward(device, &two).map(drop)] {
         if !matches!(refused, Err(Error::Option { option: "classes", .. })) {
             return Err(format!("{refused:?}").into());
@@ -318,7 +317,7 @@ fn classes_stay_as_many(device: &Device) -> Outcome {
     }
 }
 
-/// On the device nothing is waited for, and what is wrong there shows when it is read.
+/// On the device no call waits, and an error shows when the metric is read.
 fn resident_errors_name_the_update(device: &Device) -> Outcome {
     let Device::Gpu(gpu) = device else { return Err("not a GPU".into()) };
     let scores = gpu.upload_f32(&[0.5; 5])?;
@@ -339,7 +338,7 @@ fn resident_errors_name_the_update(device: &Device) -> Outcome {
     near("after reset", metric.compute()?.value, Some(0.9), 1e-6)
 }
 
-/// The comparisons themselves notice what is off by a little.
+/// The comparisons must notice small errors.
 fn negative_control(device: &Device) -> Outcome {
     let evaluation =
         device.evaluate(&BinaryHinge::new(), &Batch::new(&[0.1f32], &[1i8]), &maxmargin::Request::new())?;
@@ -371,7 +370,6 @@ const TESTS: &[Test] = &[
     ("classes stay as many", classes_stay_as_many),
 ];
 
-/// The trials of this module.
 pub(crate) fn trials(adapters: &[AdapterDescription]) -> Vec<Trial> {
     let mut trials = on_cpu(TESTS);
     for adapter in adapters {

@@ -1,4 +1,4 @@
-//! Training against Keras and torch, finite differences and the CPU, on the CPU and every adapter.
+//! Training compared with Keras and torch, finite differences and the CPU, on the CPU and every adapter.
 
 use crate::harness::{Outcome, Test, label, on_adapter, on_cpu, open};
 use half::{bf16, f16};
@@ -14,7 +14,7 @@ use maxmargin::{
 };
 use serde_json::Value;
 
-/// The largest relative difference between two curves, which are as long.
+/// The largest relative difference between two curves of equal length.
 fn difference(got: &[f64], expected: &[f64]) -> Result<f64, String> {
     if got.len() != expected.len() || got.is_empty() {
         return Err(format!("{} values, expected {}", got.len(), expected.len()));
@@ -31,8 +31,8 @@ fn within(what: &str, got: &[f64], expected: &[f64], bound: f64) -> Outcome {
     }
 }
 
-/// 2e-5 on the CPU and 1e-4 on a GPU: independent f32 and f64 runs stay within 5e-7 of the peers, while a wrong epsilon
-/// or a last batch that is not weighted shows as 1e-4 and 1e-3 on the CPU.
+/// 2e-5 on the CPU and 1e-4 on a GPU. Independent f32 and f64 runs stay within 5e-7 of the peers; on the CPU a wrong
+/// epsilon shows as 1e-4, and an unweighted last batch as 1e-3.
 fn bound(device: &Device) -> f64 {
     if matches!(device, Device::Cpu) { 2e-5 } else { 1e-4 }
 }
@@ -82,7 +82,7 @@ impl Peer {
         Ok(trainer)
     }
 
-    /// Trains as the peer did and compares the curves that it has.
+    /// Trains as the peer did and compares the curves that the peer has.
     fn follow(&self, device: &Device, name: &str, loss: BinaryHinge, optimizer: Optimizer, bound: f64) -> Outcome {
         let expected = numbers(&self.run(name)["loss"]);
         let fit = Fit::new().epochs(expected.len() as u64).validation(&self.test).shuffle(false);
@@ -96,7 +96,7 @@ impl Peer {
         if self.run(name)["val_loss"].is_array() {
             let val_loss = history.line(|e| e.val_loss);
             within(&format!("{name} val_loss"), &val_loss, &numbers(&self.run(name)["val_loss"]), bound)?;
-            // A score beside 0.5 may fall on either side.
+            // A score close to 0.5 may fall on either side.
             for (key, line) in
                 [("accuracy", history.line(|e| e.accuracy)), ("val_accuracy", history.line(|e| e.val_accuracy))]
             {
@@ -119,7 +119,7 @@ fn follows_keras(device: &Device) -> Outcome {
     peer.follow(device, "keras squared", hinge().penalty(Penalty::Squared), sgd, bound(device))?;
     peer.follow(device, "keras sgd", hinge(), Optimizer::sgd(0.02).conventions(Conventions::Keras), bound(device))?;
     peer.follow(device, "keras nesterov", hinge(), sgd.nesterov(true).weight_decay(0.1), bound(device))?;
-    // Keras takes the powers of beta in f32, which moves the first steps of Adam by 2e-5.
+    // Keras computes the powers of beta in f32, which moves Adam's first steps by 2e-5.
     let adam = Optimizer::adam(0.01).epsilon(1e-3).conventions(Conventions::Keras);
     peer.follow(device, "keras adam", hinge(), adam, 1e-4)?;
     peer.follow(device, "keras adamw", hinge(), Optimizer::adamw(0.01).conventions(Conventions::Keras), 1e-4)
@@ -136,7 +136,7 @@ fn follows_torch(device: &Device) -> Outcome {
     peer.follow(device, "torch adamw", hinge(), Optimizer::adamw(0.01), bound(device))
 }
 
-/// The other peer's rules, a wrong epsilon and another batch size are noticed.
+/// The comparison must notice the other peer's rules, a wrong epsilon and another batch size.
 fn negative_controls(device: &Device) -> Outcome {
     let peer = Peer::new()?;
     let keras = |optimizer: Optimizer| optimizer.conventions(Conventions::Keras);
@@ -157,7 +157,7 @@ fn negative_controls(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// 32 bits for each index, as tests/fixtures/network.py draws them.
+/// 32 bits per index, as tests/fixtures/network.py draws them.
 fn scrambled(index: u64, seed: u64) -> u64 {
     let x = index + (seed << 32);
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -165,7 +165,6 @@ fn scrambled(index: u64, seed: u64) -> u64 {
     (x ^ (x >> 31)) & 0xffff_ffff
 }
 
-/// -1 or 1, by the last bit.
 fn sign(index: u64, seed: u64) -> f64 {
     if scrambled(index, seed).is_multiple_of(2) { -1.0 } else { 1.0 }
 }
@@ -196,14 +195,14 @@ fn follows_torch_on_images(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// Features between -1 and 1, and what a function makes of each row's number.
+/// Features between -1 and 1, and the targets that `target` gives for each row number.
 fn data(rows: u64, columns: u64, target: impl Fn(u64) -> Vec<f64>) -> Result<Dataset, Error> {
     let feature = |i| (scrambled(i, 5) as f64 / 2f64.powi(31) - 1.0) as f32;
     let features: Vec<f32> = (0..rows * columns).map(feature).collect();
     Dataset::new(features, columns as usize, (0..rows).flat_map(target).collect::<Vec<_>>())
 }
 
-/// The gradient of all weights from one step of plain descent at rate 1, against the one in f64.
+/// Compares the gradient of all weights, from one step of plain descent at rate 1, with the gradient in f64.
 fn one_step<L: Loss + Clone>(device: &Device, loss: L, layers: &str, columns: u64, data: &Dataset) -> Outcome {
     let layers: Vec<Dense> = layers.split(',').map(str::parse).collect::<Result<_, _>>()?;
     let network = Sequential::new(columns as usize, &layers, 3)?;
@@ -217,7 +216,7 @@ fn one_step<L: Loss + Clone>(device: &Device, loss: L, layers: &str, columns: u6
         trainer.fit(data, &Fit::new().batch_size(data.len()).shuffle(false), |_| {})?;
         for (i, (before, after)) in network.parameters().iter().zip(trainer.network().parameters()).enumerate() {
             let got = before - after;
-            // The difference of two weights below 2 in f32, and what the sums round off.
+            // Allows for the difference of two weights below 2 in f32, and for the rounding of the sums.
             if (got - expected[i]).abs() > 5e-7 + 2e-5 * largest || got.is_nan() {
                 return Err(
                     format!("{} of {layers:?}: gradient[{i}] = {got}, expected {}", loss.name(), expected[i]).into()
@@ -249,13 +248,12 @@ fn every_loss_and_size(device: &Device) -> Outcome {
     one_step(device, CategoricalHinge::new(), "5:sigmoid", 9, &rows)?;
     let labels = |i: u64| vec![(scrambled(i, 6) % 5) as f64, (scrambled(i, 7) % 5) as f64, -1.0, 0.0, 0.0];
     one_step(device, MultilabelMargin::new(), "20:relu,5", 9, &data(101, 9, labels)?)?;
-    // Several outputs, each a score of its own.
     let three = |i: u64| (0..3).map(|c| sign(3 * i + c, 6)).collect();
     one_step(device, BinaryHinge::new(), "8:relu,3:tanh", 4, &data(50, 4, three)?)
 }
 
-/// Half precision is only storage: training on it is training on the same numbers in f32, to the bit. Layers small enough
-/// for one workgroup, and not.
+/// Half precision is only storage: training gives the same bits as on the same numbers in f32, both with layers small
+/// enough for one workgroup and with larger ones.
 fn half_precision_is_storage(device: &Device) -> Outcome {
     for layers in ["50:relu,1:tanh", "600:relu,1:tanh"] {
         let layers: Vec<Dense> = layers.split(',').map(str::parse).collect::<Result<_, _>>()?;
@@ -284,13 +282,12 @@ fn half_precision_is_storage(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// The gradient of a whole network in f64 against finite differences.
 fn finite_differences() -> Outcome {
     for (layers, seed) in [("7:tanh,1", 1), ("5:sigmoid,6:tanh,1:tanh", 2), ("8:relu,4:relu,1:sigmoid", 3)] {
         let layers: Vec<Dense> = layers.split(',').map(str::parse).collect::<Result<_, _>>()?;
         let data = data(23, 3, |i| vec![sign(i, 6)])?;
         let network = Sequential::new(3, &layers, seed)?;
-        // No kink: the smooth hinge's slope is continuous, and no weighted sum is near 0.
+        // No kink comes near: the smooth hinge's slope is continuous, and no weighted sum is near 0.
         let loss = BinaryHinge::new().penalty(Penalty::RENNIE);
         let trainer = Trainer::new(Device::cpu(), network.clone(), loss, Optimizer::sgd(0.1))?;
         let mut trainer = trainer.precision(Precision::F64)?;
@@ -333,7 +330,7 @@ fn learns_circles(device: &Device) -> Outcome {
     if !(0.25..0.45).contains(&last.loss) || accuracy < 0.8 || score.accuracy != Some(right as f64 / 500.0) {
         return Err(format!("{last:?}, {score:?}, train accuracy {accuracy}, {right} right").into());
     }
-    // What a fit says at its end is what an evaluation says, also after an epoch in another order.
+    // The scores at the end of a fit equal an evaluation's, even after an epoch in another order.
     let scored = trainer.fit(&train, &Fit::new().epochs(201).validation(&test).seed(4).scores(), |_| {})?;
     let expected = (Some(trainer.evaluate(&train)?), Some(trainer.evaluate(&test)?));
     if (scored.training, scored.validation) != expected || expected.0 == expected.1 || history.training.is_some() {
@@ -342,7 +339,7 @@ fn learns_circles(device: &Device) -> Outcome {
     within("evaluate", &[score.loss], &[last.val_loss.unwrap_or(f64::NAN)], 1e-6)
 }
 
-/// The same again is the same to the bit, and so is a training that was saved, dropped and resumed.
+/// A second run gives the same to the bit, and so does a training that was saved, dropped and resumed.
 fn resumes_to_the_bit(device: &Device) -> Outcome {
     for optimizer in [Optimizer::sgd(0.01).momentum(0.9), Optimizer::adam(0.01), Optimizer::sgd(0.01)] {
         let new = || Trainer::new(device.clone(), tutorial()?, BinaryHinge::new(), optimizer);
@@ -375,7 +372,7 @@ fn resumes_to_the_bit(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// A loss that leaves f32 ends training, with the epoch and the step, and with weights that are good.
+/// A loss that leaves f32 ends training with an error that names epoch and step, and leaves valid weights.
 fn diverges_with_an_error(device: &Device) -> Outcome {
     let network = Sequential::new(2, &[Dense::new(8), Dense::new(1)], 1)?;
     let loss = BinaryHinge::new().penalty(Penalty::Squared);
@@ -392,7 +389,6 @@ fn diverges_with_an_error(device: &Device) -> Outcome {
 fn stops_early_and_when_told(device: &Device) -> Outcome {
     let (train, test) = circles()?;
     let trainer = || Trainer::new(device.clone(), tutorial()?, BinaryHinge::new(), Optimizer::sgd(0.0));
-    // At rate 0 nothing improves after the first epoch.
     let history = trainer()?.fit(&train, &Fit::new().epochs(20).validation(&test).early_stopping(3), |_| {})?;
     if history.epochs.len() != 4 || history.end != maxmargin::nn::End::EarlyStopping {
         return Err(format!("{history:?}").into());
@@ -403,7 +399,7 @@ fn stops_early_and_when_told(device: &Device) -> Outcome {
     if history.end != maxmargin::nn::End::Stopped || history.epochs.len() > 1 {
         return Err(format!("{history:?}").into());
     }
-    // What was begun is finished as if nothing had happened.
+    // An interrupted training continues as if nothing had happened.
     let history = told.fit(&train, &Fit::new().epochs(2), |_| {})?;
     let whole = trainer()?.fit(&train, &Fit::new().epochs(2), |_| {})?;
     let (Some(next), Some(last)) = (history.epochs.first(), history.epochs.last()) else {
@@ -449,11 +445,11 @@ fn bad_input(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// Features that outgrow a binding are read in parts, to the bit as from one.
+/// Features larger than a binding are read in parts, with the same bits as in one.
 fn beyond_a_binding(index: usize) -> Outcome {
     let losses = |device: &Device, rows: usize| -> Result<Vec<f64>, Error> {
         let data = Dataset::moons(rows, 0.1, 2)?.signs();
-        // Keras's accuracy keeps the network out of the kernel for small ones.
+        // Keras's accuracy keeps the network out of the kernel for small networks.
         let trainer = Trainer::new(device.clone(), tutorial()?, BinaryHinge::new(), Optimizer::adam(0.01))?;
         let mut trainer = trainer.accuracy(Accuracy::Keras);
         let history = trainer.fit(&data, &Fit::new().epochs(2).batch_size(300).validation(&data), |_| {})?;
@@ -465,7 +461,7 @@ fn beyond_a_binding(index: usize) -> Outcome {
     if got[..2] != expected[..2] {
         return Err(format!("{got:?} instead of {expected:?}").into());
     }
-    // Validation goes through fewer rows at a time, so that its sums are others.
+    // Validation takes fewer rows at a time, so its sums differ.
     within("validation", &got[2..], &expected[2..], 1e-7)?;
     match losses(&small, 20_000) {
         Err(Error::DeviceLimit { limit: 16_384, got: 20_000, .. }) => Ok(()),
@@ -487,7 +483,6 @@ const TESTS: &[Test] = &[
     ("bad input", bad_input),
 ];
 
-/// The trials of this module.
 pub(crate) fn trials(adapters: &[AdapterDescription]) -> Vec<Trial> {
     let mut trials = vec![Trial::test("[cpu] finite differences in f64", finite_differences)];
     trials.extend(on_cpu(TESTS));

@@ -1,4 +1,4 @@
-//! The CPU and every GPU against the peers' own numbers: tests/fixtures/peers.json, written by peers.py beside it.
+//! The CPU and every GPU compared with the peers' own numbers, which peers.py writes to tests/fixtures/peers.json.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use maxmargin::{
 };
 use serde_json::Value;
 
-/// Fewer cases than this means that the fixture is not what it was.
+/// With fewer cases than this, the fixture has changed.
 const CASES: usize = 47;
 
 struct Case(Value);
@@ -113,7 +113,7 @@ impl Case {
         }
     }
 
-    /// Holds an evaluation against the peer's numbers; says how many numbers were compared.
+    /// Compares an evaluation with the peer's numbers, and returns how many numbers it compared.
     fn check(&self, got: &Evaluation, tolerance: f64) -> Result<usize, Failed> {
         let mut compared = 0;
         let mut compare = |what: &str, got: &[f64]| -> Outcome {
@@ -122,7 +122,7 @@ impl Case {
                 return Err(format!("{what}: {} numbers, the peer has {}", got.len(), expected.len()).into());
             }
             for (i, (&got, &expected)) in got.iter().zip(&expected).enumerate() {
-                // Also false for a NaN.
+                // NaN fails this too.
                 let within = (got - expected).abs() <= tolerance * (1.0 + expected.abs());
                 if !within {
                     return Err(format!("{what}[{i}] = {got}, the peer has {expected}").into());
@@ -146,7 +146,7 @@ fn numbers(value: &Value) -> Option<Vec<f64>> {
     value.as_array()?.iter().map(Value::as_f64).collect()
 }
 
-/// What the arithmetic allows, relative to a number of size 1: some 16 roundings.
+/// The error that the arithmetic allows, relative to a number of size 1: some 16 roundings.
 fn tolerance(in_f64: bool) -> f64 {
     if in_f64 { 16.0 * f64::EPSILON } else { 16.0 * f64::from(f32::EPSILON) }
 }
@@ -166,7 +166,7 @@ fn agree(cases: &[Case], device: &Device, in_f64: bool) -> Outcome {
     Ok(())
 }
 
-/// The comparison must notice a peer that says something else.
+/// The comparison must notice a peer that gives another answer.
 fn negative_control(cases: &[Case]) -> Outcome {
     for case in cases {
         let evaluation = case.evaluate(&Device::cpu(), true)?;
@@ -192,7 +192,6 @@ fn load() -> Result<Vec<Case>, Failed> {
     Ok(cases.iter().cloned().map(Case).collect())
 }
 
-/// The trials of this module.
 pub(crate) fn trials(adapters: &[AdapterDescription]) -> Vec<Trial> {
     // A fixture that cannot be read must fail a trial, not hide them all.
     let (cases, mut trials) = match load() {

@@ -1,4 +1,4 @@
-//! Every shader without a GPU: validated, translated to SPIR-V, MSL and HLSL, and its structs held against the host's.
+//! Every shader without a GPU: validated, translated to SPIR-V, MSL and HLSL, and its structs compared with the host's.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::OnceLock;
@@ -21,14 +21,14 @@ fn validate(module: &naga::Module) -> Result<ModuleInfo, String> {
         .map_err(|error| format!("{:?}", error.into_inner()))
 }
 
-/// What the texts of two variants have in common where they are the same.
+/// Variants with equal values of these have the same text.
 type Text = (LossShader, Arithmetic, Loads, Exchange);
 
 fn text_of(variant: &Variant) -> Text {
     (variant.loss, variant.arithmetic, variant.loads, variant.exchange)
 }
 
-/// A text that was parsed and validated once, and a variant that has it.
+/// A text, parsed and validated once, and a variant that uses it.
 struct Parsed {
     source: String,
     module: Result<(naga::Module, ModuleInfo), String>,
@@ -41,7 +41,6 @@ fn parse(source: &str) -> Result<(naga::Module, ModuleInfo), String> {
     Ok((module, info))
 }
 
-/// The texts of all variants, each once.
 fn sources() -> &'static HashMap<Text, Parsed> {
     static SOURCES: OnceLock<HashMap<Text, Parsed>> = OnceLock::new();
     SOURCES.get_or_init(|| {
@@ -79,7 +78,7 @@ fn translate_parsed(
     let (module, info) = naga::back::pipeline_constants::process_overrides(module, info, stage, &constants)
         .map_err(|error| format!("overrides: {error:?}"))?;
     let bounds = naga::proc::BoundsCheckPolicies::default();
-    // What subgroups ask for: SPIR-V 1.3, Metal 2.4, shader model 6.
+    // Subgroups need SPIR-V 1.3, Metal 2.4 and shader model 6.
     let options = spv::Options { lang_version: (1, 3), ..Default::default() };
     spv::write_vec(&module, &info, &options, None).map_err(|error| format!("SPIR-V: {error}"))?;
     let options = msl::Options {
@@ -99,7 +98,6 @@ fn translate_parsed(
     if text.is_empty() { Err("HLSL: nothing written".into()) } else { Ok(()) }
 }
 
-/// The trials of this module.
 pub(crate) fn trials() -> Vec<Trial> {
     type Test = fn() -> Outcome;
     let tests: [(&str, Test); 8] = [
@@ -136,8 +134,8 @@ fn every_file_is_part_of_a_variant() -> Outcome {
     let listed: BTreeSet<String> = SHADERS.iter().map(|shader| shader.name.into()).collect();
     assert_eq!(losses, listed, "files of shaders/loss, and SHADERS");
     assert!(orphans.is_empty(), "in no variant: {orphans:?}");
-    // In both arithmetics: with and without subgroups, word by word where that is not how it is done anyway, and rows of classes
-    // out of workgroup memory.
+    // In both arithmetics: with and without subgroups; also word by word, unless the pattern always works that way; and
+    // rows of classes in workgroup memory.
     let of_pattern = |pattern| match pattern {
         Pattern::Segments | Pattern::Ranked | Pattern::Vectors => 2 * 2,
         Pattern::Rows => 2 * 4,
@@ -147,8 +145,8 @@ fn every_file_is_part_of_a_variant() -> Outcome {
     Ok(())
 }
 
-/// The first variant of each text is translated, and every eleventh, which meets every option: they repeat in powers of two.
-/// With `MAXMARGIN_TESTS=all` each is.
+/// Translates the first variant of each text and every eleventh variant. Options repeat in powers of two, so every
+/// eleventh meets each of them. `MAXMARGIN_TESTS=all` translates all.
 const SAMPLED: usize = 11;
 
 fn every_variant_validates_and_translates() -> Outcome {
@@ -185,7 +183,7 @@ fn host_structs_match() -> Outcome {
         check_params(module, variant.loss.name, variant.params())?;
         check_struct(module, variant.loss.name, "Partial", Partial::MEMBERS, size_of::<Partial>(), true)?;
     }
-    // A member that has moved is seen.
+    // The check must notice a member that has moved.
     let Some(Parsed { module: Ok((module, _)), variant, .. }) = sources().values().next() else {
         return Err("no module".into());
     };
@@ -195,13 +193,13 @@ fn host_structs_match() -> Outcome {
     Ok(())
 }
 
-/// As [`check_struct`], for the parameters of a kernel.
+/// Like [`check_struct`], for the parameters of a kernel.
 fn check_params(module: &naga::Module, shader: &str, params: ParamsLayout) -> Result<(), String> {
     let members: Vec<_> = params.members.iter().map(|member| (member.name, member.offset)).collect();
     check_struct(module, shader, "Params", &members, params.size, false)
 }
 
-/// The members of a WGSL struct, and that the host's is as long, or longer where the end is padding.
+/// Checks the members of a WGSL struct, and that the host's struct is as long, or longer by padding at the end.
 fn check_struct(
     module: &naga::Module,
     shader: &str,
@@ -216,7 +214,7 @@ fn check_struct(
     };
     let wgsl: Vec<_> = wgsl.iter().map(|m| (m.name.as_deref().unwrap_or(""), m.offset as usize)).collect();
     let span = *span as usize;
-    // Uniforms come in sixteens.
+    // The size of a uniform is a multiple of sixteen.
     let fits = if exact { size == span } else { size >= span && size.is_multiple_of(16) };
     if wgsl == members && fits {
         return Ok(());

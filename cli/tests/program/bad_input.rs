@@ -1,5 +1,5 @@
-//! What bad input gets: one `error:` line that names file, index and value, exit 1 (2 for wrong usage), no panic, and no
-//! file left behind. Outputs are asked for throughout, so that one left behind would show.
+//! Bad input gets one `error:` line that names file, index and value; exit code 1 (2 for wrong usage); no panic; and no
+//! file left behind. All runs request outputs, so that a leftover file would show.
 
 use crate::support::{Folder, npy};
 
@@ -96,7 +96,7 @@ fn broken_npy() {
     bad(&npy("<f4", "(8,)", false, &data), &["(N, C)", "[8]"]);
     bad(&npy("<f4", "(2, 2, 2)", false, &data), &["(N, C)", "[2, 2, 2]"]);
     bad(&npy("<f4", "(8, 1)", false, &data), &["at least 2 classes"]);
-    // A header that is longer than the file.
+    // A header longer than the file.
     let mut header = whole.clone();
     header[8..10].copy_from_slice(&u16::MAX.to_le_bytes());
     bad(&header, &[]);
@@ -134,7 +134,7 @@ fn broken_csv_and_safetensors() {
     folder.fails(&csv("x.safetensors:s"), 1, &["x.safetensors"]);
 }
 
-/// What would take the parser of headers forever, or out of its stack.
+/// Headers that would keep a parser busy forever or overflow its stack.
 #[test]
 fn headers_like_a_maze() {
     let folder = good();
@@ -152,7 +152,7 @@ fn headers_like_a_maze() {
     folder.fails(ROWS, 1, &["s.npy", "10000"]);
 }
 
-/// JSON has no other text than UTF-8, file systems do.
+/// JSON text must be UTF-8; file names need not be.
 #[test]
 #[cfg(unix)]
 fn names_that_are_no_text() {
@@ -161,7 +161,7 @@ fn names_that_are_no_text() {
     folder.f32("w.npy", "(4,)", &[1.0; 4]);
     let name = std::ffi::OsStr::from_bytes(b"w\xff.npy");
     if std::fs::rename(folder.path("w.npy"), folder.path("").join(name)).is_err() {
-        // Such a name cannot be had here.
+        // This file system does not allow such a name.
         return;
     }
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_maxmargin"))
@@ -174,12 +174,12 @@ fn names_that_are_no_text() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("w\u{fffd}.npy"));
 }
 
-/// Whoever ends the program finds nothing half-written.
+/// If the program is interrupted, it leaves no half-written file.
 #[test]
 #[cfg(unix)]
 fn ended_from_outside() {
     let folder = Folder::new();
-    // 512 MiB of zeros that take no room on the disk.
+    // 512 MiB of zeros that take no space on the disk.
     for (name, dtype, bytes) in [("s.npy", "<f4", 4), ("t.npy", "|b1", 1)] {
         folder.npy(name, dtype, "(134217728,)", &[]);
         let file = std::fs::OpenOptions::new().append(true).open(folder.path(name)).unwrap();
@@ -200,18 +200,18 @@ fn ended_from_outside() {
     assert_eq!(folder.names(), before);
 }
 
-/// Who starts the program with nohup wants it to go on.
+/// A user who starts the program with nohup wants it to go on.
 #[test]
 #[cfg(target_os = "linux")]
 fn ignored_signals_stay_ignored() {
     let folder = good();
     let program = env!("CARGO_BIN_EXE_maxmargin");
-    // It waits for the other end of its input, which never comes.
+    // The program waits for the other end of its input, which never comes.
     assert!(std::process::Command::new("mkfifo").arg(folder.path("fifo.npy")).status().unwrap().success());
     let script = format!("trap '' HUP; exec {program} eval binary --scores fifo.npy --targets t.npy");
     let mut child =
         std::process::Command::new("sh").args(["-c", &script]).current_dir(folder.path("")).spawn().unwrap();
-    // The bits of signals that are caught, in hexadecimal: SIGTERM is the fifteenth, SIGHUP the first.
+    // The signal masks in hexadecimal: SIGTERM is the fifteenth bit, SIGHUP the first.
     let caught = || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
         let bits = |name: &str| {
@@ -279,7 +279,7 @@ fn weights() {
     folder.fails(&sample, 1, &["w.npy", "sum", "f32"]);
     folder.f32("w.npy", "(3,)", &[1.0; 3]);
     folder.fails(&sample, 1, &["w.npy", "4", "3"]);
-    // Also where the labels are looked at first, and the file is held in memory.
+    // The same holds where the program reads the labels first, and for files that it holds in memory.
     folder.f32("s.npy", "(4,)", &[0.5; 4]);
     folder.write("w.csv", b"1\n1\n1\n");
     folder.write("f.npy", &npy("<f4", "(3, 1)", true, &[0; 12]));

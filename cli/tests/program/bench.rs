@@ -1,4 +1,4 @@
-//! `maxmargin bench`: every case gives figures; none is asserted, since they are this machine's.
+//! `maxmargin bench`: every case gives figures. The tests assert none of them, because they depend on the machine.
 
 use crate::support::Folder;
 

@@ -86,7 +86,6 @@ fn outputs_have_the_shape_of_the_scores() {
     assert!(header.contains("(2, )"), "{header}");
     assert_eq!(losses, [0.75, 0.0]);
     assert_eq!(folder.names(), ["g.npy", "l.npy", "s.npy", "t.npy"]);
-    // An older output is replaced.
     folder.json(&format!("eval multiclass {arguments} --margin 0 --grad-out g.npy").replacen("--margin 2 ", "", 1));
     assert_eq!(read_npy(&folder.path("g.npy")).1, [0.0; 6]);
 }
@@ -108,7 +107,7 @@ fn double_precision_stays_double() {
 #[test]
 fn unusual_npy_is_read() {
     let folder = Folder::new();
-    // Rows [2, 0.5, 0.25] and [0, 1, 3] as columns first, big-endian.
+    // Rows [2, 0.5, 0.25] and [0, 1, 3] in column order, big-endian.
     let columns = [2.0f32, 0.0, 0.5, 1.0, 0.25, 3.0];
     folder.write("s.npy", &npy(">f4", "(2, 3)", true, &columns.map(f32::to_be_bytes).concat()));
     folder.write("t.npy", &npy(">i2", "(2,)", false, &[0, 0, 0, 1]));
@@ -144,7 +143,7 @@ fn safetensors_and_csv() {
     folder.write("y.csv", b"2,0.5,0\n0,1,0\n");
     let got = folder.json(&format!("eval multiclass --scores y.csv:0,1 --targets y.csv:2 {sum}"));
     assert_eq!(got["value"], 2.0);
-    // Whole numbers are scores too.
+    // Integers are scores too.
     let got = folder.json(&format!("eval binary --scores y.csv:0 --targets x.csv:label {sum}"));
     assert_eq!(got["value"], 4.0);
 }
@@ -237,7 +236,7 @@ fn ranking_compares_two_files() {
     close(&margin["value"], 1.0 + 2.5, 1e-12);
 }
 
-/// The wider type of a pair is the one that both are read in; half precision is computed in f32.
+/// Both files are read in the wider of their two types; half precision is computed in f32.
 #[test]
 fn ranking_takes_two_files_of_different_types() {
     let folder = Folder::new();
@@ -344,11 +343,10 @@ fn presets_are_the_peers_conventions() {
     let folder = Folder::new();
     folder.f32("s.npy", "(2,)", &[0.5, 2.0]);
     folder.i64("t.npy", &[1, 1]);
-    // torchmetrics squashes a whole batch if one score leaves [0, 1].
+    // torchmetrics applies the sigmoid to a whole batch if one score leaves [0, 1].
     let torchmetrics = "eval binary --scores s.npy --targets t.npy --preset torchmetrics";
     close(&folder.json(torchmetrics)["value"], 0.2483718, 1e-6);
     close(&folder.json(&format!("{torchmetrics} --batch-size 1"))["value"], 0.3096015, 1e-6);
-    // An explicit option wins.
     close(&folder.json(&format!("{torchmetrics} --score-kind raw"))["value"], 0.25, 1e-12);
 
     // torch's MultiMarginLoss: ((1 + 0.5) + 0.5) / 3 and (0 + 2) / 3.
@@ -367,7 +365,7 @@ fn presets_are_the_peers_conventions() {
     let sklearn = folder.json(&format!("{rows} --preset sklearn"));
     close(&sklearn["value"], 1.75, 1e-6);
 
-    // Keras divides by the number of samples, optax knows half slopes, torch has labels -1/+1.
+    // Keras divides by the number of samples, optax has half slopes, torch has labels -1/+1.
     folder.f32("w.npy", "(2,)", &[3.0, 1.0]);
     let weighted = "eval binary --scores s.npy --targets t.npy --sample-weights w.npy";
     close(&folder.json(weighted)["value"], 0.375, 1e-12);
@@ -402,7 +400,7 @@ fn rows_of_targets() {
     assert!(read_npy(&folder.path("l.npy")).0.contains("(1, )"));
     close(&folder.json(&format!("{multilabel} --over-classes sum"))["value"], 3.4, 1e-6);
 
-    // Keras's categorical hinge is no Crammer-Singer where all rivals are negative.
+    // Keras's categorical hinge differs from Crammer-Singer if all rivals are negative.
     folder.f32("c.npy", "(2, 3)", &[-1.0, -2.0, -3.0, 0.5, 2.0, 1.0]);
     folder.i64("i.npy", &[0, 1]);
     folder.npy("h.npy", "|i1", "(2, 3)", &[1, 0, 0, 0, 1, 0]);

@@ -1,8 +1,7 @@
-//! Lists and vectors, as the program's user meets them: listwise, lovasz, triplet and cosine.
+//! List and vector losses from the command line: listwise, lovasz, triplet and cosine.
 
 use crate::support::{Folder, close, read_npy};
 
-/// The shape and the elements of a .npy file.
 fn array(folder: &Folder, name: &str) -> (Vec<usize>, Vec<f64>) {
     let (header, values) = read_npy(&folder.path(name));
     let shape = header.split("'shape': (").nth(1).and_then(|rest| rest.split(')').next()).unwrap_or_default();
@@ -39,7 +38,7 @@ fn lovasz_is_of_the_whole_input_or_of_rows() {
     folder.f32("s.npy", "(2, 2)", &[0.5, 0.5, 2.0, -0.25]);
     folder.i64("t.npy", &[1, 0, 1, 0]);
     let run = "eval lovasz --scores s.npy --targets t.npy";
-    // Rows: errors 0.5 and 1.5; -1 and 0.75, of which the negative comes first and adds 1/2.
+    // Rows: errors 0.5 and 1.5; errors -1 and 0.75, where the negative item comes first and adds 1/2.
     let json = folder.json(&format!("{run} --per-row --reduction none --losses-out l.npy"));
     assert_eq!((json["count"].as_u64(), &json["options"]["labels"]), (Some(2), &"zero-one".into()));
     assert_eq!(array(&folder, "l.npy"), (vec![2], vec![1.0, 0.375]));
@@ -53,7 +52,7 @@ fn lovasz_is_of_the_whole_input_or_of_rows() {
     folder.fails(&format!("{run} --preset torch"), 2, &["--preset torch", "none"]);
 }
 
-/// Anchors, positives and negatives of two dimensions.
+/// Anchors, positives and negatives in two dimensions.
 fn triplets() -> Folder {
     let folder = Folder::new();
     folder.f32("a.npy", "(2, 2)", &[0.0, 0.0, 1.0, 1.0]);

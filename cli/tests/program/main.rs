@@ -1,4 +1,4 @@
-//! The program as its user meets it: reports, files, exit codes, nothing left behind.
+//! The program from the command line: reports, files, exit codes, nothing left behind.
 
 mod bad_input;
 mod bench;

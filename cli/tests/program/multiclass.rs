@@ -1,10 +1,9 @@
-//! The multiclass hinge's methods and its numbers of classes, as the program's user meets them.
+//! The methods and class counts of the multiclass hinge from the command line.
 
 use crate::support::{Folder, close, read_npy};
 
 const RUN: &str = "eval multiclass --scores s.npy --targets t.npy";
 
-/// Three rows of three classes.
 fn rows() -> Folder {
     let folder = Folder::new();
     folder.f32("s.npy", "(3, 3)", &[2.0, 1.5, 0.0, 0.5, 1.0, 1.0, -1.0, 0.25, 0.5]);

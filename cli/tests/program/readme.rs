@@ -1,4 +1,4 @@
-//! What the README promises, held against the program, the library and the examples.
+//! The README's promises, compared with the program, the library and the examples.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -18,7 +18,7 @@ fn document(name: &str) -> String {
     std::fs::read_to_string(format!("{ROOT}/{name}")).unwrap()
 }
 
-/// The words of a text that begin with these letters, without what follows a word.
+/// The words of a text that begin with `start`, without the punctuation after them.
 fn words_with(text: &str, start: &str) -> BTreeSet<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let words = text.match_indices(start).map(|(at, _)| &text[at..]);
@@ -53,7 +53,7 @@ fn every_option_of_the_readme_exists() {
     for command in commands.iter().chain(&families) {
         known.extend(words_with(&help(command), "--"));
     }
-    // cargo's own, and the tables' lines.
+    // cargo's own options, and the lines of tables.
     let of_cargo = ["--release", "--features", "--example", "--path", "--open", "--help", "--"];
     let text = document("README.md").replace("---", "");
     let promised = words_with(&text, "--");

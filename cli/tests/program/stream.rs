@@ -1,4 +1,4 @@
-//! Files of several blocks: the same numbers as from memory, indices of the whole file, and memory that does not grow.
+//! Files of several blocks: the same numbers as from memory, indices into the whole file, and bounded memory.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -27,7 +27,7 @@ impl Random {
     }
 }
 
-/// The program's numbers and files against the library's over the whole arrays.
+/// Compares the program's numbers and files with the library's over the whole arrays.
 fn agrees(folder: &Folder, got: &Value, expected: &Evaluation) {
     close(&got["value"], expected.value.unwrap(), 1e-12);
     close(&got["weight_sum"], expected.weight_sum, 1e-12);
@@ -61,7 +61,7 @@ fn weighted_scores() {
         agrees(&folder, &folder.json(&format!("{files} --reduction {name} {OUTPUTS}")), &expected);
     }
     assert!(read_npy(&folder.path("g.npy")).0.contains(&format!("({n}, 1")));
-    // A gradient of another batch is seen.
+    // The comparison must notice the gradient of another batch.
     let other = Device::cpu().evaluate(&loss, &batch, &Request::new().gradient().losses()).unwrap();
     let compare = || agrees(&folder, &folder.json(&format!("{files} --reduction sum {OUTPUTS}")), &other);
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(compare)).is_err());
@@ -81,7 +81,7 @@ fn rows_with_ignored_ones() {
     let expected = Device::cpu().evaluate(&loss, &batch, &Request::new().gradient().losses()).unwrap();
     let files = "eval multiclass --scores s.npy --targets t.npy --method weston-watkins --ignore-index -100";
     agrees(&folder, &folder.json(&format!("{files} {OUTPUTS}")), &expected);
-    // In batches, which are cut anew from the blocks.
+    // Batches are cut anew from the blocks.
     let got = folder.json(&format!("{files} --batch-size 4321"));
     close(&got["value"], expected.value.unwrap(), 1e-12);
     assert_eq!(got["batch_values"].as_array().unwrap().len(), n.div_ceil(4321));
@@ -116,7 +116,7 @@ fn one_tensor_of_several() {
     bytes.extend(header.bytes());
     bytes.extend([9; 8]);
     bytes.extend(scores.iter().flat_map(|x| x.to_le_bytes()));
-    // All ones but the last, so that only the last block tells the encoding.
+    // Only the last label is not 1, so that only the last block reveals the encoding.
     let mut labels = vec![1u8; n];
     labels[n - 1] = 0;
     bytes.extend(&labels);
@@ -175,7 +175,7 @@ fn memory_does_not_grow_with_the_files() {
     }
 }
 
-/// A file of zeros that takes no room on disk, but for its last bytes.
+/// A file of zeros that takes no space on disk, except for its last bytes.
 fn sparse(folder: &Folder, name: &str, dtype: &str, elements: u64, bytes: u64, last: &[u8]) {
     let header = npy(dtype, &format!("({elements},)"), false, &[]);
     let mut file = std::fs::File::create(folder.path(name)).unwrap();
@@ -190,7 +190,7 @@ fn more_samples_than_32_bits_count() {
     let folder = Folder::new();
     let n = (1 << 32) + 3;
     sparse(&folder, "s.npy", "<f4", n, 4, &[0]);
-    // Zeros are labels, and so is a one at the end.
+    // Zeros are labels, and so is the one at the end.
     sparse(&folder, "t.npy", "|i1", n, 1, &[1]);
     let got = folder.json("eval binary --scores s.npy --targets t.npy --labels zero-one --reduction sum");
     assert_eq!((&got["count"], &got["active"]), (&n.into(), &n.into()));

@@ -52,7 +52,6 @@ impl Folder {
         names
     }
 
-    /// Runs `maxmargin` here; `arguments` are split at spaces.
     pub(crate) fn run(&self, arguments: &str) -> Output {
         Command::new(env!("CARGO_BIN_EXE_maxmargin"))
             .args(arguments.split_whitespace())
@@ -62,7 +61,6 @@ impl Folder {
             .unwrap()
     }
 
-    /// Runs with --json and parses what it prints.
     pub(crate) fn json(&self, arguments: &str) -> Value {
         let output = self.run(&format!("{arguments} --json"));
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -70,14 +68,14 @@ impl Folder {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// Runs, expects this exit code, nothing on stdout and one `error:` line, which holds all of `words`.
+    /// Runs and expects this exit code, nothing on stdout, and one `error:` line that holds all of `words`.
     pub(crate) fn fails(&self, arguments: &str, code: i32, words: &[&str]) {
         let before = self.names();
         let output = self.run(arguments);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments}: {errors}");
         assert!(output.stdout.is_empty(), "{arguments}: {}", String::from_utf8_lossy(&output.stdout));
-        // A driver's loader may write lines of its own; ours is the last.
+        // A driver's loader may write lines of its own before ours.
         let line = errors.lines().last().unwrap_or_default();
         assert!(line.starts_with("error: "), "{arguments}: {errors}");
         for word in words {

@@ -1,4 +1,4 @@
-//! Columns of Parquet and Arrow IPC files against the same numbers in .npy files.
+//! Columns of Parquet and Arrow IPC files, compared with the same numbers in .npy files.
 
 #![cfg(feature = "arrow")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
@@ -15,7 +15,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use serde_json::Value;
 
-/// Rows of a batch and of a row group: several to a block, and none a divisor of it.
+/// Rows per batch and per row group. A block holds several, but not a whole number of them.
 const BATCH: usize = 70_001;
 
 fn scores(len: usize) -> Vec<f32> {
@@ -47,7 +47,7 @@ fn write(folder: &Folder, columns: Vec<(&str, ArrayRef)>) {
     ipc.finish().unwrap();
 }
 
-/// Evaluates columns of both files and files of numbers, which must agree to the bit, gradient included.
+/// Evaluates columns of both files and .npy files; the results must agree to the bit, including the gradient.
 fn agree(folder: &Folder, family: &str, scores: &str, targets: &str) {
     let run = |scores: &str, targets: &str| {
         let got = folder
@@ -62,7 +62,7 @@ fn agree(folder: &Folder, family: &str, scores: &str, targets: &str) {
         assert_eq!(got.0, expected.0, "{file}");
         assert!(got.1 == expected.1 && got.2 == expected.2, "{file}: losses or gradient differ");
     }
-    // Other scores are seen.
+    // The comparison must notice other scores.
     assert_ne!(run("other.npy", "t.npy").0, expected.0);
 }
 
@@ -70,7 +70,7 @@ fn agree(folder: &Folder, family: &str, scores: &str, targets: &str) {
 fn one_column_over_many_batches() {
     let (folder, n) = (Folder::new(), 1_500_000);
     let scores = scores(n);
-    // Ones but for some at the end, so that the labels' encoding shows late and the columns are read twice.
+    // All ones except near the end, so that the labels' encoding shows late and the columns are read twice.
     let labels: Vec<i64> = (0..n).map(|i| if i > 1_400_000 && i % 3 == 0 { -1 } else { 1 }).collect();
     folder.f32("s.npy", &format!("({n},)"), &scores);
     folder.f32("other.npy", &format!("({n},)"), &scores.iter().map(|x| -x).collect::<Vec<_>>());
@@ -122,7 +122,7 @@ fn rows_of_several_columns_and_of_lists() {
     for scores in ["a,b,c,d,e", "fixed", "lists"] {
         agree(&folder, "multiclass", scores, "y");
     }
-    // An element is a sample here, so blocks begin within rows.
+    // Here every element is a sample, so blocks begin within rows.
     folder.npy("t.npy", "|i1", &format!("({n}, {columns})"), &vec![1; n * columns]);
     let value = |scores: &str| folder.json(&format!("eval binary --scores {scores} --targets t.npy"))["value"].clone();
     assert_eq!(value("x.parquet:lists"), value("s.npy"));
@@ -155,7 +155,7 @@ fn what_is_missing_or_broken_is_named() {
         folder.fails(&targets("bad"), 1, &[file, "targets[290000]", "got 7"]);
         let rows = format!("eval multiclass --scores {file}:lists --targets {file}:bad --ignore-index 7");
         folder.fails(&rows, 1, &[file, "row 200003", "\"lists\"", "as long as the first, 3, got one of 2"]);
-        // Cut anywhere, and not of this kind at all.
+        // Truncated files, and a file of another kind.
         let bytes = std::fs::read(folder.path(file)).unwrap();
         for length in [0, 5, 100, bytes.len() / 2, bytes.len() - 1] {
             folder.write(&format!("cut-{file}"), &bytes[..length]);

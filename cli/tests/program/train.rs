@@ -1,4 +1,4 @@
-//! `maxmargin train` and `maxmargin predict`, as a stranger would use them.
+//! `maxmargin train` and `maxmargin predict` from the command line.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -6,7 +6,7 @@ use crate::support::{Folder, close, npy, read_npy};
 
 const CIRCLES: &str = "train --data circles --layers 50:relu,1:tanh --init he-uniform,glorot-uniform --momentum 0.9";
 
-/// The columns of a history file, a cell each.
+/// The columns of a history file, as cells.
 fn history(folder: &Folder, name: &str) -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(folder.path(name)).unwrap();
     let mut lines = text.lines();
@@ -30,11 +30,11 @@ fn circles_are_learned_and_everything_is_written() {
     for words in ["Loss", "Accuracy", "Decision boundary", "validation"] {
         assert!(svg.contains(words), "no {words}");
     }
-    // The same again is the same to the bit.
+    // A second run gives the same to the bit.
     let again = folder.json(&format!("{CIRCLES} --epochs 200 --validation-split 0.5"));
     assert_eq!(again["train"], got["train"]);
 
-    // The saved weights say what the network said.
+    // The saved weights predict what the network predicted.
     folder.f32("x.npy", "(2, 2)", &[0.0, 0.0, 1.5, 1.5]);
     folder.json("predict --weights-in w.safetensors --layers 50:relu,1:tanh --features x.npy --out o.npy");
     let (header, scores) = read_npy(&folder.path("o.npy"));
@@ -58,7 +58,7 @@ fn a_training_is_resumed_to_the_bit() {
     wrong(&format!("{adam} --resume w.safetensors"), 1, &["w.safetensors", "checkpoint"]);
     wrong(&format!("{adam} --resume c.safetensors --loss squared"), 1, &["c.safetensors", "loss", "Squared"]);
     wrong(&format!("{adam} --weights-in w.safetensors"), 2, &["--init", "--weights-in"]);
-    // There is nothing left to do, and so nothing to draw.
+    // No epochs are left to train, and so none to draw.
     let done = folder.json(&format!("{adam} --epochs 2 --resume c.safetensors --plot-out none.svg"));
     assert_eq!((&done["epochs"], done["history"].as_array().unwrap().len()), (&2.into(), 0));
     assert!(!folder.path("none.svg").exists());
@@ -66,7 +66,7 @@ fn a_training_is_resumed_to_the_bit() {
     let awkward = format!("{adam} --learning-rate 0.00046415888336127773");
     folder.json(&format!("{awkward} --epochs 1 --checkpoint-out c.safetensors"));
     folder.json(&format!("{awkward} --epochs 2 --resume c.safetensors"));
-    // How long the loss has not improved is remembered.
+    // A checkpoint remembers for how long the loss has not improved.
     let patient = format!("{adam} --learning-rate 0.02 --early-stopping 3");
     let whole = folder.json(&format!("{patient} --epochs 100 --weights-out whole.safetensors"));
     assert_eq!(whole["end"], "early-stopping");
@@ -79,7 +79,7 @@ fn a_training_is_resumed_to_the_bit() {
     }
 }
 
-/// Options that mean nothing to a loss, and a diverged training that has nothing to draw.
+/// Options that mean nothing to a loss, and a diverged training with nothing to draw.
 #[test]
 fn what_means_nothing_and_what_diverges() {
     let folder = Folder::new();
@@ -91,7 +91,7 @@ fn what_means_nothing_and_what_diverges() {
     folder.fails(&diverges, 1, &["loss is inf"]);
 }
 
-/// A file in half precision trains and predicts as the same numbers in f32 do.
+/// A file in half precision trains and predicts like the same numbers in f32.
 #[test]
 fn features_in_half_precision() {
     let folder = Folder::new();
@@ -134,7 +134,7 @@ fn files_and_every_loss() {
     let embedding = folder.json("train --data moons:n=50 --layers 1:tanh --loss embedding --history-out h.csv");
     assert!(embedding["train"]["accuracy"].is_null());
     assert!(history(&folder, "h.csv").iter().all(|row| row[2..].iter().all(String::is_empty)));
-    // Validation data of its own.
+    // A validation data set of its own.
     let got = folder.json(&format!("{binary} --validation-features x.npy --validation-targets b.npy"));
     assert_eq!(got["validation"], got["train"]);
 }

@@ -1,9 +1,9 @@
-//! Holding an evaluation against what the reference says of its case.
+//! Compares an evaluation with the reference's answer for its case.
 
 use super::{Case, Kind, Values};
 use maxmargin::{Device, Evaluation, Penalty, Precision, Reduction, Ties};
 
-/// One number against its expectation: NaN and infinities by kind, all else within the bound.
+/// Compares one number: NaN and infinities must be of the same kind, all else within the bound.
 pub(crate) fn close(got: f64, expected: f64, bound: f64) -> bool {
     if expected.is_nan() || expected.is_infinite() {
         return got.is_nan() == expected.is_nan() && (expected.is_nan() || got == expected);
@@ -11,7 +11,7 @@ pub(crate) fn close(got: f64, expected: f64, bound: f64) -> bool {
     (got - expected).abs() <= bound
 }
 
-/// Two arrays: lengths first, then the first differences with their indices.
+/// Compares two arrays: their lengths, then the first differences with their indices.
 pub(crate) fn compare(what: &str, got: &[f64], expected: &[f64], bound: impl Fn(usize) -> f64) -> Result<(), String> {
     if got.len() != expected.len() {
         return Err(format!("{what}: {} elements, expected {}", got.len(), expected.len()));
@@ -23,11 +23,11 @@ pub(crate) fn compare(what: &str, got: &[f64], expected: &[f64], bound: impl Fn(
     if bad.is_empty() { Ok(()) } else { Err(format!("{} differ: {}", bad.len(), bad[..bad.len().min(3)].join("; "))) }
 }
 
-/// Holds an evaluation of `device` against the reference. Exact for dyadic inputs, within DESIGN's bounds for the rest.
+/// Compares an evaluation with the reference: exactly for dyadic inputs, within DESIGN's bounds for the rest.
 pub(crate) fn check(case: &Case, got: &Evaluation, device: &Device) -> Result<(), String> {
     let e = case.expect();
     let linear_only = case.kind == Kind::Embedding;
-    // Half a unit in the last place of 1, the smallest normal number, and what the value may be off by.
+    // Half a unit in the last place of 1, the smallest normal number, and the value's error bound.
     let (precision, epsilon, tiny, value_bound) = match case.double {
         false => (Precision::F32, f64::from(f32::EPSILON) / 2.0, f64::from(f32::MIN_POSITIVE), 1e-6),
         true => (Precision::F64, f64::EPSILON / 2.0, f64::MIN_POSITIVE, 1e-14),
@@ -35,7 +35,7 @@ pub(crate) fn check(case: &Case, got: &Evaluation, device: &Device) -> Result<()
     if got.precision != precision {
         return Err(format!("precision {:?}, expected {precision:?}", got.precision));
     }
-    // Steps of the Jaccard loss are thirds and worse.
+    // Steps of the Jaccard loss are thirds and other inexact fractions.
     let exact = case.values == Values::Dyadic
         && !matches!(case.kind, Kind::Lovasz(_))
         && (case.options.penalty != Penalty::Softplus || linear_only);
@@ -62,8 +62,8 @@ pub(crate) fn check(case: &Case, got: &Evaluation, device: &Device) -> Result<()
         (Reduction::None, Some(value)) => return Err(format!("a value {value} with reduction none")),
         (_, got) => {
             let all_fit = exact && (0..e.loss_bounds.len()).all(fits);
-            // A GPU's workgroups add losses in f32: their sum must fit too. A mean of k violations is k times finer, and its
-            // square once more.
+            // A GPU's workgroups add losses in f32, so the sum must fit too. A mean of k violations has units k times
+            // finer, and its square k times finer again.
             let units = if case.kind == Kind::TopK { (case.k * case.k) as f64 } else { 1.0 };
             let sum_fits = matches!(device, Device::Cpu) || e.loss_bounds.iter().sum::<f64>() * units < 32768.0;
             let bound = if all_fit && sum_fits { 0.0 } else { value_bound * e.scale / e.divisor };
@@ -71,20 +71,20 @@ pub(crate) fn check(case: &Case, got: &Evaluation, device: &Device) -> Result<()
         }
     }
     let losses = got.losses.as_ref().ok_or("no losses")?.to_f64().map_err(|e| e.to_string())?;
-    // Margin, penalty and two weights round once each on what is added; a row's sum rounds in a chain of 16 + 16 and a
-    // tree of 8.
+    // Margin, penalty and two weights round once each, relative to the sum's terms. A row's sum rounds in a chain of
+    // 16 + 16 and a tree of 8.
     let roundings = if case.is_rows() { 48.0 } else { 6.0 };
-    // In f64 the reference, which adds a row's columns one after the other, is no more exact than what it judges.
+    // In f64 the reference is no more exact than the result, since it adds a row's columns one after the other.
     let roundings = if case.double { roundings + case.columns as f64 } else { roundings };
     let bound = |i: usize| if fits(i) { 0.0 } else { roundings * epsilon * e.loss_bounds[i] + tiny };
     compare("loss", &losses, &e.losses, bound)?;
     let gradient = got.gradient.as_ref().ok_or("no gradient")?.to_f64().map_err(|e| e.to_string())?;
     let columns = case.columns;
-    // Slope, weights and divisor round once each, on the largest slope of the row.
+    // Slope, weights and divisor round once each, relative to the row's largest slope.
     let row_reach = |n: usize| {
         let row = &e.gradient[n * columns..][..columns];
         let largest = row.iter().fold(0.0, |m: f64, g| if g.is_finite() { m.max(g.abs()) } else { m });
-        // A slope that is not constant inherits the violation's rounding, which is relative to the scores.
+        // A slope that varies inherits the violation's rounding, which is relative to the scores.
         let curvature = match case.options.penalty {
             _ if linear_only => 0.0,
             Penalty::Squared | Penalty::Softplus => 1.0,

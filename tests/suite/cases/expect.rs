@@ -1,4 +1,4 @@
-//! What the f64 reference says of a case, and the scale of the rounding that its arithmetic allows.
+//! The f64 reference's answer for a case, and the scale of the rounding that the case's arithmetic allows.
 
 use maxmargin::reference::{self, Margins, Options, Sample};
 use maxmargin::{LabelEncoding, OverClasses, Penalty, Reduction};
@@ -11,9 +11,8 @@ impl Case {
         self.expect_at(&doubles(&self.scores))
     }
 
-    /// As [`Case::expect`], with other scores.
     pub(crate) fn expect_at(&self, scores: &[f64]) -> Expected {
-        // Options and overflow as the precision of the computation sees them.
+        // Options and overflow follow the precision of the computation.
         let rounded = |x: f64| if self.double { x } else { f64::from(x as f32) };
         let single = |x: f64| if self.double { x } else { single(x) };
         let options = Options { margin: rounded(self.options.margin), ..self.options };
@@ -64,7 +63,7 @@ impl Case {
                 }
             };
             let weight = sample_weight * class_weight;
-            // A row's sum overflows before it is divided by C, and so do its slopes.
+            // A row's sum and its slopes overflow before they are divided by C.
             let over = if options.over_classes == OverClasses::Mean { self.columns as f64 } else { 1.0 };
             let row_single = |x: f64| single(x * over) / over;
             let weighted = single(weight * row_single(loss));
@@ -90,8 +89,8 @@ impl Case {
             e.weight_sum += sample_weight;
             e.active += u64::from(active);
             e.correct += u64::from(correct);
-            // What is added before anything cancels: the scale of every rounding. That of a square is relative to the square,
-            // so the penalty of the scores and the margin is what counts, not their sum.
+            // The terms before anything cancels give the scale of every rounding. The rounding of a square is relative
+            // to the square, so what counts is the penalty of the scores and the margin, not their sum.
             let phi = |v: f64| match options.penalty {
                 _ if self.kind == Kind::Embedding => v,
                 Penalty::Squared => v * v,
@@ -100,7 +99,7 @@ impl Case {
                 Penalty::Softplus => v + 1.0,
                 _ => v,
             };
-            // An infinite score either decides the result alone or has no part in it.
+            // An infinite score either decides the result alone or does not affect it.
             let row: Vec<f64> = row.iter().map(|&s| if s.is_finite() { s } else { 0.0 }).collect();
             let reach: f64 = match self.kind {
                 Kind::WestonWatkins => {
@@ -127,7 +126,7 @@ impl Case {
                     let used = row.iter().zip(&row_targets).filter(|(_, y)| **y != 0.0).map(|(s, _)| s.abs());
                     phi(options.margin + used.sum::<f64>() + 2.0 * row.iter().fold(0.0, |m: f64, s| m.max(s.abs())))
                 }
-                // The rivals that count: a score that loses by far has no part in the rounding.
+                // Only the rivals that count: a score that loses by far does not affect the rounding.
                 Kind::CrammerSinger | Kind::TopK => {
                     let (class, count) = (target as usize, if self.kind == Kind::TopK { self.k } else { 1 });
                     let margin = |i: usize| match margins {
@@ -162,13 +161,13 @@ impl Case {
     }
 }
 
-/// The part of a pair's gradient that an evaluation returns; the other is its negative.
+/// The part of a pair's gradient that an evaluation returns. The other part is its negative.
 fn of_first(sample: Sample) -> Sample {
     assert!(sample.gradient[0].is_nan() || sample.gradient[1] == -sample.gradient[0]);
     Sample { gradient: sample.gradient[..1].to_vec(), ..sample }
 }
 
-/// Beyond f32 is infinite where the computation is in f32.
+/// What f32 makes of x: infinite beyond f32's range.
 fn single(x: f64) -> f64 {
     if x.abs() > f64::from(f32::MAX) * (1.0 + 2f64.powi(-25)) { x.signum() * f64::INFINITY } else { x }
 }

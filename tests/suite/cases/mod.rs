@@ -1,4 +1,4 @@
-//! The case table: loss x options x sizes x kinds of values, and what the f64 reference says of each.
+//! The case table: loss x options x sizes x kinds of values, and the f64 reference's answer for each case.
 
 mod check;
 mod expect;
@@ -14,7 +14,7 @@ use maxmargin::{
     OverClasses, OverItems, Penalty, Reduction, Request, Targets, Ties, TopK, WestonWatkins,
 };
 
-/// A small generator, so that every run sees the same cases.
+/// A small generator that gives every run the same cases.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -47,7 +47,7 @@ pub(crate) enum Values {
     Dyadic,
     /// NaN, infinities, -0, huge and overflowing values among plain ones.
     Spicy,
-    /// Beyond the finite arithmetic but far from overflow.
+    /// Too large for the finite arithmetic but far from overflow.
     Large,
 }
 
@@ -83,46 +83,42 @@ pub(crate) enum Kind {
     LeeLinWahba,
     TopK,
     Multilabel,
-    /// A class index a row.
+    /// One class index per row.
     CategoricalIndices,
-    /// A target a class.
+    /// One target per class.
     CategoricalMatrix,
     Listwise,
     Lovasz(LabelEncoding),
 }
 
 impl Kind {
-    /// A sample is a row of scores.
     pub(crate) fn is_rows(self) -> bool {
         self.is_multiclass() || self.has_target_rows() || self == Kind::CategoricalIndices
     }
 
-    /// A multiclass hinge, which has class weights and ignored rows.
+    /// Whether this is a multiclass hinge, which has class weights and ignored rows.
     pub(crate) fn is_multiclass(self) -> bool {
         matches!(self, Kind::CrammerSinger | Kind::WestonWatkins | Kind::OneVsAll | Kind::LeeLinWahba | Kind::TopK)
     }
 
-    /// A margin may be given for each pair of classes.
     pub(crate) fn takes_margin_matrix(self) -> bool {
         matches!(self, Kind::CrammerSinger | Kind::WestonWatkins | Kind::TopK)
     }
 
-    /// A sample has a row of targets.
     pub(crate) fn has_target_rows(self) -> bool {
         matches!(self, Kind::Multilabel | Kind::CategoricalMatrix) || self.is_list()
     }
 
-    /// A sample is a list whose items are seen beside each other.
+    /// Whether a sample is a list whose items are compared with each other.
     pub(crate) fn is_list(self) -> bool {
         matches!(self, Kind::Listwise | Kind::Lovasz(_))
     }
 
-    /// Whether labels are 0 and 1.
     pub(crate) fn is_zero_one(self) -> bool {
         matches!(self, Kind::Binary(LabelEncoding::ZeroOne) | Kind::Lovasz(LabelEncoding::ZeroOne))
     }
 
-    /// Samples of so many columns, fewer where a sample takes a step a pair of its items.
+    /// The number of samples with so many columns: fewer where a sample takes one step per pair of its items.
     pub(crate) fn samples(self, samples: usize, columns: usize) -> usize {
         if self == Kind::Listwise { samples.min((30_000_000 / (columns * columns)).max(1)) } else { samples }
     }
@@ -146,7 +142,6 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::Lovasz(LabelEncoding::ZeroOne),
 ];
 
-/// One case with its data.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) kind: Kind,
@@ -169,17 +164,15 @@ pub(crate) struct Case {
     pub(crate) double: bool,
 }
 
-/// The kernels that a trial on an adapter takes of one loss: most of its time would go into compiling others. With
-/// `MAXMARGIN_TESTS=all`, and on the CPU, there is no limit. Every kernel is validated and translated in any case
-/// (`shaders.rs`).
+/// The kernels of one loss that a trial on an adapter uses, limited because compiling takes most of the time.
+/// `MAXMARGIN_TESTS=all` and the CPU have no limit. `shaders.rs` validates and translates every kernel anyway.
 #[derive(Default)]
 pub(crate) struct Kernels(Vec<String>);
 
 impl Kernels {
-    /// So many different ones.
     const MOST: usize = 8;
 
-    /// A random case whose kernel is one of those taken.
+    /// A random case whose kernel is among the chosen ones.
     pub(crate) fn case(
         &mut self,
         device: &Device,
@@ -212,7 +205,7 @@ impl Case {
         self.kind.is_rows()
     }
 
-    /// What of the case decides which kernel a GPU compiles for it.
+    /// The properties of the case that decide which kernel a GPU compiles for it.
     fn kernel(&self) -> String {
         let penalty = std::mem::discriminant(&self.options.penalty);
         let has = [self.sample_weights.is_some(), self.class_weights.is_some(), self.margin_matrix.is_some()];
@@ -266,14 +259,14 @@ impl Case {
             case.columns = columns;
         }
         if kind == Kind::LeeLinWahba && dyadic {
-            // So that it can be divided.
+            // A multiple of C - 1, because this loss divides the margin by it.
             case.options.margin *= (columns - 1) as f64;
         }
         let columns = case.columns;
         case.scores = (0..samples * columns).map(|_| values.draw(r)).collect();
         if kind == Kind::CategoricalMatrix && values == Values::Spicy {
-            // Sums of huge and small scores are not exact in f64 either: whoever adds them has another sign. Powers of
-            // two among zeros are.
+            // Sums of huge and small scores are not exact in f64 either: another order of terms may give another sign.
+            // Powers of two among zeros sum exactly.
             let is_huge = |s: f32| s.is_finite() && s.abs() > 1e10;
             for row in case.scores.chunks_exact_mut(columns).filter(|row| row.iter().any(|&s| is_huge(s))) {
                 for s in row.iter_mut().filter(|s| s.is_finite()) {
@@ -298,7 +291,7 @@ impl Case {
             case.ignore_index = Some(r.pick(&[-100, 0]));
         }
         if kind.takes_margin_matrix() && columns < 300 && r.below(2) == 0 {
-            // What the diagonal holds is nobody's business.
+            // The diagonal is never used.
             let margin = |i: usize, r: &mut Random| match i % (columns + 1) {
                 0 => f64::NAN,
                 _ if dyadic => r.below(16) as f64 / 4.0,
@@ -307,7 +300,7 @@ impl Case {
             case.margin_matrix = Some((0..columns * columns).map(|i| margin(i, r)).collect());
         }
         if kind == Kind::TopK {
-            // A power of two divides without rounding; of a larger one the square would not fit 24 bits.
+            // Dividing by a power of two does not round; the square of a larger one would not fit 24 bits.
             case.k = if dyadic {
                 1 << r.below((columns.ilog2() as usize + 1).min(4))
             } else {
@@ -315,29 +308,29 @@ impl Case {
             };
         }
         if case.margin_matrix.is_some() || kind == Kind::TopK {
-            // Rivals whose violations overflow tie in f32 and not in f64.
+            // Rivals whose violations overflow tie in f32 but not in f64.
             case.scores.iter_mut().filter(|s| s.is_finite() && s.abs() > 1e30).for_each(|s| *s = s.signum() * 1e20);
         }
         if kind == Kind::Listwise {
-            // Differences of such scores are exact in f32, so that no violation changes its sign by rounding.
+            // Makes differences of scores exact in f32, so that rounding changes no violation's sign.
             for s in case.scores.iter_mut().filter(|s| s.is_finite()) {
                 *s = if s.abs() > 1e30 { s.signum() * 1e20 } else { (*s * 4096.0).round() / 4096.0 };
             }
         }
         if matches!(kind, Kind::Lovasz(_)) {
-            // A penalty overflows before it is multiplied by a step of the Jaccard loss.
+            // Otherwise a penalty overflows before it is multiplied by a step of the Jaccard loss.
             case.scores.iter_mut().filter(|s| s.is_finite() && s.abs() > 1e15).for_each(|s| *s = s.signum() * 1e15);
         }
         if kind == Kind::TopK {
-            // Huge violations of both signs cancel, and what is left of small ones then depends on the order of the sum.
+            // Huge violations of both signs cancel; the small ones' remainder then depends on the order of the sum.
             case.scores.iter_mut().filter(|s| **s < -1e10).for_each(|s| *s = s.abs());
         }
         let width = if kind.has_target_rows() { columns } else { 1 };
         case.targets = (0..samples * width)
             .map(|_| match kind {
-                // Few labels a row, some twice, and now and then none.
+                // Few labels per row, some of them twice, and sometimes none.
                 Kind::Multilabel if r.below(4) == 0 => -1.0,
-                // Few relevances or many, and padding.
+                // Few or many different relevances, and padding.
                 Kind::Listwise => r.below(if columns.is_multiple_of(2) { 3 } else { 100 }) as f32 - 1.0,
                 Kind::CategoricalMatrix => r.below(3) as f32 - 1.0,
                 Kind::Binary(LabelEncoding::PlusMinusOne)
@@ -364,14 +357,12 @@ impl Case {
         self.evaluate_f64(device, &doubles(&self.scores), request)
     }
 
-    /// As [`Case::evaluate`], in f64, with other scores.
     pub(crate) fn evaluate_f64(&self, device: &Device, scores: &[f64], request: &Request) -> Result<Evaluation, Error> {
         let second = doubles(&self.second);
         let batch = self.batch(scores, &second, &self.targets, self.sample_weights.as_ref());
         self.evaluate_batch(device, &batch, request)
     }
 
-    /// The batch of this case's shape over these inputs.
     pub(crate) fn batch<'a, F: Into<Floats<'a>>>(
         &self,
         scores: F,
@@ -396,7 +387,6 @@ impl Case {
         device.evaluate(&self.loss(), batch, request)
     }
 
-    /// The loss with the options of the case.
     pub(crate) fn loss(&self) -> Box<dyn Loss> {
         let o = self.options;
         match self.kind {
@@ -448,7 +438,7 @@ impl Case {
     }
 
     pub(crate) fn largest_margin(&self) -> f64 {
-        // NaN on the diagonal is no maximum.
+        // NaN on the diagonal must not count in the maximum.
         self.margin_matrix
             .as_ref()
             .map_or(self.options.margin, |margins| margins.iter().fold(0.0, |m: f64, &x| m.max(x)))

@@ -1,4 +1,4 @@
-//! The cases of the losses of two or three vectors a sample, and what the f64 reference says of each.
+//! The cases of the losses with two or three vectors per sample, and the f64 reference's answer for each.
 
 use maxmargin::reference::{self, Options, Sample};
 use maxmargin::{
@@ -14,7 +14,6 @@ pub(crate) enum VectorsKind {
     Cosine,
 }
 
-/// Every distance with and without a swap.
 pub(crate) const VECTORS_KINDS: &[VectorsKind] = &[
     VectorsKind::Triplet { distance: Distance::EUCLIDEAN, swap: false },
     VectorsKind::Triplet { distance: Distance::EUCLIDEAN, swap: true },
@@ -34,16 +33,16 @@ pub(crate) struct VectorsCase {
     pub(crate) options: Options,
     pub(crate) reduction: Reduction,
     pub(crate) dimensions: usize,
-    /// First, second and third vectors; of pairs the third are empty.
+    /// First, second and third vectors; pairs have no third.
     pub(crate) vectors: [Vec<f32>; 3],
-    /// Of pairs.
+    /// Only pairs have targets.
     pub(crate) targets: Vec<i8>,
     pub(crate) sample_weights: Option<Vec<f32>>,
     /// Vectors and arithmetic in f64 (CPU only).
     pub(crate) double: bool,
 }
 
-/// What is expected of a case, with what each number may be off by.
+/// The expected numbers of a case, each with its error bound.
 struct Expected {
     losses: Vec<f64>,
     loss_bounds: Vec<f64>,
@@ -51,7 +50,7 @@ struct Expected {
     gradient_bounds: Vec<f64>,
     weight_sum: f64,
     active: u64,
-    /// Samples so close to their margin that rounding decides.
+    /// Samples so close to their margin that rounding decides whether they are active.
     undecided: u64,
 }
 
@@ -73,11 +72,11 @@ impl VectorsCase {
         let is_highest = matches!(kind, VectorsKind::Triplet { distance: Distance::Norm { p: f64::INFINITY, .. }, .. });
         let draw = |r: &mut Random| {
             let x = values.draw(r);
-            // So that no squared violation leaves f32's range; and rounding must not choose between swapped distances,
+            // Keeps every squared violation in f32's range, and keeps rounding from choosing between swapped distances
             // or between components.
             let huge = if swaps || is_highest { 1.0 } else { 1e15 };
             let x = if x.is_finite() && x.abs() > 1e15 { x.signum() * huge } else { x };
-            // A cosine of an infinite vector is NaN, and so would be most samples.
+            // A cosine of an infinite vector is NaN; most samples would be NaN without this.
             if is_cosine && !x.is_finite() && r.below(8) > 0 { 1.0 } else { x }
         };
         let inputs = if kind == VectorsKind::Cosine { 2 } else { 3 };
@@ -87,11 +86,11 @@ impl VectorsCase {
         };
         let mut vectors = [vector(0), vector(1), vector(2)];
         if is_highest {
-            // Differences that are exact, so that rounding does not make two of them the largest.
+            // Makes differences exact, so that rounding does not make two of them the largest.
             vectors.iter_mut().flatten().filter(|x| x.abs() < 10.0).for_each(|x| *x = (*x * 4096.0).round() / 4096.0);
         }
         if is_cosine {
-            // Nor has a vector of nothing a direction.
+            // A zero vector has no direction.
             vectors.iter_mut().for_each(|x| x.iter_mut().step_by(dimensions).for_each(|x| *x += 0.5));
         }
         let targets = if inputs == 2 { (0..samples).map(|_| r.pick(&[-1, 1, 1, -1, 0])).collect() } else { vec![] };
@@ -119,7 +118,6 @@ impl VectorsCase {
         self.evaluate_on(device, doubles.each_ref().map(Floats::from), weights, request)
     }
 
-    /// As [`VectorsCase::evaluate`], with other vectors.
     pub(crate) fn evaluate_on(
         &self,
         device: &Device,
@@ -149,9 +147,9 @@ impl VectorsCase {
         }
     }
 
-    /// The reference's answer of one sample, with the margin moved by so much.
+    /// The reference's answer for one sample, with `moved` added to the margin.
     fn sample(&self, n: usize, moved: f64) -> ([Vec<f64>; 3], Sample) {
-        // Epsilon as the precision of the computation has it.
+        // Epsilon in the precision of the computation.
         let rounded = |x: f64| if self.double { x } else { f64::from(x as f32) };
         let part = |x: &Vec<f32>| x.iter().skip(n * self.dimensions).take(self.dimensions).map(|&x| x.into()).collect();
         let vectors: [Vec<f64>; 3] = self.vectors.each_ref().map(part);
@@ -205,7 +203,7 @@ impl VectorsCase {
             e.losses.push(weight(n) * sample.loss);
             e.loss_bounds.push(weight(n) * (curvature * of_distance + 8.0 * epsilon * phi_reach) + 1e-37);
             e.active += u64::from(sample.active);
-            // Slopes: at most the penalty's own times the direction's, which is 1 (norms) or the inverse of a length.
+            // Slopes: at most the penalty's slope times the direction's, which is 1 (norms) or the inverse of a length.
             let largest = sample.gradient.iter().fold(0.0, |m: f64, g| if g.is_finite() { m.max(g.abs()) } else { m });
             let bend = match self.options.penalty {
                 Penalty::Squared => 2.0,
@@ -213,7 +211,7 @@ impl VectorsCase {
                 Penalty::Smooth { gamma, scale } => scale / gamma,
                 _ => 0.0,
             };
-            // So close to the margin that rounding decides. No margin moves a pair that belongs together.
+            // Rounding decides samples this close to the margin. A pair that belongs together has no margin.
             let is_active = |moved: f64| self.sample(n, moved).1.active;
             let is_together = self.targets.get(n) == Some(&1) && sample.loss.is_finite() && {
                 let cosine = reference::cosine::sample(&vectors[0], &vectors[1], 1.0, &Options::default());
@@ -221,7 +219,7 @@ impl VectorsCase {
             };
             let near = is_together || is_active(of_distance) != is_active(-of_distance);
             e.undecided += u64::from(near);
-            // Those of a cosine are differences of such slopes.
+            // The slopes of a cosine are differences of such slopes.
             let unit = unit(self.kind, &vectors);
             let terms = if is_norm(self.kind) { largest } else { largest.max(unit * curvature.max(1.0)) };
             let of_slope = 64.0 * epsilon * terms + bend * of_distance * unit;
@@ -239,7 +237,7 @@ impl VectorsCase {
     }
 }
 
-/// What is added and subtracted before anything cancels, and how often it is rounded.
+/// The size of the terms before anything cancels, and how often they are rounded.
 fn reach(kind: VectorsKind, vectors: &[Vec<f64>; 3]) -> (f64, f64) {
     let VectorsKind::Triplet { distance: Distance::Norm { p, epsilon }, .. } = kind else { return (3.0, 8.0) };
     let finite = |x: &Vec<f64>| x.iter().filter(|x| x.is_finite()).map(|x| x.abs() + epsilon).collect::<Vec<_>>();
@@ -252,7 +250,7 @@ fn reach(kind: VectorsKind, vectors: &[Vec<f64>; 3]) -> (f64, f64) {
             highest * x.iter().map(|x| (x / highest).powf(p)).sum::<f64>().powf(1.0 / p)
         }
     };
-    // Powers and roots other than the square go through a logarithm, right to 2^-21 near 1.
+    // Powers and roots other than the square use a logarithm, which is accurate to 2^-21 near 1.
     let roundings = if [1.0, 2.0, f64::INFINITY].contains(&p) { 8.0 } else { 16.0 };
     (2.0 * vectors.iter().map(length).sum::<f64>(), roundings)
 }
@@ -270,14 +268,13 @@ fn unit(kind: VectorsKind, vectors: &[Vec<f64>; 3]) -> f64 {
     }
 }
 
-/// Holds an evaluation against the reference.
 pub(crate) fn check_vectors(case: &VectorsCase, got: &Evaluation) -> Result<(), String> {
     let e = case.expect();
     let samples = case.samples();
     if got.count != samples as u64 || got.correct.is_some() {
         return Err(format!("count {}, correct {:?}", got.count, got.correct));
     }
-    // A distance of few components may meet its margin within the rounding.
+    // A distance of few components may equal its margin within the rounding.
     if got.active.abs_diff(e.active) > e.undecided {
         return Err(format!("active {}, expected {}", got.active, e.active));
     }

@@ -1,4 +1,4 @@
-//! What only a GPU has: tensors and buffers on the device, its limits, and its loss.
+//! Tests for GPUs only: tensors and buffers on the device, its limits, and its loss.
 
 use half::f16;
 use libtest_mimic::Trial;
@@ -13,11 +13,10 @@ use crate::cases::vectors::{VECTORS_KINDS, VectorsCase};
 use crate::cases::{Case, KINDS, Kind, Random, Values, check, compare};
 use crate::harness::{Outcome, label, on_adapter, open, open_alone};
 
-/// The trials of one adapter.
 pub(crate) fn trials(adapter: &AdapterDescription) -> Vec<Trial> {
     let (index, label) = (adapter.index, label(adapter));
     let opened = |name: &str, test: fn(usize) -> Outcome| Trial::test(format!("[{label}] {name}"), move || test(index));
-    // Elsewhere `max_binding_bytes` stands in for the device's own limit, in the trial of small bindings.
+    // On other devices `max_binding_bytes` replaces the device's own limit, in the trial of small bindings.
     let limit = adapter.limits.max_storage_buffer_binding_size;
     let is_small = limit <= 256 << 20;
     let over_limit = if is_small { String::new() } else { format!(": {limit} bytes are too many to fill") };
@@ -73,8 +72,8 @@ fn resident(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// Data that goes round the ring of staging buffers arrives as it was: sizes about those of a buffer and of the ring, of no
-/// whole words, and several threads at once.
+/// Data passes the ring of staging buffers unchanged: sizes near a buffer's and the ring's, sizes that are not whole
+/// words, and several threads at once.
 fn uploads(device: &Device) -> Outcome {
     let Device::Gpu(gpu) = device else { return Err("not a GPU".into()) };
     let elements: Vec<f32> = (0..(10 << 20) + 17).map(|i| (i % 9_999_991) as f32).collect();
@@ -94,7 +93,7 @@ fn uploads(device: &Device) -> Outcome {
         let threads: Vec<_> = parts.map(|part| scope.spawn(|| same(part))).collect();
         threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked".to_owned())?)
     })?;
-    // Bytes that end within a word: the last label is one of the few that are wrong.
+    // The bytes end within a word. The last label is one of the few wrong ones.
     let mut labels = vec![1i8; (5 << 20) + 3];
     labels[5 << 20] = -1;
     labels[(5 << 20) + 2] = -1;
@@ -106,7 +105,7 @@ fn uploads(device: &Device) -> Outcome {
     }
 }
 
-/// A batch that is uploaded in several chunks gives what one on the device gives, and an index counts from its beginning.
+/// A batch uploaded in several chunks gives the same as one on the device; indices count from the batch's start.
 fn chunks(device: &Device) -> Outcome {
     let Device::Gpu(gpu) = device else { return Err("not a GPU".into()) };
     let samples = (9 << 20) + 5;
@@ -121,7 +120,7 @@ fn chunks(device: &Device) -> Outcome {
     };
     let counts = |e: &Evaluation| (e.count, e.active, e.correct);
     let (value, expected) = (on_host.value.unwrap_or(f64::NAN), on_device.value.unwrap_or(f64::NAN));
-    // Lanes add chains of f32, which other chunks cut elsewhere.
+    // Lanes add chains of f32, and other chunks divide the chains differently.
     if counts(&on_host) != counts(&on_device) || (value - expected).abs() > 1e-7 * expected {
         return Err(format!("{:?} {value}, not {:?} {expected}", counts(&on_host), counts(&on_device)).into());
     }
@@ -145,7 +144,7 @@ fn chunks(device: &Device) -> Outcome {
     }
 }
 
-/// Every loss over host data that is uploaded in chunks of some hundred samples; wild values are met in one and not in others.
+/// Every loss over host data uploaded in chunks of some hundred samples; only some chunks have wild values.
 fn small_chunks(index: usize) -> Outcome {
     let device = open(index, |o| o.max_binding_bytes = Some(4096))?;
     for (seed, &kind) in (70..).zip(KINDS) {
@@ -154,7 +153,7 @@ fn small_chunks(index: usize) -> Outcome {
     for (seed, &kind) in (70..).zip(VECTORS_KINDS) {
         run_vectors(&VectorsCase::random(kind, 501, 6, Values::Spicy, seed), &device)?;
     }
-    // Room for what a list of two workgroups is sorted in, and for none of four.
+    // Large enough to sort a list of two workgroups, too small for one of four.
     let room = open(index, |o| o.max_binding_bytes = Some(1 << 16))?;
     let lists = |items| Case::random(Kind::Lovasz(LabelEncoding::PlusMinusOne), 5, items, Values::Spicy, 7);
     run(&lists(2000), &room)?;
@@ -162,7 +161,7 @@ fn small_chunks(index: usize) -> Outcome {
         Err(Error::DeviceLimit { what: "items in one list", limit: 3072, got: 4000 }) => {}
         other => return Err(format!("{other:?}").into()),
     }
-    // The second of these rows is in another chunk than the first, and bad in itself.
+    // The second bad row is in a later chunk than the first.
     let (scores, weights) = (vec![0.5f32; 6 * 900], vec![1.0f32; 900]);
     let mut classes = vec![0i64; 900];
     (classes[600], classes[800]) = (6, -1);
@@ -173,8 +172,8 @@ fn small_chunks(index: usize) -> Outcome {
     }
 }
 
-/// A case from tensors that the device placed itself, or from a caller's own buffers, each so many words times its place
-/// among the inputs after the buffer's beginning.
+/// Evaluates a case from tensors that the device placed, or from a caller's own buffers: input n then begins
+/// n * `words_before` words after its buffer's beginning.
 fn evaluate_placed(
     case: &Case,
     gpu: &Gpu,
@@ -186,7 +185,7 @@ fn evaluate_placed(
         (None, ElementType::I32) => gpu.upload_i32(bytemuck::cast_slice(bytes)),
         (None, _) => gpu.upload_f32(bytemuck::cast_slice(bytes)),
     };
-    // Half precision where it holds all scores.
+    // Uses half precision if it holds all scores exactly.
     let halves = |x: &[f32]| x.iter().map(|&x| f16::from_f32(x)).collect::<Vec<_>>();
     let is_half = case.scores.iter().all(|&x| f32::from(f16::from_f32(x)) == x);
     let scores = |nth, x: &[f32]| match is_half {
@@ -205,7 +204,7 @@ fn evaluate_placed(
     Ok(case.evaluate_batch(&Device::from(gpu.clone()), &batch, &case.request())?)
 }
 
-/// A buffer that ends with the last word.
+/// A buffer that ends with the tensor's last word.
 fn own_buffer(gpu: &Gpu, offset: u64, bytes: &[u8], len: usize, element: ElementType) -> Result<DeviceTensor, Error> {
     let mut words = bytes.to_vec();
     words.resize(bytes.len().next_multiple_of(4), 0xff);
@@ -219,8 +218,7 @@ fn own_buffer(gpu: &Gpu, offset: u64, bytes: &[u8], len: usize, element: Element
     gpu.wrap_buffer(&buffer, offset, len, element)
 }
 
-/// A caller's own buffers that end within four words: the same bits as from whole quads. And buffers that begin within four
-/// words.
+/// A caller's buffers that end within four words give the bits of whole quads. Other buffers begin within four words.
 fn own_buffers(device: &Device) -> Outcome {
     let Device::Gpu(gpu) = device else { return Err("not a GPU".into()) };
     for (seed, &kind) in (70..).zip(KINDS) {
@@ -255,7 +253,7 @@ fn beyond_limits(index: usize) -> Outcome {
     let labels: Vec<i8> = (0..samples).map(|_| if random.below(2) == 0 { -1 } else { 1 }).collect();
     let exact: f64 = scores.iter().zip(&labels).map(|(&s, &t)| (1.0 - f64::from(t) * f64::from(s)).max(0.0)).sum();
     let request = Request::new().reduction(Reduction::Sum);
-    // 1024 samples a workgroup, and more workgroups than fit along one dimension.
+    // 1024 samples per workgroup, and more workgroups than fit along one dimension.
     let device = open(index, |o| (o.chains_per_lane, o.max_workgroups) = (Some(1), Some(16_383)))?;
     let value = device.evaluate(&BinaryHinge::new(), &Batch::new(&scores, &labels), &request)?.value;
     compare("16,385 workgroups", &[value.unwrap_or(0.0)], &[exact], |_| 0.0)?;
@@ -264,12 +262,12 @@ fn beyond_limits(index: usize) -> Outcome {
     let Device::Gpu(gpu) = &device else { return Err("not a GPU".into()) };
     let tensor = gpu.upload_f32(&scores)?;
     let got = device.evaluate(&BinaryHinge::new(), &Batch::new(&tensor, &labels[..]), &request);
-    // Labels on the host join the scores in one buffer.
+    // Host labels and device scores in one batch.
     compare("many bindings", &[got?.value.unwrap_or(0.0)], &[exact], |_| 0.0)?;
     Ok(())
 }
 
-/// Over the binding limit that the device itself has, where that is small enough to reach.
+/// Beyond the device's own binding limit, if that is small enough to reach.
 fn beyond_real_binding(index: usize) -> Outcome {
     let device = open_alone(index)?;
     let Device::Gpu(gpu) = &device else { return Err("not a GPU".into()) };
@@ -290,7 +288,7 @@ fn beyond_real_binding(index: usize) -> Outcome {
     Ok(())
 }
 
-/// A device that is gone is an error from then on, never a panic.
+/// After a device is lost, every call gives an error, never a panic.
 fn lost_device(index: usize) -> Outcome {
     let device = open_alone(index)?;
     let Device::Gpu(gpu) = &device else { return Err("not a GPU".into()) };
@@ -314,7 +312,7 @@ fn lost_device(index: usize) -> Outcome {
             other => return Err(format!("{other:?}").into()),
         }
     }
-    // Where nothing was driven since.
+    // A lost device on which nothing has run.
     let Device::Gpu(other) = open_alone(index)? else { return Err("not a GPU".into()) };
     other.device().destroy();
     match other.upload_f32(&large) {
@@ -323,10 +321,10 @@ fn lost_device(index: usize) -> Outcome {
     }
 }
 
-/// The kinds whose rows lanes may share as they like.
+/// The kinds whose rows can be divided over any number of lanes.
 const ROWS: [Kind; 5] = [Kind::CrammerSinger, Kind::WestonWatkins, Kind::OneVsAll, Kind::LeeLinWahba, Kind::TopK];
 
-/// Rows that are shared by as many lanes as a GPU takes, where a software adapter would give each lane its own.
+/// As many lanes share a row as on a GPU, where a software adapter would use one lane per row.
 fn shared_rows(index: usize) -> Outcome {
     for lanes in [4, 256] {
         let device = open(index, |options| options.lanes_per_row = Some(lanes))?;
@@ -340,14 +338,14 @@ fn shared_rows(index: usize) -> Outcome {
     Ok(())
 }
 
-/// Rows that each lane takes out of workgroup memory: one stage of columns and several, a whole number and not, several turns
-/// of a lane, and more columns than a GPU would take so.
+/// Rows that each lane reads from workgroup memory: one stage of columns and several, a whole number and not, several
+/// turns per lane, and more columns than a GPU would handle this way.
 fn staged_rows(index: usize) -> Outcome {
     let device = open(index, |options| options.staged_rows = Some(true))?;
     let sizes: [&[_]; 3] = [&[(257, 10), (5000, 16), (3, 300)], &[(300, 3), (70, 33)], &[(257, 10)]];
     let values = [(Values::Plain, 11_000), (Values::Spicy, 12_000), (Values::Large, 13_000)];
     for ((values, first_seed), sizes) in values.into_iter().zip(sizes) {
-        // Top-k goes by teams.
+        // Top-k always uses teams.
         let kinds = ROWS.iter().filter(|&&kind| kind != Kind::TopK);
         let cases = kinds.flat_map(|&kind| sizes.iter().map(move |&size| (kind, size)));
         for (seed, (kind, (samples, columns))) in (first_seed..).zip(cases) {
@@ -357,8 +355,8 @@ fn staged_rows(index: usize) -> Outcome {
     Ok(())
 }
 
-/// Long rows that several workgroups share: as many as are asked for, more than have a part of the row, and as many as the
-/// device chooses. A batch takes several dispatches where bindings are small.
+/// Long rows that several workgroups share: a requested number, more workgroups than parts of the row, and the device's
+/// own choice. With small bindings a batch takes several dispatches.
 fn rows_of_workgroups(index: usize) -> Outcome {
     for (workgroups, binding) in [(Some(3), None), (Some(256), Some(64 << 10)), (None, None)] {
         let device = open(index, |options| {
@@ -367,20 +365,20 @@ fn rows_of_workgroups(index: usize) -> Outcome {
         })?;
         let sizes = match workgroups {
             Some(3) => [(70, 33), (5, 4099)],
-            // Workgroups without a column, and rows for several dispatches.
+            // Some workgroups have no column, and the rows take several dispatches.
             Some(_) => [(4, 33), (5, 1031)],
             None => [(2, 20_000), (1, 600_001)],
         };
         for (values, first_seed) in [(Values::Plain, 6000), (Values::Spicy, 7000), (Values::Large, 8000)] {
             let cases = ROWS.iter().flat_map(|&kind| sizes.map(|size| (kind, size)));
-            // Top-k walks over a row too often for some drivers' loops.
+            // Top-k walks over a row too often for the loops of some drivers.
             let cases = cases.filter(|&(kind, (_, columns))| kind != Kind::TopK || columns < 100_000);
             for (seed, (kind, (samples, columns))) in (first_seed..).zip(cases) {
                 run(&Case::random(kind, samples, columns, values, seed), &device)?;
             }
         }
     }
-    // A bad label is found once, with its place in the whole batch.
+    // A bad label is reported once, with its index in the whole batch.
     let device = open(index, |options| options.workgroups_per_row = Some(4))?;
     let Device::Gpu(gpu) = &device else { return Err("not a GPU".into()) };
     let (scores, labels) = (gpu.upload_f32(&[0.0; 3 * 5000])?, gpu.upload_i32(&[4999, 5000, -1])?);
@@ -390,7 +388,7 @@ fn rows_of_workgroups(index: usize) -> Outcome {
     }
 }
 
-/// What lanes know goes through workgroup memory alone, as where there are no subgroups.
+/// Lanes exchange data only through workgroup memory, as on devices without subgroups.
 fn without_subgroups(index: usize) -> Outcome {
     for (values, first_seed, lanes) in [(Values::Plain, 4000, 4), (Values::Spicy, 5000, 256)] {
         let device = open(index, |options| {
@@ -403,7 +401,7 @@ fn without_subgroups(index: usize) -> Outcome {
     Ok(())
 }
 
-/// A kernel that counts on other subgroups than there are says so.
+/// A kernel that expects other subgroups than the device has reports an error.
 fn other_subgroups(index: usize) -> Outcome {
     let device = open(index, |_| {})?;
     let Device::Gpu(gpu) = &device else { return Err("not a GPU".into()) };

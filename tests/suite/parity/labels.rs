@@ -11,7 +11,7 @@ use super::run;
 use crate::cases::{Case, Kind, Values, compare};
 use crate::harness::Outcome;
 
-/// A row's labels: all different, since 7919 is prime to these numbers of columns, but for the last, which is the first.
+/// A row's labels. All differ, since 7919 is prime to these numbers of columns; only the last repeats the first.
 fn label_rows(targets: &mut [f32], columns: usize, labels: usize) {
     for row in targets.chunks_exact_mut(columns) {
         row.iter_mut().enumerate().for_each(|(k, t)| *t = (7919 * k % columns) as f32);
@@ -20,7 +20,6 @@ fn label_rows(targets: &mut [f32], columns: usize, labels: usize) {
     }
 }
 
-/// Many labels, many classes, many rows of both.
 pub(crate) fn many_labels(device: &Device) -> Outcome {
     let shapes = [(200, 300, 150), (2, 4000, 2000), (1, 8000, 4000), (2, 40_000, 7), (1, 100_000, 2)];
     for (seed, (rows, columns, labels)) in (2000..).zip(shapes) {
@@ -31,13 +30,13 @@ pub(crate) fn many_labels(device: &Device) -> Outcome {
     let mut case = Case::random(Kind::Multilabel, 1, 20_000, Values::Plain, 1);
     label_rows(&mut case.targets, 20_000, 10_000);
     match case.evaluate(device, &case.request()) {
-        // A driver that cuts long loops short is not trusted with them.
+        // Refused on a driver that cuts long loops short.
         Err(Error::DeviceLimit { got: 10_000, .. }) if !matches!(device, Device::Cpu) => Ok(()),
         _ => Ok(run(&case, device)?),
     }
 }
 
-/// So many rows that a lane of a GPU takes several by itself, with few labels and with all but one.
+/// So many rows that each lane of a GPU takes several alone, with few labels and with all but one.
 pub(crate) fn labels_on_the_device(device: &Device) -> Outcome {
     const COLUMNS: usize = 128;
     let Device::Gpu(gpu) = device else { return Err("expected a GPU".into()) };
@@ -60,8 +59,8 @@ pub(crate) fn labels_on_the_device(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// Lists that are sorted: as long as what a workgroup takes, shorter and longer by one, and of many such parts; with scores
-/// all alike, in order and in opposite order; and with one score that makes all undefined far from the beginning.
+/// Sorted lists: of one workgroup's length, one shorter and one longer, and of many such parts. Scores are all equal,
+/// in ascending or in descending order, or include one score far from the beginning that makes all undefined.
 pub(crate) fn sorted_lists(device: &Device) -> Outcome {
     for (seed, items) in (40..).zip([1023, 1024, 1025, 2047, 2048, 2049, 3072, 4097, 5120, 20_011]) {
         for values in [Values::Plain, Values::Dyadic, Values::Spicy, Values::Large] {
@@ -82,7 +81,7 @@ pub(crate) fn sorted_lists(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// A bad target is named with its place in the whole batch, in whichever block of whichever job it lies.
+/// A bad target is reported with its index in the whole batch, in any block of any job.
 pub(crate) fn bad_targets_far_in(device: &Device) -> Outcome {
     const COLUMNS: usize = 10;
     const ROWS: usize = 5000;
@@ -113,7 +112,7 @@ pub(crate) fn bad_targets_far_in(device: &Device) -> Outcome {
     if found != [43_217, 4321, 43_217, 43_217, 43_217] {
         return Err(format!("{found:?}").into());
     }
-    // In lists that take several workgroups.
+    // The same in lists that take several workgroups.
     let batch = Batch::rows(&scores, ROWS * COLUMNS / 2, &categories);
     match device.evaluate(&LovaszHinge::new(), &batch, &Request::new()) {
         Err(Error::Value { input: Input::Targets, index: 43_217, .. }) => Ok(()),

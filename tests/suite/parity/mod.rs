@@ -1,4 +1,4 @@
-//! The CPU and every GPU against the f64 reference, over the case table.
+//! The CPU and every GPU compared with the f64 reference, over the case table.
 
 mod device;
 mod labels;
@@ -85,7 +85,7 @@ fn large_cases(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// Scores that cancel before they overflow.
+/// Large scores cancel, so the result must not overflow.
 fn categorical_cancels(device: &Device) -> Outcome {
     for (targets, expected) in [([-1i8, 1, 1, 1], 1.0), ([0, -1, 1, 1], f64::from(3e38f32))] {
         let scores = [3e38f32; 4];
@@ -98,12 +98,11 @@ fn categorical_cancels(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// Lists and vectors whose numbers drown, overflow, vanish or are of another type where it matters.
+/// Lists and vectors with numbers that are lost in rounding, overflow, underflow or have another type.
 fn edges(device: &Device) -> Outcome {
     use maxmargin::{Distance, ListwiseHinge, LovaszHinge, Penalty, TripletMargin};
     let sum = Request::new().reduction(Reduction::Sum);
-    // One item of high relevance with score `high` against many of low relevance: few enough for pair by pair, or so many that
-    // a list is sorted.
+    // One item of high relevance with score `high` and many of low: few enough for pair by pair, or enough for sorting.
     let lists = [
         (Penalty::Squared, 0.5f32, 31, -1e9f32, 0.0f32),
         (Penalty::Linear, 1e20, 31, 1e20, 1e20),
@@ -129,11 +128,11 @@ fn edges(device: &Device) -> Outcome {
         let gradient = got.gradient.ok_or("no gradient")?.to_f64()?;
         compare(&what, &gradient, &expected.gradient, |i| 1e-5 * expected.gradient[i].abs())?;
     }
-    // A finite mean of what has no finite sum.
+    // The mean is finite, but the sum is not.
     let batch = Batch::rows(&[0.0f32, 3e38, 3e38], 3, &[0i32]);
     let value = device.evaluate(&MulticlassHinge::top_k(2), &batch, &sum)?.value;
     compare("top-k", &[value.unwrap_or(0.0)], &[3e38], |_| 1e32)?;
-    // Two equal infinities make a list undefined, also where it goes on for another workgroup of padding.
+    // Two equal infinities make a list undefined, even if another workgroup of the list has only padding.
     let (mut scores, mut targets) = (vec![0.5f32; 512], vec![-1i32; 512]);
     (scores[0], scores[1], targets[0], targets[1]) = (f32::INFINITY, f32::INFINITY, 2, 1);
     let batch = Batch::rows(&scores, 512, &targets);
@@ -142,7 +141,7 @@ fn edges(device: &Device) -> Outcome {
     // Losses and counters of lists that take several workgroups.
     let case = Case { reduction: Reduction::None, ..Case::random(Kind::Listwise, 3, 700, Values::Plain, 8) };
     run(&case, device)?;
-    // A divisor of which the inverse is no normal number.
+    // A divisor whose inverse is not a normal number.
     let batch = Batch::new(&[0.5f32], &[1i8]).sample_weights(&[2e38f32]);
     let got = device.evaluate(&BinaryHinge::new(), &batch, &Request::new().gradient())?;
     compare("large weight", &got.gradient.ok_or("no gradient")?.to_f64()?, &[-1.0], |_| 1e-6)?;
@@ -160,14 +159,13 @@ fn edges(device: &Device) -> Outcome {
     compare("one item", &[one.unwrap_or(0.0)], &[0.5], |_| 0.0)?;
     let none = device.evaluate(&LovaszHinge::new(), &Batch::rows(&[0f32; 0], 1, &[0i8; 0]), &sum)?.value;
     compare("no list", &[none.unwrap_or(1.0)], &[0.0], |_| 0.0)?;
-    // Inputs of two types.
     let half = [f16::ONE; 2];
     match device.evaluate(&TripletMargin::new(), &Batch::triplets(&anchor, &half, &half, 2), &sum) {
         Err(Error::ElementType { input: Input::SecondScores, .. }) => {}
         other => return Err(format!("{other:?}").into()),
     }
     if let Device::Gpu(gpu) = device {
-        // Integers of a caller's own tensor are compared as f32, as the host's are.
+        // Integers of a caller's own tensor are compared as f32, like integers from the host.
         let targets = [16_777_217i32, 16_777_216];
         for targets in [Targets::from(&targets), (&gpu.upload_i32(&targets)?).into()] {
             let batch = Batch::rows(&[0.0f32, 0.0], 2, targets);
@@ -181,7 +179,7 @@ fn edges(device: &Device) -> Outcome {
 fn per_class(device: &Device) -> Outcome {
     for seed in 0..40 {
         let values = [Values::Plain, Values::Dyadic, Values::Spicy][seed as usize % 3];
-        // Rows for one lane to several subgroups, most of them begin within four words.
+        // Rows for one lane up to several subgroups; most begin within four words.
         let columns = [2, 9, 16, 23, 30, 33, 40, 129, 301, 513][seed as usize % 10];
         let samples = if columns > 40 { 100 } else { 500 } + seed as usize;
         let mut case = Case::random(Kind::OneVsAll, samples, columns, values, seed);
@@ -300,7 +298,7 @@ fn errors(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// Half-precision scores and narrow labels, from the host and (on a GPU) resident, each with a start within a word.
+/// Half-precision scores and narrow labels, from the host and (on a GPU) resident, each starting within a word.
 fn narrow_types(device: &Device) -> Outcome {
     // Twice over all kinds, with other options the second time.
     let times = if matches!(device, Device::Cpu) || goes_through_all() { 2 } else { 1 };
@@ -348,7 +346,6 @@ fn narrow_types(device: &Device) -> Outcome {
                     Err(error) => Err(explain(what, error.to_string())),
                 };
                 run("host", &case, &batch)?;
-                // From the third sample on.
                 let mut rest = case.clone();
                 let width = case.targets.len() / 1001;
                 rest.scores.drain(..3 * case.columns);
@@ -379,7 +376,7 @@ fn negative_controls(device: &Device) -> Outcome {
         change(&mut bad);
         check(&case, &bad, device).is_err()
     };
-    // Leaves outputs of another kind alone, so that the check below finds them unperturbed and fails.
+    // Leaves other kinds of outputs unchanged, so that the check below finds them unperturbed and fails.
     let nudge = |output: &mut Option<maxmargin::Output>| {
         if let Some(maxmargin::Output::F32(x)) = output {
             let i = (0..x.len()).max_by(|&a, &b| x[a].total_cmp(&x[b])).unwrap_or(0);
@@ -399,7 +396,7 @@ fn negative_controls(device: &Device) -> Outcome {
     if noticed == [true; 8] { Ok(()) } else { Err(format!("unnoticed: {noticed:?}").into()) }
 }
 
-/// The gradient against central differences of the value in f64, away from the kink.
+/// Compares the gradient with central differences of the value in f64, away from the kink.
 fn finite_differences() -> Outcome {
     for (seed, &kind) in (200..).zip(KINDS.iter().cycle().take(140)) {
         let mut case = Case::random(kind, 9, 4, Values::Plain, seed);
@@ -427,7 +424,7 @@ fn finite_differences() -> Outcome {
     Ok(())
 }
 
-/// The same of the reference, from its own sums.
+/// The same for the reference, with its own sums.
 fn reference_differences() -> Outcome {
     for (seed, &kind) in (200..).zip(KINDS.iter().cycle().take(140)) {
         let mut case = Case { double: true, ..Case::random(kind, 9, 4, Values::Plain, seed) };
@@ -450,7 +447,7 @@ fn reference_differences() -> Outcome {
             };
             let difference = (at(step) - at(-step)) / (2.0 * step);
             let is_close = |slope: f64| (difference - slope).abs() <= 1e-6 * (1.0 + difference.abs());
-            // One per cent off is seen.
+            // The comparison must notice an error of one per cent.
             if !is_close(slope) || (slope.abs() > 1e-2 && is_close(1.01 * slope)) {
                 return Err(format!("{kind:?} {seed}: gradient[{i}] = {slope}, difference {difference}").into());
             }
@@ -459,7 +456,7 @@ fn reference_differences() -> Outcome {
     Ok(())
 }
 
-/// A score that loses by far has no part in the value, so it must not hide an error of it.
+/// A score that loses by far does not affect the value, so it must not hide an error in the value.
 fn bounds_see_what_counts() -> Outcome {
     for kind in [Kind::CrammerSinger, Kind::TopK] {
         let mut case = Case::random(kind, 1, 3, Values::Plain, 1);
@@ -474,7 +471,6 @@ fn bounds_see_what_counts() -> Outcome {
     Ok(())
 }
 
-/// The case table and the list of shaders name the same losses.
 fn every_loss_has_its_cases() -> Outcome {
     let of_scores = KINDS.iter().map(|&kind| Case::random(kind, 1, 2, Values::Plain, 1).loss().name());
     let of_vectors = VECTORS_KINDS.iter().map(|kind| match kind {
@@ -512,10 +508,8 @@ const TESTS: &[Test] = &[
     ("negative controls", negative_controls),
 ];
 
-/// What there is to test on a GPU alone.
 const GPU_TESTS: &[Test] = &[("labels on the device", labels::labels_on_the_device)];
 
-/// The trials of this module.
 pub(crate) fn trials(adapters: &[AdapterDescription]) -> Vec<Trial> {
     let mut trials = vec![
         Trial::test("[reference] gradients agree with finite differences", reference_differences),

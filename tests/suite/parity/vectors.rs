@@ -1,4 +1,4 @@
-//! The losses of two or three vectors a sample: their part of the parity tests.
+//! The parity tests of losses with two or three vectors per sample.
 
 use half::f16;
 use maxmargin::{Batch, Device, Error, Floats, Reduction, Request};
@@ -30,7 +30,7 @@ pub(crate) fn run_vectors(case: &VectorsCase, device: &Device) -> Result<(), Str
     }
 }
 
-/// Every loss of vectors, distance, size and kind of value.
+/// Every loss of vectors, with every distance, size and kind of value.
 pub(crate) fn vectors(device: &Device, double: bool) -> Outcome {
     let mut failures = Vec::new();
     let mut seed = 5000;
@@ -62,7 +62,7 @@ pub(crate) fn vectors(device: &Device, double: bool) -> Outcome {
     }
 }
 
-/// Half precision and f32 vectors, resident on a GPU or not, with the same bits from run to run; and what is refused.
+/// Half precision and f32 vectors, resident on a GPU or not, give the same bits in every run. Invalid ones are refused.
 pub(crate) fn vectors_elsewhere(device: &Device) -> Outcome {
     for (seed, &kind) in (6000..).zip(VECTORS_KINDS) {
         let mut case = VectorsCase::random(kind, 501, 7, Values::Plain, seed);
@@ -114,13 +114,13 @@ pub(crate) fn vectors_elsewhere(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// Distances that f32 does not hold have a direction all the same, and so has the largest of many powers.
+/// Distances beyond f32 still have a direction, and so has the largest of many powers.
 pub(crate) fn vectors_far_apart(device: &Device) -> Outcome {
     let (far, zero) = ([2e38f32; 4], [0f32; 4]);
     let request = Request::new().gradient();
     let norm = |p| maxmargin::Distance::Norm { p, epsilon: 0.0 };
     let triplet = maxmargin::TripletMargin::new();
-    // The distance to the positive is 4e38, to the negative 0, where every direction is as good as another.
+    // The distance to the positive is 4e38. To the negative it is 0, where every direction is equally valid.
     let got =
         device.evaluate(&triplet.clone().distance(norm(2.0)), &Batch::triplets(&far, &zero, &far, 4), &request)?;
     let gradient = got.gradient.ok_or("no gradient")?.to_f64()?;
@@ -132,7 +132,7 @@ pub(crate) fn vectors_far_apart(device: &Device) -> Outcome {
     for p in [3.0, 100.0, 1e4, 1e7, 1e17] {
         let loss = triplet.clone().margin(100.0).distance(norm(p));
         let got = device.evaluate(&loss, &Batch::triplets(&x, &zero, &other, 3), &request)?;
-        // Two equal components share the slope: (1 / 2^(1/p))^(p - 1), less what the third takes.
+        // Two equal components share the slope: (1 / 2^(1/p))^(p - 1), less the third component's share.
         let third = 0.25f64.powf(p);
         let share = (2.0 + third).powf(-(1.0 - 1.0 / p));
         let gradient = got.gradient.ok_or("no gradient")?.to_f64()?;
@@ -169,7 +169,6 @@ pub(crate) fn vectors_negative_controls(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// The gradient of vectors against central differences of the value in f64.
 pub(crate) fn vectors_finite_differences() -> Outcome {
     for (seed, &kind) in (300..).zip(VECTORS_KINDS.iter().cycle().take(60)) {
         let case = VectorsCase { reduction: Reduction::Sum, ..VectorsCase::random(kind, 7, 4, Values::Plain, seed) };

@@ -1,7 +1,7 @@
-//! Burn and us in turns on one adapter: hinge embedding, multi margin, and a product of matrices, all resident.
+//! Burn and this crate in turns on one adapter: hinge embedding, multi margin, and a product of matrices, all resident.
 //!
-//! Each call ends when its result is on the host: a number for the losses, one element for the product. Medians of 21 with
-//! quartiles. CUBECL_WGPU_DEFAULT_DEVICE chooses Burn's adapter where there are several, the argument chooses ours.
+//! Each call ends when its result is on the host: a number for the losses, one element for the product. Prints medians
+//! of 21 with quartiles. CUBECL_WGPU_DEFAULT_DEVICE chooses among Burn's adapters, the argument among ours.
 
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ impl Random {
     }
 }
 
-/// Times both in turns and prints a row; both values are printed, so that it shows that the same was computed.
+/// Times both in turns and prints a row, with both values to show that they computed the same.
 fn row(name: &str, mut ours: impl FnMut() -> f64, mut burns: impl FnMut() -> f64) {
     let (a, b) = (ours(), burns());
     burns();
