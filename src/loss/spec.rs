@@ -111,9 +111,7 @@ pub(crate) enum Method {
     WestonWatkins,
     OneVsAll,
     LeeLinWahba,
-    TopK {
-        k: usize,
-    },
+    TopK { k: usize },
 }
 
 /// A method and the properties of its formula.
