@@ -6,15 +6,12 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use maxmargin::{LabelEncoding, Targets};
 
 /// Parses the name of one of the library's choices; `is_offered` selects those on offer.
-pub(crate) fn one_of<T: Copy + Send + Sync + 'static>(
+pub(crate) fn one_of<T: Copy + FromStr<Err = maxmargin::Error> + Send + Sync + 'static>(
     names: &'static [(T, &'static str)],
     is_offered: fn(T) -> bool,
 ) -> impl TypedValueParser<Value = T> {
     let offered = names.iter().filter(move |(choice, _)| is_offered(*choice)).map(|(_, name)| *name);
-    PossibleValuesParser::new(offered).try_map(|text| {
-        let found = names.iter().find(|(_, name)| *name == text).map(|&(choice, _)| choice);
-        found.ok_or_else(|| format!("unknown name {text}"))
-    })
+    PossibleValuesParser::new(offered).try_map(|text| text.parse())
 }
 
 /// The choice as written on the command line.

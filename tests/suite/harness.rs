@@ -55,11 +55,17 @@ static OPENED: Mutex<BTreeMap<String, (String, Device, u32)>> = Mutex::new(BTree
 /// The most trials per opened device: while it is open, each kernel of a software adapter takes a megabyte or two.
 const MOST_USES: u32 = 5;
 
+/// Options under which an element that no kernel writes shows.
+fn poisoned() -> GpuOptions {
+    let mut options = GpuOptions::default();
+    options.poison_outputs = true;
+    options
+}
+
 /// An adapter with poisoned outputs and these options. It is opened, and its kernels compiled, once for several trials
 /// of a thread that ask for the same.
 pub(crate) fn open(index: usize, options: impl Fn(&mut GpuOptions)) -> Result<Device, Error> {
-    let mut own = GpuOptions::default();
-    own.poison_outputs = true;
+    let mut own = poisoned();
     options(&mut own);
     let key = format!("{index} {own:?}");
     let thread = format!("{:?}", std::thread::current().id());
@@ -80,8 +86,7 @@ pub(crate) fn open(index: usize, options: impl Fn(&mut GpuOptions)) -> Result<De
 
 /// Opens an adapter for one trial alone, for trials that break the device.
 pub(crate) fn open_alone(index: usize) -> Result<Device, Error> {
-    let mut own = GpuOptions::default();
-    own.poison_outputs = true;
+    let own = poisoned();
     pollster::block_on(Gpu::open_async(&format!("gpu:{index}"), own)).map(Device::from)
 }
 

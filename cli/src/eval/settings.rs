@@ -41,7 +41,9 @@ impl Given<'_> {
     pub(crate) fn settings(&self) -> Outcome<Settings> {
         let common = self.common;
         let peer = common.preset;
-        peer.map_or(Ok(()), |peer| self.check_preset(peer))?;
+        if let Some(peer) = peer {
+            self.check_preset(peer)?;
+        }
         let torch_rows = peer == Some(Peer::Torch) && self.family == FamilyName::Multiclass;
         let method = self.method.unwrap_or(if torch_rows { Method::WestonWatkins } else { Method::CrammerSinger });
         let over = self.over.unwrap_or(match self.family {

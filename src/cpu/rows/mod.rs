@@ -6,7 +6,7 @@
 //! | `groups.rs`, `walk.rs` | groups of as many rows as a vector has lanes; losses and counters with one lane per row |
 //! | `by_row.rs` | long rows, visited one by one |
 //! | `by_column.rs`, `transpose.rs` | short rows, visited column by column |
-//! | `by_tile.rs`, `tile.rs`, `largest.rs` | rarer methods and options, sixteen rows at a time |
+//! | `by_tile.rs`, `tile.rs`, `largest.rs`, `largest_gradient.rs` | rarer methods and options, sixteen rows at a time |
 
 use super::course::Course;
 use super::dispatch::loops;

@@ -21,36 +21,37 @@ pub(crate) struct Dispatch<'a> {
     pub(in crate::gpu) first_sample: usize,
 }
 
+/// The dispatches of a pass over `inputs` by the kernel `variant`.
 pub(in crate::gpu) fn dispatches<'a>(
     gpu: &'a Gpu,
     launcher: &dyn Launcher,
+    variant: &Variant,
     inputs: &'a Resident,
     outputs: &'a ResidentOutputs,
     request: &Request,
     pass: Pass,
 ) -> Result<Vec<Dispatch<'a>>> {
-    let template = template(launcher.variant(inputs, request, pass).loss.pattern);
-    let (terms, plan) = (launcher.terms(), launcher.plan(gpu, inputs, request, pass)?);
+    let template = template(variant.loss.pattern);
+    let (shape, terms, plan) = (launcher.shape(), launcher.terms(), launcher.plan(gpu, inputs, request, pass)?);
     let (penalty_gamma, penalty_scale) = penalty_numbers(terms.penalty);
     let mut dispatches = Vec::new();
     for first_sample in (0..inputs.samples).step_by(plan.most_samples) {
         let samples = plan.most_samples.min(inputs.samples - first_sample);
         let part = SamplePart { launcher, inputs, outputs, first_sample, samples };
-        let shift = |slot| part.window(slot).map_or(0, |window| window.shift);
-        let buffers = template.slots.iter().zip(template.bindings());
-        let windows: Vec<Window<'a>> = buffers
-            .take_while(|(slot, _)| **slot != BufferSlot::Partials)
-            .map(|(&slot, binding)| {
-                let unused = if binding.is_written { gpu.unused_output() } else { gpu.unused_input() };
-                part.window(slot).unwrap_or(unused)
+        let buffers = template.slots.iter().take_while(|slot| **slot != BufferSlot::Partials);
+        let windows: Vec<(BufferSlot, Window<'a>)> = buffers
+            .map(|&slot| {
+                let unused = if template.binding(slot).is_written { gpu.unused_output() } else { gpu.unused_input() };
+                (slot, part.window(slot).unwrap_or(unused))
             })
             .collect();
+        let shift = |slot| windows.iter().find(|(bound, _)| *bound == slot).map_or(0, |(_, window)| window.shift);
         dispatches.extend((plan.steps)(samples).into_iter().map(|step| {
             let groups = step.groups as u32;
             let params = LossParams {
                 samples: samples as u32,
-                columns: launcher.shape().columns as u32,
-                target_width: launcher.shape().target_width as u32,
+                columns: shape.columns as u32,
+                target_width: shape.target_width as u32,
                 groups_in_row: groups_in_row(gpu, groups),
                 groups,
                 scores_shift: shift(BufferSlot::Scores),
@@ -67,9 +68,11 @@ pub(in crate::gpu) fn dispatches<'a>(
                 penalty_gamma,
                 penalty_scale,
                 divisor: pass.divisor,
+                sample_divisor: launcher.sample_divisor() as f32,
                 ..step.params
             };
-            Dispatch { step: DispatchStep { params, ..step }, windows: windows.clone(), first_sample }
+            let windows = windows.iter().map(|&(_, window)| window).collect();
+            Dispatch { step: DispatchStep { params, ..step }, windows, first_sample }
         }));
     }
     Ok(dispatches)

@@ -90,8 +90,9 @@ pub(in crate::gpu) async fn prepare(
     let request = if gradient.is_some() { Request::new().gradient() } else { Request::new() };
     // Scores too wild for the finite arithmetic would be noticed too late.
     let pass = Pass { arithmetic: Arithmetic::Extended, only_weights: false, divisor: samples as f32 };
-    let dispatches = dispatches(gpu, launcher, &inputs, &outputs, &request, pass)?;
-    PreparedKernel::new(gpu, &launcher.variant(&inputs, &request, pass), &dispatches, class_table).await
+    let variant = launcher.variant(&inputs, &request, pass);
+    let dispatches = dispatches(gpu, launcher, &variant, &inputs, &outputs, &request, pass)?;
+    PreparedKernel::new(gpu, &variant, &dispatches, class_table).await
 }
 
 /// Submits the sums of a batch and leaves them on the device.

@@ -95,6 +95,10 @@ pub(crate) trait Launcher {
     fn shape(&self) -> BatchShape;
     /// Margin, penalty and kink in the kernel's form.
     fn terms(&self) -> Terms;
+    /// What the sum over the columns of a sample is divided by: 1 or their number.
+    fn sample_divisor(&self) -> f64 {
+        1.0
+    }
     /// True if every option of the loss is small enough for the finite arithmetic.
     fn has_tame_options(&self) -> bool;
     /// Refuses a loss that cannot train a network.

@@ -119,6 +119,10 @@ impl Launcher for Rows<'_> {
         Terms { margin: self.loss.column_margin(self.shape.columns), ..self.loss.terms }
     }
 
+    fn sample_divisor(&self) -> f64 {
+        self.loss.class_divisor(self.shape.columns)
+    }
+
     fn has_tame_options(&self) -> bool {
         has_tame_terms(&self.loss.terms) && self.loss.class_table().all(is_tame)
     }
@@ -214,7 +218,6 @@ impl Launcher for Rows<'_> {
             groups_per_sample: groups_per_sample as u32,
             ignore_index: ignore_index.unwrap_or(0),
             has_ignore_index: ignore_index.is_some().into(),
-            sample_divisor: self.loss.class_divisor(columns) as f32,
             margins_shift: self.loss.class_weights.map_or(0, <[f64]>::len) as u32,
             top: self.loss.top() as u32,
             ..LossParams::default()

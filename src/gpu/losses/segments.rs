@@ -78,6 +78,10 @@ impl Launcher for Segments {
         self.loss.terms
     }
 
+    fn sample_divisor(&self) -> f64 {
+        self.loss.divisor(self.shape.columns)
+    }
+
     fn has_tame_options(&self) -> bool {
         // Ranked: the values of items are multiplied by steps that add up to 1, so any length is safe.
         let is_short = self.is_ranked() || is_tame(self.shape.columns as f64 * (launcher::TAME / MOST_TAME_ITEMS));
@@ -115,15 +119,9 @@ impl Launcher for Segments {
     }
 
     fn plan<'a>(&'a self, gpu: &'a Gpu, _: &Resident, _: &Request, pass: Pass) -> Result<DispatchPlan<'a>> {
-        let steps = move |lists: usize| {
-            let mut steps = match self.is_ranked() {
-                true => ranked::plan(gpu, lists, &self.shape, pass.only_weights),
-                false => vec![self.plan_of_pairs(gpu, lists)],
-            };
-            for step in &mut steps {
-                step.params.sample_divisor = self.loss.divisor(self.shape.columns) as f32;
-            }
-            steps
+        let steps = move |lists: usize| match self.is_ranked() {
+            true => ranked::plan(gpu, lists, &self.shape, pass.only_weights),
+            false => vec![self.plan_of_pairs(gpu, lists)],
         };
         Ok(DispatchPlan { most_samples: self.most_lists(gpu)?, steps: Box::new(steps) })
     }

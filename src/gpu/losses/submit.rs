@@ -69,9 +69,10 @@ pub(in crate::gpu) async fn submit(
     pass: Pass,
     read_back: ReadBack,
 ) -> Result<Pending> {
+    let variant = launcher.variant(inputs, request, pass);
     let dispatches = match inputs.samples {
         0 => vec![],
-        _ => dispatches(gpu, launcher, inputs, outputs, request, pass)?,
+        _ => dispatches(gpu, launcher, &variant, inputs, outputs, request, pass)?,
     };
     let alignment = gpu.storage_alignment();
     let partials = BufferLayout::new(alignment, dispatches.iter().map(|d| d.partial_bytes()));
@@ -94,7 +95,7 @@ pub(in crate::gpu) async fn submit(
         groups_per_sample: launcher.groups_per_sample(gpu) as usize,
     };
     if !dispatches.is_empty() {
-        pending.run(&launcher.variant(inputs, request, pass), &dispatches, read_back).await?;
+        pending.run(&variant, &dispatches, read_back).await?;
     }
     Ok(pending)
 }

@@ -83,6 +83,10 @@ impl Launcher for TargetRows {
         self.loss.terms
     }
 
+    fn sample_divisor(&self) -> f64 {
+        self.loss.divisor(self.shape.columns)
+    }
+
     fn has_tame_options(&self) -> bool {
         has_tame_terms(&self.loss.terms) && is_tame(self.shape.columns as f64 * (launcher::TAME / MOST_TAME_COLUMNS))
     }
@@ -120,7 +124,6 @@ impl Launcher for TargetRows {
         check_row(gpu, columns, WALKS)?;
         let params = LossParams {
             lanes: lanes as u32,
-            sample_divisor: self.loss.divisor(columns) as f32,
             most_steps: gpu.description().loop_limit().unwrap_or(u32::MAX),
             ..LossParams::default()
         };

@@ -151,8 +151,13 @@ impl Template {
         self.slots.last() != Some(&BufferSlot::Partials)
     }
 
+    /// The binding of one of its slots.
+    pub(super) fn binding(&self, slot: BufferSlot) -> Binding {
+        slot.binding(self.element)
+    }
+
     pub(super) fn bindings(&self) -> Vec<Binding> {
-        self.slots.iter().map(|slot| slot.binding(self.element)).collect()
+        self.slots.iter().map(|&slot| self.binding(slot)).collect()
     }
 }
 
