@@ -15,7 +15,7 @@ mod whole;
 use std::sync::atomic::Ordering;
 
 pub use kernel::{NetworkKernel, Role};
-use plan::{DeviceData, EpochPlan, Weights};
+use plan::{DeviceData, EpochPlan, WalkSetup, Weights};
 pub use probe::ProductProbe;
 use whole::Whole;
 
@@ -30,9 +30,6 @@ use crate::nn::{
     Accuracy, Dataset, Engine, EngineParts, EpochPart, EpochSums, Evaluated, Features, Memory, MemorySlot, Optimizer,
     Progress,
 };
-
-/// Most rows that go through the network at a time when nothing is trained.
-const EVALUATED_ROWS: u64 = 4096;
 
 /// Most multiplications per submission: half a second at 10^11 per second, well clear of drivers' watchdogs.
 const SUBMITTED_COST: u64 = 50_000_000_000;
@@ -50,23 +47,11 @@ enum Walk {
 }
 
 impl Walk {
-    async fn new(
-        gpu: &Gpu,
-        parts: &EngineParts<'_>,
-        weights: &Weights,
-        data: &DeviceData,
-        batch_size: usize,
-        trains: bool,
-    ) -> Result<Self> {
-        Ok(match Whole::new(gpu, parts, weights, data, batch_size, trains).await? {
+    async fn new(setup: WalkSetup<'_>) -> Result<Self> {
+        Ok(match Whole::new(setup).await? {
             Some(whole) => Walk::Whole(whole),
-            None => Walk::EpochPlan(EpochPlan::new(gpu, parts, weights, data, batch_size, trains).await?),
+            None => Walk::EpochPlan(EpochPlan::new(setup).await?),
         })
-    }
-
-    /// A pass over all rows without an update.
-    async fn evaluation(gpu: &Gpu, parts: &EngineParts<'_>, weights: &Weights, data: &DeviceData) -> Result<Self> {
-        Self::new(gpu, parts, weights, data, evaluated_rows(gpu, parts), false).await
     }
 }
 
@@ -87,10 +72,10 @@ pub(crate) struct GpuEngine {
 
 impl GpuEngine {
     pub(crate) fn new(gpu: &Gpu, parts: EngineParts<'_>) -> Result<Self> {
-        pollster::block_on(Self::new_async(gpu, parts))
+        pollster::block_on(Self::new_async(gpu, &parts))
     }
 
-    async fn new_async(gpu: &Gpu, parts: EngineParts<'_>) -> Result<Self> {
+    async fn new_async(gpu: &Gpu, parts: &EngineParts<'_>) -> Result<Self> {
         let weights = upload_weights(gpu, parts.memory).await?;
         let parameters = parts.memory.parameters.len();
         let bytes = 4 * parameters as u64;
@@ -106,22 +91,23 @@ impl GpuEngine {
         let (mut training, mut order, mut all) = (None, None, Vec::new());
         let mut evaluated_training = None;
         if parts.batch_size.is_some() || parts.evaluates_training {
-            let data = upload(gpu, &parts, parts.training).await?;
+            let data = upload(gpu, parts, parts.training).await?;
             if let Some(batch_size) = parts.batch_size {
                 // Training has its own order, which is rewritten every epoch.
                 let shuffled = DeviceData { order: upload_order(gpu, data.samples).await?, ..data.clone() };
-                training = Some(Walk::new(gpu, &parts, &weights, &shuffled, batch_size, true).await?);
+                let setup = WalkSetup::evaluation(gpu, parts, &weights, &shuffled);
+                training = Some(Walk::new(WalkSetup { batch_size, trains: true, ..setup }).await?);
                 order = Some(shuffled.order);
             }
             if parts.evaluates_training {
-                evaluated_training = Some(Walk::evaluation(gpu, &parts, &weights, &data).await?);
+                evaluated_training = Some(Walk::new(WalkSetup::evaluation(gpu, parts, &weights, &data)).await?);
             }
             all.push(data);
         }
         let mut validation = None;
         if let Some(dataset) = parts.validation {
-            let data = upload(gpu, &parts, dataset).await?;
-            validation = Some(Walk::evaluation(gpu, &parts, &weights, &data).await?);
+            let data = upload(gpu, parts, dataset).await?;
+            validation = Some(Walk::new(WalkSetup::evaluation(gpu, parts, &weights, &data)).await?);
             all.push(data);
         }
         Ok(Self {
@@ -272,12 +258,6 @@ async fn run<'a>(gpu: &Gpu, commands: impl IntoIterator<Item = &'a Command>) -> 
     gpu.submit("running a network", record).await.map(drop)
 }
 
-/// Rows that go through a network at a time, so that every layer fits a binding.
-fn evaluated_rows(gpu: &Gpu, parts: &EngineParts<'_>) -> usize {
-    let widest = parts.shapes.iter().map(|shape| shape.inputs.max(shape.outputs)).max().unwrap_or(1);
-    (gpu.max_binding_bytes() / 4 / widest as u64).clamp(1, EVALUATED_ROWS) as usize
-}
-
 async fn upload_weights(gpu: &Gpu, memory: &Memory) -> Result<Weights> {
     let count = memory.parameters.len();
     let limit = gpu.max_binding_bytes() / 4;
@@ -355,7 +335,7 @@ pub(crate) fn predict(gpu: &Gpu, parts: &EngineParts<'_>) -> Result<Vec<f32>> {
     pollster::block_on(async {
         let weights = upload_weights(gpu, parts.memory).await?;
         let data = upload_rows(gpu, parts.training).await?;
-        let plan = EpochPlan::new(gpu, parts, &weights, &data, evaluated_rows(gpu, parts), false).await?;
+        let plan = EpochPlan::new(WalkSetup::evaluation(gpu, parts, &weights, &data)).await?;
         let outputs = parts.shapes.last().map_or(1, |shape| shape.outputs);
         let mut all = Vec::with_capacity(data.samples * outputs);
         for step in &plan.steps {

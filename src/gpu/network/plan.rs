@@ -16,6 +16,9 @@ use crate::gpu::losses::launch;
 use crate::gpu::losses::prepared::PreparedKernel;
 use crate::nn::{Activation, EngineParts, EpochSums, LayerShape, Update};
 
+/// Most rows that go through the network at a time when nothing is trained.
+const EVALUATED_ROWS: u64 = 4096;
+
 /// Lanes per workgroup of the kernels that take one element per lane.
 const LANES: u64 = 256;
 
@@ -159,6 +162,40 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// What a pass over a data set needs.
+#[derive(Clone, Copy)]
+pub(super) struct WalkSetup<'a> {
+    pub(super) gpu: &'a Gpu,
+    pub(super) parts: &'a EngineParts<'a>,
+    pub(super) weights: &'a Weights,
+    pub(super) data: &'a DeviceData,
+    pub(super) batch_size: usize,
+    /// Whether to compute the weights' gradients and to update the weights.
+    pub(super) trains: bool,
+}
+
+impl<'a> WalkSetup<'a> {
+    /// A pass without an update.
+    pub(super) fn evaluation(
+        gpu: &'a Gpu,
+        parts: &'a EngineParts<'a>,
+        weights: &'a Weights,
+        data: &'a DeviceData,
+    ) -> Self {
+        Self { gpu, parts, weights, data, batch_size: evaluated_rows(gpu, parts), trains: false }
+    }
+
+    pub(super) fn parameters(&self) -> usize {
+        self.parts.memory.parameters.len()
+    }
+}
+
+/// Rows that go through a network at a time, so that every layer fits a binding.
+fn evaluated_rows(gpu: &Gpu, parts: &EngineParts<'_>) -> usize {
+    let widest = parts.shapes.iter().map(|shape| shape.inputs.max(shape.outputs)).max().unwrap_or(1);
+    (gpu.max_binding_bytes() / 4 / widest as u64).clamp(1, EVALUATED_ROWS) as usize
+}
+
 struct Workspace {
     features: DeviceTensor,
     targets: Option<DeviceTensor>,
@@ -170,19 +207,12 @@ struct Workspace {
 }
 
 impl EpochPlan {
-    /// A pass in batches of `batch_size`. With `trains` it computes the weights' gradients and updates them.
-    pub(super) async fn new(
-        gpu: &Gpu,
-        parts: &EngineParts<'_>,
-        weights: &Weights,
-        data: &DeviceData,
-        batch_size: usize,
-        trains: bool,
-    ) -> Result<Self> {
+    pub(super) async fn new(setup: WalkSetup<'_>) -> Result<Self> {
+        let WalkSetup { gpu, parts, data, batch_size, trains, .. } = setup;
         let mut builder = Builder::new(gpu);
         let batch = batch_size.min(data.samples).max(1);
         let shapes = &parts.shapes;
-        let parameters = parts.memory.parameters.len();
+        let parameters = setup.parameters();
         let work = Workspace {
             features: builder.tensor(batch * data.columns, "features of one batch").await?,
             targets: match &data.targets {
@@ -208,9 +238,9 @@ impl EpochPlan {
         // Commands that do not change from step to step, for both batch sizes.
         let (mut losses, mut passes) = ([None, None], Vec::new());
         for (kind, &rows) in kinds.iter().enumerate() {
-            let forward = builder.forward(shapes, weights, parameters, &work, rows).await?;
+            let forward = builder.forward(setup, &work, rows).await?;
             let backward = match trains {
-                true => builder.backward(shapes, weights, parameters, &work, rows).await?,
+                true => builder.backward(setup, &work, rows).await?,
                 false => vec![],
             };
             if let Some(targets) = &work.targets {
@@ -256,7 +286,7 @@ impl EpochPlan {
             commands.extend_from_slice(backward);
             if let Some(updates) = &updates {
                 let params = (updates.buffer.clone(), index as u64 * update_stride, size_of::<UpdateParams>() as u64);
-                commands.push(builder.update(&parts.optimizer.update(1), weights, parameters, params).await?);
+                commands.push(builder.update(setup, params).await?);
             }
             steps.push(PlannedStep { commands, rows, is_last_kind: kind == 1 });
         }
@@ -412,14 +442,8 @@ impl Builder<'_> {
             .await
     }
 
-    async fn forward(
-        &mut self,
-        shapes: &[LayerShape],
-        weights: &Weights,
-        parameters: usize,
-        work: &Workspace,
-        rows: usize,
-    ) -> Result<Vec<Command>> {
+    async fn forward(&mut self, setup: WalkSetup<'_>, work: &Workspace, rows: usize) -> Result<Vec<Command>> {
+        let (shapes, weights, parameters) = (&setup.parts.shapes, setup.weights, setup.parameters());
         let mut commands = Vec::new();
         let mut input = &work.features;
         let all = buffer(&weights.parameters, parameters);
@@ -440,14 +464,8 @@ impl Builder<'_> {
         Ok(commands)
     }
 
-    async fn backward(
-        &mut self,
-        shapes: &[LayerShape],
-        weights: &Weights,
-        parameters: usize,
-        work: &Workspace,
-        rows: usize,
-    ) -> Result<Vec<Command>> {
+    async fn backward(&mut self, setup: WalkSetup<'_>, work: &Workspace, rows: usize) -> Result<Vec<Command>> {
+        let (shapes, weights, parameters) = (&setup.parts.shapes, setup.weights, setup.parameters());
         let mut commands = Vec::new();
         let gradient = buffer(&weights.gradient, parameters);
         let all = buffer(&weights.parameters, parameters);
@@ -488,13 +506,8 @@ impl Builder<'_> {
         Ok(commands)
     }
 
-    async fn update(
-        &mut self,
-        update: &Update,
-        weights: &Weights,
-        parameters: usize,
-        params: OwnedWindow,
-    ) -> Result<Command> {
+    async fn update(&mut self, setup: WalkSetup<'_>, params: OwnedWindow) -> Result<Command> {
+        let (update, weights, parameters) = (setup.parts.optimizer.update(1), setup.weights, setup.parameters());
         let (_, groups) = self.grid(parameters as u64)?;
         let kernel = NetworkKernel::Update {
             rule: update.rule as u8,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::kernel::{NetworkKernel, WholeStepsParams, feature_number};
-use super::plan::{DeviceData, Weights};
+use super::plan::{DeviceData, WalkSetup};
 use crate::data::device_tensor::ElementType;
 use crate::error::Result;
 use crate::gpu::device::command::{Command, OwnedWindow};
@@ -13,7 +13,7 @@ use crate::gpu::losses::elementwise::{self, ElementwiseKernel};
 use crate::gpu::losses::launcher::penalty_numbers;
 use crate::gpu::losses::partial::Partial;
 use crate::gpu::losses::shader::Constants;
-use crate::nn::{Accuracy, EngineParts, EpochSums, LayerShape, Update};
+use crate::nn::{Accuracy, EpochSums, LayerShape, Update};
 
 /// `MOST_LAYERS` of shaders/network/whole_steps.wgsl.
 const MOST_LAYERS: usize = 8;
@@ -46,16 +46,10 @@ pub(super) struct Whole {
 
 impl Whole {
     /// `None` if the network, the batch or the loss needs more than one workgroup.
-    pub(super) async fn new(
-        gpu: &Gpu,
-        parts: &EngineParts<'_>,
-        weights: &Weights,
-        data: &DeviceData,
-        batch_size: usize,
-        trains: bool,
-    ) -> Result<Option<Self>> {
+    pub(super) async fn new(setup: WalkSetup<'_>) -> Result<Option<Self>> {
+        let WalkSetup { gpu, parts, weights, data, batch_size, trains } = setup;
         let Some(loss) = elementwise::kernel(parts.loss) else { return Ok(None) };
-        let (Some(targets), parameters) = (&data.targets, parts.memory.parameters.len()) else { return Ok(None) };
+        let (Some(targets), parameters) = (&data.targets, setup.parameters()) else { return Ok(None) };
         let shapes = &parts.shapes;
         // Training sets the batch size; evaluation may use any.
         let most = MOST_COST.checked_div(parameters).unwrap_or(0);
