@@ -1,9 +1,10 @@
-"""Losses, ours and the peers' in turns over the same arrays: python benches/peers/losses.py [SAMPLES [ROUNDS]]
+"""Times our losses and those of other libraries (peers) in turns over the same arrays:
+python benches/peers/losses.py [SAMPLES [ROUNDS]]
 
-Build first: cargo build --release --examples. Ours is a process of its own that holds the arrays (side.rs) and evaluates when
-asked; the peers are timed in this process after a warm-up. Medians with quartiles, and how many times as fast we are. A
-gradient in a fresh vector a call is what the peers make too; in memory that is used again it is what a training loop does.
-MAXMARGIN_BENCH_DEVICE names our device (cpu), TORCH_DEVICE torch's (cpu; cuda where there is one); jax takes the first it has.
+Build first: cargo build --release --examples. Our side is a separate process (side.rs) that holds the arrays and evaluates
+when asked; the peers run in this process. Everyone is warmed up. Prints medians with quartiles, and each time over ours.
+`fresh` allocates a new gradient per call, as the peers do; `into` writes into the same memory again, as a training loop does.
+MAXMARGIN_BENCH_DEVICE names our device (cpu), TORCH_DEVICE torch's (cpu; cuda where there is one); jax uses its default.
 On a GPU everyone's arrays and gradients stay on it. A peer that is not installed is left out.
 """
 
@@ -28,16 +29,16 @@ has = lambda name: importlib.util.find_spec(name) is not None
 random = np.random.default_rng(1)
 
 
-# Pools of threads go on spinning for a while after their work (OpenMP's: 200 ms), on the next one's cores. After the pause
-# everyone is called for a while before the call that counts: a virtual machine's core that slept takes some 100 ms until it
-# works at its pace again. A GPU has nothing of the kind.
+# Thread pools keep cores busy for a while after their work (OpenMP: 200 ms), hence PAUSE. Then each candidate runs for WARM_UP
+# seconds before the call that is timed, because an idle core of a virtual machine needs some 100 ms to reach full speed. On a
+# GPU no pause and a short warm-up suffice.
 PAUSE, WARM_UP = (0.3, 0.15) if DEVICE == "cpu" else (0.0, 0.03)
-# How we are asked for a gradient.
+# The modes in which our gradient is timed.
 GRADIENT_MODES = ["fresh", "into"] if DEVICE == "cpu" else ["fresh"]
 
 
 def awake(call):
-    """What the first call returns that begins after the warm-up."""
+    """Calls until the warm-up is over, then once more; returns what that call returns."""
     time.sleep(PAUSE)
     started = time.perf_counter()
     call()
@@ -56,12 +57,12 @@ def seconds(call):
 
 
 def ours(folder, loss, scores, targets, modes):
-    """One process for each way of asking: forward, fresh (gradient in a new vector) or into (in memory used again)."""
+    """Starts one process per mode: forward, fresh (a new gradient per call), into (one memory used again)."""
     names = {"forward": "maxmargin", "fresh": "maxmargin, fresh vector", "into": "maxmargin, memory used again"}
     if DEVICE != "cpu":
         names["fresh"] = "maxmargin"
 
-    # numpy asks the system for large pages, in which reading goes faster; so the C library shall for our arrays (glibc 2.35).
+    # numpy requests large pages, which are faster to read. This makes glibc (2.35 or later) request them for our arrays.
     environment = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
     def start(mode):
@@ -78,7 +79,7 @@ def ours(folder, loss, scores, targets, modes):
 
 
 def waits(call):
-    """torch's call that ends when the device has."""
+    """A torch call that returns when the device has finished."""
     import torch
 
     def run():
@@ -89,7 +90,7 @@ def waits(call):
 
 
 def torch_runs(loss, leaf=None):
-    """Forward, or with the gradient of a leaf, eager and compiled."""
+    """The forward pass, or forward and backward if `leaf` is given; each eager and compiled."""
     import torch
 
     def run(loss):
@@ -195,7 +196,7 @@ def rows(folder, gradient):
 
 
 def lovasz(folder, gradient):
-    """Lists as long as an image of 512 x 512; the peers' as their users write it, by the definition."""
+    """Lists of 512 x 512 items, an image each. torch has no Lovasz hinge: its side is written from the definition."""
     if not has("torch"):
         return
     import torch
@@ -226,7 +227,7 @@ def table(title, runs, peers):
         try:
             call()
         except Exception as error:
-            # A compiler that fails on a formula is its peer's own matter.
+            # A peer that fails, torch.compile for instance, is left out of this table; the others are still timed.
             print(f"\n{name} is left out of the next table: {type(error).__name__}", flush=True)
             del peers[name]
     times = {name: [] for name in [*runs, *peers]}
@@ -234,11 +235,11 @@ def table(title, runs, peers):
         for name, call in runs.items():
             times[name].append(call())
         for name, call in peers.items():
-            # What takes seconds shows as much in a few rounds.
+            # A peer that takes a second or more is timed in three rounds.
             if round < 3 or times[name][0] < 1:
                 times[name].append(seconds(call))
     medians = [statistics.median(times[name]) for name in runs]
-    print(f"\n{title}\n\n| who | median ms | quartiles | we are faster by |\n|---|---|---|---|")
+    print(f"\n{title}\n\n| who | median ms | quartiles | over ours |\n|---|---|---|---|")
     for name, found in times.items():
         first, middle, third = statistics.quantiles(found, n=4)
         factors = ", ".join(f"{middle / median:.2f}" for median in medians)

@@ -1,11 +1,11 @@
-//! The choices of options, by their names on the command line.
+//! The values that options accept, by their names on the command line.
 
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use maxmargin::{LabelEncoding, Targets};
 
-/// Parses the name of one of the library's choices; `is_offered` selects those on offer.
+/// A parser for the names of one of the library's enums. It accepts the variants for which `is_offered` is true.
 pub(crate) fn one_of<T: Copy + FromStr<Err = maxmargin::Error> + Send + Sync + 'static>(
     names: &'static [(T, &'static str)],
     is_offered: fn(T) -> bool,

@@ -1,4 +1,5 @@
-//! Every family of losses gives the same on each GPU as on the CPU.
+//! Every family of `eval` has the same value (to 1e-6) and the same counts on each GPU as on the CPU. `auto` and `bench`
+//! run there.
 
 #[path = "../../tests/suite/harness.rs"]
 mod harness;
@@ -40,7 +41,7 @@ fn says_the_same(device: &str) {
     }
     folder.i64("signs.npy", &integers(ROWS, &|i| if i % 3 == 0 { -1 } else { 1 }));
     folder.i64("classes.npy", &integers(ROWS, &|i| (i % COLUMNS) as i64));
-    // Two labels per row, then the end of the list.
+    // Two labels per row, then -1, which ends the list.
     let label = |i: usize| if i % COLUMNS < 2 { ((i / COLUMNS + 3 * (i % COLUMNS)) % COLUMNS) as i64 } else { -1 };
     for (name, of) in [
         ("labels.npy", &label as &dyn Fn(usize) -> i64),
@@ -63,7 +64,7 @@ fn says_the_same(device: &str) {
     }
 }
 
-/// `auto` with an adapter measures CPU and GPU and takes the faster one.
+/// `--device auto:gpu:N` measures CPU and GPU and takes the faster one.
 fn measures_for_auto(index: usize) {
     let folder = Folder::new();
     let scores: Vec<f32> = (0..3000 * 40).map(|i| (i % 977) as f32 / 256.0 - 2.0).collect();
@@ -88,7 +89,7 @@ fn measures_for_auto(index: usize) {
         let is_gpu = auto["device"]["kind"] == "gpu";
         assert!(if is_gpu { of_gpu >= of_cpu && note.contains(name) } else { of_cpu >= of_gpu }, "{name}: {note}");
     }
-    // Nothing is measured if only one of them can do the work.
+    // Only the CPU computes in f64, so nothing is measured. Bad input is still refused.
     folder.npy("d.npy", "<f8", "(2, 2)", &[0; 32]);
     folder.i64("two.npy", &[0, 1]);
     let auto = folder.json(&format!("eval multiclass --scores d.npy --targets two.npy --device auto:gpu:{index}"));
@@ -97,7 +98,7 @@ fn measures_for_auto(index: usize) {
     folder.fails(&format!("{bad} --device auto:gpu:{index}"), 1, &["two.npy", "3000"]);
 }
 
-/// The labels bench covers labels and scores of every type on the device.
+/// The benchmark's cases with labels cover every type of labels and scores on the device.
 fn measures_every_type(index: usize) {
     let json = Folder::new().json(&format!("bench --quick --filter labels, --device gpu:{index}"));
     let cases = json["cases"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -121,7 +122,7 @@ fn main() {
             measures_for_auto(index);
             Ok(())
         }));
-        // By index, and by the first word of its name in capitals.
+        // By index, and by the first word of its name. The word is in capitals, because case must not matter.
         let word = adapter.name.split(' ').next().unwrap_or_default().to_uppercase();
         for device in [format!("gpu:{}", adapter.index), word] {
             trials.push(Trial::test(format!("[{}] eval --device {device}", harness::label(adapter)), move || {

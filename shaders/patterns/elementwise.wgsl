@@ -201,7 +201,7 @@ fn walk_chain(chain: u32, sums: ptr<function, Sums>, partial: ptr<function, Part
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let group = workgroup.y * params.groups_in_row + workgroup.x;
+    let group = workgroup.y * params.grid_width + workgroup.x;
     if group >= params.groups { return; }
     let stretch = params.rounds * params.chains * params.neighbours;
     // The index of a chain; the index of its first sample is CHAIN times as large.

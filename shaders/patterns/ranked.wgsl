@@ -382,7 +382,7 @@ fn finish_step(lane: u32, group: u32) {
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let group = workgroup.y * params.groups_in_row + workgroup.x;
+    let group = workgroup.y * params.grid_width + workgroup.x;
     if group >= params.groups { return; }
     if STEP == STEP_WHOLE {
         whole_step(lane, group);

@@ -276,7 +276,7 @@ fn finish(place: Place, sample: Sample, row: Row, partial: ptr<function, Partial
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let group = workgroup.y * params.groups_in_row + workgroup.x;
+    let group = workgroup.y * params.grid_width + workgroup.x;
     if group >= params.groups { return; }
     let teams = WORKGROUP / params.lanes;
     // The first workgroup that takes these rows, and the lane's number among all that share its row.

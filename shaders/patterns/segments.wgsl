@@ -73,7 +73,7 @@ fn meet_all(lane: u32, member: u32, list: u32, own: Item) -> ItemResult {
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let group = workgroup.y * params.groups_in_row + workgroup.x;
+    let group = workgroup.y * params.grid_width + workgroup.x;
     if group >= params.groups { return; }
     let teams = WORKGROUP / params.lanes;
     let member = lane % params.lanes;

@@ -1,4 +1,4 @@
-//! How a kernel's work is spread over workgroups and lanes. A software adapter has costly barriers and workgroups; a
+//! How a kernel's work is spread over workgroups and lanes: how many workgroups and lanes share a row. A software adapter has costly barriers and workgroups; a
 //! GPU has many lanes. What a binding holds and a driver's limit on loops set the bounds.
 
 use crate::error::{Error, Result};
@@ -12,6 +12,23 @@ pub(crate) const WORKGROUP: u32 = 256;
 /// to add up partials.
 pub(crate) fn busy_groups(gpu: &Gpu) -> usize {
     if gpu.description().is_software() { 16 } else { 512 }
+}
+
+/// Workgroups per row: several if one per row would leave most of a device idle.
+pub(crate) fn groups_per_row(gpu: &Gpu, rows: usize, columns: usize) -> usize {
+    let most = WORKGROUP as usize;
+    match gpu.options().workgroups_per_row {
+        Some(own) => (own as usize).clamp(1, most),
+        None => (busy_groups(gpu) / rows.max(1)).min(columns / fewest_shared_scores(gpu)).clamp(1, most),
+    }
+}
+
+/// Scores of a row that are worth one more workgroup: several loads per lane. Few long rows are shared, because one
+/// workgroup per row would leave most of a device idle. On a software adapter a workgroup's fixed cost equals thousands
+/// of scores (llvmpipe, with gradient: a row of 2^20 took 30 ms with 16 workgroups, 47 with one; a row of 100,000 7.8
+/// and 5.4).
+fn fewest_shared_scores(gpu: &Gpu) -> usize {
+    if gpu.description().is_software() { 256 << 10 } else { 4096 }
 }
 
 /// A kernel's number of walks over a row, and elements per load: they give the number of its loop steps.
@@ -74,7 +91,7 @@ fn row_too_long(limit: usize, width: usize) -> Error {
 /// A software adapter runs the lanes of a workgroup one vector after the other and switches between them at every
 /// barrier. There a lane takes a whole row, if the rows fill several vectors and the driver's loops are long enough. On
 /// llvmpipe 2^20 scores in rows of 64 take 7.6 ms this way; in rows of 1000, which lanes then still shared, they took
-/// 109 ms. On a GPU a lane takes several elements, because an exchange between lanes costs as much as several elements.
+/// 109 ms. On a GPU a lane takes several elements, because lanes that share a row must exchange results, which takes as long as reading several elements.
 /// Only few rows ([`FEW_ON_A_GPU`]) get the lanes of a whole workgroup; others get a subgroup's at most.
 pub(crate) fn team_lanes(gpu: &Gpu, rows: usize, elements: usize, elements_each: usize, walks: Walks) -> usize {
     if let Some(own) = gpu.options().lanes_per_row {

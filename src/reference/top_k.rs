@@ -18,7 +18,8 @@ pub fn sample(s: &[f64], y: usize, k: usize, margins: Margins<'_>, options: &Opt
     if violation.is_nan() || a.iter().any(|x| x.is_nan()) {
         return Sample::undefined(s.len(), correct);
     }
-    // The share of its a_j that each class contributes: 1, 0, or at rank k an even part of the remaining places.
+    // The weight of each a_j in the sum of the k largest: 1 or 0. With `Ties::Split`, all classes equal to the k-th
+    // largest share the ranks left for them evenly.
     let mut share = vec![0.0; s.len()];
     order[..k].iter().for_each(|&j| share[j] = 1.0);
     if options.ties == Ties::Split {

@@ -1,4 +1,4 @@
-//! The limit set by memory: reads and writes as many bytes as a case, with next to no arithmetic.
+//! The limit set by memory: the time to read and write as many bytes as a case does, with almost no arithmetic.
 
 use std::hint::black_box;
 

@@ -39,7 +39,8 @@ fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes half-written files before an exit at once. The lock stays held: no file is made or published later.
+/// Removes half-written files before an immediate exit. The lock stays held, so that no other thread makes or renames a
+/// file afterwards.
 pub(crate) fn remove_unfinished() {
     let mut paths = unfinished();
     for path in paths.drain(..) {
@@ -53,12 +54,13 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// An output file before it has its own name. If dropped before [`PendingOutput::publish`], it leaves nothing behind.
+/// An output file that still has its temporary name. If dropped before [`PendingOutput::publish`], it leaves nothing
+/// behind.
 #[derive(Debug)]
 pub(crate) struct PendingOutput {
     file: NamedTempFile,
     path: PathBuf,
-    /// Bytes of an array's header.
+    /// Size of the array's header in bytes; the elements begin behind it.
     start: u64,
 }
 
@@ -67,8 +69,8 @@ impl PendingOutput {
     pub(crate) fn new(path: &Path) -> Outcome<Self> {
         match std::fs::metadata(path) {
             Ok(there) if there.is_dir() => return Err(Failure::file(path, "is a folder")),
-            // A rename would replace a device by a regular file.
-            Ok(there) if !there.is_file() => return Err(Failure::file(path, "is no regular file")),
+            // A rename would replace a special file, such as /dev/null, by a regular one.
+            Ok(there) if !there.is_file() => return Err(Failure::file(path, "is not a regular file")),
             _ => {}
         }
         let mut builder = tempfile::Builder::new();

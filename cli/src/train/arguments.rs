@@ -31,7 +31,7 @@ pub(crate) struct TrainArguments {
     /// File with targets, one per row: labels, or class indices for the multiclass losses.
     #[arg(long, requires = "features")]
     pub(crate) targets: Option<PathBuf>,
-    /// Validate on the last part of the data; floor(N * (1 - F)) rows are left to train on.
+    /// Validate on the last fraction F of the N rows; training has the first floor(N * (1 - F)).
     #[arg(long, value_name = "F", conflicts_with = "validation_features")]
     pub(crate) validation_split: Option<f64>,
     /// File with features for validation.
@@ -44,14 +44,14 @@ pub(crate) struct TrainArguments {
     /// identity (the default).
     #[arg(long, value_delimiter = ',', required = true)]
     pub(crate) layers: Vec<Dense>,
-    /// The starting weights, once for all layers or once per layer: torch (the default: torch's Linear), he-uniform,
-    /// glorot-uniform (the default with --preset keras) or zeros.
+    /// The initial weights, one name for all layers or one per layer: torch (as torch's Linear), he-uniform,
+    /// glorot-uniform or zeros. The default is torch, with --preset keras glorot-uniform.
     #[arg(long, value_delimiter = ',', conflicts_with = "weights_in")]
     pub(crate) init: Vec<Initializer>,
     /// The loss. binary, squared and embedding need one output per sample, the others one per class.
     #[arg(long, value_enum, default_value = "binary")]
     pub(crate) loss: LossName,
-    /// For top-k: the number of worst violations to average, from 1 to C.
+    /// For top-k: the number of worst violations to average, from 1 to the number of classes.
     #[arg(long, required_if_eq("loss", "top-k"))]
     pub(crate) k: Option<usize>,
     /// The margin.
@@ -60,11 +60,12 @@ pub(crate) struct TrainArguments {
     /// Label encoding of binary and squared. auto (the default): the first label other than 1 decides.
     #[arg(long, value_enum)]
     pub(crate) labels: Option<Labels>,
-    /// Which predictions count as right: by sign, or as in Keras's BinaryAccuracy(0.5), which counts every negative of
-    /// -1/+1 labels as wrong.
+    /// Which predictions count as right: sign, or keras, as in Keras's BinaryAccuracy(0.5), which compares the label
+    /// with 0 or 1, so that a sample labelled -1 never counts as right.
     #[arg(long, value_parser = one_of(Accuracy::NAMES, |_| true), default_value = "sign")]
     pub(crate) accuracy: Accuracy,
-    /// The library to follow in update rules, weight decay, Adam's epsilon and the loss's slope at the kink.
+    /// The library to follow in update rules, weight decay, Adam's epsilon and the loss's slope where a margin is met
+    /// exactly.
     #[arg(long, value_parser = one_of(Peer::NAMES, is_trained), default_value = "torch")]
     pub(crate) preset: Peer,
     /// The optimizer.
@@ -115,13 +116,14 @@ pub(crate) struct TrainArguments {
     /// Write the trained weights to this file.
     #[arg(long, value_name = "W.safetensors")]
     pub(crate) weights_out: Option<PathBuf>,
-    /// Write weights, the optimizer's memory and the state of training to this file when training ends.
+    /// Write weights, optimizer state and the progress of training to this file when training ends.
     #[arg(long, value_name = "F.safetensors")]
     pub(crate) checkpoint_out: Option<PathBuf>,
     /// Write epoch,loss,accuracy,val_loss,val_accuracy to this file, one line per epoch.
     #[arg(long, value_name = "H.csv")]
     pub(crate) history_out: Option<PathBuf>,
-    /// Draw loss and accuracy per epoch to this .svg or .png file; for two features also the decision boundary.
+    /// Draw loss and accuracy per epoch to this .svg or .png file; for two features and one output also the decision
+    /// boundary.
     #[arg(long, value_name = "F")]
     pub(crate) plot_out: Option<PathBuf>,
     #[command(flatten)]

@@ -14,7 +14,7 @@ use crate::failure::{Failure, Outcome};
 use crate::file::{PendingOutput, refuse_same_file};
 use crate::report::{device_json, number, print};
 
-/// Cells of the decision boundary's map in each direction.
+/// Grid cells per axis in the plot of the decision boundary.
 const MAP_CELLS: usize = 96;
 
 /// The most points drawn over the decision boundary.
@@ -82,7 +82,7 @@ impl Outputs {
     }
 }
 
-/// `epoch,loss,accuracy,val_loss,val_accuracy`; a value without meaning is empty.
+/// `epoch,loss,accuracy,val_loss,val_accuracy`; a value that an epoch does not have is empty.
 fn csv(rows: &[Epoch]) -> String {
     let mut text = "epoch,loss,accuracy,val_loss,val_accuracy\n".to_owned();
     for row in rows {
@@ -224,10 +224,7 @@ pub(super) fn stopped_note(arguments: &TrainArguments, has_plot: bool) -> String
     let plot_out = if has_plot { plot_out } else { &None };
     let paths = [weights_out, checkpoint_out, history_out, plot_out];
     let written: Vec<_> = paths.into_iter().flatten().map(|path| path.display().to_string()).collect();
-    let written = if written.is_empty() {
-        "nothing was asked to be written".into()
-    } else {
-        format!("wrote {}", written.join(", "))
-    };
-    format!("note: stopped after the step at hand; {written}")
+    let written =
+        if written.is_empty() { "no output was asked for".into() } else { format!("wrote {}", written.join(", ")) };
+    format!("note: stopped by a signal; {written}")
 }

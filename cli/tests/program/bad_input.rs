@@ -316,7 +316,7 @@ fn devices_and_outputs() {
     std::fs::create_dir(folder.path("folder.npy")).unwrap();
     folder.fails(&ROWS.replace("g.npy", "folder.npy"), 1, &["folder.npy", "folder"]);
     #[cfg(unix)]
-    folder.fails(&ROWS.replace("g.npy", "/dev/null"), 1, &["/dev/null", "no regular file"]);
+    folder.fails(&ROWS.replace("g.npy", "/dev/null"), 1, &["/dev/null", "not a regular file"]);
     for (output, input) in [("g.npy", "s.npy"), ("l.npy", "./t.npy")] {
         folder.fails(&ROWS.replace(output, input), 2, &["same file"]);
     }

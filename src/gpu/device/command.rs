@@ -53,7 +53,7 @@ impl Command {
         windows: &[OwnedWindow],
         groups: u32,
     ) -> Self {
-        let row = groups_in_row(gpu, groups);
+        let row = grid_width(gpu, groups);
         Self::new(gpu, pipeline, windows, [row, groups.div_ceil(row)])
     }
 
@@ -84,8 +84,8 @@ impl BufferLayout {
     }
 }
 
-/// Workgroups per row of the grid; a second dimension takes those beyond the device's limit.
-pub(in crate::gpu) fn groups_in_row(gpu: &Gpu, groups: u32) -> u32 {
+/// Width of a grid of so many workgroups; its second dimension takes those beyond the device's limit.
+pub(in crate::gpu) fn grid_width(gpu: &Gpu, groups: u32) -> u32 {
     groups.min(gpu.max_workgroups()).max(1)
 }
 

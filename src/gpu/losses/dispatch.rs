@@ -7,7 +7,7 @@ use super::templates::{BufferSlot, LossParams, template};
 use crate::data::device_tensor::DeviceTensor;
 use crate::data::evaluation::Request;
 use crate::error::Result;
-use crate::gpu::device::command::{BufferLayout, OwnedWindow, groups_in_row};
+use crate::gpu::device::command::{BufferLayout, OwnedWindow, grid_width};
 use crate::gpu::device::context::Gpu;
 use crate::gpu::device::pool::PooledBuffer;
 use crate::gpu::device::tensor::Window;
@@ -52,7 +52,7 @@ pub(in crate::gpu) fn dispatches<'a>(
                 samples: samples as u32,
                 columns: shape.columns as u32,
                 target_width: shape.target_width as u32,
-                groups_in_row: groups_in_row(gpu, groups),
+                grid_width: grid_width(gpu, groups),
                 groups,
                 scores_shift: shift(BufferSlot::Scores),
                 second_shift: shift(BufferSlot::SecondScores),

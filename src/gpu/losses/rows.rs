@@ -16,7 +16,8 @@ use crate::data::weights;
 use crate::error::{Error, Result};
 use crate::gpu::device::context::Gpu;
 use crate::gpu::workgroups::{
-    SCORES_EACH, WORKGROUP, Walks, busy_groups, check_row, max_samples, shared_lanes, team_lanes, units_each,
+    SCORES_EACH, WORKGROUP, Walks, busy_groups, check_row, groups_per_row, max_samples, shared_lanes, team_lanes,
+    units_each,
 };
 use crate::loss::{Combination, Pattern, RowsSpec, Terms, Ties};
 
@@ -34,14 +35,6 @@ enum Turn {
 /// Bytes of a workgroup's result for its part of a row: `PART_SUMS` of shaders/patterns/rows.wgsl.
 const PART_BYTES: u64 = 6 * size_of::<Sum>() as u64;
 
-/// Scores of a row that are worth one more workgroup: several loads per lane. Few long rows are shared, because one
-/// workgroup per row would leave most of a device idle. On a software adapter a workgroup's fixed cost equals thousands
-/// of scores (llvmpipe, with gradient: a row of 2^20 took 30 ms with 16 workgroups, 47 with one; a row of 100,000 7.8
-/// and 5.4).
-fn fewest_shared_scores(gpu: &Gpu) -> usize {
-    if gpu.description().is_software() { 256 << 10 } else { 4096 }
-}
-
 /// One walk for the loss and one for the gradient.
 const WALKS: Walks = Walks::by_quads(2);
 
@@ -55,15 +48,6 @@ const TOP_WALKS: Walks = Walks::by_quads(32 + 1 + 1 + 31 + 1);
 pub(super) struct Rows<'a> {
     pub(super) loss: RowsSpec<'a>,
     pub(super) shape: BatchShape,
-}
-
-/// Workgroups per row: several if one per row would leave most of a device idle.
-fn groups_per_sample(gpu: &Gpu, rows: usize, columns: usize) -> usize {
-    let most = WORKGROUP as usize;
-    match gpu.options().workgroups_per_row {
-        Some(own) => (own as usize).clamp(1, most),
-        None => (busy_groups(gpu) / rows.max(1)).min(columns / fewest_shared_scores(gpu)).clamp(1, most),
-    }
 }
 
 /// Lengths of the rows that lanes take from workgroup memory when a gradient is written.
@@ -186,7 +170,7 @@ impl Launcher for Rows<'_> {
         // Ranks are counted within a workgroup, and per-class sums belong to a team.
         let may_share =
             self.loss.method.combination != Combination::Top && !request.per_class && !pass.only_weights && teams == 1;
-        let groups_per_sample = if may_share { groups_per_sample(gpu, inputs.samples, columns) } else { 1 };
+        let groups_per_sample = if may_share { groups_per_row(gpu, inputs.samples, columns) } else { 1 };
         check_row(gpu, columns.div_ceil(groups_per_sample), walks)?;
         let ignore_index = match self.loss.ignore_index {
             Some(_) if inputs.decoded => Some(IGNORED),

@@ -13,8 +13,8 @@ params! {
         columns: u32,
         /// Targets per sample.
         target_width: u32,
-        /// Workgroups per row of the grid.
-        groups_in_row: u32,
+        /// Workgroups in the grid's first dimension.
+        grid_width: u32,
         groups: u32,
         /// Lanes per team, a power of two.
         lanes: u32,

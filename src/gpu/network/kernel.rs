@@ -13,7 +13,7 @@ params! {
     pub(in crate::gpu) struct GatherParams {
         count: u32,
         columns: u32,
-        groups_in_row: u32,
+        grid_width: u32,
         /// Where in `order` the batch begins.
         first: u32,
         /// The rows that `data` holds: large data sets are bound in parts.
@@ -55,7 +55,7 @@ const PRODUCT: [Binding; 4] = [
 params! {
     pub(in crate::gpu) struct OutputGradientParams {
         count: u32,
-        groups_in_row: u32,
+        grid_width: u32,
     }
     padding: [u32; 2]
 }
@@ -66,7 +66,7 @@ params! {
     /// Parameters of shaders/network/update.wgsl: an update as [`crate::nn::Optimizer`] defines it.
     pub(in crate::gpu) struct UpdateParams {
         count: u32,
-        groups_in_row: u32,
+        grid_width: u32,
         coupled_decay: f32,
         decoupled_decay: f32,
         rate: f32,

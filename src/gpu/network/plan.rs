@@ -8,7 +8,7 @@ use crate::data::device_tensor::DeviceTensor;
 use crate::data::evaluation::Totals;
 use crate::data::shape::BatchShape;
 use crate::error::{Error, Result};
-use crate::gpu::device::command::{Command, OwnedWindow, groups_in_row};
+use crate::gpu::device::command::{Command, OwnedWindow, grid_width};
 use crate::gpu::device::context::Gpu;
 use crate::gpu::device::options::ProductWalk;
 use crate::gpu::device::pool::PooledBuffer;
@@ -127,13 +127,13 @@ impl<'a> Builder<'a> {
         self.gpu.attempt("binding a kernel", create).await
     }
 
-    /// The grid of a kernel that takes one element per lane: the workgroups per row, and the grid's two dimensions.
+    /// The grid of a kernel that takes one element per lane: its width, and its two dimensions.
     fn grid(&self, count: u64) -> Result<(u32, [u32; 2])> {
         let limit = LANES * u64::from(u32::MAX / 512);
         let groups = u32::try_from(count.div_ceil(LANES)).ok().filter(|_| count <= limit);
         let groups = groups.ok_or(Error::DeviceLimit { what: "elements of one step", limit, got: count })?;
-        let row = groups_in_row(self.gpu, groups);
-        Ok((row, [row, groups.div_ceil(row)]))
+        let width = grid_width(self.gpu, groups);
+        Ok((width, [width, groups.div_ceil(width)]))
     }
 
     /// A product's command; refuses sums too long for the driver's loops.
@@ -310,10 +310,10 @@ impl EpochPlan {
     /// Writes the update numbers of all steps from `first_step` on. `update` is given the distance from `first_step`.
     pub(super) fn write_updates(&self, gpu: &Gpu, first_step: usize, update: impl Fn(u64) -> Update) -> Result<()> {
         let Some(updates) = &self.updates else { return Ok(()) };
-        let row = groups_in_row(gpu, self.parameters.div_ceil(LANES as u32));
+        let width = grid_width(gpu, self.parameters.div_ceil(LANES as u32));
         let mut bytes = vec![0u8; (self.steps.len() - first_step) * self.update_stride as usize];
         for (index, part) in bytes.chunks_exact_mut(self.update_stride as usize).enumerate() {
-            let params = update_params(&update(index as u64), self.parameters, row);
+            let params = update_params(&update(index as u64), self.parameters, width);
             part[..size_of::<UpdateParams>()].copy_from_slice(bytemuck::bytes_of(&params));
         }
         gpu.queue().write_buffer(&updates.buffer, first_step as u64 * self.update_stride, &bytes);
@@ -355,10 +355,10 @@ impl DeviceData {
     }
 }
 
-fn update_params(update: &Update, count: u32, groups_in_row: u32) -> UpdateParams {
+fn update_params(update: &Update, count: u32, grid_width: u32) -> UpdateParams {
     UpdateParams {
         count,
-        groups_in_row,
+        grid_width,
         coupled_decay: update.coupled_decay as f32,
         decoupled_decay: update.decoupled_decay as f32,
         rate: update.rate as f32,
@@ -421,11 +421,11 @@ impl Builder<'_> {
             return Err(Error::DeviceLimit { what: "targets to train on", limit, got: tensor.len() as u64 });
         }
         let count = rows * columns;
-        let (row, groups) = self.grid(count as u64)?;
+        let (width, groups) = self.grid(count as u64)?;
         let params = GatherParams {
             count: count as u32,
             columns: columns as u32,
-            groups_in_row: row,
+            grid_width: width,
             first: first as u32,
             data_first_row: start as u32,
             data_rows: held as u32,
@@ -473,8 +473,8 @@ impl Builder<'_> {
             && shape.activation != Activation::Identity
         {
             let count = rows * shape.outputs;
-            let (row, groups) = self.grid(count as u64)?;
-            let params = OutputGradientParams { count: count as u32, groups_in_row: row, ..Default::default() };
+            let (width, groups) = self.grid(count as u64)?;
+            let params = OutputGradientParams { count: count as u32, grid_width: width, ..Default::default() };
             let windows = [self.params(bytemuck::bytes_of(&params)).await?, whole(outputs), whole(slopes)];
             let kernel = NetworkKernel::OutputGradient { activation: shape.activation };
             commands.push(self.command(kernel, &windows, groups).await?);

@@ -10,10 +10,10 @@ use arrow_schema::{ArrowError, SchemaRef};
 
 use super::Batches;
 
-/// The marker at the start of every message. The message's length follows, in four bytes.
+/// The marker before the four bytes of a message's length. Files from before Arrow 0.15 lack it.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
-/// Bytes of the footer's length and the six letters at the end of the file.
+/// Bytes at the end of the file: the footer's length (4) and `ARROW1` (6).
 const TRAILER: u64 = 10;
 
 pub(super) struct Ipc {
@@ -35,7 +35,7 @@ impl Ipc {
         self.reader.schema()
     }
 
-    /// Reads only the columns at these places.
+    /// Reads only the columns with these indices.
     pub(super) fn choose(self, places: Vec<usize>) -> Result<Self, ArrowError> {
         let reader = FileReader::try_new(self.file.try_clone()?, Some(places))?;
         Ok(Self { reader, ..self })
@@ -65,11 +65,12 @@ impl Batches for Ipc {
 /// The first row of each batch and the number of all rows, read from the messages' headers alone.
 fn first_rows(file: &mut File) -> Result<Vec<usize>, ArrowError> {
     let size = file.seek(SeekFrom::End(0))?;
-    let broken = |what: &str| ArrowError::ParseError(format!("no Arrow IPC file: {what}"));
+    let broken = |what: &str| ArrowError::ParseError(format!("not an Arrow IPC file: {what}"));
     let trailer = read(file, size.checked_sub(TRAILER).ok_or_else(|| broken("too short"))?, TRAILER, size)?;
     let trailer = trailer.first_chunk().ok_or_else(|| broken("too short"))?;
     let footer_bytes = read_footer_length(*trailer).map_err(|_| broken("no footer at its end"))? as u64;
-    let footer_start = (size - TRAILER).checked_sub(footer_bytes).ok_or_else(|| broken("a footer larger than it"))?;
+    let footer_start =
+        (size - TRAILER).checked_sub(footer_bytes).ok_or_else(|| broken("its footer is larger than the file"))?;
     let footer = read(file, footer_start, footer_bytes, size)?;
     let footer = root_as_footer(&footer).map_err(|error| broken(&error.to_string()))?;
     for block in footer.dictionaries().iter().flatten() {
@@ -84,7 +85,9 @@ fn first_rows(file: &mut File) -> Result<Vec<usize>, ArrowError> {
         let message = root_as_message(message).map_err(|error| broken(&error.to_string()))?;
         let batch = message.header_as_record_batch().ok_or_else(|| broken("a message that is no batch"))?;
         let length = usize::try_from(batch.length()).ok();
-        rows = length.and_then(|length| rows.checked_add(length)).ok_or_else(|| broken("a batch without a length"))?;
+        rows = length
+            .and_then(|length| rows.checked_add(length))
+            .ok_or_else(|| broken("a batch with an invalid number of rows"))?;
         all.push(rows);
     }
     Ok(all)
@@ -98,12 +101,16 @@ fn header(file: &mut File, block: &Block, size: u64) -> Result<Vec<u8>, ArrowErr
             (u64::try_from(offset).ok()?, u64::try_from(header).ok()?, u64::try_from(body).ok()?);
         (offset.checked_add(header)?.checked_add(body)? <= size).then_some((offset, header))
     };
-    let outside = || ArrowError::ParseError(format!("a batch of {header} + {body} bytes at {offset} in {size}"));
+    let outside = || {
+        ArrowError::ParseError(format!(
+            "the block of {header} + {body} bytes at byte {offset} does not lie within the file of {size} bytes"
+        ))
+    };
     let (offset, header) = inside().ok_or_else(outside)?;
     read(file, offset, header, size)
 }
 
-/// Reads `bytes` bytes from an offset, at most to the end of the file.
+/// Reads `bytes` bytes from an offset; fails if the file ends first. Allocates no more than the file's `size`.
 fn read(file: &mut File, offset: u64, bytes: u64, size: u64) -> Result<Vec<u8>, ArrowError> {
     let mut read = vec![0; bytes.min(size) as usize];
     file.seek(SeekFrom::Start(offset))?;
