@@ -22,15 +22,15 @@ struct Sum {
 struct Partial {
     // Sum of the weighted losses.
     loss: Sum,
-    // Sum of the kept samples' weights; all are finite, so no flag is ever set.
+    // Sum of the kept samples' weights, 0 without weights; all are finite, so no flag is ever set.
     weight: Sum,
-    // Numbers of samples: kept, with a violation, and predicted right.
+    // Numbers of samples: kept (neither ignored nor invalid), with a violation, and predicted right.
     count: u32,
     active_count: u32,
     correct: u32,
     // FLAG_WILD: this variant cannot compute these samples.
     // FLAG_SCATTERED: the lanes of a subgroup do not lie side by side, so this partial is invalid.
-    // FLAG_TOO_LONG: the driver would cut the loops over a row short; `longest` is the largest length of such a row.
+    // FLAG_TOO_LONG: the driver would cut the loops over a row short; `longest` is the largest number of labels of such a row.
     flags: u32,
     longest: u32,
     bad_target: Bad,
@@ -96,8 +96,8 @@ fn partial_exchanged(partial: Partial, mask: u32) -> Partial {
 
 var<workgroup> workgroup_partials: array<Partial, MOST_SUBGROUPS>;
 
-// Merges one Partial per lane; lane 0 gets the result. Called by every lane of the workgroup, with a barrier between two
-// calls. Within a subgroup the tree is binary; between subgroups a step merges MERGED_AT_ONCE partials.
+// Merges one Partial per lane; lane 0 gets the result. Every lane of the workgroup must call it; the caller puts a barrier
+// between two calls. Within a subgroup the tree is binary; between subgroups a step merges MERGED_AT_ONCE partials.
 fn workgroup_merge(lane: u32, partial: Partial) -> Partial {
     var merged = partial;
     for (var mask = 1u; mask < SUBGROUP_LANES; mask *= 2u) {
@@ -106,7 +106,8 @@ fn workgroup_merge(lane: u32, partial: Partial) -> Partial {
     if !is_in_order(lane) { merged.flags |= FLAG_SCATTERED; }
     if lane % SUBGROUP_LANES == 0u { workgroup_partials[lane / SUBGROUP_LANES] = merged; }
     workgroupBarrier();
-    // Lane i goes on with its own partial i: either a subgroup is one lane, or only lane 0 goes on.
+    // Each lane that goes on holds workgroup_partials[lane]: without subgroups all lanes stored their own, with them only
+    // lane 0 goes on.
     for (var width = WORKGROUP / SUBGROUP_LANES; width > 1u; width = max(width / MERGED_AT_ONCE, 1u)) {
         let stride = max(width / MERGED_AT_ONCE, 1u);
         if lane < stride {
@@ -120,7 +121,7 @@ fn workgroup_merge(lane: u32, partial: Partial) -> Partial {
     return merged;
 }
 
-// A weight is finite and not negative.
+// Whether a weight is negative or not finite. -0 is allowed.
 fn is_bad_weight(bits: u32) -> bool {
     return (bits & 0x7fffffffu) >= 0x7f800000u || ((bits & 0x80000000u) != 0u && bits != 0x80000000u);
 }

@@ -1,6 +1,6 @@
-// One score and one target, as the losses of the elementwise pattern take them.
+// One score with one target: how targets are read, and the hinge of one score. For the elementwise, list and vectors patterns.
 
-// src/loss/labels.rs: 0 for labels -1/+1, 1 for labels 0/1, 2 for any finite target.
+// target_rule_number of src/gpu/losses/shader.rs: 0 for labels -1/+1, 1 for labels 0/1, 2 for any finite target.
 override TARGET_RULE: u32 = 0u;
 
 struct Point {

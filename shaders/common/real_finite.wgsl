@@ -29,7 +29,7 @@ fn real_multiply(a: Real, b: Real) -> Real { return a * b; }
 // b is finite and positive.
 fn real_divide(a: Real, b: f32) -> Real { return a / b; }
 
-// The smallest rank: below every tame score.
+// Where a search for a maximum begins: below every tame score and violation.
 fn real_lowest() -> Real { return -3.4028234e38; }
 
 fn sum_add(sum: Sum, x: Real) -> Sum { return Sum(sum.small + x, 0.0, 0u); }

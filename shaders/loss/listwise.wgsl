@@ -36,7 +36,7 @@ fn watch(other: Item, seen: ptr<function, Seen>) {
 // Two equal infinities with different targets: their difference has no limit.
 fn is_undefined(seen: Seen) -> bool { return seen.plus.x < seen.plus.y || seen.minus.x < seen.minus.y; }
 
-fn see(own: Item, other: Item, seen: ptr<function, Seen>, chain: ptr<function, Chain>) -> u32 {
+fn see(own: Item, other: Item, chain: ptr<function, Chain>) -> u32 {
     if own.target_value == other.target_value { return 0u; }
     let is_higher = own.target_value > other.target_value;
     let difference = real_select_negated(real_subtract(own.score, other.score), is_higher);

@@ -1,14 +1,15 @@
-// C = A B for dense layers, in any of its three roles: A is m x k, B is k x n, both with strides; C is contiguous. Shared by
-// product_tiles.wgsl and product_subgroup.wgsl, which define the walk over A and B. Both add a sum's terms in the same order.
-// Elements outside a matrix are read as 0.
+// C = A B for dense layers, in any of its three roles: A is m x k, B is k x n, both with strides; C is contiguous, but for
+// the bias in role 2. Shared by product_tiles.wgsl and product_subgroup.wgsl, which define the walk over A and B. Both add a
+// sum's terms in the same order. Elements outside a matrix are read as 0.
 
 // src/gpu/network/kernel.rs: 0 for a layer's output, act(x W^T + bias), with the bias in `extra`;
-// 1 for the gradient of the previous layer's weighted sums, (g W) * act'(y), with y in `extra`;
+// 1 for the gradient of the previous layer's weighted sums, (g W) * act'(y), where g is the gradient of this layer's
+// weighted sums and y, in `extra`, the previous layer's output;
 // 2 for the gradient of weights and bias, g^T x; the last column of C is the bias's, as if x ended in a column of ones.
 override ROLE: u32 = 0u;
 override ACTIVATION: u32 = 0u;
 
-// Terms added before their sum is carried on. Short chains keep rounding errors few.
+// Terms per chain of additions. Short chains keep rounding errors few.
 const DEPTH: u32 = 16u;
 
 // Column r of the result is row r of x y^T.

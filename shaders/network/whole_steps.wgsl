@@ -8,8 +8,9 @@ const MOST_STEPS: u32 = 256u;
 override TRAINS: bool = true;
 
 // Terms per chain of additions.
-const LINK: u32 = 16u;
+const CHAIN: u32 = 16u;
 
+// params.layer has two entries per layer, `shape` and `place`: see WholeStepsParams in src/gpu/network/kernel.rs.
 fn input(l: u32, start: u32, row: u32, column: u32) -> f32 {
     if l == 0u {
         return bitcast<f32>(feature_bits(order[start + row] * params.columns + column + params.data_shift));
@@ -25,9 +26,9 @@ fn forward(lane: u32, l: u32, start: u32, rows: u32) {
         let row = e / shape.y;
         let output = e % shape.y;
         var sum = weights[place.y + output];
-        for (var link = 0u; link < shape.x; link += LINK) {
+        for (var link = 0u; link < shape.x; link += CHAIN) {
             var part = 0.0;
-            for (var p = link; p < min(link + LINK, shape.x); p++) {
+            for (var p = link; p < min(link + CHAIN, shape.x); p++) {
                 part += input(l, start, row, p) * weights[place.x + output * shape.x + p];
             }
             sum += part;
@@ -67,9 +68,9 @@ fn backward(lane: u32, l: u32, rows: u32) {
         let row = e / shape.x;
         let column = e % shape.x;
         var sum = 0.0;
-        for (var link = 0u; link < shape.y; link += LINK) {
+        for (var link = 0u; link < shape.y; link += CHAIN) {
             var part = 0.0;
-            for (var j = link; j < min(link + LINK, shape.y); j++) {
+            for (var j = link; j < min(link + CHAIN, shape.y); j++) {
                 part += work[place.z + row * shape.y + j] * weights[place.x + j * shape.x + column];
             }
             sum += part;
@@ -86,9 +87,9 @@ fn update(lane: u32, l: u32, start: u32, rows: u32, rate: vec4<f32>) {
         let output = e / width;
         let column = e % width;
         var sum = 0.0;
-        for (var link = 0u; link < rows; link += LINK) {
+        for (var link = 0u; link < rows; link += CHAIN) {
             var part = 0.0;
-            for (var row = link; row < min(link + LINK, rows); row++) {
+            for (var row = link; row < min(link + CHAIN, rows); row++) {
                 let slope = work[place.z + row * shape.y + output];
                 if column == shape.x {
                     part += slope;
@@ -123,7 +124,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             update(lane, l, start, rows, params.rates[step]);
         }
         storageBarrier();
-        // Lane 0 must have read the partials before the next step's merge overwrites them.
+        // Lane 0 must have read workgroup_partials before the next step's merge overwrites them.
         workgroupBarrier();
     }
 }

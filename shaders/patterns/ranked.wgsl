@@ -2,13 +2,14 @@
 // it. The loss gives decode_target, an item's sort key (rank_key), the score with that key (key_score_bits) and an item's
 // result (item_result). Equal keys keep the order of the list.
 //
-// Lists are sorted by merging. A lane sorts EACH entries; then runs are merged in pairs, where each lane finds by bisection
-// which entries form its EACH entries of the merged run. A tile in workgroup memory holds one or several lists that fit. A
-// longer list takes several dispatches: STEP_SORT sorts its tiles; in STEP_SPLIT a lane finds which entries form a tile of a
-// merged run; in STEP_MERGE a workgroup merges them, from one half of the scratch into the other; STEP_COUNT adds up the
-// tiles' positives; in STEP_FINISH each workgroup takes one or several sorted tiles. No atomics, same order every time.
+// Lists are sorted by merging entries, an item's key and index each. A lane sorts EACH entries. Then sorted runs are merged
+// in pairs: each lane writes EACH entries of the merged run, and finds by bisection where they begin in both runs. Short
+// lists fit a tile of workgroup memory, one or several together. A longer list takes several dispatches: STEP_SORT sorts its
+// tiles; in STEP_SPLIT a lane finds which entries form a tile of a merged run; in STEP_MERGE a workgroup merges them, from
+// one half of the scratch into the other; STEP_COUNT adds up the tiles' positives; STEP_FINISH computes losses and gradients,
+// one or several sorted tiles per workgroup. No atomics, same order every time.
 
-// One kernel per step: all in one took llvmpipe 9 seconds to compile; sharing more made them half as fast on an H100.
+// One kernel per step: a single kernel for all took llvmpipe 9 seconds to compile.
 override STEP: u32 = 0u;
 const STEP_WHOLE: u32 = 0u;
 const STEP_SORT: u32 = 1u;
@@ -21,7 +22,7 @@ const STEP_FINISH: u32 = 5u;
 const EACH: u32 = 4u;
 const TILE: u32 = EACH * WORKGROUP;
 
-// The key of an item, and twice its index in the list; the lowest bit is set for a positive item.
+// x: the item's key. y: twice its index in the list, plus 1 for a positive item.
 alias Entry = vec2<u32>;
 
 // Beyond the end of a list; comes after all items.
@@ -193,7 +194,7 @@ struct MergedTile {
 fn merged_tile(group: u32) -> MergedTile {
     let start = half_start(params.half_read, group / params.tiles);
     let number = group % params.tiles * TILE;
-    // No run goes beyond the end of the list.
+    // No run goes beyond the list's last tile.
     let first = number / params.run / 2u * 2u * params.run;
     let second = min(first + params.run, tiled_items());
     let end = min(second + params.run, tiled_items());
@@ -342,7 +343,7 @@ fn whole_step(lane: u32, group: u32) {
     if lane == 0u { partials[group] = merged; }
 }
 
-// For a workgroup's tiles of a sorted list.
+// Computes losses and gradients of this workgroup's tiles of a sorted list.
 fn finish_step(lane: u32, group: u32) {
     let groups_a_list = (params.tiles + params.tiles_per_group - 1u) / params.tiles_per_group;
     let list = group / groups_a_list;

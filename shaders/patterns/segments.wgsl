@@ -1,5 +1,6 @@
-// The segments pattern: the items of a list are compared with each other. The loss gives decode_target, a record of the items
-// met (Seen, seen_zero), its use by every lane (watch, is_undefined) and by a lane that has an item (see).
+// The segments pattern: the items of a list are compared with each other. The loss gives decode_target; Seen and seen_zero,
+// what a lane remembers of the list; watch, which every lane calls for each item; see, which a lane with an item of its own
+// calls for each pair; and is_undefined, which reads Seen at the end.
 //
 // Each lane holds an item and meets all items of its list, tile by tile through workgroup memory: no sort, no atomics, and
 // the same order every time. A list with more items than a workgroup has lanes takes several workgroups.
@@ -31,10 +32,11 @@ fn meet(own: Item, slot: u32, seen: ptr<function, Seen>, chain: ptr<function, Ch
     if other.target_value == ABSENT { return 0u; }
     if is_wild(tile_scores[slot]) { return ROW_WILD; }
     if real_is_nan(other.score) { return ROW_NAN; }
-    // Lanes without an item watch too, so that all workgroups of a list agree whether it is undefined.
+    // Lanes whose own item is padding watch too: a workgroup that holds nothing else must also find out that the list is
+    // undefined.
     watch(other, seen);
     if own.target_value == ABSENT || real_is_nan(own.score) { return 0u; }
-    return see(own, other, seen, chain);
+    return see(own, other, chain);
 }
 
 // Compares the lane's item with all items of the list. Called by every lane of the workgroup.

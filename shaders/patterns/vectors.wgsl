@@ -1,8 +1,9 @@
 // The vectors pattern: two or three vectors per sample; the loss sees their distances. The loss gives combine: the value, and
 // the slopes with respect to the distances of first and second, first and third, and (THIRD) second and third.
 //
-// params.lanes lanes, a power of two, form a team that walks a sample's vectors three times: for the largest component of
-// each difference (or vector); for sums of components divided by it, which neither overflow nor vanish; for the gradient.
+// params.lanes lanes, a power of two, form a team that walks a sample's vectors three times: for the largest magnitude in
+// each difference (for a cosine, in each vector); for the sums, over components divided by that magnitude, so that they
+// neither overflow nor underflow; and for the gradient.
 
 // The kind of distance: src/gpu/losses/vectors.rs.
 override DISTANCE: u32 = 0u;
@@ -35,7 +36,8 @@ const ROW_SLOTS: u32 = MOST_SUBGROUPS;
 struct Row {
     // The largest magnitudes: of the differences, or for a cosine of the vectors.
     highest: Three,
-    // Sums of powers; for a cosine, of products of two vectors; for the infinite norm, the count of the largest.
+    // Sums of powers; for a cosine, the dot products; for the infinity norm, the number of components with the largest
+    // magnitude.
     sums: Three,
     // For a cosine, the squared lengths.
     squares: Three,
@@ -126,7 +128,7 @@ fn walk_highest(member: u32, sample: Sample) -> Row {
         if c.wild { row.flags |= ROW_WILD; }
         var found = three_zero();
         if DISTANCE == COSINE {
-            // A direction towards infinity has no limit.
+            // The cosine of a vector with an infinite component is undefined.
             found = Three(magnitude(c.x, ROW_NAN, &row), magnitude(c.y, ROW_NAN, &row), magnitude(c.z, ROW_NAN, &row));
         } else {
             found.a = magnitude(difference(c.x, c.y), ROW_INFINITE_A, &row);
@@ -138,10 +140,11 @@ fn walk_highest(member: u32, sample: Sample) -> Row {
     return row;
 }
 
-// The divisor of components: a normal number, and so large that the squared epsilon of a cosine does not overflow.
+// What components are divided by: never subnormal, and for a cosine at least 1e-20, so that epsilon / scale^2 does not
+// overflow.
 fn scale(highest: f32) -> f32 { return max(highest, select(0x1p-126f, 1e-20, DISTANCE == COSINE)); }
 
-// A component over the largest; 0 if it is not finite.
+// A component divided by the largest magnitude; 0 if it is not finite.
 fn scaled(x: Real, highest: f32) -> f32 {
     if real_is_nan(x) || real_is_infinite(x) { return 0.0; }
     return real_to_f32(real_divide(x, scale(highest)));
@@ -264,10 +267,11 @@ fn cosine_slope(x: Real, y: Real, highest_x: f32, highest_y: f32, length_x: f32,
     return real_divide(real((cosine * along - across) / length_x), scale(highest_x));
 }
 
-// A slope times the distance's derivative by a component; a slope of 0 gives 0 even if that derivative is infinite.
-fn part(slope: Real, component: Real) -> Real {
+// The chain rule: a slope times the distance's derivative with respect to a component. A slope of 0 gives 0 even if that
+// derivative is infinite.
+fn part(slope: Real, derivative: Real) -> Real {
     if real_is_zero(slope) { return real(0.0); }
-    return real_multiply(slope, component);
+    return real_multiply(slope, derivative);
 }
 
 fn write_gradient(member: u32, sample: Sample, row: Row, combined: Combined, undefined: bool) {

@@ -1,4 +1,4 @@
-// The limit of memory, to compare other kernels with: reads and writes given numbers of quads, with next to no arithmetic.
+// What memory allows at most: reads and writes given numbers of vectors of 16 bytes, with next to no arithmetic.
 
 const LANES: u32 = 256u;
 // Independent loads per lane.

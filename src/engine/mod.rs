@@ -1,6 +1,6 @@
-//! Where losses meet backends. Every evaluation passes through here, from a device, a metric or the program; only a
-//! training step calls its backend directly. The scores are prepared according to their kind, a backend evaluates the
-//! loss's [`crate::loss::Loss::spec`], and errors are put in a fixed order.
+//! Where losses meet backends. Every evaluation passes through here, from a device, a metric or the program; only the
+//! engines of training call their backend directly. The scores are prepared according to their kind, a backend
+//! evaluates the loss's [`crate::loss::Loss::spec`], and errors are put in a fixed order.
 
 #[cfg(not(feature = "gpu"))]
 mod no_gpu;
@@ -23,7 +23,7 @@ pub(crate) use scores::PreparedBatch;
 #[derive(Clone, Copy)]
 pub(crate) enum Backend<'a> {
     Cpu,
-    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "there is none"))]
+    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "never built without the feature gpu"))]
     Gpu(&'a gpu::Gpu),
 }
 
@@ -112,7 +112,7 @@ async fn evaluate_raw(
 }
 
 /// Makes the error order fixed: bad targets before bad weights. Which of the two a driver meets first depends on the
-/// request and on how it cuts the batch. After a bad weight, the targets alone are therefore checked again.
+/// request and on how it cuts the batch. So after a bad weight the batch is evaluated again without weights.
 async fn targets_first(backend: Backend<'_>, spec: &Spec<'_>, batch: &Batch<'_>, error: Error) -> Result<Evaluation> {
     if error.input() == Some(Input::SampleWeights) && matches!(error, Error::Value { .. }) {
         let unweighted = Batch { sample_weights: None, ..*batch };
@@ -125,14 +125,15 @@ async fn targets_first(backend: Backend<'_>, spec: &Spec<'_>, batch: &Batch<'_>,
     Err(error)
 }
 
-/// The number of kept samples of a host batch, and the sum of their weights (their number if there are no weights): the
-/// divisor when the mean of a larger batch is computed in parts. Reads only targets and weights, so the batch may lack
-/// scores; weights are then needed if the targets do not determine the number of samples.
+/// The number of kept samples of a host batch, and the sum of their weights (their number if there are no weights). The
+/// latter, added up over the parts of a larger batch, is the divisor of its mean. Reads only targets and weights, so
+/// the batch may lack scores; then losses over lists or rows of targets need weights, by which the samples are counted.
 ///
 /// # Errors
 /// As [`Loss::check_batch`] if there are scores. [`Error::Length`] for weights that do not fit the targets,
-/// [`Error::Shape`] if nothing determines the number of samples, and [`Error::Value`] for a bad weight, or for a bad
-/// class index if the loss reads class indices.
+/// [`Error::Shape`] if nothing determines the number of samples or a row has fewer than 2 classes, [`Error::Value`] for
+/// a bad weight, or for a bad class index if the loss reads class indices, and [`Error::WrongDevice`] or
+/// [`Error::Option`] for data on a device.
 pub fn weigh(loss: &dyn Loss, batch: &Batch<'_>) -> Result<(u64, f64)> {
     let pattern = loss.pattern();
     let samples = match batch.is_empty() {
@@ -146,7 +147,8 @@ pub fn weigh(loss: &dyn Loss, batch: &Batch<'_>) -> Result<(u64, f64)> {
     Ok((totals.count, totals.weight_sum))
 }
 
-/// The number of samples of a batch without scores: that of targets if each sample has one, else that of weights.
+/// The number of samples of a batch without scores: the number of targets for elementwise losses and class indices,
+/// else that of weights, if there are any.
 fn samples_without_scores(batch: &Batch<'_>, pattern: Pattern) -> Result<usize> {
     let targets = batch.targets.len();
     match (pattern, batch.sample_weights) {
@@ -163,13 +165,14 @@ fn samples_without_scores(batch: &Batch<'_>, pattern: Pattern) -> Result<usize> 
         (Pattern::Vectors, None) => Ok(targets),
         (_, None) if targets == 0 => Ok(0),
         (_, None) => {
-            let (expected, got) = ("scores, or weights to count the samples by".into(), "neither".into());
+            let (expected, got) =
+                ("(N, L), or weights that give the number of samples".into(), "neither scores nor weights".into());
             Err(Error::Shape { input: Input::Scores, expected, got })
         }
     }
 }
 
-/// Submits the sums of a batch to a GPU and leaves them there; `None` on the CPU.
+/// Begins to compute the sums of a batch on a GPU and leaves them there; `None` on the CPU.
 pub(crate) async fn accumulate(
     backend: Backend<'_>,
     loss: &dyn Loss,

@@ -38,7 +38,8 @@ struct Squashed<T> {
 }
 
 impl PreparedBatch {
-    /// Whether a batch may need preparation. Raw batches skip it: it would take longer than evaluating a small batch.
+    /// Whether scores must be converted or weights widened. Asked first, because preparation takes longer than
+    /// evaluating a small batch.
     #[inline]
     pub(crate) fn is_needed(batch: &Batch<'_>) -> bool {
         let is_half = matches!(batch.sample_weights, Some(Floats::F16(_) | Floats::BF16(_)));
@@ -49,7 +50,7 @@ impl PreparedBatch {
     #[inline]
     pub(crate) fn new(spec: &Spec<'_>, batch: &Batch<'_>) -> Result<Self> {
         if spec.takes_raw_scores_only() && batch.score_kind != ScoreKind::Raw {
-            let expected = format!("raw, since what {} sees is no classifier's scores", spec.shader().name);
+            let expected = format!("raw scores, because {} takes no classifier's scores", spec.shader().name);
             return Err(Error::Option { option: "score_kind", expected, got: batch.score_kind.to_string() });
         }
         // Elementwise losses take scores of any shape and have no rows.
@@ -96,7 +97,7 @@ impl PreparedScores {
             return Ok(Self::Own);
         }
         let columns = batch.columns;
-        // Leave a wrong shape to the loss, which words the error.
+        // The loss reports a wrong shape later.
         if columns.is_some_and(|columns| columns == 0 || !batch.len().is_multiple_of(columns)) {
             return Ok(Self::Own);
         }
@@ -147,8 +148,8 @@ impl PreparedScores {
 fn on_device() -> Error {
     Error::Option {
         option: "score_kind",
-        expected: "raw scores where they live on a GPU".into(),
-        got: "another kind: apply sigmoid or softmax there, or hand in host scores".into(),
+        expected: "raw, for scores on a GPU".into(),
+        got: "another kind (apply sigmoid or softmax on the GPU, or hand in host scores)".into(),
     }
 }
 
@@ -218,7 +219,8 @@ fn softmax<T: Real>(row: &mut [T]) {
     }
 }
 
-/// The chain rule through sigmoid, or through each row's softmax. Zero gradients stay zero.
+/// The chain rule through sigmoid, or through each row's softmax. A row of zero gradients stays as it is,
+/// even if its probabilities are NaN.
 fn chain<T: Real>(probabilities: &[T], columns: Option<usize>, gradient: &mut [T]) {
     let width = columns.unwrap_or(1).max(1);
     let job = JOB.next_multiple_of(width);

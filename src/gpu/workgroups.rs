@@ -1,5 +1,6 @@
-//! How a kernel's work is spread over workgroups and lanes: how many workgroups and lanes share a row. A software adapter has costly barriers and workgroups; a
-//! GPU has many lanes. What a binding holds and a driver's limit on loops set the bounds.
+//! How a kernel's work is spread over workgroups and lanes: how many workgroups and lanes share a row. A software
+//! adapter has costly barriers and workgroups; a GPU has many lanes. What a binding holds and a driver's limit on loops
+//! set the bounds.
 
 use crate::error::{Error, Result};
 use crate::gpu::device::context::Gpu;
@@ -89,10 +90,10 @@ fn row_too_long(limit: usize, width: usize) -> Error {
 /// Lanes that share a row of `elements` elements. On a GPU a lane takes about `elements_each` of them.
 ///
 /// A software adapter runs the lanes of a workgroup one vector after the other and switches between them at every
-/// barrier. There a lane takes a whole row, if the rows fill several vectors and the driver's loops are long enough. On
-/// llvmpipe 2^20 scores in rows of 64 take 7.6 ms this way; in rows of 1000, which lanes then still shared, they took
-/// 109 ms. On a GPU a lane takes several elements, because lanes that share a row must exchange results, which takes as long as reading several elements.
-/// Only few rows ([`FEW_ON_A_GPU`]) get the lanes of a whole workgroup; others get a subgroup's at most.
+/// barrier. There a lane takes a whole row, if there are [`FEW_ROWS`] rows and a row takes no more than
+/// [`MOST_STEPS_ALONE`] loop steps. On a GPU a lane takes several elements, because lanes that share a row must
+/// exchange results, which takes as long as reading several elements. Below [`FEW_ON_A_GPU`] rows a row may take the
+/// lanes of a whole workgroup, else [`NEAR_LANES`] at most.
 pub(crate) fn team_lanes(gpu: &Gpu, rows: usize, elements: usize, elements_each: usize, walks: Walks) -> usize {
     if let Some(own) = gpu.options().lanes_per_row {
         return own.next_power_of_two().clamp(1, WORKGROUP) as usize;

@@ -9,8 +9,8 @@ use super::value::Sealed;
 
 pub(super) const SHADER: LossShader = shader!("top_k", Rows);
 
-/// phi(mean of the k largest a_j), where a_j = margin + (s_j - s_y) for a rival and 0 for the true class (Lapin, Hein
-/// and Schiele, 2015, their alpha form).
+/// phi(mean of the k largest a_j), where a_j = margin + (s_j - s_y) for a rival and 0 for the true class (the
+/// top-k hinge alpha of Lapin, Hein and Schiele, 2015).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopK {
     k: usize,
@@ -32,9 +32,9 @@ impl MulticlassHinge<TopK> {
     /// Lapin, Hein and Schiele (2015): lenient while the true class is among the k best.
     ///
     /// For models that are judged by whether the truth is among their first k answers, and for overlapping classes. If
-    /// several classes tie at rank k, the lowest indices are taken; with [`crate::Ties::Split`] they share what is
-    /// left. With k = 1 it is Crammer-Singer, except with [`crate::Penalty::Softplus`], since a violation is never
-    /// negative here.
+    /// several classes tie at rank k, the lowest indices are taken; with [`crate::Ties::Split`] they share the
+    /// remaining places of the k. With k = 1 it is Crammer-Singer, except with [`crate::Penalty::Softplus`]: the
+    /// largest violation is at least 0, the true class's own.
     ///
     /// ```
     /// use maxmargin::{Batch, Device, MulticlassHinge, Request};

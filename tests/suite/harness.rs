@@ -1,7 +1,7 @@
 //! Where tests run: on the CPU and every adapter, as `MAXMARGIN_GPU` says.
 //!
-//! `require` makes a missing adapter a failure, `off` lists the GPU tests as ignored, `auto` (the default) runs them if
-//! there is an adapter. Every trial's name includes its device.
+//! `require` makes a missing adapter a failure, `off` puts one ignored trial in their place, `auto` (the default) runs
+//! them if there is an adapter. The name of a trial that runs on a device begins with it.
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
@@ -49,21 +49,23 @@ pub(crate) fn label(adapter: &AdapterDescription) -> String {
 }
 
 /// Per thread: the device that it has opened, and how often it was requested. Threads do not share one, because a
-/// driver compiles one kernel per device at a time. Never dropped at a thread's end, when what a device needs is gone.
+/// driver compiles one kernel per device at a time. Kept in a static, not in a thread-local: a device that is dropped
+/// while its thread ends would use thread-locals that are already gone.
 static OPENED: Mutex<BTreeMap<String, (String, Device, u32)>> = Mutex::new(BTreeMap::new());
 
-/// The most trials per opened device: while it is open, each kernel of a software adapter takes a megabyte or two.
+/// A device is opened anew after this many trials, to free its compiled kernels: a megabyte or two each on a software
+/// adapter.
 const MOST_USES: u32 = 5;
 
-/// Options under which an element that no kernel writes shows.
+/// Options that fill outputs with a pattern, so that a test sees an element that no kernel wrote.
 fn poisoned() -> GpuOptions {
     let mut options = GpuOptions::default();
     options.poison_outputs = true;
     options
 }
 
-/// An adapter with poisoned outputs and these options. It is opened, and its kernels compiled, once for several trials
-/// of a thread that ask for the same.
+/// Opens an adapter with poisoned outputs and these options. If a thread's next trial asks for the same, it gets the
+/// same device, whose kernels are compiled.
 pub(crate) fn open(index: usize, options: impl Fn(&mut GpuOptions)) -> Result<Device, Error> {
     let mut own = poisoned();
     options(&mut own);

@@ -372,6 +372,42 @@ fn resumes_to_the_bit(device: &Device) -> Outcome {
     Ok(())
 }
 
+/// The value of each activation for every kind of number. NaN stays NaN.
+fn activations_of_any_number(device: &Device) -> Outcome {
+    let logistic = |z: f64| 1.0 / (1.0 + (-z).exp());
+    let activations: [(&str, fn(f64) -> f64); 4] =
+        [("identity", |z| z), ("relu", |z| z.max(0.0)), ("tanh", f64::tanh), ("sigmoid", logistic)];
+    let finite: [f32; 11] = [-1000.0, -90.0, -88.0, -10.0, -0.25, 0.0, 0.25, 10.0, 88.0, 90.0, 1000.0];
+    let numbers: Vec<f32> = finite.into_iter().chain([f32::NAN]).collect();
+    for (name, activation) in activations {
+        let mut network = Sequential::new(1, &[format!("1:{name}").parse()?], 1)?;
+        network.set_parameters(&[1.0, 0.0])?;
+        let got = maxmargin::train::predict(device, &network, &numbers.clone().into(), Precision::F32)?;
+        if got.len() != numbers.len() || !got[finite.len()].is_nan() {
+            return Err(format!("{name} of NaN: {got:?}").into());
+        }
+        for (&z, &got) in finite.iter().zip(&got) {
+            let expected = activation(z.into());
+            if !((got - expected).abs() <= 1e-6 * expected.abs().max(1e-31)) {
+                return Err(format!("{name} of {z}: expected {expected}, got {got}").into());
+            }
+        }
+        if name == "sigmoid" && got[0] != 0.0 {
+            return Err(format!("sigmoid of -1000: {}", got[0]).into());
+        }
+        let data = Dataset::new(vec![f32::NAN; 4], 1, vec![1.0, -1.0, 1.0, -1.0])?;
+        let trained = Trainer::new(device.clone(), network, BinaryHinge::new(), Optimizer::sgd(0.1))?.fit(
+            &data,
+            &Fit::new().epochs(1),
+            |_| {},
+        );
+        if !matches!(trained, Err(Error::Diverged { .. })) {
+            return Err(format!("{name} trained on NaN: {trained:?}").into());
+        }
+    }
+    Ok(())
+}
+
 /// A loss that leaves f32 ends training with an error that names epoch and step, and leaves valid weights.
 fn diverges_with_an_error(device: &Device) -> Outcome {
     let network = Sequential::new(2, &[Dense::new(8), Dense::new(1)], 1)?;
@@ -478,6 +514,7 @@ const TESTS: &[Test] = &[
     ("half precision is storage", half_precision_is_storage),
     ("learns circles", learns_circles),
     ("resumes to the bit", resumes_to_the_bit),
+    ("activations of any number", activations_of_any_number),
     ("diverges with an error", diverges_with_an_error),
     ("stops early and when told", stops_early_and_when_told),
     ("bad input", bad_input),

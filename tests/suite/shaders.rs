@@ -100,7 +100,7 @@ fn translate_parsed(
 
 pub(crate) fn trials() -> Vec<Trial> {
     type Test = fn() -> Outcome;
-    let tests: [(&str, Test); 8] = [
+    let tests: [(&str, Test); 9] = [
         ("every file is part of a variant", every_file_is_part_of_a_variant),
         ("every variant validates and translates", every_variant_validates_and_translates),
         ("a broken shader fails the validation", a_broken_shader_fails),
@@ -109,6 +109,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("the probe of memory validates and translates", the_probe_of_memory),
         ("workgroup memory is what the host says", workgroup_memory),
         ("both arithmetics are listed", both_arithmetics_are_listed),
+        ("no open builtin sees NaN", no_open_builtin_sees_nan),
     ];
     tests.map(|(name, test)| Trial::test(name, test)).into()
 }
@@ -257,5 +258,50 @@ fn both_arithmetics_are_listed() -> Outcome {
     for arithmetic in [Arithmetic::Finite, Arithmetic::Extended] {
         assert!(all_variants().iter().any(|v| v.arithmetic == arithmetic));
     }
+    Ok(())
+}
+
+/// Functions that may use a builtin whose result on NaN is open, and why none reaches it there.
+const GUARDED: [(&str, &str); 8] = [
+    ("three_max", "magnitudes of vectors, where NaN is a flag"),
+    ("scale", "the largest magnitude, where NaN is a flag"),
+    ("root", "a sum over finite components"),
+    ("norm_slope", "a finite component"),
+    ("softplus", "penalise returns NaN before"),
+    ("sharing_lanes", "a number of lanes"),
+    ("logistic", "activate returns NaN before"),
+    ("tangent", "activate returns NaN before"),
+];
+
+/// The functions of a module that apply a builtin to floats which may answer NaN with any number.
+fn open_builtins((module, info): &(naga::Module, ModuleInfo)) -> BTreeSet<String> {
+    use naga::MathFunction::{Clamp, Max, Min, Saturate, Sign, SmoothStep, Step};
+    let is_open = |function: &naga::Function, info: &naga::valid::FunctionInfo| {
+        function.expressions.iter().any(|(handle, expression)| {
+            let naga::Expression::Math { fun, .. } = expression else { return false };
+            matches!(fun, Clamp | Max | Min | Saturate | Sign | SmoothStep | Step)
+                && info[handle].ty.inner_with(&module.types).scalar_kind() == Some(naga::ScalarKind::Float)
+        })
+    };
+    let functions = module.functions.iter().map(|(handle, function)| (function, &info[handle]));
+    let entries = module.entry_points.iter().enumerate();
+    let all = functions.chain(entries.map(|(index, entry)| (&entry.function, info.get_entry_point(index))));
+    let found = all.filter(|(function, info)| is_open(function, info));
+    found.map(|(function, _)| function.name.clone().unwrap_or_default()).collect()
+}
+
+fn no_open_builtin_sees_nan() -> Outcome {
+    let mut found = BTreeSet::new();
+    for parsed in sources().values() {
+        found.append(&mut open_builtins(parsed.module.as_ref().map_err(String::clone)?));
+    }
+    for kernel in NetworkKernel::all() {
+        found.append(&mut open_builtins(&parse(&kernel.source())?));
+    }
+    let guarded: BTreeSet<String> = GUARDED.map(|(name, _)| name.into()).into();
+    assert_eq!(found, guarded, "functions with such builtins, and those known to be guarded");
+    let careless =
+        "@compute @workgroup_size(1) fn careless() { var x = 1.0; x = clamp(x, 0.0, x); var i = max(2, 1); }";
+    assert_eq!(open_builtins(&parse(careless)?), BTreeSet::from(["careless".into()]));
     Ok(())
 }

@@ -293,7 +293,7 @@ pub fn variants() -> Vec<Variant> {
                         all.push(variant);
                     }
                 };
-                for step in 0..if loss.pattern == Pattern::Ranked { RankedStep::COUNT } else { 1 } {
+                for step in 0..if loss.pattern == Pattern::Ranked { RankedStep::STEPS } else { 1 } {
                     add(by_default, Exchange::Workgroup, Constants { step, ..constants });
                 }
                 if rows && !constants.write_per_class {

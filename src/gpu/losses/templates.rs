@@ -59,7 +59,7 @@ params! {
         tiles: u32,
         /// Ranked lists: tiles per workgroup in the last step.
         tiles_per_group: u32,
-        /// Ranked lists: items per run; each run is merged with the next.
+        /// Ranked lists: items per sorted run; runs are merged in pairs.
         run: u32,
         /// Ranked lists: which half of the scratch is read.
         half_read: u32,
@@ -83,7 +83,7 @@ pub(super) enum RankedStep {
 }
 
 impl RankedStep {
-    pub(super) const COUNT: u8 = RankedStep::Finish as u8 + 1;
+    pub(super) const STEPS: u8 = RankedStep::Finish as u8 + 1;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,8 +103,10 @@ pub(in crate::gpu) enum BufferSlot {
     Partials,
     /// One row of sums per team, `sums[team * C + class]`; if workgroups share a row, one Row per workgroup.
     Sums,
-    /// Two halves of `params.tiles` tiles per list. Then per tile: how many entries of a merged run's first half come
-    /// before it; its positives, later the positives before it; its flags. Then positives and flags of each list.
+    /// Four arrays, one behind the other. Two buffers of `params.tiles` tiles of entries per list: a merge reads one
+    /// and writes the other. One entry per tile: how many entries of the first of two merged runs come before it. One
+    /// entry per tile: its positives, which the count step replaces by the positives before it, and its flags. One
+    /// entry per list: its positives and flags.
     Scratch,
 }
 

@@ -29,7 +29,7 @@ const MOST_COST: usize = 1 << 14;
 /// Lanes of the workgroup on a GPU.
 const LANES: u32 = 256;
 
-/// Lanes of the workgroup on a software adapter, where a barrier costs one switch per lane.
+/// Lanes of the workgroup on a software adapter, where a barrier costs a switch of context for each vector of lanes.
 const SOFTWARE_LANES: u32 = 32;
 
 pub(super) struct Whole {
@@ -45,7 +45,8 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    /// `None` if the network, the batch or the loss needs more than one workgroup.
+    /// `None` if the kernel cannot take this work: a network, batch or data set too large for one workgroup, a loss
+    /// that is not elementwise, or targets or an accuracy that it does not know.
     pub(super) async fn new(setup: WalkSetup<'_>) -> Result<Option<Self>> {
         let WalkSetup { gpu, parts, weights, data, batch_size, trains } = setup;
         let Some(loss) = elementwise::kernel(parts.loss) else { return Ok(None) };
@@ -162,7 +163,8 @@ impl Whole {
     }
 }
 
-/// Where each layer's numbers are, in the shader's format, and the number of words for a batch's outputs and slopes.
+/// Where each layer's weights, bias, outputs and slopes begin, as the shader's `layer` table has them; and the number
+/// of words for a batch's outputs and slopes.
 fn places(shapes: &[LayerShape], batch: usize) -> ([[u32; 4]; 2 * MOST_LAYERS], usize) {
     let mut layer = [[0u32; 4]; 2 * MOST_LAYERS];
     let mut words = 0;
@@ -189,7 +191,7 @@ fn steps_of_batch(shapes: &[LayerShape], batch: usize, lanes: usize) -> u32 {
             + 4
     };
     let outputs = shapes.last().map_or(1, |shape| shape.outputs);
-    // The tree of the partial takes 8; they are counted twice to be safe.
+    // `workgroup_merge` takes at most 16 loop steps: 256 lanes, four partials at a time.
     let steps = shapes.iter().map(of_layer).sum::<usize>() + (batch * outputs).div_ceil(lanes) + 20;
     u32::try_from(steps).unwrap_or(u32::MAX)
 }
