@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::penalty::Penalty;
 use super::spec::{ElementwiseFormula, ElementwiseSpec, LossShader, Spec, shader};
-use super::terms::{Terms, terms_builder};
+use super::terms::{Terms, loss_option, terms_builder};
 use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::{LabelEncoding, TargetRule};
 
@@ -48,15 +48,9 @@ impl BinaryHinge {
 
     terms_builder!("The margin that t*s must reach.");
 
-    /// How the labels are encoded.
-    pub fn labels(mut self, labels: LabelEncoding) -> Self {
-        self.labels = labels;
-        self
-    }
-
-    /// How the labels are encoded.
-    pub fn get_labels(&self) -> LabelEncoding {
-        self.labels
+    loss_option! {
+        /// How the labels are encoded.
+        labels, get_labels: LabelEncoding = [labels]
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::formula::{PairSums, RowPoint, RowScratch, TargetRows};
 use super::penalty::{PenaltyShape, Rule, Ties};
 use super::spec::{LossShader, Spec, TargetRowsFormula, TargetRowsSpec, shader};
-use super::terms::{Terms, terms_builder};
+use super::terms::{Terms, loss_option, terms_builder};
 use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::TargetRowRule;
 use crate::data::real::Real;
@@ -44,15 +44,9 @@ impl CategoricalHinge {
 
     terms_builder!("The margin.");
 
-    /// Which of equal largest terms receives the gradient.
-    pub fn ties(mut self, ties: Ties) -> Self {
-        self.ties = ties;
-        self
-    }
-
-    /// Which of equal largest terms receives the gradient.
-    pub fn get_ties(&self) -> Ties {
-        self.ties
+    loss_option! {
+        /// Which of equal largest terms receives the gradient.
+        ties, get_ties: Ties = [ties]
     }
 }
 

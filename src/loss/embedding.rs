@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::formula::{Elementwise, Point};
 use super::penalty::{Kink, Penalty, PenaltyShape, Rule};
 use super::spec::{ElementwiseFormula, ElementwiseSpec, LossShader, Spec, shader};
-use super::terms::Terms;
+use super::terms::{Terms, loss_option};
 use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::TargetRule;
 use crate::data::real::Number;
@@ -41,26 +41,14 @@ impl EmbeddingHinge {
         Self { terms: Terms::new() }
     }
 
-    /// The distance that samples with t = -1 must keep.
-    pub fn margin(mut self, margin: f64) -> Self {
-        self.terms.margin = margin;
-        self
+    loss_option! {
+        /// The distance that samples with t = -1 must keep.
+        margin, get_margin: f64 = [terms margin]
     }
 
-    /// The margin.
-    pub fn get_margin(&self) -> f64 {
-        self.terms.margin
-    }
-
-    /// The slope of the hinge where the margin is met exactly.
-    pub fn kink(mut self, kink: Kink) -> Self {
-        self.terms.kink = kink;
-        self
-    }
-
-    /// The slope where a margin is met exactly.
-    pub fn get_kink(&self) -> Kink {
-        self.terms.kink
+    loss_option! {
+        /// The slope of the hinge where the margin is met exactly.
+        kink, get_kink: Kink = [terms kink]
     }
 }
 

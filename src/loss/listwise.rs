@@ -6,7 +6,7 @@ use super::formula::{Higher, PairSums, RowPoint, RowScratch, TargetRows};
 use super::penalty::{PenaltyShape, Rule, Ties};
 use super::sorted_pairs::{self, PairRule};
 use super::spec::{LossShader, Spec, TargetRowsFormula, TargetRowsSpec, shader};
-use super::terms::{Terms, terms_builder};
+use super::terms::{Terms, loss_option, terms_builder};
 use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::TargetRowRule;
 use crate::data::real::Real;
@@ -63,15 +63,9 @@ impl ListwiseHinge {
 
     terms_builder!("The margin by which a more relevant item must score higher.");
 
-    /// Whether a list's sum over pairs is divided by its length.
-    pub fn over_items(mut self, over_items: OverItems) -> Self {
-        self.over_items = over_items;
-        self
-    }
-
-    /// Whether a list's sum over pairs is divided by its length.
-    pub fn get_over_items(&self) -> OverItems {
-        self.over_items
+    loss_option! {
+        /// Whether a list's sum over pairs is divided by its length.
+        over_items, get_over_items: OverItems = [over_items]
     }
 }
 

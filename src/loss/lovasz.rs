@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::formula::{PairSums, RowPoint, RowScratch, TargetRows};
 use super::penalty::{PenaltyShape, Rule, Ties};
 use super::spec::{LossShader, Spec, TargetRowsFormula, TargetRowsSpec, shader};
-use super::terms::{Terms, terms_builder};
+use super::terms::{Terms, loss_option, terms_builder};
 use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::{LabelEncoding, TargetRowRule};
 use crate::data::real::Real;
@@ -45,15 +45,9 @@ impl LovaszHinge {
 
     terms_builder!("The margin that a score must clear.");
 
-    /// How the labels are encoded.
-    pub fn labels(mut self, labels: LabelEncoding) -> Self {
-        self.labels = labels;
-        self
-    }
-
-    /// How the labels are encoded.
-    pub fn get_labels(&self) -> LabelEncoding {
-        self.labels
+    loss_option! {
+        /// How the labels are encoded.
+        labels, get_labels: LabelEncoding = [labels]
     }
 }
 

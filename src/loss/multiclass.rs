@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::margin_matrix::MarginMatrix;
 use super::penalty::Ties;
 use super::spec::{MethodSpec, RowsSpec, Spec};
-use super::terms::{Terms, terms_builder};
+use super::terms::{Terms, loss_option, terms_builder};
 use super::value::{Loss, Sealed, loss_value};
 use crate::data::exact;
 use crate::names::names;
@@ -78,26 +78,14 @@ impl<M: RowsLoss> MulticlassHinge<M> {
 
     terms_builder!("The margin between the true class and a rival.");
 
-    /// Which of equally bad rivals receives the gradient (Crammer-Singer and top-k).
-    pub fn ties(mut self, ties: Ties) -> Self {
-        self.ties = ties;
-        self
+    loss_option! {
+        /// Which of equally bad rivals receives the gradient (Crammer-Singer and top-k).
+        ties, get_ties: Ties = [ties]
     }
 
-    /// Which of equally bad rivals receives the gradient.
-    pub fn get_ties(&self) -> Ties {
-        self.ties
-    }
-
-    /// Whether a sum over classes is divided by C. Crammer-Singer and top-k have no such sum and refuse `Mean`.
-    pub fn over_classes(mut self, over_classes: OverClasses) -> Self {
-        self.over_classes = over_classes;
-        self
-    }
-
-    /// Whether a sum over classes is divided by C.
-    pub fn get_over_classes(&self) -> OverClasses {
-        self.over_classes
+    loss_option! {
+        /// Whether a sum over classes is divided by C. Crammer-Singer and top-k have no such sum and refuse `Mean`.
+        over_classes, get_over_classes: OverClasses = [over_classes]
     }
 
     /// One non-negative, finite weight per class. The weight of the true class multiplies a sample's loss.

@@ -6,7 +6,7 @@ use super::formula::{Higher, PairSums, RowPoint, RowScratch, TargetRows};
 use super::multiclass::OverClasses;
 use super::penalty::{PenaltyShape, Rule, Ties};
 use super::spec::{LossShader, Spec, TargetRowsFormula, TargetRowsSpec, shader};
-use super::terms::{Terms, terms_builder};
+use super::terms::{Terms, loss_option, terms_builder};
 use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::TargetRowRule;
 use crate::data::real::Real;
@@ -42,15 +42,9 @@ impl MultilabelMargin {
 
     terms_builder!("The margin between a label's score and that of a class that is none.");
 
-    /// Whether the sum over pairs is divided by the number of classes.
-    pub fn over_classes(mut self, over_classes: OverClasses) -> Self {
-        self.over_classes = over_classes;
-        self
-    }
-
-    /// Whether the sum over pairs is divided by the number of classes.
-    pub fn get_over_classes(&self) -> OverClasses {
-        self.over_classes
+    loss_option! {
+        /// Whether the sum over pairs is divided by the number of classes.
+        over_classes, get_over_classes: OverClasses = [over_classes]
     }
 }
 

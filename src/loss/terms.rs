@@ -35,40 +35,34 @@ impl Terms {
     }
 }
 
-/// The builder methods of a loss with [`Terms`]. The caller words the documentation of the margin.
+/// The builder method and the getter of an option, with the same documentation, and the fields that lead to it.
+macro_rules! loss_option {
+    ($(#[$doc:meta])* $option:ident, $get:ident: $type:ty = [$($field:ident)+]) => {
+        $(#[$doc])*
+        pub fn $option(mut self, $option: $type) -> Self {
+            self$(.$field)+ = $option;
+            self
+        }
+
+        $(#[$doc])*
+        pub fn $get(&self) -> $type {
+            self$(.$field)+
+        }
+    };
+}
+pub(super) use loss_option;
+
+/// The options of a loss with [`Terms`]. The caller words the documentation of the margin.
 macro_rules! terms_builder {
     ($margin:literal) => {
-        #[doc = $margin]
-        pub fn margin(mut self, margin: f64) -> Self {
-            self.terms.margin = margin;
-            self
+        $crate::loss::terms::loss_option! { #[doc = $margin] margin, get_margin: f64 = [terms margin] }
+        $crate::loss::terms::loss_option! {
+            /// The penalty of a violation.
+            penalty, get_penalty: $crate::loss::Penalty = [terms penalty]
         }
-
-        /// The penalty of a violation.
-        pub fn penalty(mut self, penalty: $crate::loss::Penalty) -> Self {
-            self.terms.penalty = penalty;
-            self
-        }
-
-        /// The slope where a margin is met exactly.
-        pub fn kink(mut self, kink: $crate::loss::Kink) -> Self {
-            self.terms.kink = kink;
-            self
-        }
-
-        /// The margin.
-        pub fn get_margin(&self) -> f64 {
-            self.terms.margin
-        }
-
-        /// The penalty.
-        pub fn get_penalty(&self) -> $crate::loss::Penalty {
-            self.terms.penalty
-        }
-
-        /// The slope where a margin is met exactly.
-        pub fn get_kink(&self) -> $crate::loss::Kink {
-            self.terms.kink
+        $crate::loss::terms::loss_option! {
+            /// The slope where a margin is met exactly.
+            kink, get_kink: $crate::loss::Kink = [terms kink]
         }
     };
 }

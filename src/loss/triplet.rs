@@ -6,7 +6,7 @@ use super::distance::Distance;
 use super::formula::{Combined, Vectors};
 use super::penalty::{PenaltyShape, Rule};
 use super::spec::{LossShader, Spec, VectorsFormula, VectorsSpec, shader};
-use super::terms::{Terms, terms_builder};
+use super::terms::{Terms, loss_option, terms_builder};
 use super::value::{Loss, loss_type, loss_value};
 use crate::data::real::Real;
 
@@ -44,26 +44,14 @@ impl TripletMargin {
 
     terms_builder!("By how much the negative must be farther away than the positive.");
 
-    /// How the distance between two vectors is measured.
-    pub fn distance(mut self, distance: Distance) -> Self {
-        self.distance = distance;
-        self
+    loss_option! {
+        /// How the distance between two vectors is measured.
+        distance, get_distance: Distance = [distance]
     }
 
-    /// How the distance between two vectors is measured.
-    pub fn get_distance(&self) -> Distance {
-        self.distance
-    }
-
-    /// Whether the smaller of d(a, n) and d(p, n) counts, instead of d(a, n).
-    pub fn swap(mut self, swap: bool) -> Self {
-        self.swap = swap;
-        self
-    }
-
-    /// Whether the smaller of d(a, n) and d(p, n) counts.
-    pub fn get_swap(&self) -> bool {
-        self.swap
+    loss_option! {
+        /// Whether the smaller of d(a, n) and d(p, n) counts, instead of d(a, n).
+        swap, get_swap: bool = [swap]
     }
 }
 
