@@ -81,11 +81,11 @@ fn read(file: &SafeTensors<'_>, network: &Sequential, prefix: &str) -> Result<Ve
         let name = format!("{prefix}{name}");
         let tensor = file.tensor(&name).map_err(|_| {
             let names = file.names().into_iter().map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
-            wrong(format!("a tensor {name} of shape {shape:?}"), format!("tensors {names}"))
+            wrong(format!("a tensor {name} of shape {}", written(&shape)), format!("tensors {names}"))
         })?;
         if tensor.shape() != shape {
-            let got = format!("{:?}", tensor.shape());
-            return Err(wrong(format!("{name} of shape {shape:?}, as the layers say"), got));
+            let expected = format!("{name} of shape {}, as the layers say", written(&shape));
+            return Err(wrong(expected, written(tensor.shape())));
         }
         let data = tensor.data();
         let values: Vec<f64> = match tensor.dtype() {
@@ -202,4 +202,10 @@ impl Trainer {
         (self.first, self.second, self.position) = (first, second, saved.position);
         Ok(())
     }
+}
+
+/// A shape as messages write it.
+fn written(shape: &[usize]) -> String {
+    let axes: Vec<String> = shape.iter().map(usize::to_string).collect();
+    format!("({})", axes.join(", "))
 }

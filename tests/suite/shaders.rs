@@ -268,7 +268,7 @@ const GUARDED: [(&str, &str); 8] = [
     ("root", "a sum over finite components"),
     ("norm_slope", "a finite component"),
     ("softplus", "penalise returns NaN before"),
-    ("sharing_lanes", "a number of lanes"),
+    ("steps_of_row", "a number of loop steps"),
     ("logistic", "activate returns NaN before"),
     ("tangent", "activate returns NaN before"),
 ];

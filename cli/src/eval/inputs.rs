@@ -9,7 +9,7 @@ use maxmargin::{Batch, BatchShape, Error, Floats, Input, ScoreKind, Targets};
 use super::given::{FamilyName, Given, SampleLayout};
 use super::task::ClassNumbers;
 use crate::failure::{Failure, Outcome};
-use crate::file::{self, Data, Source};
+use crate::file::{self, Data, Shape, Source};
 
 pub(super) struct Files {
     scores: Source,
@@ -103,7 +103,7 @@ fn shape_of(given: &Given<'_>, files: &Files) -> Outcome<BatchShape> {
     let (scores, targets) = (&files.scores, files.targets.as_ref().map_or(0, Source::len));
     let rows = |dimension: &str| match scores.shape() {
         &[samples, columns] => Ok((samples, columns)),
-        got => Err(Failure::file(path, format!("scores: expected shape ({dimension}), got {got:?}"))),
+        got => Err(Failure::file(path, format!("scores: expected shape ({dimension}), got {}", Shape(got)))),
     };
     Ok(match given.layout() {
         SampleLayout::Element => BatchShape::new(scores.len(), 1, 1),
@@ -228,8 +228,8 @@ impl Inputs<'_> {
         if let SampleLayout::Vectors(vectors) = self.given.layout() { vectors } else { 1 }
     }
 
-    /// Checks that every file has the number of elements that the scores require.
-    pub(super) fn check_lengths(&self, files: &Files) -> Result<(), Error> {
+    /// Checks that every file has the shape that the scores require.
+    pub(super) fn check_shapes(&self, files: &Files) -> Result<(), Error> {
         let BatchShape { samples, target_width, .. } = self.shape;
         let (target_unit, weight_unit) = match (self.given.layout(), self.given.family) {
             (SampleLayout::Element, _) => ("score", "score"),
@@ -237,21 +237,30 @@ impl Inputs<'_> {
             (SampleLayout::Vectors(_), _) => ("pair of vectors", "sample"),
             _ => ("score", "row of scores"),
         };
-        let check = |input, source: Option<&Source>, expected, unit| match source.map(Source::len) {
-            Some(got) if got != expected => Err(Error::Length { input, expected, got, unit }),
-            _ => Ok(()),
-        };
-        if self.given.layout() == SampleLayout::Element {
-            check(Input::SecondScores, files.other_scores[0].as_ref(), samples, "first score")?;
-        }
-        for (source, input) in files.other_scores.iter().flatten().zip([Input::SecondScores, Input::Negatives]) {
-            if matches!(self.given.layout(), SampleLayout::Vectors(_)) && source.shape() != self.scores_shape {
-                let (expected, got) = (format!("{:?}", self.scores_shape), format!("{:?}", source.shape()));
-                return Err(Error::Shape { input, expected, got });
+        let check = |input, source: Option<&Source>, expected: &[usize], unit| {
+            let Some(got) = source.map(Source::shape).filter(|got| !Shape(got).matches(expected)) else {
+                return Ok(());
+            };
+            let count =
+                |shape| Some(Shape(shape).long_axes()).filter(|axes| axes.len() < 2)?.first().copied().or(Some(1));
+            if let (Some(expected), Some(got)) = (count(expected), count(got)) {
+                return Err(Error::Length { input, expected, got, unit });
             }
+            Err(Error::Shape { input, expected: Shape(expected).to_string(), got: Shape(got).to_string() })
+        };
+        for (source, input) in files.other_scores.iter().zip([Input::SecondScores, Input::Negatives]) {
+            check(input, source.as_ref(), &self.scores_shape, "first score")?;
         }
-        check(Input::Targets, files.targets.as_ref(), samples * target_width, target_unit)?;
-        check(Input::SampleWeights, files.sample_weights.as_ref(), samples, weight_unit)
+        let each_score = match self.given.layout() {
+            SampleLayout::Element | SampleLayout::Whole => true,
+            SampleLayout::Row => target_width > 1,
+            SampleLayout::Vectors(_) => false,
+        };
+        let target_shape = if each_score { &self.scores_shape[..] } else { &[samples] };
+        let weights_shape =
+            if self.given.layout() == SampleLayout::Element { &self.scores_shape[..] } else { &[samples] };
+        check(Input::Targets, files.targets.as_ref(), target_shape, target_unit)?;
+        check(Input::SampleWeights, files.sample_weights.as_ref(), weights_shape, weight_unit)
     }
 
     /// The targets of a block; triplets have none.

@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let nothing = files.empty();
     let nothing = inputs.batch(&nothing)?;
     let checked = loss.check().and_then(|()| stream::metric(&*loss, &settings).check_batch(&nothing));
-    checked.and_then(|_| inputs.check_lengths(&files)).map_err(|error| inputs.explain_part(error, 0))?;
+    checked.and_then(|_| inputs.check_shapes(&files)).map_err(|error| inputs.explain_part(error, 0))?;
     let opened_seconds = opening.elapsed().as_secs_f64();
     let (device, device_note) = match place {
         Place::Named(device) => (device, None),

@@ -163,8 +163,7 @@ impl Data {
         with_data!(self, x => x.clear());
     }
 
-    #[cfg(feature = "arrow")]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         with_data!(self, x => x.len())
     }
 

@@ -5,6 +5,7 @@ mod elements;
 mod npy;
 mod output;
 mod safetensors;
+mod shape;
 mod source;
 #[cfg(feature = "arrow")]
 mod table;
@@ -17,6 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 pub(crate) use elements::{Array, Data};
 pub(crate) use output::{PendingOutput, refuse_same_file, remove_unfinished};
+pub(crate) use shape::Shape;
 pub(crate) use source::Source;
 
 use crate::failure::{Failure, Outcome};

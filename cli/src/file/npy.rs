@@ -7,6 +7,7 @@ use std::path::Path;
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 
 use super::elements::{Kind, StoredAt};
+use super::shape::Shape;
 use crate::failure::{Failure, Outcome};
 
 /// Bytes of the longest accepted header; NumPy's own limit.
@@ -64,16 +65,16 @@ pub(super) fn open(path: &Path) -> Outcome<(File, StoredAt, bool)> {
         _ => return Err(fail(format!("expected bool, integer or float elements, got {descr}"))),
     };
     let shape: Option<Vec<usize>> = header.shape().iter().map(|&n| usize::try_from(n).ok()).collect();
-    let too_large = || fail(format!("the header's shape {:?} is too large", header.shape()));
+    let too_large = || fail(format!("the header's shape {} is too large", Shape(header.shape())));
     let shape = shape.ok_or_else(too_large)?;
     let in_rows = header.order() == Order::C || shape.len() < 2;
     let place = StoredAt { kind, big_endian: ty.endianness() == Endianness::Big, shape, start };
     let expected = place.bytes().ok_or_else(too_large)?;
     let got = size.saturating_sub(start);
     if got != expected as u64 {
-        let shape = &place.shape;
+        let shape = Shape(&place.shape);
         return Err(fail(format!(
-            "the header promises {expected} bytes (shape {shape:?}, {descr}), the file holds {got}"
+            "the header promises {expected} bytes (shape {shape}, {descr}), the file holds {got}"
         )));
     }
     Ok((file, place, in_rows))

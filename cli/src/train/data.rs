@@ -6,7 +6,7 @@ use maxmargin::nn::{Dataset, Features};
 
 use super::arguments::TrainArguments;
 use crate::failure::{Failure, Outcome};
-use crate::file::{self, Array, Data};
+use crate::file::{self, Array, Data, Shape};
 use crate::method::LossName;
 
 /// The data, and the validation data where it has files of its own. A --validation-split is not yet split off.
@@ -30,8 +30,14 @@ pub(super) fn load(arguments: &TrainArguments) -> Outcome<(Dataset, Option<Datas
 
 fn read(features_path: &Path, targets_path: &Path) -> Outcome<Dataset> {
     let (features, columns) = read_features(features_path)?;
-    let targets = file::read(targets_path)?.data.to_f64();
-    Dataset::new(features, columns, targets).map_err(|error| Failure::file(targets_path, error))
+    let rows = features.len() / columns;
+    let Array { shape, data } = file::read(targets_path)?;
+    let width = data.len().checked_div(rows).unwrap_or(0);
+    if rows > 0 && !Shape(&shape).matches(&[rows, width]) {
+        let got = format!("targets: expected shape ({rows}) or ({rows}, K), got {}", Shape(&shape));
+        return Err(Failure::file(targets_path, got));
+    }
+    Dataset::new(features, columns, data.to_f64()).map_err(|error| Failure::file(targets_path, error))
 }
 
 /// Features and their number of columns, the product of all axes but the first.
@@ -50,6 +56,6 @@ pub(crate) fn read_features(path: &Path) -> Outcome<(Features, usize)> {
     };
     match columns.filter(|&columns| columns > 0) {
         Some(columns) => Ok((features, columns)),
-        None => Err(Failure::file(path, format!("features: expected shape (N, D), got {shape:?}"))),
+        None => Err(Failure::file(path, format!("features: expected shape (N, D), got {}", Shape(&shape)))),
     }
 }

@@ -36,7 +36,7 @@ fn listwise_is_the_sum_over_pairs_of_a_list() {
 fn lovasz_is_of_the_whole_input_or_of_rows() {
     let folder = Folder::new();
     folder.f32("s.npy", "(2, 2)", &[0.5, 0.5, 2.0, -0.25]);
-    folder.i64("t.npy", &[1, 0, 1, 0]);
+    folder.npy("t.npy", "|i1", "(2, 2)", &[1, 0, 1, 0]);
     let run = "eval lovasz --scores s.npy --targets t.npy";
     // Rows: errors 0.5 and 1.5; errors -1 and 0.75, where the negative item comes first and adds 1/2.
     let json = folder.json(&format!("{run} --per-row --reduction none --losses-out l.npy"));
@@ -82,7 +82,7 @@ fn triplets_have_distances() {
     folder.fails(&format!("{run} --p 0.5"), 2, &["--p:", "at least 1", "0.5"]);
     folder.fails(&format!("{run} --distance cosine"), 2, &["--distance norm"]);
     folder.f32("n.npy", "(4, 1)", &[0.0, 5.5, 4.0, 5.0]);
-    folder.fails(run, 1, &["n.npy", "[2, 2]", "[4, 1]"]);
+    folder.fails(run, 1, &["n.npy", "(2, 2)", "(4, 1)"]);
 }
 
 #[test]

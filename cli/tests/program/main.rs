@@ -6,6 +6,7 @@ mod eval;
 mod families;
 mod multiclass;
 mod readme;
+mod shapes;
 mod stream;
 mod support;
 mod tables;

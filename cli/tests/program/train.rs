@@ -164,7 +164,10 @@ fn bad_input() {
         format!("{files} --layers 1 --labels plus-minus-one").replace("t.npy", "bad.npy"),
         &["bad.npy", "targets[2]", "7"],
     );
-    data(format!("{files} --layers 1").replace("t.npy", "few.npy"), &["few.npy", "expected 4", "got 3"]);
+    data(
+        format!("{files} --layers 1").replace("t.npy", "few.npy"),
+        &["few.npy", "expected shape (4) or (4, K)", "got (3)"],
+    );
     folder.i64("late.npy", &[1, -1, 7]);
     folder.f32("late_x.npy", "(3, 2)", &[0.5; 6]);
     let late = "--validation-features late_x.npy --validation-targets late.npy";
@@ -175,10 +178,10 @@ fn bad_input() {
     data(format!("{files} --layers 1 --weights-in x.npy"), &["x.npy", "safetensors"]);
     data(format!("{files} --layers 1").replace("h.csv", "no/h.csv"), &["no/h.csv"]);
     folder.json("train --features x.npy --targets t.npy --layers 1 --weights-out good.safetensors");
-    data(format!("{files} --layers 2,1 --weights-in good.safetensors"), &["layers.0.weight", "[2, 2]", "[1, 2]"]);
+    data(format!("{files} --layers 2,1 --weights-in good.safetensors"), &["layers.0.weight", "(2, 2)", "(1, 2)"]);
     let predict = "predict --weights-in good.safetensors --layers 1 --out o.npy --features";
     folder.write("wide.npy", &npy("<f4", "(1, 3)", false, &[0; 12]));
-    data(format!("{predict} wide.npy"), &["good.safetensors", "layers.0.weight", "[1, 3]"]);
+    data(format!("{predict} wide.npy"), &["good.safetensors", "layers.0.weight", "(1, 3)"]);
     assert!(!folder.path("o.npy").exists());
 }
 
