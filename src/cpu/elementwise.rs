@@ -27,7 +27,7 @@ pub(super) fn evaluate<T: HostReal>(
     buffers: Buffers<'_>,
 ) -> Result<Evaluation> {
     let (batch, samples) = (inputs.batch, inputs.shape.samples);
-    let second = inputs.scores.other(batch.second_scores, Input::SecondScores)?;
+    let second = inputs.scores.other(batch.scores, batch.second_scores, Input::SecondScores)?;
     let course = Course { job_samples: job_samples(samples, 1), vectors: 1, has_correct: spec.has_correct };
     // Only a weighted mean needs a pass over the weights.
     course.run(inputs, buffers, &|| weights::totals(batch, samples), &|job, divisor| {

@@ -151,7 +151,7 @@ impl<'a, T: HostReal> Stored<'a, T> {
     }
 
     /// The second or third scores of a sample, which must have the type of the first.
-    fn other(self, other: Option<Floats<'a>>, input: Input) -> Result<Option<Self>> {
+    fn other(self, first: Floats<'a>, other: Option<Floats<'a>>, input: Input) -> Result<Option<Self>> {
         let Some(other) = other else { return Ok(None) };
         let stored = match (self, other) {
             (Stored::F16(_), Floats::F16(x)) => Some(Stored::F16(x)),
@@ -159,7 +159,7 @@ impl<'a, T: HostReal> Stored<'a, T> {
             (Stored::Own(_), other) => T::own(other).map(Stored::Own),
             _ => None,
         };
-        stored.map(Some).ok_or_else(|| mixed_types(input, other))
+        stored.map(Some).ok_or_else(|| mixed_types(input, first, other))
     }
 }
 

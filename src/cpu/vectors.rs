@@ -28,8 +28,8 @@ pub(super) fn evaluate<T: HostReal>(
     buffers: Buffers<'_>,
 ) -> Result<Evaluation> {
     let (batch, BatchShape { samples, columns, .. }) = (inputs.batch, inputs.shape);
-    let second = inputs.scores.other(batch.second_scores, Input::SecondScores)?;
-    let third = inputs.scores.other(batch.third_scores, Input::Negatives)?;
+    let second = inputs.scores.other(batch.scores, batch.second_scores, Input::SecondScores)?;
+    let third = inputs.scores.other(batch.scores, batch.third_scores, Input::Negatives)?;
     let driver = Driver {
         spec,
         rule: Rule::new(spec.terms.margin, spec.terms.kink, spec.terms.penalty),

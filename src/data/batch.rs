@@ -311,6 +311,6 @@ impl<'a> Batch<'a> {
     }
 }
 
-pub(crate) fn mixed_types(input: Input, other: Floats<'_>) -> Error {
-    Error::ElementType { input, expected: "the type of the first scores", got: other.type_name() }
+pub(crate) fn mixed_types(input: Input, first: Floats<'_>, other: Floats<'_>) -> Error {
+    Error::ElementType { input, expected: first.type_name(), got: other.type_name() }
 }

@@ -102,7 +102,7 @@ impl PreparedScores {
             return Ok(Self::Own);
         }
         if let Some(second) = batch.second_scores.filter(|second| second.type_name() != batch.scores.type_name()) {
-            return Err(mixed_types(Input::SecondScores, second));
+            return Err(mixed_types(Input::SecondScores, batch.scores, second));
         }
         let single = |floats: Floats<'_>| match floats {
             Floats::F32(x) => Some(x.to_vec()),

@@ -46,7 +46,7 @@ impl Sequential {
     pub fn new(inputs: usize, layers: &[Dense], seed: u64) -> Result<Self> {
         let wrong = |expected: &str, got: String| Error::Option { option: "layers", expected: expected.into(), got };
         if layers.is_empty() || inputs == 0 || layers.iter().any(|layer| layer.units == 0) {
-            let got = format!("{inputs} inputs and layers of {:?} units", units(layers));
+            let got = format!("{inputs} inputs and {}", units(layers));
             return Err(wrong("at least one input and one layer, each of at least one unit", got));
         }
         let mut count = 0usize;
@@ -57,7 +57,7 @@ impl Sequential {
             before = layer.units;
         }
         if count > MOST_PARAMETERS {
-            return Err(wrong("at most 2^30 weights", format!("{inputs} inputs and {:?} units", units(layers))));
+            return Err(wrong("at most 2^30 weights", format!("{inputs} inputs and {}", units(layers))));
         }
         let mut random = generator(seed, Stream::Weights);
         let mut parameters = Vec::with_capacity(count);
@@ -127,6 +127,10 @@ impl Sequential {
     }
 }
 
-fn units(layers: &[Dense]) -> Vec<usize> {
-    layers.iter().map(|layer| layer.units).collect()
+/// Layers as messages write them.
+fn units(layers: &[Dense]) -> String {
+    match layers.iter().map(|layer| layer.units.to_string()).collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => "no layers".into(),
+        units => format!("layers of {units} units"),
+    }
 }

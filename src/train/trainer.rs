@@ -265,7 +265,8 @@ impl Trainer {
         }
         (self.position.batch_size, self.position.rows) = (batch_size, rows);
         let seed = *self.position.seed.get_or_insert(fit.seed);
-        let mut course = FitRun { fit, seed, position: self.position, has_correct: self.loss.has_correct() };
+        let has_correct = self.loss.has_correct();
+        let mut course = FitRun { fit, seed, position: self.position, has_correct, good: None };
         let memory = self.memory();
         let parts = EngineParts {
             batch_size: Some(fit.batch_size.min(data.len())),
@@ -380,15 +381,36 @@ struct FitRun<'a> {
     seed: u64,
     position: Position,
     has_correct: bool,
+    /// Where the weights at the start of the last epoch that gave finite losses are, and its position.
+    good: Option<(MemorySlot, Position)>,
 }
 
 impl FitRun<'_> {
-    fn run(&mut self, engine: &mut dyn Engine, samples: usize, mut on_epoch: impl FnMut(&Epoch)) -> Result<History> {
+    fn run(&mut self, engine: &mut dyn Engine, samples: usize, on_epoch: impl FnMut(&Epoch)) -> Result<History> {
+        let history = self.train(engine, samples, on_epoch)?;
+        // No loss has seen the weights of the last update yet.
+        if let Some((slot, position)) = self.good
+            && !engine.memory()?.parameters.iter().all(|weight| weight.is_finite())
+        {
+            engine.recall(slot)?;
+            let (epoch, step) = match self.position {
+                Position { epoch, batch: 0, .. } => {
+                    (epoch.saturating_sub(1), samples.div_ceil(self.fit.batch_size) as u64)
+                }
+                Position { epoch, batch, .. } => (epoch, batch),
+            };
+            self.position = position;
+            let loss = "not finite after this update".into();
+            return Err(Error::Diverged { epoch, step: step.saturating_sub(1), loss });
+        }
+        Ok(history)
+    }
+
+    fn train(&mut self, engine: &mut dyn Engine, samples: usize, mut on_epoch: impl FnMut(&Epoch)) -> Result<History> {
         let mut history = History::default();
         let batches = samples.div_ceil(self.fit.batch_size) as u64;
         // The slots hold the weights at the start of the current epoch and of the one before.
         let mut slot = MemorySlot::A;
-        let mut good: Option<(MemorySlot, Position)> = None;
         let is_validated = self.fit.validation.is_some();
         if self.position.is_validated != is_validated {
             // Losses of other data cannot be compared.
@@ -416,7 +438,7 @@ impl FitRun<'_> {
             };
             if let Some((batch, loss)) = progress.diverged {
                 // Only a finite loss of its first batch shows that the weights at an epoch's start are good.
-                let (slot, position) = match good {
+                let (slot, position) = match self.good {
                     Some(good) if batch == first_batch => good,
                     _ => (slot, before),
                 };
@@ -425,7 +447,7 @@ impl FitRun<'_> {
                 self.position = position;
                 return Err(Error::Diverged { epoch, step: batch as u64, loss: number(loss) });
             }
-            good = Some((slot, before));
+            self.good = Some((slot, before));
             slot = slot.other();
             self.advance(&progress);
             if self.position.batch < batches {

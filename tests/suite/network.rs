@@ -422,6 +422,13 @@ fn diverges_with_an_error(device: &Device) -> Outcome {
     if step >= 16 || trainer.epochs_done() > epoch || !trainer.evaluate(&train)?.loss.is_finite() {
         return Err(format!("epoch {epoch}, step {step}: {:?}", trainer.evaluate(&train)).into());
     }
+    // No loss sees the weights of the last update.
+    let mut trainer = Trainer::new(device.clone(), network.clone(), BinaryHinge::new(), Optimizer::sgd(1e300))?;
+    let result = trainer.fit(&train, &Fit::new().epochs(1).batch_size(train.len()), |_| {});
+    let Err(Error::Diverged { epoch: 0, step: 0, .. }) = result else { return Err(format!("{result:?}").into()) };
+    if trainer.epochs_done() != 0 || trainer.network().parameters() != network.parameters() {
+        return Err("the weights before the last update are not back".into());
+    }
     Ok(())
 }
 

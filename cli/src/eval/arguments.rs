@@ -245,7 +245,8 @@ pub(super) struct Common {
     /// Write one loss per sample to this .npy file.
     #[arg(long, value_name = "L.npy")]
     pub(super) losses_out: Option<PathBuf>,
-    /// Evaluate N samples at a time as a streaming metric, and report each batch's value and the value of all samples.
+    /// Evaluate N samples at a time as a streaming metric, and report the value of all samples; with --json also each
+    /// batch's value.
     #[arg(long, value_name = "N")]
     pub(super) batch_size: Option<NonZeroUsize>,
     /// Draw the batches' values to this .svg or .png file.

@@ -242,7 +242,9 @@ async fn upload(
     let (first, last) = (start * width, end * width);
     let other = async |input, floats| match floats {
         // Kernels read all scores of a sample as one type.
-        Some(floats) if stored_type(floats) != stored_type(batch.scores) => Err(mixed_types(input, floats)),
+        Some(floats) if stored_type(floats) != stored_type(batch.scores) => {
+            Err(mixed_types(input, batch.scores, floats))
+        }
         Some(floats) => upload_floats(gpu, input, floats, first, last).await.map(Some),
         None => Ok(None),
     };
