@@ -2,10 +2,10 @@
 python benches/peers/losses.py [SAMPLES [ROUNDS]]
 
 Build first: cargo build --release --examples. Our side is a separate process (side.rs) that holds the arrays and evaluates
-when asked; the peers run in this process. Everyone is warmed up. Prints medians with quartiles, and each time over ours.
+when asked; the peers run in this process. Everyone is warmed up. Prints medians with quartiles, and every median divided by ours.
 `fresh` allocates a new gradient per call, as the peers do; `into` writes into the same memory again, as a training loop does.
-MAXMARGIN_BENCH_DEVICE names our device (cpu), TORCH_DEVICE torch's (cpu; cuda where there is one); jax uses its default.
-On a GPU everyone's arrays and gradients stay on it. A peer that is not installed is left out.
+MAXMARGIN_BENCH_DEVICE names our device and TORCH_DEVICE torch's; both default to cpu. jax uses its own default. Arrays and
+gradients stay on the device. A peer that is not installed is left out; so is a table in which it would be the only peer.
 """
 
 import importlib.util

@@ -18,8 +18,8 @@ pub fn sample(s: &[f64], y: usize, k: usize, margins: Margins<'_>, options: &Opt
     if violation.is_nan() || a.iter().any(|x| x.is_nan()) {
         return Sample::undefined(s.len(), correct);
     }
-    // The weight of each a_j in the sum of the k largest: 1 or 0. With `Ties::Split`, all classes equal to the k-th
-    // largest share the ranks left for them evenly.
+    // The weight of each a_j in the sum of the k largest: 1 if it is among them, else 0. With `Ties::Split`, all classes
+    // whose a_j equals the k-th largest get the same weight: the ranks left for them, divided by their number.
     let mut share = vec![0.0; s.len()];
     order[..k].iter().for_each(|&j| share[j] = 1.0);
     if options.ties == Ties::Split {

@@ -25,7 +25,7 @@ impl Ceiling {
                 gpu.memory_probe(case.bytes_read, case.bytes_written).map(Self::Gpu).map_err(Failure::data)
             }
             _ => Ok(Self::Cpu {
-                // Written once, so that every page exists.
+                // Both are filled now, so that the system has mapped their pages before the time is taken.
                 read: (0..words(case.bytes_read) as u64).collect(),
                 written: vec![1; words(case.bytes_written)],
             }),

@@ -45,7 +45,7 @@ pub(crate) struct TrainArguments {
     #[arg(long, value_delimiter = ',', required = true)]
     pub(crate) layers: Vec<Dense>,
     /// The initial weights, one name for all layers or one per layer: torch (as torch's Linear), he-uniform,
-    /// glorot-uniform or zeros. The default is torch, with --preset keras glorot-uniform.
+    /// glorot-uniform or zeros. The default is torch, or glorot-uniform if --preset is keras.
     #[arg(long, value_delimiter = ',', conflicts_with = "weights_in")]
     pub(crate) init: Vec<Initializer>,
     /// The loss. binary, squared and embedding need one output per sample, the others one per class.
@@ -60,12 +60,13 @@ pub(crate) struct TrainArguments {
     /// Label encoding of binary and squared. auto (the default): the first label other than 1 decides.
     #[arg(long, value_enum)]
     pub(crate) labels: Option<Labels>,
-    /// Which predictions count as right: sign, or keras, as in Keras's BinaryAccuracy(0.5), which compares the label
-    /// with 0 or 1, so that a sample labelled -1 never counts as right.
+    /// Which predictions count as right. sign: a single output predicts by its sign, several by the highest. keras: as
+    /// in Keras's BinaryAccuracy(0.5), an output above 0.5 predicts 1 and any other 0; a label of -1 is then never
+    /// right.
     #[arg(long, value_parser = one_of(Accuracy::NAMES, |_| true), default_value = "sign")]
     pub(crate) accuracy: Accuracy,
-    /// The library to follow in update rules, weight decay, Adam's epsilon and the loss's slope where a margin is met
-    /// exactly.
+    /// The library to follow in update rules, weight decay, Adam's epsilon, initial weights, the loss's slope where a
+    /// margin is met exactly, and the share of the gradient that equal rivals get.
     #[arg(long, value_parser = one_of(Peer::NAMES, is_trained), default_value = "torch")]
     pub(crate) preset: Peer,
     /// The optimizer.
@@ -80,7 +81,7 @@ pub(crate) struct TrainArguments {
     /// Use Nesterov momentum for sgd.
     #[arg(long)]
     pub(crate) nesterov: bool,
-    /// Weight decay [default: 0; adamw: 0.01, with --preset keras 0.004].
+    /// Weight decay [default: 0; for adamw 0.01, or 0.004 if --preset is keras].
     #[arg(long)]
     pub(crate) weight_decay: Option<f64>,
     /// Adam's decay of the first moment [default: 0.9].
@@ -89,7 +90,7 @@ pub(crate) struct TrainArguments {
     /// Adam's decay of the second moment [default: 0.999].
     #[arg(long)]
     pub(crate) beta2: Option<f64>,
-    /// Adam's epsilon [default: 1e-8, with --preset keras 1e-7].
+    /// Adam's epsilon [default: 1e-8, or 1e-7 if --preset is keras].
     #[arg(long)]
     pub(crate) epsilon: Option<f64>,
     /// Number of epochs; with --resume it includes those done before.

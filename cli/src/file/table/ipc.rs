@@ -110,9 +110,12 @@ fn header(file: &mut File, block: &Block, size: u64) -> Result<Vec<u8>, ArrowErr
     read(file, offset, header, size)
 }
 
-/// Reads `bytes` bytes from an offset; fails if the file ends first. Allocates no more than the file's `size`.
+/// Reads `bytes` bytes from an offset; fails if the file, of `size` bytes, ends first.
 fn read(file: &mut File, offset: u64, bytes: u64, size: u64) -> Result<Vec<u8>, ArrowError> {
-    let mut read = vec![0; bytes.min(size) as usize];
+    if offset.checked_add(bytes).is_none_or(|end| end > size) {
+        return Err(ArrowError::ParseError(format!("not an Arrow IPC file: it ends before byte {offset} + {bytes}")));
+    }
+    let mut read = vec![0; bytes as usize];
     file.seek(SeekFrom::Start(offset))?;
     file.read_exact(&mut read)?;
     Ok(read)
