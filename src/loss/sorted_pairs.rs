@@ -154,21 +154,20 @@ fn walk<'a>(
 }
 
 /// All pairs of a less and a more relevant item. Both slices are sorted by score.
-fn join(low: &[Item], high: &[Item], rule: &PairRule, slopes: Option<&mut [f64]>) -> (f64, bool) {
+fn join(low: &[Item], high: &[Item], rule: &PairRule, mut slopes: Option<&mut [f64]>) -> (f64, bool) {
     // In this order two large scores cancel before the margin is added.
     let violation = |low: f64, high: f64| rule.margin + (low - high);
     let mut value = 0.0;
-    let Some(slopes) = slopes else {
-        let add = |_, of_item, _| value += of_item;
-        let active = walk(high.iter().rev(), low.iter().rev(), |own, other| violation(other, own), rule, add);
-        return (value, active);
-    };
-    let add = |index: usize, of_item, slope: f64| {
+    let of_high = |index: usize, of_item, slope: f64| {
         value += of_item;
-        slopes[index] -= slope;
+        if let Some(slopes) = &mut slopes {
+            slopes[index] -= slope;
+        }
     };
-    let active = walk(high.iter().rev(), low.iter().rev(), |own, other| violation(other, own), rule, add);
-    walk(low.iter(), high.iter(), violation, rule, |index, _, slope| slopes[index] += slope);
+    let active = walk(high.iter().rev(), low.iter().rev(), |high, low| violation(low, high), rule, of_high);
+    if let Some(slopes) = slopes {
+        walk(low.iter(), high.iter(), violation, rule, |index, _, slope| slopes[index] += slope);
+    }
     (value, active)
 }
 
