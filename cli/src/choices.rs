@@ -42,12 +42,12 @@ choices! {
 }
 
 impl Labels {
-    /// The encoding; `auto` finds it from the labels.
-    pub(crate) fn encoding(self, labels: Targets<'_>) -> maxmargin::Result<LabelEncoding> {
+    /// The encoding; `auto` finds it from the labels that are not ignored.
+    pub(crate) fn encoding(self, labels: Targets<'_>, ignored: Option<i64>) -> maxmargin::Result<LabelEncoding> {
         match self {
             Self::PlusMinusOne => Ok(LabelEncoding::PlusMinusOne),
             Self::ZeroOne => Ok(LabelEncoding::ZeroOne),
-            Self::Auto => LabelEncoding::detect(labels),
+            Self::Auto => LabelEncoding::detect_among_kept(labels, ignored),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// A failure and its exit code: 2 for wrong usage, 1 for bad data or a failed device.
@@ -26,6 +26,10 @@ impl Failure {
         let name = match option {
             "gamma" => "--penalty smooth".into(),
             "fraction" => "--validation-split".into(),
+            "shuffle" => {
+                let before = if got == "true" { "had" } else { "did not have" };
+                return Self::usage(format!("--no-shuffle: expected as before, where the training {before} it"));
+            }
             // A name with spaces is a description, not an option of the command line.
             words if words.contains(' ') => words.into(),
             name => format!("--{}", name.replace('_', "-")),
@@ -44,9 +48,16 @@ impl Failure {
         Self::data(format!("{}: {message}", path.display()))
     }
 
-    /// Adds a second failure that followed this one.
-    pub(crate) fn and(self, other: &Failure) -> Self {
-        Self { message: format!("{}; {}", self.message, other.message), code: self.code }
+    /// Adds which files are written all the same, and a second failure that followed this one.
+    pub(crate) fn after(mut self, written: &[PathBuf], second: Outcome<()>) -> Self {
+        if !written.is_empty() {
+            let paths: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
+            self.message += &format!("; wrote {}", paths.join(", "));
+        }
+        if let Err(second) = second {
+            self.message += &format!("; {}", second.message);
+        }
+        self
     }
 
     pub(crate) fn line(&self) -> String {

@@ -23,6 +23,12 @@ pub(crate) fn install() {
         remove_unfinished();
         std::process::exit(EXIT_CODE.into());
     });
+    // A file beyond the limit of its size is then an error of the write.
+    #[cfg(unix)]
+    // SAFETY: to ignore a signal is an action that needs no function of ours.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN)
+    };
     #[cfg(unix)]
     for (signal, _) in ignored.into_iter().filter(|(_, is_ignored)| *is_ignored) {
         // SAFETY: to ignore a signal is an action that needs no function of ours.

@@ -1,4 +1,7 @@
-//! `maxmargin`: max-margin losses of arrays in files, and networks trained with them, on the CPU or any GPU.
+//! The program `maxmargin`: max-margin losses of arrays in files, and networks trained with them, on the CPU or any GPU.
+//!
+//! The library `maxmargin` is what other programs use. Here there is only what the program and its fuzz targets need:
+//! [`run`], and [`read_array`], which reads any file that the program reads.
 
 mod arguments;
 mod bench;
@@ -14,19 +17,39 @@ mod predict;
 mod report;
 mod train;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 
-fn main() -> ExitCode {
-    match run() {
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    match run_command() {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }
 }
 
-fn run() -> failure::Outcome<ExitCode> {
+/// Starts the pool of threads. Where the system gives no thread, this one does all the work.
+fn start_threads() {
+    let pool = rayon::ThreadPoolBuilder::new();
+    if pool.build_global().is_err() {
+        // If that fails too, the pool was built before.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global();
+    }
+}
+
+/// Reads the array that an argument names (`x.npy`, `x.csv:a,b`), and returns its shape and its number of elements.
+///
+/// # Errors
+/// The message of the program.
+pub fn read_array(argument: &Path) -> Result<(Vec<usize>, usize), String> {
+    let array = file::read(argument, file::TextOptions::default()).map_err(|failure| failure.line())?;
+    Ok((array.shape, array.data.len()))
+}
+
+fn run_command() -> failure::Outcome<ExitCode> {
     let arguments = match arguments::Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => match error.kind() {
@@ -42,6 +65,7 @@ fn run() -> failure::Outcome<ExitCode> {
         },
     };
     interrupt::install();
+    start_threads();
     match &arguments.command {
         arguments::Command::Devices(options) => devices::run(options)?,
         arguments::Command::Bench(options) => bench::run(options)?,

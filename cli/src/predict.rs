@@ -10,19 +10,19 @@ use maxmargin::train::predict;
 use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
-use crate::file::{self, PendingOutput, refuse_same_file};
+use crate::file::{self, PendingOutput, TextOptions, publish_all, refuse_same_file};
 use crate::place::{self, Where};
-use crate::report::{device_json, print};
+use crate::report::{device_json, headers_json, inputs_text, print};
 use crate::train::read_features;
 
 /// Apply saved weights to rows of features.
 #[derive(Debug, Args)]
 pub(crate) struct PredictArguments {
-    /// The weights, as `maxmargin train --weights-out` writes them.
+    /// The weights, as `maxmargin train --weights-out` or --checkpoint-out writes them, or as for its --weights-in.
     #[arg(long, value_name = "W.safetensors")]
     pub(crate) weights_in: PathBuf,
-    /// The dense layers, as for `maxmargin train`.
-    #[arg(long, value_delimiter = ',', required = true)]
+    /// The dense layers, as for `maxmargin train`, where the weights are of another program. Files of `train` say them.
+    #[arg(long, value_delimiter = ',')]
     pub(crate) layers: Vec<Dense>,
     /// File with features, one row per sample. Further axes are flattened.
     #[arg(long)]
@@ -31,6 +31,8 @@ pub(crate) struct PredictArguments {
     #[arg(long, value_name = "P.npy")]
     pub(crate) out: PathBuf,
     #[command(flatten)]
+    pub(crate) text: TextOptions,
+    #[command(flatten)]
     pub(crate) place: Where,
 }
 
@@ -38,27 +40,56 @@ pub(crate) fn run(arguments: &PredictArguments) -> Outcome<()> {
     let started = Instant::now();
     let inputs = [("--weights-in", &arguments.weights_in), ("--features", &arguments.features)];
     refuse_same_file(&inputs.map(|(option, path)| (option, Some(path.as_path()))), &[("--out", Some(&arguments.out))])?;
-    let mut pending = PendingOutput::new(&arguments.out)?;
-    let (features, columns) = read_features(&arguments.features)?;
-    let mut network = Sequential::new(columns, &arguments.layers, 0).map_err(Failure::option)?;
-    let bytes = file::read_bytes(&arguments.weights_in)?;
-    network.load_safetensors(&bytes).map_err(|error| Failure::file(&arguments.weights_in, error))?;
+    let mut pending = PendingOutput::new("--out", &arguments.out, &[".npy"])?;
+    let features = read_features(&arguments.features, arguments.text)?;
+    let network = network(arguments, features.columns)?;
+    let headers: Vec<_> = features.has_header.into_iter().map(|found| ("--features", found)).collect();
     let device = place::choose(&arguments.place)?;
-    let outputs = predict(&device, &network, &features, Precision::F32).map_err(Failure::data)?;
+    let outputs = predict(&device, &network, &features.values, Precision::F32).map_err(Failure::data)?;
     let shape = [outputs.len() / network.outputs(), network.outputs()];
     pending.begin::<f32>(&shape)?;
     pending.write_part(&outputs.into_iter().map(|x| x as f32).collect::<Vec<_>>(), 0)?;
-    pending.publish()?;
     let seconds = started.elapsed().as_secs_f64();
     let place = &arguments.place;
-    if place.json {
-        let object = json!({ "shape": shape, "device": device_json(&device), "seconds": { "total": seconds } });
-        return print(&object.to_string());
-    }
-    if place.quiet {
-        return Ok(());
-    }
     let [rows, columns] = shape;
-    let out = arguments.out.display();
-    print(&format!("wrote {rows} x {columns} outputs to {out} ({}, {seconds:.3} s)", device.name()))
+    let text = match (place.json, place.quiet) {
+        (true, _) => {
+            let seconds = json!({ "total": seconds });
+            let mut object = json!({ "shape": shape, "device": device_json(&device), "seconds": seconds });
+            if !headers.is_empty() {
+                object["csv_header"] = headers_json(&headers);
+            }
+            object.to_string()
+        }
+        (false, true) => String::new(),
+        (false, false) => {
+            let out = arguments.out.display();
+            let found = inputs_text(&headers, None, 8).replace('\n', "; ");
+            format!("wrote {rows} x {columns} outputs to {out} ({found}{}, {seconds:.3} s)", device.name())
+        }
+    };
+    if !text.is_empty() {
+        print(&text)?;
+    }
+    publish_all([pending])
+}
+
+/// The network that the weights say, or that --layers says.
+fn network(arguments: &PredictArguments, columns: usize) -> Outcome<Sequential> {
+    let bytes = file::read_bytes(&arguments.weights_in)?;
+    let in_weights = |error| Failure::file(&arguments.weights_in, error);
+    if arguments.layers.is_empty() {
+        let network = Sequential::from_safetensors(&bytes).map_err(in_weights)?.ok_or_else(|| {
+            Failure::file(&arguments.weights_in, "the file does not say its layers: name them with --layers")
+        })?;
+        if network.inputs() != columns {
+            let inputs = network.inputs();
+            let message = format!("features: expected shape (N, {inputs}), as the weights say, got (N, {columns})");
+            return Err(Failure::file(&arguments.features, message));
+        }
+        return Ok(network);
+    }
+    let mut network = Sequential::new(columns, &arguments.layers, 0).map_err(Failure::option)?;
+    network.load_safetensors(&bytes).map_err(in_weights)?;
+    Ok(network)
 }

@@ -11,6 +11,10 @@ use crate::failure::{Failure, Outcome};
 pub(crate) struct Report {
     pub(crate) loss: String,
     pub(crate) options: Map<String, Value>,
+    /// For each file of text, by its option: whether a header was found.
+    pub(crate) headers: Vec<(&'static str, bool)>,
+    /// The classes in the order of their indices, where the targets are text.
+    pub(crate) classes: Option<Vec<String>>,
     pub(crate) reduction: String,
     pub(crate) evaluation: Evaluation,
     pub(crate) batches: Option<Vec<Vec<f64>>>,
@@ -31,7 +35,8 @@ fn peak_memory_bytes() -> Option<u64> {
 
 /// Writes a line to stdout. A closed pipe is no error: the reader has read enough.
 pub(crate) fn print(text: &str) -> Outcome<()> {
-    match writeln!(std::io::stdout(), "{text}") {
+    let mut stdout = std::io::stdout();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::data(format!("stdout: {error}"))),
         _ => Ok(()),
     }
@@ -46,6 +51,29 @@ pub(crate) fn device_json(device: &Device) -> Value {
         }
         _ => json!({ "kind": "cpu", "name": device.name(), "backend": "native", "driver": Value::Null }),
     }
+}
+
+/// Whether headers were found, by option.
+pub(crate) fn headers_json(headers: &[(&'static str, bool)]) -> Value {
+    headers.iter().map(|&(option, found)| (option.to_owned(), Value::Bool(found))).collect::<Map<_, _>>().into()
+}
+
+/// The most classes that a report for people lists.
+const MOST_CLASSES: usize = 20;
+
+/// What was found in files of text, for the report: lines that begin with a word in `width` characters.
+pub(crate) fn inputs_text(headers: &[(&'static str, bool)], classes: Option<&[String]>, width: usize) -> String {
+    let mut text = String::new();
+    if !headers.is_empty() {
+        let each = headers.iter().map(|(option, found)| format!("{option} {}", if *found { "yes" } else { "no" }));
+        text += &format!("{:<width$}{}\n", "header", each.collect::<Vec<_>>().join(", "));
+    }
+    if let Some(classes) = classes {
+        let more = if classes.len() > MOST_CLASSES { ", ..." } else { "" };
+        let first = classes.iter().take(MOST_CLASSES).cloned().collect::<Vec<_>>().join(", ");
+        text += &format!("{:<width$}{first}{more}\n", "classes");
+    }
+    text
 }
 
 /// JSON has no NaN and no infinities, so they are strings.
@@ -95,6 +123,12 @@ impl Report {
             },
             "peak_memory_bytes": peak_memory_bytes(),
         });
+        if !self.headers.is_empty() {
+            object["csv_header"] = headers_json(&self.headers);
+        }
+        if let Some(classes) = &self.classes {
+            object["classes"] = json!(classes);
+        }
         if let (Some(batches), Some(object)) = (&self.batches, object.as_object_mut()) {
             let value = |values: &Vec<f64>| match (&self.evaluation.per_class, &values[..]) {
                 (None, []) => Value::Null,
@@ -145,6 +179,7 @@ impl Report {
         if let Some(batches) = &self.batches {
             text += &format!("{:<10}{}\n", "batches", batches.len());
         }
+        text += &inputs_text(&self.headers, self.classes.as_deref(), 10);
         let note = self.device_note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
         text += &format!("{:<10}{}{note}, {}\n", "device", self.device.name(), self.precision());
         text + &format!(

@@ -11,8 +11,6 @@
 use super::{Peer, evaluate};
 use crate::data::batch::Batch;
 use crate::data::evaluation::{Evaluation, Request};
-use crate::data::labels::Label;
-use crate::data::tensor::{Floats, with_targets};
 use crate::device::Device;
 use crate::error::{Error, Input, Result};
 use crate::loss::{BinaryHinge, CrammerSinger, LabelEncoding, Loss, MulticlassHinge, OneVsAll, Penalty, RowsLoss};
@@ -43,7 +41,12 @@ impl Options {
     }
 
     fn binary(self) -> BinaryHinge {
-        BinaryHinge::new().penalty(self.penalty()).kink(Peer::Torchmetrics.kink()).labels(LabelEncoding::ZeroOne)
+        let loss =
+            BinaryHinge::new().penalty(self.penalty()).kink(Peer::Torchmetrics.kink()).labels(LabelEncoding::ZeroOne);
+        match self.ignore_index {
+            Some(index) => loss.ignore_index(index),
+            None => loss,
+        }
     }
 
     fn multiclass<M: RowsLoss>(self, method: M) -> MulticlassHinge<M> {
@@ -71,8 +74,12 @@ impl Options {
 /// # Errors
 /// As [`Device::evaluate`], but the mean of nothing is NaN.
 pub fn binary_hinge_loss(device: &Device, batch: &Batch<'_>, options: Options) -> Result<Evaluation> {
-    let kept = Kept::of(batch, options.ignore_index)?;
-    evaluate(device, &options.binary(), &kept.batch(batch), &Request::new(), f64::NAN)
+    evaluate(device, &options.binary(), &guessed(batch), &Request::new(), f64::NAN)
+}
+
+/// The batch with torchmetrics's reading of scores.
+fn guessed<'a>(batch: &Batch<'a>) -> Batch<'a> {
+    batch.score_kind(Peer::Torchmetrics.score_kind())
 }
 
 /// `multiclass_hinge_loss(preds, target, num_classes, squared, multiclass_mode, ignore_index)` over a batch of rows:
@@ -86,7 +93,7 @@ pub fn multiclass_hinge_loss(
     mode: MulticlassMode,
     options: Options,
 ) -> Result<Evaluation> {
-    let batch = batch.score_kind(Peer::Torchmetrics.score_kind());
+    let batch = guessed(batch);
     let request = Request::new();
     match mode {
         MulticlassMode::CrammerSinger => {
@@ -95,88 +102,6 @@ pub fn multiclass_hinge_loss(
         MulticlassMode::OneVsAll => {
             evaluate(device, &options.multiclass(OneVsAll), &batch, &request.per_class(), f64::NAN)
         }
-    }
-}
-
-/// The samples that are not ignored; copied only where an `ignore_index` is set.
-struct Kept {
-    copied: Option<Copied>,
-}
-
-struct Copied {
-    scores: KeptFloats,
-    labels: Vec<bool>,
-    weights: Option<KeptFloats>,
-}
-
-enum KeptFloats {
-    F32(Vec<f32>),
-    F64(Vec<f64>),
-}
-
-impl KeptFloats {
-    fn of(input: Input, floats: Floats<'_>, kept: &[bool]) -> Result<Self> {
-        fn pick<T: Copy>(x: &[T], kept: &[bool]) -> Vec<T> {
-            x.iter().zip(kept).filter(|(_, kept)| **kept).map(|(x, _)| *x).collect()
-        }
-        Ok(match floats {
-            Floats::F32(x) => Self::F32(pick(x, kept)),
-            Floats::F64(x) => Self::F64(pick(x, kept)),
-            other => Self::F32(pick(&other.widened().ok_or_else(|| on_device(input))?, kept)),
-        })
-    }
-
-    fn floats(&self) -> Floats<'_> {
-        match self {
-            Self::F32(x) => x.into(),
-            Self::F64(x) => x.into(),
-        }
-    }
-}
-
-fn on_device(input: Input) -> Error {
-    Error::ElementType { input, expected: "host data", got: "a device tensor" }
-}
-
-impl Kept {
-    fn of(batch: &Batch<'_>, ignore_index: Option<i64>) -> Result<Self> {
-        let Some(ignored) = ignore_index else { return Ok(Self { copied: None }) };
-        fn read<L: Label>(labels: &[L], ignored: i64) -> Result<(Vec<bool>, Vec<bool>)> {
-            let (mut kept, mut values) = (Vec::with_capacity(labels.len()), Vec::new());
-            for (index, &label) in labels.iter().enumerate() {
-                let class = label.class_index();
-                kept.push(class != Some(ignored));
-                match class {
-                    Some(class) if class == ignored => {}
-                    Some(class @ 0..=1) => values.push(class == 1),
-                    _ => {
-                        let expected = format!("a label of 0 or 1, or the ignored {ignored}");
-                        let (input, index, value) = (Input::Targets, index as u64, label.to_text());
-                        return Err(Error::Value { input, index, value, expected });
-                    }
-                }
-            }
-            Ok((kept, values))
-        }
-        batch.check_elementwise(false)?;
-        let (kept, labels) = with_targets!(batch.targets, x => read(x, ignored)?,
-            _tensor => return Err(on_device(Input::Targets)));
-        let scores = KeptFloats::of(Input::Scores, batch.scores, &kept)?;
-        // Checked before samples are left out, so that an index in an error counts all samples of the batch.
-        crate::data::weights::totals(batch, kept.len())?;
-        let weights = batch.sample_weights.map(|w| KeptFloats::of(Input::SampleWeights, w, &kept)).transpose()?;
-        Ok(Self { copied: Some(Copied { scores, labels, weights }) })
-    }
-
-    fn batch<'a>(&'a self, batch: &Batch<'a>) -> Batch<'a> {
-        let batch = match &self.copied {
-            None => *batch,
-            Some(Copied { scores, labels, weights }) => Batch {
-                sample_weights: weights.as_ref().map(KeptFloats::floats),
-                ..Batch::new(scores.floats(), labels)
-            },
-        };
-        batch.score_kind(Peer::Torchmetrics.score_kind())
     }
 }
 
@@ -211,8 +136,7 @@ impl BinaryHingeLoss {
     /// # Errors
     /// As [`Metric::update`]. With an `ignore_index`, [`Error::Value`] for a label that is neither 0, 1 nor ignored.
     pub fn update(&mut self, device: &Device, batch: &Batch<'_>) -> Result<()> {
-        let kept = Kept::of(batch, self.options.ignore_index)?;
-        self.metric.update(device, &kept.batch(batch))
+        self.metric.update(device, &guessed(batch))
     }
 
     /// Adds a batch and returns its own value next to the running one.
@@ -220,8 +144,7 @@ impl BinaryHingeLoss {
     /// # Errors
     /// As [`Metric::forward`], and as [`BinaryHingeLoss::update`].
     pub fn forward(&mut self, device: &Device, batch: &Batch<'_>) -> Result<Step> {
-        let kept = Kept::of(batch, self.options.ignore_index)?;
-        self.metric.forward(device, &kept.batch(batch))
+        self.metric.forward(device, &guessed(batch))
     }
 
     /// Forgets everything seen.

@@ -11,6 +11,7 @@ use pulp::Simd;
 use crate::data::batch::{Batch, mixed_types};
 use crate::data::evaluation::{Buffers, Evaluation, FloatsMut, Output, Precision, Request};
 use crate::data::labels::Label;
+use crate::data::memory::check_room;
 use crate::data::real::Real;
 use crate::data::tensor::{Floats, Targets};
 use crate::error::{Input, Result};
@@ -54,6 +55,12 @@ pub(crate) fn evaluate(
     }
 }
 
+/// Rows of this many columns and more: whether there is memory for what drivers keep per column is checked before.
+const WIDE: usize = 1 << 20;
+
+/// Bytes per column: an order of items (16), targets, slopes and counts.
+const WIDE_BYTES: usize = 64;
+
 fn evaluate_in<T: HostReal>(
     scores: Stored<'_, T>,
     spec: &Spec<'_>,
@@ -62,6 +69,9 @@ fn evaluate_in<T: HostReal>(
     buffers: Buffers<'_>,
 ) -> Result<Evaluation> {
     let shape = spec.check_batch(batch, request)?;
+    if shape.columns >= WIDE {
+        check_room(shape.columns.saturating_mul(WIDE_BYTES))?;
+    }
     let inputs = Inputs { scores, shape, batch, request };
     match spec {
         Spec::Elementwise(spec) => elementwise::evaluate(spec, &inputs, buffers),

@@ -11,6 +11,7 @@
 
 use super::HostReal;
 use crate::data::evaluation::{Buffers, FloatsMut, Output, Outputs, Precision, Request};
+use crate::data::memory::check_room;
 use crate::data::shape::BatchShape;
 use crate::error::{Error, Input, Result};
 
@@ -24,7 +25,7 @@ impl<'a, T: HostReal> Destination<'a, T> {
     #[inline]
     fn new(wanted: bool, callers: Option<FloatsMut<'a>>, input: Input, len: usize) -> Result<Self> {
         let Some(callers) = callers else {
-            return Ok(if wanted { Self::Own(fresh(len)) } else { Self::Nowhere });
+            return Ok(if wanted { Self::Own(fresh(len)?) } else { Self::Nowhere });
         };
         let got = callers.type_name();
         let expected = if size_of::<T>() == size_of::<f32>() { "f32" } else { "f64" };
@@ -84,15 +85,19 @@ impl<'a, T: HostReal> Destinations<'a, T> {
 
 /// A vector to be overwritten, in large pages if possible. The operating system clears ordinary pages one fault at a
 /// time, which takes longer than the evaluation for a large gradient.
-fn fresh<T: HostReal>(len: usize) -> Vec<T> {
+fn fresh<T: HostReal>(len: usize) -> Result<Vec<T>> {
+    if len.saturating_mul(size_of::<T>()) >= LARGE {
+        check_room(len.saturating_mul(size_of::<T>()))?;
+    }
+    // Not reserved and then filled: the system hands out zeros.
     let elements = vec![T::ZERO; len];
     #[cfg(target_os = "linux")]
     advise_large_pages(&elements);
-    elements
+    Ok(elements)
 }
 
-/// Vectors of at least this many bytes ask for large pages, of which they hold a few.
-#[cfg(target_os = "linux")]
+/// Vectors of at least this many bytes ask for large pages, of which they hold a few; and whether there is memory for
+/// them is checked.
 const LARGE: usize = 8 << 20;
 
 #[cfg(target_os = "linux")]

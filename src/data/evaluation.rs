@@ -18,13 +18,17 @@ pub enum Reduction {
     Mean,
     /// The weighted sum divided by the number of kept samples, whatever their weights (Keras's `sum_over_batch_size`).
     MeanOverCount,
+    /// The weighted sum divided by the number of samples with a margin violation, whatever their weights; 0 where there
+    /// are none. It has no gradient here, because its divisor changes with the scores.
+    MeanOverActive,
     /// The weighted sum.
     Sum,
     /// No value, only per-sample losses. A gradient is then of the sum.
     None,
 }
 
-names!(Reduction, "reduction": Mean = "mean", Sum = "sum", None = "none", MeanOverCount = "mean-over-count");
+names!(Reduction, "reduction": Mean = "mean", Sum = "sum", None = "none", MeanOverCount = "mean-over-count",
+    MeanOverActive = "mean-active");
 
 /// What an evaluation returns in addition to the counters, which are always there.
 ///
@@ -120,6 +124,11 @@ impl Request {
                 option: "divisor",
                 expected: "a positive and finite number".into(),
                 got: number(x),
+            }),
+            None if self.gradient && self.reduction == Reduction::MeanOverActive => Err(Error::Option {
+                option: "reduction",
+                expected: "mean, mean-over-count or sum, for a gradient".into(),
+                got: self.reduction.to_string(),
             }),
             _ => Ok(()),
         }
@@ -370,6 +379,8 @@ impl Totals {
             Reduction::Mean if self.weight_sum == 0.0 => Err(Error::ZeroWeight { count: self.count }),
             Reduction::Mean => Ok(self.weight_sum),
             Reduction::MeanOverCount => Ok(self.count as f64),
+            // Without violations the sum is 0, and so is the mean.
+            Reduction::MeanOverActive => Ok(self.active.max(1) as f64),
         }
     }
 

@@ -29,8 +29,18 @@ impl LabelEncoding {
     /// [`Error::Value`] if the first label other than 1 is neither -1 nor 0. Later labels are checked by the loss.
     /// [`Error::ElementType`] for a device tensor: read it back, or state its encoding.
     pub fn detect(labels: Targets<'_>) -> Result<Self> {
-        fn first<L: Label>(labels: &[L]) -> Result<LabelEncoding> {
-            match labels.iter().position(|l| l.class_index() != Some(1)) {
+        Self::detect_among_kept(labels, None)
+    }
+
+    /// As [`LabelEncoding::detect`], but the labels that a loss ignores do not decide.
+    ///
+    /// # Errors
+    /// As [`LabelEncoding::detect`].
+    pub fn detect_among_kept(labels: Targets<'_>, ignore_index: Option<i64>) -> Result<Self> {
+        fn first<L: Label>(labels: &[L], ignored: Option<i64>) -> Result<LabelEncoding> {
+            let is_ignored = |class: Option<i64>| class.is_some() && class == ignored;
+            let decides = |class: Option<i64>| class != Some(1) && !is_ignored(class);
+            match labels.iter().position(|l| decides(l.class_index())) {
                 None => Ok(LabelEncoding::PlusMinusOne),
                 Some(index) => match labels[index].class_index() {
                     Some(-1) => Ok(LabelEncoding::PlusMinusOne),
@@ -39,7 +49,7 @@ impl LabelEncoding {
                 },
             }
         }
-        with_targets!(labels, x => first(x), _tensor => Err(Error::ElementType {
+        with_targets!(labels, x => first(x, ignore_index), _tensor => Err(Error::ElementType {
             input: Input::Targets, expected: "host labels, to detect their encoding", got: "a device tensor" }))
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod evaluation;
 pub(crate) mod exact;
 pub(crate) mod jobs;
 pub(crate) mod labels;
+pub(crate) mod memory;
 pub(crate) mod real;
 pub(crate) mod shape;
 pub(crate) mod tensor;

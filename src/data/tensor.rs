@@ -90,12 +90,22 @@ pub enum Targets<'a> {
     I8(&'a [i8]),
     /// Host 8-bit unsigned integers.
     U8(&'a [u8]),
+    /// Host 16-bit signed integers.
+    I16(&'a [i16]),
+    /// Host 16-bit unsigned integers.
+    U16(&'a [u16]),
     /// Host 32-bit signed integers.
     I32(&'a [i32]),
+    /// Host 32-bit unsigned integers.
+    U32(&'a [u32]),
     /// Host 64-bit signed integers.
     I64(&'a [i64]),
     /// Host 64-bit unsigned integers.
     U64(&'a [u64]),
+    /// Host half precision; labels and class indices must hold integral values.
+    F16(&'a [f16]),
+    /// Host bfloat16; labels and class indices must hold integral values.
+    BF16(&'a [bf16]),
     /// Host floats; labels and class indices must hold integral values.
     F32(&'a [f32]),
     /// Host doubles; labels and class indices must hold integral values.
@@ -193,9 +203,21 @@ macro_rules! with_targets {
             $crate::data::tensor::Targets::U64($x) => $body,
             $crate::data::tensor::Targets::F32($x) => $body,
             $crate::data::tensor::Targets::F64($x) => $body,
-            // Widens all bits at once, so loops over parts slice first.
+            // Types that kernels do not read are widened, all elements at once: loops over parts slice first.
             $crate::data::tensor::Targets::Bits(bits) => {
                 let widened = bits.to_vec();
+                let $x = &widened[..];
+                $body
+            }
+            integers @ ($crate::data::tensor::Targets::I16(_)
+            | $crate::data::tensor::Targets::U16(_)
+            | $crate::data::tensor::Targets::U32(_)) => {
+                let widened = integers.widened_integers();
+                let $x = &widened[..];
+                $body
+            }
+            halves @ ($crate::data::tensor::Targets::F16(_) | $crate::data::tensor::Targets::BF16(_)) => {
+                let widened = halves.widened_halves();
                 let $x = &widened[..];
                 $body
             }
@@ -206,6 +228,25 @@ macro_rules! with_targets {
 pub(crate) use with_targets;
 
 impl<'a> Targets<'a> {
+    /// The elements of an integer type that kernels do not read; none of another type.
+    pub(crate) fn widened_integers(self) -> Vec<i64> {
+        match self {
+            Targets::I16(x) => x.iter().map(|&label| label.into()).collect(),
+            Targets::U16(x) => x.iter().map(|&label| label.into()).collect(),
+            Targets::U32(x) => x.iter().map(|&label| label.into()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The elements of half precision; none of another type.
+    pub(crate) fn widened_halves(self) -> Vec<f32> {
+        match self {
+            Targets::F16(x) => x.to_f32_vec(),
+            Targets::BF16(x) => x.to_f32_vec(),
+            _ => Vec::new(),
+        }
+    }
+
     /// A range of host elements of a checked batch; a tensor stays whole.
     pub(crate) fn part(self, range: Range<usize>) -> Self {
         self.slice(range).unwrap_or(self)
@@ -216,9 +257,14 @@ impl<'a> Targets<'a> {
             Targets::Bool(x) => x.get(range).map(Targets::Bool),
             Targets::I8(x) => x.get(range).map(Targets::I8),
             Targets::U8(x) => x.get(range).map(Targets::U8),
+            Targets::I16(x) => x.get(range).map(Targets::I16),
+            Targets::U16(x) => x.get(range).map(Targets::U16),
             Targets::I32(x) => x.get(range).map(Targets::I32),
+            Targets::U32(x) => x.get(range).map(Targets::U32),
             Targets::I64(x) => x.get(range).map(Targets::I64),
             Targets::U64(x) => x.get(range).map(Targets::U64),
+            Targets::F16(x) => x.get(range).map(Targets::F16),
+            Targets::BF16(x) => x.get(range).map(Targets::BF16),
             Targets::F32(x) => x.get(range).map(Targets::F32),
             Targets::F64(x) => x.get(range).map(Targets::F64),
             Targets::Bits(bits) => bits.slice(range).map(Targets::Bits),
@@ -233,9 +279,14 @@ impl<'a> Targets<'a> {
             Targets::Bool(x) => x.len(),
             Targets::I8(x) => x.len(),
             Targets::U8(x) => x.len(),
+            Targets::I16(x) => x.len(),
+            Targets::U16(x) => x.len(),
             Targets::I32(x) => x.len(),
+            Targets::U32(x) => x.len(),
             Targets::I64(x) => x.len(),
             Targets::U64(x) => x.len(),
+            Targets::F16(x) => x.len(),
+            Targets::BF16(x) => x.len(),
             Targets::F32(x) => x.len(),
             Targets::F64(x) => x.len(),
             Targets::Bits(x) => x.len(),
@@ -275,4 +326,7 @@ macro_rules! borrow_from {
     };
 }
 borrow_from!(Floats: F32(f32), F64(f64), F16(f16), BF16(bf16));
-borrow_from!(Targets: Bool(bool), I8(i8), U8(u8), I32(i32), I64(i64), U64(u64), F32(f32), F64(f64));
+borrow_from!(
+    Targets: Bool(bool), I8(i8), U8(u8), I16(i16), U16(u16), I32(i32), U32(u32), I64(i64), U64(u64), F16(f16), BF16(bf16),
+    F32(f32), F64(f64)
+);

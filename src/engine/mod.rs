@@ -2,10 +2,12 @@
 //! engines of training call their backend directly. The scores are prepared according to their kind, a backend
 //! evaluates the loss's [`crate::loss::Loss::spec`], and errors are put in a fixed order.
 
+mod kept;
 #[cfg(not(feature = "gpu"))]
 mod no_gpu;
 mod scores;
 
+use self::kept::Kept;
 use crate::cpu;
 use crate::data::batch::Batch;
 use crate::data::evaluation::{Buffers, Evaluation, FloatsMut, Output, Request};
@@ -13,7 +15,7 @@ use crate::data::weights;
 use crate::error::{Error, Input, Result};
 #[cfg(feature = "gpu")]
 use crate::gpu;
-use crate::loss::{Loss, Pattern, Spec};
+use crate::loss::{Loss, Pattern, Spec, TargetRowsFormula, TargetRowsSpec};
 #[cfg(not(feature = "gpu"))]
 use no_gpu as gpu;
 
@@ -36,7 +38,7 @@ pub(crate) fn evaluate_into(
     loss: &dyn Loss,
     batch: &Batch<'_>,
     request: &Request,
-    mut buffers: Buffers<'_>,
+    buffers: Buffers<'_>,
 ) -> Result<Evaluation> {
     let mut request = *request;
     request.losses |= buffers.losses.is_some();
@@ -44,6 +46,10 @@ pub(crate) fn evaluate_into(
     let spec = &loss.spec();
     spec.check()?;
     request.check()?;
+    if let Some(kept) = Kept::of(spec, batch)? {
+        let evaluation = pollster::block_on(evaluate_kept(backend, spec, batch, &request, &kept))?;
+        return into_buffers(evaluation, buffers);
+    }
     if !PreparedBatch::is_needed(batch) {
         return evaluate_as_it_is(backend, spec, batch, &request, buffers);
     }
@@ -52,10 +58,29 @@ pub(crate) fn evaluate_into(
         return evaluate_as_it_is(backend, spec, &prepared.batch(batch), &request, buffers);
     }
     // The gradient must pass through the chain rule before it is copied to the caller.
-    let mut evaluation = pollster::block_on(evaluate_prepared(backend, spec, batch, &request, &prepared))?;
+    into_buffers(pollster::block_on(evaluate_prepared(backend, spec, batch, &request, &prepared))?, buffers)
+}
+
+fn into_buffers(mut evaluation: Evaluation, mut buffers: Buffers<'_>) -> Result<Evaluation> {
     move_to(buffers.losses.take(), &mut evaluation.losses, Input::LossesBuffer)?;
     move_to(buffers.gradient.take(), &mut evaluation.gradient, Input::GradientBuffer)?;
     Ok(evaluation)
+}
+
+/// Evaluates a batch without its ignored samples.
+async fn evaluate_kept(
+    backend: Backend<'_>,
+    spec: &Spec<'_>,
+    batch: &Batch<'_>,
+    request: &Request,
+    kept: &Kept,
+) -> Result<Evaluation> {
+    let batch = &kept.batch(batch);
+    let evaluation = match PreparedBatch::new(spec, batch) {
+        Ok(prepared) => evaluate_prepared(backend, spec, batch, request, &prepared).await,
+        Err(error) => Err(error),
+    };
+    evaluation.map(|evaluation| kept.spread(evaluation)).map_err(|error| kept.place(error))
 }
 
 fn evaluate_as_it_is(
@@ -82,6 +107,9 @@ pub(crate) async fn evaluate(
     let spec = &loss.spec();
     spec.check()?;
     request.check()?;
+    if let Some(kept) = Kept::of(spec, batch)? {
+        return evaluate_kept(backend, spec, batch, request, &kept).await;
+    }
     evaluate_prepared(backend, spec, batch, request, &PreparedBatch::new(spec, batch)?).await
 }
 
@@ -135,9 +163,11 @@ async fn targets_first(backend: Backend<'_>, spec: &Spec<'_>, batch: &Batch<'_>,
 /// a bad weight, or for a bad class index if the loss reads class indices, and [`Error::WrongDevice`] or
 /// [`Error::Option`] for data on a device.
 pub fn weigh(loss: &dyn Loss, batch: &Batch<'_>) -> Result<(u64, f64)> {
+    let kept = Kept::of(&loss.spec(), batch)?;
+    let batch = &kept.as_ref().map_or(*batch, |kept| kept.batch(batch));
     let pattern = loss.pattern();
     let samples = match batch.is_empty() {
-        true => samples_without_scores(batch, pattern)?,
+        true => samples_without_scores(batch, &loss.spec())?,
         false => loss.check_batch(batch, &Request::new())?.samples,
     };
     let totals = match pattern {
@@ -149,10 +179,14 @@ pub fn weigh(loss: &dyn Loss, batch: &Batch<'_>) -> Result<(u64, f64)> {
 
 /// The number of samples of a batch without scores: the number of targets for elementwise losses and class indices,
 /// else that of weights, if there are any.
-fn samples_without_scores(batch: &Batch<'_>, pattern: Pattern) -> Result<usize> {
+fn samples_without_scores(batch: &Batch<'_>, spec: &Spec<'_>) -> Result<usize> {
     let targets = batch.targets.len();
-    match (pattern, batch.sample_weights) {
+    let ignores_classes =
+        |spec: &TargetRowsSpec| spec.formula == TargetRowsFormula::Categorical && spec.ignore_index.is_some();
+    match (spec.shader().pattern, batch.sample_weights) {
         (Pattern::Elementwise | Pattern::Rows, _) => batch.check_lengths(targets, "target").map(|()| targets),
+        // Rows of targets cannot be ignored, so these are class indices.
+        _ if matches!(spec, Spec::TargetRows(spec) if ignores_classes(spec)) => Ok(targets),
         (_, Some(weights)) => {
             let (samples, columns) = (weights.len(), batch.columns.unwrap_or(1));
             // Triplets have no targets, cosine pairs one per sample, rows of targets one per sample or one per column.
@@ -184,8 +218,14 @@ pub(crate) async fn accumulate(
         Backend::Gpu(gpu) => {
             let spec = &loss.spec();
             spec.check()?;
-            let prepared = PreparedBatch::new(spec, batch)?;
-            gpu::accumulate(gpu, spec, &prepared.batch(batch), request).await.map(Some)
+            let kept = Kept::of(spec, batch)?;
+            let batch = &kept.as_ref().map_or(*batch, |kept| kept.batch(batch));
+            let place = |error| match &kept {
+                Some(kept) => kept.place(error),
+                None => error,
+            };
+            let prepared = PreparedBatch::new(spec, batch).map_err(place)?;
+            gpu::accumulate(gpu, spec, &prepared.batch(batch), request).await.map(Some).map_err(place)
         }
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::penalty::Penalty;
 use super::spec::{ElementwiseFormula, ElementwiseSpec, LossShader, Spec, shader};
-use super::terms::{Terms, loss_option, terms_builder};
+use super::terms::{Terms, ignore_index, loss_option, terms_builder};
 use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::{LabelEncoding, TargetRule};
 
@@ -28,12 +28,13 @@ pub(super) const SHADER: LossShader = shader!("binary", Elementwise);
 pub struct BinaryHinge {
     terms: Terms,
     labels: LabelEncoding,
+    ignore_index: Option<i64>,
 }
 
 impl BinaryHinge {
     /// Margin 1, linear penalty, labels -1/+1, kink 0.
     pub fn new() -> Self {
-        Self { terms: Terms::new(), labels: LabelEncoding::PlusMinusOne }
+        Self { terms: Terms::new(), labels: LabelEncoding::PlusMinusOne, ignore_index: None }
     }
 
     /// Rosenblatt's perceptron: max(0, -t*s), the linear penalty at margin 0.
@@ -47,6 +48,8 @@ impl BinaryHinge {
     }
 
     terms_builder!("The margin that t*s must reach.");
+
+    ignore_index!("Leaves out the samples with this target. Inputs must be in host memory.");
 
     loss_option! {
         /// How the labels are encoded.
@@ -64,6 +67,7 @@ impl Loss for BinaryHinge {
             terms: self.terms,
             has_correct: true,
             pairs: false,
+            ignore_index: self.ignore_index,
             target_rule: TargetRule::Labels(self.labels),
         })
     }

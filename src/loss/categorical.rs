@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::formula::{PairSums, RowPoint, RowScratch, TargetRows};
 use super::penalty::{PenaltyShape, Rule, Ties};
 use super::spec::{LossShader, Spec, TargetRowsFormula, TargetRowsSpec, shader};
-use super::terms::{Terms, loss_option, terms_builder};
+use super::terms::{Terms, ignore_index, loss_option, terms_builder};
 use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::TargetRowRule;
 use crate::data::real::Real;
@@ -34,15 +34,20 @@ pub(super) const SHADER: LossShader = shader!("categorical", TargetRows);
 pub struct CategoricalHinge {
     terms: Terms,
     ties: Ties,
+    ignore_index: Option<i64>,
 }
 
 impl CategoricalHinge {
     /// Margin 1, linear penalty, kink 0; the first of equal classes receives the gradient.
     pub fn new() -> Self {
-        Self { terms: Terms::new(), ties: Ties::First }
+        Self { terms: Terms::new(), ties: Ties::First, ignore_index: None }
     }
 
     terms_builder!("The margin.");
+
+    ignore_index!(
+        "Leaves out the rows with this class index; refused for rows of targets. Inputs must be in host memory."
+    );
 
     loss_option! {
         /// Which of equal largest terms receives the gradient.
@@ -128,6 +133,7 @@ impl Loss for CategoricalHinge {
             formula: TargetRowsFormula::Categorical,
             terms: self.terms,
             has_correct: true,
+            ignore_index: self.ignore_index,
             target_rule: TargetRowRule::Categories,
             ties: self.ties,
             is_mean: false,

@@ -6,7 +6,7 @@ use super::distance::Distance;
 use super::formula::{Combined, Vectors};
 use super::penalty::{PenaltyShape, Rule};
 use super::spec::{LossShader, Spec, VectorsFormula, VectorsSpec, shader};
-use super::terms::{Terms, terms_builder};
+use super::terms::{Terms, ignore_index, terms_builder};
 use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::TargetRule;
 use crate::data::real::Real;
@@ -30,15 +30,18 @@ pub(super) const SHADER: LossShader = shader!("cosine", Vectors);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CosineEmbedding {
     terms: Terms,
+    ignore_index: Option<i64>,
 }
 
 impl CosineEmbedding {
     /// Margin 0, linear penalty, kink 0.
     pub fn new() -> Self {
-        Self { terms: Terms { margin: 0.0, ..Terms::new() } }
+        Self { terms: Terms { margin: 0.0, ..Terms::new() }, ignore_index: None }
     }
 
     terms_builder!("The cosine that a pair of target -1 must not exceed.");
+
+    ignore_index!("Leaves out the pairs with this target. Inputs must be in host memory.");
 }
 
 loss_type!(CosineEmbedding);
@@ -50,6 +53,7 @@ impl Loss for CosineEmbedding {
             formula: VectorsFormula::Cosine,
             terms: self.terms,
             inputs: 2,
+            ignore_index: self.ignore_index,
             target_rule: Some(TargetRule::Signs),
             distance: Distance::Cosine,
             has_third_distance: false,

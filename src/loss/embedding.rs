@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::formula::{Elementwise, Point};
 use super::penalty::{Kink, Penalty, PenaltyShape, Rule};
 use super::spec::{ElementwiseFormula, ElementwiseSpec, LossShader, Spec, shader};
-use super::terms::{Terms, loss_option};
+use super::terms::{Terms, ignore_index, loss_option};
 use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::TargetRule;
 use crate::data::real::Number;
@@ -33,13 +33,16 @@ pub(super) const SHADER: LossShader = shader!("embedding", Elementwise);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EmbeddingHinge {
     terms: Terms,
+    ignore_index: Option<i64>,
 }
 
 impl EmbeddingHinge {
     /// Margin 1, kink 0.
     pub fn new() -> Self {
-        Self { terms: Terms::new() }
+        Self { terms: Terms::new(), ignore_index: None }
     }
+
+    ignore_index!("Leaves out the samples with this target. Inputs must be in host memory.");
 
     loss_option! {
         /// The distance that samples with t = -1 must keep.
@@ -62,6 +65,7 @@ impl Loss for EmbeddingHinge {
             terms: Terms { penalty: Penalty::Linear, ..self.terms },
             has_correct: false,
             pairs: false,
+            ignore_index: self.ignore_index,
             target_rule: TargetRule::Signs,
         })
     }

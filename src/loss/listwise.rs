@@ -6,7 +6,7 @@ use super::formula::{Higher, PairSums, RowPoint, RowScratch, TargetRows};
 use super::penalty::{PenaltyShape, Rule, Ties};
 use super::sorted_pairs::{self, PairRule};
 use super::spec::{LossShader, Spec, TargetRowsFormula, TargetRowsSpec, shader};
-use super::terms::{Terms, loss_option, terms_builder};
+use super::terms::{Terms, ignore_index, loss_option, terms_builder};
 use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::TargetRowRule;
 use crate::data::real::Real;
@@ -53,15 +53,18 @@ names!(OverItems, "over_items": Sum = "sum", Mean = "mean");
 pub struct ListwiseHinge {
     terms: Terms,
     over_items: OverItems,
+    ignore_index: Option<i64>,
 }
 
 impl ListwiseHinge {
     /// Margin 1, linear penalty, the sum over pairs, kink 0.
     pub fn new() -> Self {
-        Self { terms: Terms::new(), over_items: OverItems::Sum }
+        Self { terms: Terms::new(), over_items: OverItems::Sum, ignore_index: None }
     }
 
     terms_builder!("The margin by which a more relevant item must score higher.");
+
+    ignore_index!("Treats the items with this relevance as padding. Inputs must be in host memory.");
 
     loss_option! {
         /// Whether a list's sum over pairs is divided by its length.
@@ -78,6 +81,7 @@ impl Loss for ListwiseHinge {
             formula: TargetRowsFormula::Listwise,
             terms: self.terms,
             has_correct: false,
+            ignore_index: self.ignore_index,
             target_rule: TargetRowRule::Relevances,
             ties: Ties::First,
             is_mean: self.over_items == OverItems::Mean,

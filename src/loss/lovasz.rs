@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::formula::{PairSums, RowPoint, RowScratch, TargetRows};
 use super::penalty::{PenaltyShape, Rule, Ties};
 use super::spec::{LossShader, Spec, TargetRowsFormula, TargetRowsSpec, shader};
-use super::terms::{Terms, loss_option, terms_builder};
+use super::terms::{Terms, ignore_index, loss_option, terms_builder};
 use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::{LabelEncoding, TargetRowRule};
 use crate::data::real::Real;
@@ -35,15 +35,20 @@ pub(super) const SHADER: LossShader = shader!("lovasz", Ranked);
 pub struct LovaszHinge {
     terms: Terms,
     labels: LabelEncoding,
+    ignore_index: Option<i64>,
 }
 
 impl LovaszHinge {
     /// Margin 1, linear penalty, labels -1/+1, kink 0.
     pub fn new() -> Self {
-        Self { terms: Terms::new(), labels: LabelEncoding::PlusMinusOne }
+        Self { terms: Terms::new(), labels: LabelEncoding::PlusMinusOne, ignore_index: None }
     }
 
     terms_builder!("The margin that a score must clear.");
+
+    ignore_index!(
+        "Leaves out the items with this label (the void pixels of a segmentation). Inputs must be in host memory."
+    );
 
     loss_option! {
         /// How the labels are encoded.
@@ -75,6 +80,7 @@ impl Loss for LovaszHinge {
             formula: TargetRowsFormula::Lovasz,
             terms: self.terms,
             has_correct: false,
+            ignore_index: self.ignore_index,
             target_rule: TargetRowRule::Binary(self.labels),
             ties: Ties::First,
             is_mean: false,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::margin_matrix::MarginMatrix;
 use super::penalty::Ties;
 use super::spec::{MethodSpec, RowsSpec, Spec};
-use super::terms::{Terms, loss_option, terms_builder};
+use super::terms::{Terms, ignore_index, loss_option, terms_builder};
 use super::value::{Loss, Sealed, loss_value};
 use crate::data::exact;
 use crate::names::names;
@@ -99,16 +99,7 @@ impl<M: RowsLoss> MulticlassHinge<M> {
         self.class_weights.as_deref()
     }
 
-    /// Leaves out the samples with this target, which may lie outside [0, C).
-    pub fn ignore_index(mut self, index: i64) -> Self {
-        self.ignore_index = Some(index);
-        self
-    }
-
-    /// The target of the rows that are left out, if any.
-    pub fn get_ignore_index(&self) -> Option<i64> {
-        self.ignore_index
-    }
+    ignore_index!("Leaves out the samples with this target, which may lie outside [0, C).");
 
     /// One margin per pair of classes, replacing the single margin, for costs of confusing classes (margin rescaling:
     /// Tsochantaridis et al., 2005). A row-major C x C matrix: row y, column i holds the margin of the true class y

@@ -6,7 +6,7 @@ use super::formula::{Higher, PairSums, RowPoint, RowScratch, TargetRows};
 use super::multiclass::OverClasses;
 use super::penalty::{PenaltyShape, Rule, Ties};
 use super::spec::{LossShader, Spec, TargetRowsFormula, TargetRowsSpec, shader};
-use super::terms::{Terms, loss_option, terms_builder};
+use super::terms::{Terms, ignore_index, loss_option, terms_builder};
 use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::TargetRowRule;
 use crate::data::real::Real;
@@ -32,15 +32,18 @@ pub(super) const SHADER: LossShader = shader!("multilabel", TargetRows, 4104);
 pub struct MultilabelMargin {
     terms: Terms,
     over_classes: OverClasses,
+    ignore_index: Option<i64>,
 }
 
 impl MultilabelMargin {
     /// Margin 1, linear penalty, divided by C, kink 0.
     pub fn new() -> Self {
-        Self { terms: Terms::new(), over_classes: OverClasses::Mean }
+        Self { terms: Terms::new(), over_classes: OverClasses::Mean, ignore_index: None }
     }
 
     terms_builder!("The margin between a label's score and that of a class that is none.");
+
+    ignore_index!("Leaves this class index out of the rows of labels. Inputs must be in host memory.");
 
     loss_option! {
         /// Whether the sum over pairs is divided by the number of classes.
@@ -57,6 +60,7 @@ impl Loss for MultilabelMargin {
             formula: TargetRowsFormula::Multilabel,
             terms: self.terms,
             has_correct: false,
+            ignore_index: self.ignore_index,
             target_rule: TargetRowRule::Labels,
             ties: Ties::First,
             is_mean: self.over_classes == OverClasses::Mean,

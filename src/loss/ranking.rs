@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::spec::{ElementwiseFormula, ElementwiseSpec, LossShader, Spec, shader};
-use super::terms::{Terms, terms_builder};
+use super::terms::{Terms, ignore_index, terms_builder};
 use super::value::{Loss, loss_type, loss_value};
 use crate::data::labels::{LabelEncoding, TargetRule};
 
@@ -28,15 +28,18 @@ pub(super) const SHADER: LossShader = shader!("ranking", Elementwise);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MarginRanking {
     terms: Terms,
+    ignore_index: Option<i64>,
 }
 
 impl MarginRanking {
     /// Margin 0, linear penalty, kink 0.
     pub fn new() -> Self {
-        Self { terms: Terms { margin: 0.0, ..Terms::new() } }
+        Self { terms: Terms { margin: 0.0, ..Terms::new() }, ignore_index: None }
     }
 
     terms_builder!("By how much the score that ought to be higher must be.");
+
+    ignore_index!("Leaves out the pairs with this target. Inputs must be in host memory.");
 }
 
 loss_type!(MarginRanking);
@@ -49,6 +52,7 @@ impl Loss for MarginRanking {
             terms: self.terms,
             has_correct: true,
             pairs: true,
+            ignore_index: self.ignore_index,
             target_rule: TargetRule::Labels(LabelEncoding::PlusMinusOne),
         })
     }

@@ -101,6 +101,7 @@ pub struct ElementwiseSpec {
     pub(crate) has_correct: bool,
     /// Whether a sample is a pair of scores; the loss then sees the difference.
     pub(crate) pairs: bool,
+    pub(crate) ignore_index: Option<i64>,
     pub(crate) target_rule: TargetRule,
 }
 
@@ -219,8 +220,8 @@ impl RowsSpec<'_> {
             if self.method.combination != Combination::Sum || !self.method.has_true_column {
                 return refuse("a loss that is a sum of one term a class (one-vs-all)", self.method.shader.name);
             }
-            if request.reduction == Reduction::None {
-                return refuse("reduction mean or sum", "none");
+            if matches!(request.reduction, Reduction::None | Reduction::MeanOverActive) {
+                return refuse("reduction mean or sum", &request.reduction.to_string());
             }
             if request.gradient {
                 return refuse("no gradient (there is no single value to differentiate)", "a gradient");
@@ -250,6 +251,7 @@ pub struct TargetRowsSpec {
     pub(crate) formula: TargetRowsFormula,
     pub(crate) terms: Terms,
     pub(crate) has_correct: bool,
+    pub(crate) ignore_index: Option<i64>,
     pub(crate) target_rule: TargetRowRule,
     pub(crate) ties: Ties,
     pub(crate) is_mean: bool,
@@ -276,6 +278,7 @@ pub struct VectorsSpec {
     pub(crate) formula: VectorsFormula,
     pub(crate) terms: Terms,
     pub(crate) inputs: usize,
+    pub(crate) ignore_index: Option<i64>,
     /// What the targets may be; `None` if the loss has none.
     pub(crate) target_rule: Option<TargetRule>,
     pub(crate) distance: Distance,
@@ -307,7 +310,12 @@ impl Spec<'_> {
     }
 
     pub(crate) fn ignore_index(&self) -> Option<i64> {
-        if let Spec::Rows(spec) = self { spec.ignore_index } else { None }
+        match self {
+            Spec::Elementwise(spec) => spec.ignore_index,
+            Spec::Rows(spec) => spec.ignore_index,
+            Spec::TargetRows(spec) => spec.ignore_index,
+            Spec::Vectors(spec) => spec.ignore_index,
+        }
     }
 
     #[inline]

@@ -52,6 +52,23 @@ macro_rules! loss_option {
 }
 pub(super) use loss_option;
 
+/// The option `ignore_index`. The caller says what is left out.
+macro_rules! ignore_index {
+    ($what:literal) => {
+        #[doc = $what]
+        pub fn ignore_index(mut self, index: i64) -> Self {
+            self.ignore_index = Some(index);
+            self
+        }
+
+        /// The target that is ignored, if any.
+        pub fn get_ignore_index(&self) -> Option<i64> {
+            self.ignore_index
+        }
+    };
+}
+pub(super) use ignore_index;
+
 /// The options of a loss with [`Terms`]. The caller words the documentation of the margin.
 macro_rules! terms_builder {
     ($margin:literal) => {

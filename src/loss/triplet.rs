@@ -64,6 +64,7 @@ impl Loss for TripletMargin {
             formula: VectorsFormula::Triplet,
             terms: self.terms,
             inputs: 3,
+            ignore_index: None,
             target_rule: None,
             distance: self.distance,
             has_third_distance: self.swap,

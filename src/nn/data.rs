@@ -71,6 +71,21 @@ impl Features {
         }
     }
 
+    /// The first feature that is not finite, with its index.
+    fn first_not_finite(&self) -> Option<(usize, f64)> {
+        fn first<T: Copy + Into<f64>>(x: &[T]) -> Option<(usize, f64)> {
+            let index = x.iter().position(|&x| !x.into().is_finite())?;
+            Some((index, x[index].into()))
+        }
+        match self {
+            Features::F32(x) => first(x),
+            Features::F64(x) => first(x),
+            Features::F16(x) => first(x),
+            Features::BF16(x) => first(x),
+            Features::U8(_) => None,
+        }
+    }
+
     fn split_off(&mut self, at: usize) -> Self {
         match self {
             Features::F32(x) => Features::F32(x.split_off(at)),
@@ -102,15 +117,40 @@ pub struct Dataset {
     pub(crate) samples: usize,
 }
 
+/// A hash of bytes, eight at a time: each word is mixed in by a multiplication with an odd number, and shifted so that
+/// high bits reach low ones. It guards against mistakes, not against intent.
+fn fingerprint(bytes: &[u8], start: u64) -> u64 {
+    let mix = |hash: u64, word: u64| {
+        let mixed = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ (mixed >> 32)
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    let hash = words.iter().fold(mix(start, bytes.len() as u64), |hash, &word| mix(hash, u64::from_le_bytes(word)));
+    rest.iter().fold(hash, |hash, &byte| mix(hash, byte.into()))
+}
+
 impl Dataset {
     /// `features` is a row-major matrix with `columns` columns. `targets` has one element per row; for losses over rows
     /// of targets it has as many per row as the network has outputs.
     ///
     /// # Errors
-    /// [`Error::Shape`] and [`Error::Length`] where the sizes do not match, [`Error::DeviceLimit`] for 2^32 rows or
-    /// more.
+    /// [`Error::Shape`] and [`Error::Length`] where the sizes do not match, [`Error::Value`] for a feature that is not
+    /// finite, [`Error::DeviceLimit`] for 2^32 rows or more.
     pub fn new(features: impl Into<Features>, columns: usize, targets: impl Into<Vec<f64>>) -> Result<Self> {
-        let (features, targets) = (features.into(), targets.into());
+        let data = Self::of_any_numbers(features.into(), columns, targets.into())?;
+        match data.features.first_not_finite() {
+            None => Ok(data),
+            Some((index, value)) => Err(Error::Value {
+                input: Input::Features,
+                index: index as u64,
+                value: number(value),
+                expected: "a finite feature".into(),
+            }),
+        }
+    }
+
+    /// As [`Dataset::new`], but features may be NaN or infinite.
+    pub(crate) fn of_any_numbers(features: Features, columns: usize, targets: Vec<f64>) -> Result<Self> {
         let len = features.len();
         if columns == 0 || !len.is_multiple_of(columns) {
             let got = format!("{len} elements in {columns} columns");
@@ -125,6 +165,19 @@ impl Dataset {
             return Err(Error::DeviceLimit { what: "rows to train on", limit: (1 << 32) - 1, got: samples as u64 });
         }
         Ok(Self { features, columns, targets, samples })
+    }
+
+    /// A number that almost surely differs between different data: a resumed training must have the same.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let start = self.columns as u64;
+        let features = match &self.features {
+            Features::F32(x) => fingerprint(bytemuck::cast_slice(x), start),
+            Features::F64(x) => fingerprint(bytemuck::cast_slice(x), start),
+            Features::F16(x) => fingerprint(bytemuck::cast_slice(x), start),
+            Features::BF16(x) => fingerprint(bytemuck::cast_slice(x), start),
+            Features::U8(x) => fingerprint(x, start),
+        };
+        fingerprint(bytemuck::cast_slice(&self.targets), features)
     }
 
     /// Number of rows.

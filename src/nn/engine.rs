@@ -13,7 +13,7 @@ use crate::loss::Loss;
 use crate::names::names;
 
 /// Which predictions count as right.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Accuracy {
     /// A single output predicts by its sign, several outputs by the highest score.

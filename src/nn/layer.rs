@@ -113,13 +113,12 @@ impl Initializer {
         }
     }
 
-    /// Starting weights (row-major, outputs x inputs) followed by the bias. f32 holds each number exactly.
-    pub(crate) fn draw(self, inputs: usize, outputs: usize, random: &mut impl Rng) -> Vec<f64> {
+    /// Appends the starting weights (row-major, outputs x inputs) and the bias. f32 holds each number exactly.
+    pub(crate) fn draw(self, inputs: usize, outputs: usize, random: &mut impl Rng, to: &mut Vec<f64>) {
         let (weight, bias) = self.limits(inputs, outputs);
         let mut uniform = |limit: f64| f64::from(((random.random::<f64>() * 2.0 - 1.0) * limit) as f32);
-        let weights: Vec<f64> = (0..inputs * outputs).map(|_| uniform(weight)).collect();
-        let bias: Vec<f64> = (0..outputs).map(|_| uniform(bias)).collect();
-        [weights, bias].concat()
+        to.extend((0..inputs * outputs).map(|_| uniform(weight)));
+        to.extend((0..outputs).map(|_| uniform(bias)));
     }
 }
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::layer::{Activation, Dense};
 use super::random::{Stream, generator};
+use crate::data::memory::reserved;
 use crate::error::{Error, Input, Result};
 
 /// The most parameters of a network: beyond it offsets need more than 32 bits.
@@ -42,7 +43,8 @@ impl Sequential {
     /// A network with random starting weights. The same seed gives the same weights on every machine.
     ///
     /// # Errors
-    /// [`Error::Option`] for no layers, a layer without units, no inputs, or more than 2^30 parameters.
+    /// [`Error::Option`] for no layers, a layer without units, no inputs, or more than 2^30 parameters;
+    /// [`Error::OutOfMemory`].
     pub fn new(inputs: usize, layers: &[Dense], seed: u64) -> Result<Self> {
         let wrong = |expected: &str, got: String| Error::Option { option: "layers", expected: expected.into(), got };
         if layers.is_empty() || inputs == 0 || layers.iter().any(|layer| layer.units == 0) {
@@ -60,10 +62,10 @@ impl Sequential {
             return Err(wrong("at most 2^30 weights", format!("{inputs} inputs and {}", units(layers))));
         }
         let mut random = generator(seed, Stream::Weights);
-        let mut parameters = Vec::with_capacity(count);
+        let mut parameters = reserved(count)?;
         let mut before = inputs;
         for layer in layers {
-            parameters.extend(layer.initializer.draw(before, layer.units, &mut random));
+            layer.initializer.draw(before, layer.units, &mut random, &mut parameters);
             before = layer.units;
         }
         Ok(Self { inputs, layers: layers.to_vec(), parameters })

@@ -3,7 +3,8 @@
 //! | file | content |
 //! |---|---|
 //! | `trainer.rs` | epochs, validation, early stopping, history |
-//! | `file.rs` | weights and checkpoints as safetensors |
+//! | `weights.rs` | networks as safetensors files |
+//! | `checkpoint.rs` | checkpoints: weights and the progress of training |
 //! | `targets.rs` | the check of a data set's targets |
 //! | `probe.rs` | how fast the CPU multiplies |
 //!
@@ -11,10 +12,11 @@
 //! memory and all sums; an epoch is read back as one block of sums. An epoch's loss is the mean of its batches' losses
 //! before each update, weighted by their samples, as Keras reports it.
 
-mod file;
+mod checkpoint;
 mod probe;
 mod targets;
 mod trainer;
+mod weights;
 
 pub use probe::ProductProbe;
 pub use trainer::{Fit, Trainer};
@@ -36,7 +38,7 @@ pub fn predict(device: &Device, network: &Sequential, features: &Features, preci
         return Err(columns_error(columns, features.len()));
     }
     let rows = features.len() / columns;
-    let data = Dataset::new(features.clone(), columns, vec![0.0; rows])?;
+    let data = Dataset::of_any_numbers(features.clone(), columns, vec![0.0; rows])?;
     let memory = Memory { parameters: network.parameters().to_vec(), ..Memory::default() };
     let parts = EngineParts {
         // A placeholder: the loss is never evaluated.

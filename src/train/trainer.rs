@@ -1,5 +1,6 @@
 //! The training loop: epochs of batches, validation, early stopping, and recovery from a loss that is not finite.
 
+use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use super::check_columns;
 use super::targets::check_targets;
 use crate::cpu::network::CpuEngine;
 use crate::data::evaluation::Precision;
+use crate::data::memory::{check_room, filled};
 use crate::device::Device;
 use crate::error::{Error, Result, number};
 use crate::loss::Loss;
@@ -47,6 +49,8 @@ pub struct Trainer {
     pub(super) first: Vec<f64>,
     pub(super) second: Vec<f64>,
     pub(super) position: Position,
+    /// Whether the position is a checkpoint's: the next fit must then be as the one before.
+    pub(super) is_resumed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,10 +64,14 @@ pub(super) struct Position {
     pub(super) sums: EpochSums,
     /// Rows of the data at the start of the current epoch.
     pub(super) rows: u64,
+    /// The fingerprint of that data.
+    pub(super) data: u64,
+    /// Whether that epoch has an order of its own.
+    pub(super) shuffle: bool,
     /// The seed at the start of training.
     pub(super) seed: Option<u64>,
-    /// Whether `lowest` is a validation loss.
-    pub(super) is_validated: bool,
+    /// The fingerprint of the data that `lowest` is a loss of.
+    pub(super) judged: u64,
     /// The lowest loss of an epoch so far.
     #[serde(with = "crate::data::exact::number")]
     pub(super) lowest: f64,
@@ -80,8 +88,10 @@ impl Default for Position {
             updates: 0,
             sums: EpochSums::default(),
             rows: 0,
+            data: 0,
+            shuffle: true,
             seed: None,
-            is_validated: false,
+            judged: 0,
             lowest: f64::INFINITY,
             since_lowest: 0,
         }
@@ -190,10 +200,11 @@ impl Trainer {
             let (option, expected) = ("ignore_index", "none: rows to be ignored are left out of the data".into());
             return Err(Error::Option { option, expected, got: index.to_string() });
         }
-        let memory = |used: bool| if used { vec![0.0; network.parameters().len()] } else { vec![] };
-        let (first, second) = (memory(optimizer.memory() > 0), memory(optimizer.memory() > 1));
+        let memory = |used: bool| if used { filled(0.0, network.parameters().len()) } else { Ok(vec![]) };
+        let (first, second) = (memory(optimizer.memory() > 0)?, memory(optimizer.memory() > 1)?);
         let (accuracy, precision, position) = (Accuracy::Sign, Precision::F32, Position::default());
-        Ok(Self { device, network, loss, optimizer, accuracy, precision, first, second, position })
+        let is_resumed = false;
+        Ok(Self { device, network, loss, optimizer, accuracy, precision, first, second, position, is_resumed })
     }
 
     /// Which predictions count as right.
@@ -243,6 +254,8 @@ impl Trainer {
     /// # Errors
     /// [`Error::Shape`], [`Error::Length`] and [`Error::Value`] for data that does not fit the network or the loss (for
     /// validation data they name [`crate::Input::ValidationFeatures`] and [`crate::Input::ValidationTargets`]).
+    /// [`Error::Option`] where a resumed training, or one that stopped within an epoch, goes on with another batch size,
+    /// order or data. [`Error::OutOfMemory`], [`Error::DeviceLimit`].
     /// [`Error::Diverged`] where a batch's loss is NaN or infinite: the network then has the last weights that gave a
     /// finite loss at the start of an epoch.
     pub fn fit(&mut self, data: &Dataset, fit: &Fit<'_>, on_epoch: impl FnMut(&Epoch)) -> Result<History> {
@@ -253,17 +266,8 @@ impl Trainer {
         let started = Instant::now();
         self.check_data(data)?;
         fit.validation.map_or(Ok(()), |data| self.check_data(data).map_err(Error::of_validation))?;
-        let batch_size = fit.batch_size as u64;
-        if self.position.batch > 0 && self.position.batch_size != batch_size {
-            let (option, expected) = ("batch_size", format!("{}, as the epoch began", self.position.batch_size));
-            return Err(Error::Option { option, expected, got: batch_size.to_string() });
-        }
-        let rows = data.len() as u64;
-        if self.position.batch > 0 && self.position.rows != rows {
-            let (option, expected) = ("rows of the data", format!("{}, as the epoch began", self.position.rows));
-            return Err(Error::Option { option, expected, got: rows.to_string() });
-        }
-        (self.position.batch_size, self.position.rows) = (batch_size, rows);
+        self.check_room(fit.batch_size.min(data.len()))?;
+        self.begin(data, fit)?;
         let seed = *self.position.seed.get_or_insert(fit.seed);
         let has_correct = self.loss.has_correct();
         let mut course = FitRun { fit, seed, position: self.position, has_correct, good: None };
@@ -275,14 +279,20 @@ impl Trainer {
             ..self.parts(data, &memory)
         };
         let mut engine = self.engine(parts)?;
-        let result = course.run(&mut *engine, data.len(), on_epoch);
+        let mut result = course.run(&mut *engine, data.len(), on_epoch);
+        // Also after a failure: the engine then holds the last good weights.
+        let mut memory = engine.memory();
+        if let (Ok(_), Ok(last)) = (&result, &memory)
+            && let Some(error) = course.undo_last_update(&mut *engine, last, data.len())
+        {
+            memory = engine.memory();
+            result = Err(error);
+        }
         let result = result.and_then(|mut history| {
             history.seconds = started.elapsed().as_secs_f64();
             course.score(&mut *engine, &mut history)?;
             Ok(history)
         });
-        // Also after a failure: the engine then holds the last good weights.
-        let memory = engine.memory();
         drop(engine);
         let memory = match (memory, &result) {
             (Ok(memory), _) => memory,
@@ -292,7 +302,53 @@ impl Trainer {
         };
         self.network.set_parameters(&memory.parameters)?;
         (self.first, self.second, self.position) = (memory.first, memory.second, course.position);
+        self.is_resumed = false;
         result
+    }
+
+    /// Notes what the fit trains on. Within an epoch, and after a checkpoint, that must be as before.
+    fn begin(&mut self, data: &Dataset, fit: &Fit<'_>) -> Result<()> {
+        let (batch_size, rows, fingerprint) = (fit.batch_size as u64, data.len() as u64, data.fingerprint());
+        let Position { epoch, batch, .. } = self.position;
+        if batch > 0 || self.is_resumed && epoch > 0 {
+            let before = self.position;
+            let check = |option, before: &dyn Display, now: &dyn Display| {
+                let (expected, got) = (format!("{before}, as the training began"), now.to_string());
+                if before.to_string() == got { Ok(()) } else { Err(Error::Option { option, expected, got }) }
+            };
+            check("batch_size", &before.batch_size, &batch_size)?;
+            check("shuffle", &before.shuffle, &fit.shuffle)?;
+            check("rows of the data", &before.rows, &rows)?;
+            if before.data != fingerprint {
+                let (option, expected) = ("training data", "the data that the training began with".into());
+                return Err(Error::Option { option, expected, got: "other numbers".into() });
+            }
+        }
+        let judged = fit.validation.map_or(fingerprint, Dataset::fingerprint);
+        if self.position.judged != judged {
+            // Losses of other data cannot be compared.
+            (self.position.lowest, self.position.since_lowest) = (f64::INFINITY, 0);
+        }
+        self.position = Position { batch_size, rows, data: fingerprint, shuffle: fit.shuffle, judged, ..self.position };
+        Ok(())
+    }
+
+    /// Checks that there is memory for all that an engine keeps on the host: the weights, the gradient, the optimizer's
+    /// memory and two copies of these, and the activations and slopes of a batch.
+    fn check_room(&self, batch_size: usize) -> Result<()> {
+        let memories = 1 + self.optimizer.memory();
+        let numbers = self.network.parameters().len().saturating_mul(3 * memories + 1);
+        let shapes = self.network.shapes();
+        let widest = shapes.iter().map(|shape| shape.outputs.max(shape.inputs)).max().unwrap_or(0);
+        let columns = shapes.iter().map(|shape| shape.outputs).sum::<usize>() + self.network.inputs() + 2 * widest;
+        let size = match self.precision {
+            Precision::F32 => size_of::<f32>(),
+            Precision::F64 => size_of::<f64>(),
+        };
+        // The weights are handed over in f64.
+        let handed_over = self.network.parameters().len().saturating_mul(memories * size_of::<f64>());
+        let kept = numbers.saturating_add(columns.saturating_mul(batch_size)).saturating_mul(size);
+        check_room(handed_over.saturating_add(kept))
     }
 
     /// The mean loss and the accuracy over a data set.
@@ -386,37 +442,29 @@ struct FitRun<'a> {
 }
 
 impl FitRun<'_> {
-    fn run(&mut self, engine: &mut dyn Engine, samples: usize, on_epoch: impl FnMut(&Epoch)) -> Result<History> {
-        let history = self.train(engine, samples, on_epoch)?;
-        // No loss has seen the weights of the last update yet.
-        if let Some((slot, position)) = self.good
-            && !engine.memory()?.parameters.iter().all(|weight| weight.is_finite())
-        {
-            engine.recall(slot)?;
-            let (epoch, step) = match self.position {
-                Position { epoch, batch: 0, .. } => {
-                    (epoch.saturating_sub(1), samples.div_ceil(self.fit.batch_size) as u64)
-                }
-                Position { epoch, batch, .. } => (epoch, batch),
-            };
-            self.position = position;
-            let loss = "not finite after this update".into();
-            return Err(Error::Diverged { epoch, step: step.saturating_sub(1), loss });
+    /// Takes the last update back if it left weights that are not finite. No loss has seen them yet.
+    fn undo_last_update(&mut self, engine: &mut dyn Engine, last: &Memory, samples: usize) -> Option<Error> {
+        let (slot, good) = self.good?;
+        if last.parameters.iter().all(|weight| weight.is_finite()) {
+            return None;
         }
-        Ok(history)
+        if let Err(error) = engine.recall(slot) {
+            return Some(error);
+        }
+        let (epoch, step) = match self.position {
+            Position { epoch, batch: 0, .. } => (epoch.saturating_sub(1), samples.div_ceil(self.fit.batch_size) as u64),
+            Position { epoch, batch, .. } => (epoch, batch),
+        };
+        self.position = good;
+        let loss = "not finite after this update".into();
+        Some(Error::Diverged { epoch, step: step.saturating_sub(1), loss })
     }
 
-    fn train(&mut self, engine: &mut dyn Engine, samples: usize, mut on_epoch: impl FnMut(&Epoch)) -> Result<History> {
+    fn run(&mut self, engine: &mut dyn Engine, samples: usize, mut on_epoch: impl FnMut(&Epoch)) -> Result<History> {
         let mut history = History::default();
         let batches = samples.div_ceil(self.fit.batch_size) as u64;
         // The slots hold the weights at the start of the current epoch and of the one before.
         let mut slot = MemorySlot::A;
-        let is_validated = self.fit.validation.is_some();
-        if self.position.is_validated != is_validated {
-            // Losses of other data cannot be compared.
-            (self.position.is_validated, self.position.lowest, self.position.since_lowest) =
-                (is_validated, f64::INFINITY, 0);
-        }
         if self.position.epoch < self.fit.epochs && self.has_waited_long_enough() {
             history.end = End::EarlyStopping;
             return Ok(history);

@@ -10,7 +10,8 @@ use maxmargin::nn::{
 };
 use maxmargin::train::{Fit, Trainer};
 use maxmargin::{
-    BinaryHinge, CategoricalHinge, Device, EmbeddingHinge, Error, MulticlassHinge, MultilabelMargin, Penalty, Precision,
+    BinaryHinge, CategoricalHinge, Device, EmbeddingHinge, Error, Input, MulticlassHinge, MultilabelMargin, Penalty,
+    Precision,
 };
 use serde_json::Value;
 
@@ -398,7 +399,8 @@ fn activations_of_any_number(device: &Device) -> Outcome {
         if name == "sigmoid" && got[0] != 0.0 {
             return Err(format!("sigmoid of -1000: {}", got[0]).into());
         }
-        let data = Dataset::new(vec![f32::NAN; 4], 1, vec![1.0, -1.0, 1.0, -1.0])?;
+        network.set_parameters(&[f64::NAN, 0.0])?;
+        let data = Dataset::new(vec![1f32; 4], 1, vec![1.0, -1.0, 1.0, -1.0])?;
         let trained = Trainer::new(device.clone(), network, BinaryHinge::new(), Optimizer::sgd(0.1))?.fit(
             &data,
             &Fit::new().epochs(1),
@@ -408,7 +410,10 @@ fn activations_of_any_number(device: &Device) -> Outcome {
             return Err(format!("{name} trained on NaN: {trained:?}").into());
         }
     }
-    Ok(())
+    match Dataset::new(vec![0.0, 1.0, f64::NAN], 1, vec![1.0; 3]) {
+        Err(Error::Value { input: Input::Features, index: 2, .. }) => Ok(()),
+        other => Err(format!("{other:?}").into()),
+    }
 }
 
 /// A loss that leaves f32 ends training with an error that names epoch and step, and leaves valid weights.

@@ -8,6 +8,7 @@ use maxmargin::compat::Peer;
 use maxmargin::{Kink, Reduction, ScoreKind, Ties};
 
 use crate::choices::{DistanceName, Labels, Over, PenaltyName, one_of};
+use crate::file::TextOptions;
 use crate::method::Method;
 use crate::place::Where;
 
@@ -17,7 +18,8 @@ pub(crate) struct EvalArguments {
     pub(super) family: Family,
 }
 
-/// Files: .npy, .safetensors as FILE:TENSOR, .csv (with the feature `arrow` .parquet, .arrow) as FILE:COLUMN,COLUMN.
+/// Files: .npy; .npz and .safetensors as FILE:NAME; .csv, .tsv (also .gz; with the feature `arrow` .parquet, .arrow) as
+/// FILE:COLUMN,COLUMN, with names of columns or positions from 0, for example x.csv:0-9.
 #[derive(Debug, Subcommand)]
 pub(super) enum Family {
     /// Binary hinge: phi(margin - t*s), the loss of a classifier.
@@ -30,6 +32,8 @@ pub(super) enum Family {
         labels: Option<Labels>,
         #[command(flatten)]
         penalty: PenaltyArgument,
+        #[command(flatten)]
+        ignored: Ignored,
         #[command(flatten)]
         common: Common,
     },
@@ -49,6 +53,8 @@ pub(super) enum Family {
         #[command(flatten)]
         penalty: PenaltyArgument,
         #[command(flatten)]
+        ignored: Ignored,
+        #[command(flatten)]
         common: Common,
     },
     /// Embedding hinge (torch's HingeEmbeddingLoss): x for t = 1, max(0, margin - x) for t = -1. Not for classifiers.
@@ -56,6 +62,8 @@ pub(super) enum Family {
     Embedding {
         #[command(flatten)]
         files: ScoresAndTargets,
+        #[command(flatten)]
+        ignored: Ignored,
         #[command(flatten)]
         common: Common,
     },
@@ -87,9 +95,8 @@ pub(super) enum Family {
         /// rival i (column). The diagonal is ignored. For crammer-singer, weston-watkins and top-k.
         #[arg(long, conflicts_with = "margin")]
         margin_matrix: Option<PathBuf>,
-        /// Leave out the samples with this target.
-        #[arg(long)]
-        ignore_index: Option<i64>,
+        #[command(flatten)]
+        ignored: Ignored,
         #[command(flatten)]
         common: Common,
     },
@@ -105,6 +112,8 @@ pub(super) enum Family {
         #[arg(long, value_enum)]
         over_classes: Option<Over>,
         #[command(flatten)]
+        ignored: Ignored,
+        #[command(flatten)]
         common: Common,
     },
     /// Categorical hinge (Keras's CategoricalHinge) over rows of class scores (N,C) and targets: (N,C) one-hot or
@@ -115,6 +124,8 @@ pub(super) enum Family {
         files: ScoresAndTargets,
         #[command(flatten)]
         penalty: PenaltyArgument,
+        #[command(flatten)]
+        ignored: Ignored,
         #[command(flatten)]
         common: Common,
     },
@@ -129,6 +140,8 @@ pub(super) enum Family {
         /// Divide each list's sum by L (mean, the default with --preset keras) or not (sum).
         #[arg(long, value_enum)]
         over_items: Option<Over>,
+        #[command(flatten)]
+        ignored: Ignored,
         #[command(flatten)]
         common: Common,
     },
@@ -145,6 +158,8 @@ pub(super) enum Family {
         per_row: bool,
         #[command(flatten)]
         penalty: PenaltyArgument,
+        #[command(flatten)]
+        ignored: Ignored,
         #[command(flatten)]
         common: Common,
     },
@@ -194,6 +209,8 @@ pub(super) enum Family {
         #[command(flatten)]
         penalty: PenaltyArgument,
         #[command(flatten)]
+        ignored: Ignored,
+        #[command(flatten)]
         common: Common,
     },
 }
@@ -206,6 +223,14 @@ pub(super) struct ScoresAndTargets {
     /// File with the targets: integers, bools, or floats.
     #[arg(long)]
     pub(super) targets: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Ignored {
+    /// Leave out what has this target: samples, items of a lovasz list, or labels of a multilabel row; for listwise it is
+    /// padding.
+    #[arg(long, value_name = "TARGET")]
+    pub(super) ignore_index: Option<i64>,
 }
 
 #[derive(Debug, Args)]
@@ -236,8 +261,9 @@ pub(super) struct Common {
     /// through the sigmoid (rows: the softmax) before the loss.
     #[arg(long, value_parser = one_of(ScoreKind::NAMES, |kind| kind != ScoreKind::Guessed))]
     pub(super) score_kind: Option<ScoreKind>,
-    /// How to reduce the losses to one number [default: mean].
-    #[arg(long, value_parser = one_of(Reduction::NAMES, |reduction| reduction != Reduction::MeanOverCount))]
+    /// How to reduce the losses to one number [default: mean]. mean divides by the sum of the sample weights,
+    /// mean-over-count by the number of samples, mean-active by that of the samples with a loss (no gradient).
+    #[arg(long, value_parser = one_of(Reduction::NAMES, |_| true))]
     pub(super) reduction: Option<Reduction>,
     /// Write the gradient with respect to the scores to this .npy file.
     #[arg(long, value_name = "G.npy")]
@@ -258,6 +284,8 @@ pub(super) struct Common {
     /// Which of equally good best rivals receives the gradient: the first (the default) or all in equal parts.
     #[arg(long, value_parser = one_of(Ties::NAMES, |_| true))]
     pub(super) ties: Option<Ties>,
+    #[command(flatten)]
+    pub(super) text: TextOptions,
     #[command(flatten)]
     pub(super) place: Where,
 }

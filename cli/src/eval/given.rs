@@ -86,15 +86,17 @@ fn paired<'a>(
 impl Family {
     pub(super) fn given(&self) -> Given<'_> {
         match self {
-            Family::Binary { files, labels, penalty, common } => {
+            Family::Binary { files, labels, penalty, ignored, common } => {
                 let plain = scored(FamilyName::Binary, files, common);
-                Given { labels: *labels, penalty: penalty.penalty, ..plain }
+                Given { labels: *labels, penalty: penalty.penalty, ignore_index: ignored.ignore_index, ..plain }
             }
-            Family::Ranking { first, second, targets, penalty, common } => {
+            Family::Ranking { first, second, targets, penalty, ignored, common } => {
                 let plain = paired(FamilyName::Ranking, [first, second], targets, common);
-                Given { penalty: penalty.penalty, ..plain }
+                Given { penalty: penalty.penalty, ignore_index: ignored.ignore_index, ..plain }
             }
-            Family::Embedding { files, common } => scored(FamilyName::Embedding, files, common),
+            Family::Embedding { files, ignored, common } => {
+                Given { ignore_index: ignored.ignore_index, ..scored(FamilyName::Embedding, files, common) }
+            }
             Family::Multiclass {
                 files,
                 method,
@@ -104,7 +106,7 @@ impl Family {
                 per_class,
                 class_weights,
                 margin_matrix,
-                ignore_index,
+                ignored,
                 common,
             } => Given {
                 class_weights: class_weights.as_deref(),
@@ -114,32 +116,40 @@ impl Family {
                 over: *over_classes,
                 k: *k,
                 per_class: *per_class,
-                ignore_index: *ignore_index,
+                ignore_index: ignored.ignore_index,
                 ..scored(FamilyName::Multiclass, files, common)
             },
-            Family::Multilabel { files, penalty, over_classes, common } => {
+            Family::Multilabel { files, penalty, over_classes, ignored, common } => {
                 let plain = scored(FamilyName::Multilabel, files, common);
-                Given { penalty: penalty.penalty, over: *over_classes, ..plain }
+                Given { penalty: penalty.penalty, over: *over_classes, ignore_index: ignored.ignore_index, ..plain }
             }
-            Family::Categorical { files, penalty, common } => {
-                Given { penalty: penalty.penalty, ..scored(FamilyName::Categorical, files, common) }
-            }
-            Family::Listwise { files, penalty, over_items, common } => {
+            Family::Categorical { files, penalty, ignored, common } => Given {
+                penalty: penalty.penalty,
+                ignore_index: ignored.ignore_index,
+                ..scored(FamilyName::Categorical, files, common)
+            },
+            Family::Listwise { files, penalty, over_items, ignored, common } => {
                 let plain = scored(FamilyName::Listwise, files, common);
-                Given { penalty: penalty.penalty, over: *over_items, ..plain }
+                Given { penalty: penalty.penalty, over: *over_items, ignore_index: ignored.ignore_index, ..plain }
             }
-            Family::Lovasz { files, labels, per_row, penalty, common } => {
+            Family::Lovasz { files, labels, per_row, penalty, ignored, common } => {
                 let plain = scored(FamilyName::Lovasz, files, common);
-                Given { labels: *labels, per_row: *per_row, penalty: penalty.penalty, ..plain }
+                Given {
+                    labels: *labels,
+                    per_row: *per_row,
+                    penalty: penalty.penalty,
+                    ignore_index: ignored.ignore_index,
+                    ..plain
+                }
             }
             Family::Triplet { anchor, positive, negative, penalty, distance, p, eps, swap, common } => {
                 let files = [("--anchor", anchor), ("--positive", positive), ("--negative", negative)];
                 let plain = plain(FamilyName::Triplet, files, None, common);
                 Given { penalty: penalty.penalty, distance: *distance, p: *p, eps: *eps, swap: *swap, ..plain }
             }
-            Family::Cosine { first, second, targets, penalty, common } => {
+            Family::Cosine { first, second, targets, penalty, ignored, common } => {
                 let plain = paired(FamilyName::Cosine, [first, second], targets, common);
-                Given { penalty: penalty.penalty, ..plain }
+                Given { penalty: penalty.penalty, ignore_index: ignored.ignore_index, ..plain }
             }
         }
     }
@@ -174,6 +184,12 @@ impl Given<'_> {
     /// The file of the scores, or the first of several.
     pub(super) fn scores_path(&self) -> &Path {
         self.scores.first().map_or(Path::new(""), |file| file.path)
+    }
+
+    /// Whether samples are left out, and not only labels or items of them.
+    pub(super) fn ignores_samples(&self) -> bool {
+        let in_parts = matches!(self.family, FamilyName::Multilabel | FamilyName::Listwise | FamilyName::Lovasz);
+        self.ignore_index.is_some() && !in_parts
     }
 
     /// Whether the labels can have either of two encodings.

@@ -9,7 +9,7 @@ use maxmargin::{Batch, BatchShape, Error, Floats, Input, ScoreKind, Targets};
 use super::given::{FamilyName, Given, SampleLayout};
 use super::task::ClassNumbers;
 use crate::failure::{Failure, Outcome};
-use crate::file::{self, Data, Shape, Source};
+use crate::file::{self, Data, Shape, Source, TextOptions};
 
 pub(super) struct Files {
     scores: Source,
@@ -50,8 +50,9 @@ pub(super) struct Inputs<'a> {
 }
 
 pub(super) fn open<'a>(given: &'a Given<'a>, score_kind: ScoreKind) -> Outcome<(Files, Inputs<'a>)> {
-    let file = |n: usize| given.scores.get(n).map(|file| open_scores(file.path)).transpose();
-    let scores = open_scores(given.scores_path())?;
+    let text = given.common.text;
+    let file = |n: usize| given.scores.get(n).map(|file| open_scores(file.path, text)).transpose();
+    let scores = open_scores(given.scores_path(), text)?;
     let other_scores = [file(1)?, file(2)?];
     let kinds: Vec<Data> = [Some(&scores), other_scores[0].as_ref(), other_scores[1].as_ref()]
         .into_iter()
@@ -64,9 +65,9 @@ pub(super) fn open<'a>(given: &'a Given<'a>, score_kind: ScoreKind) -> Outcome<(
         true => Some(Meeting::F32),
         false => None,
     };
-    let targets = given.targets.map(Source::open).transpose()?;
-    let sample_weights = given.common.sample_weights.as_deref().map(Source::open).transpose()?;
-    let numbers = |path: &Path| file::read(path).map(|array| array.data.to_f64());
+    let targets = given.targets.map(|path| open_targets(given, path, &scores)).transpose()?;
+    let sample_weights = given.common.sample_weights.as_deref().map(|path| Source::open(path, text)).transpose()?;
+    let numbers = |path: &Path| file::read(path, text).map(|array| array.data.to_f64());
     let files = Files { scores, other_scores, targets, sample_weights, meeting };
     let inputs = Inputs {
         given,
@@ -81,8 +82,28 @@ pub(super) fn open<'a>(given: &'a Given<'a>, score_kind: ScoreKind) -> Outcome<(
     Ok((files, inputs))
 }
 
-fn open_scores(path: &Path) -> Outcome<Source> {
-    let source = Source::open(path)?;
+/// Text in place of class indices names classes: the columns of the scores where these have such names, otherwise the
+/// file's own texts in the order of their characters, one for each column.
+fn open_targets(given: &Given<'_>, path: &Path, scores: &Source) -> Outcome<Source> {
+    let text = given.common.text;
+    if !matches!(given.family, FamilyName::Multiclass | FamilyName::Categorical) {
+        return Source::open(path, text);
+    }
+    let targets = Source::open_classes(path, text, scores.names())?;
+    if let (Some(classes), &[_, columns]) = (targets.classes(), scores.shape())
+        && classes.len() != columns
+    {
+        let message = format!("targets: {} classes of text for {columns} columns of scores", classes.len());
+        return Err(Failure::file(
+            path,
+            format!("{message}; name the columns after the classes, or use class indices"),
+        ));
+    }
+    Ok(targets)
+}
+
+fn open_scores(path: &Path, text: TextOptions) -> Outcome<Source> {
+    let source = Source::open(path, text)?;
     match as_scores(source.empty(), &source).floats() {
         Some(_) => Ok(source),
         None => Err(Failure::file(path, "scores: expected f16, bf16, f32 or f64 elements, got integers")),
@@ -126,9 +147,10 @@ fn shape_of(given: &Given<'_>, files: &Files) -> Outcome<BatchShape> {
 }
 
 impl Block {
-    /// True where all targets are 1, so that they fit both label encodings.
-    pub(super) fn has_only_ones(&self) -> bool {
-        self.targets.as_ref().is_none_or(|targets| targets.to_f64().iter().all(|&x| x == 1.0))
+    /// True where all targets are 1 or ignored, so that they fit both label encodings.
+    pub(super) fn has_only_ones(&self, ignored: Option<i64>) -> bool {
+        let ignored = ignored.map(|index| index as f64);
+        self.targets.as_ref().is_none_or(|targets| targets.to_f64().iter().all(|&x| x == 1.0 || Some(x) == ignored))
     }
 }
 
@@ -146,6 +168,19 @@ impl Files {
             sample_weights: another(&self.sample_weights)?,
             meeting: self.meeting,
         })
+    }
+
+    /// For each file of text, by its option: whether a header was found.
+    pub(super) fn headers(&self, given: &Given<'_>) -> Vec<(&'static str, bool)> {
+        let scores = [Some(&self.scores), self.other_scores[0].as_ref(), self.other_scores[1].as_ref()];
+        let scores = given.scores.iter().map(|file| file.option).zip(scores);
+        let others = [("--targets", self.targets.as_ref()), ("--sample-weights", self.sample_weights.as_ref())];
+        scores.chain(others).filter_map(|(option, source)| Some((option, source?.has_header()?))).collect()
+    }
+
+    /// The classes that the targets index, where their file holds text.
+    pub(super) fn classes(&self) -> Option<Vec<String>> {
+        self.targets.as_ref()?.classes().map(<[String]>::to_vec)
     }
 
     pub(super) fn bytes(&self) -> u64 {

@@ -19,7 +19,7 @@ use self::outputs::Outputs;
 use self::task::Setup;
 use crate::choices::Labels;
 use crate::failure::{Failure, Outcome};
-use crate::file::PendingOutput;
+use crate::file::{pending, publish_all};
 use crate::place::{self, Place};
 use crate::report::{Report, print};
 
@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let common = given.common;
     let settings = given.settings()?;
     let mut outputs = Outputs::new(common)?;
-    let mut plot_out = common.plot_out.as_deref().map(PendingOutput::new).transpose()?;
+    let mut plot_out = pending("--plot-out", &common.plot_out, &[".svg", ".png"])?;
     let place = place::of(&common.place)?;
     let opening = Instant::now();
     let (mut files, inputs) = inputs::open(&given, settings.score_kind)?;
@@ -56,6 +56,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
             (device, Some(note))
         }
     };
+    let (headers, classes) = (files.headers(&given), files.classes());
     outputs.begin(&inputs, inputs.is_double && matches!(device, Device::Cpu))?;
     let streamed = stream::run(&inputs, files, &*loss, &device, &settings, &mut outputs)?;
 
@@ -63,13 +64,11 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
         let drawn = Format::of(path).and_then(|format| chart(&given, batches).render(format));
         pending.write_bytes(&drawn.map_err(|error| Failure::file(path, error))?)?;
     }
-    // All files are complete before any gets its name.
-    for pending in outputs.finish().chain(plot_out) {
-        pending.publish()?;
-    }
     let report = Report {
         loss: given.family.text(),
         options,
+        headers,
+        classes,
         reduction: settings.reduction.to_string(),
         evaluation: streamed.evaluation,
         batches: streamed.batches,
@@ -83,7 +82,9 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
         (true, _) => report.json(),
         (false, true) => report.plain_value(),
         (false, false) => report.text(),
-    })
+    })?;
+    // All files are complete, and the report is printed, before any file gets its name.
+    publish_all(outputs.finish().chain(plot_out))
 }
 
 /// A chart of the batches' values: one line, or one per class.

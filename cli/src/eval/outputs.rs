@@ -7,8 +7,8 @@ use maxmargin::{BatchShape, FloatsMut};
 use super::arguments::Common;
 use super::given::SampleLayout;
 use super::inputs::Inputs;
-use crate::failure::Outcome;
-use crate::file::PendingOutput;
+use crate::failure::{Failure, Outcome};
+use crate::file::{PendingOutput, pending};
 
 enum Elements {
     F32(Vec<f32>),
@@ -16,15 +16,18 @@ enum Elements {
 }
 
 impl Elements {
-    fn resized(&mut self, count: usize) -> FloatsMut<'_> {
+    fn resized(&mut self, count: usize) -> Outcome<FloatsMut<'_>> {
+        let no_memory = |_| Failure::data(format!("{count} losses or slopes do not fit in memory"));
         match self {
             Self::F32(x) => {
+                x.try_reserve(count.saturating_sub(x.len())).map_err(no_memory)?;
                 x.resize(count, 0.0);
-                x.into()
+                Ok(x.into())
             }
             Self::F64(x) => {
+                x.try_reserve(count.saturating_sub(x.len())).map_err(no_memory)?;
                 x.resize(count, 0.0);
-                x.into()
+                Ok(x.into())
             }
         }
     }
@@ -54,11 +57,12 @@ impl Room {
         &mut self,
         inputs: &Inputs<'_>,
         samples: usize,
-    ) -> (Option<FloatsMut<'_>>, Option<FloatsMut<'_>>) {
+    ) -> Outcome<(Option<FloatsMut<'_>>, Option<FloatsMut<'_>>)> {
         let scores = samples * inputs.shape.columns * inputs.vectors();
         // An empty list is no sample, so it has no loss.
-        let losses = self.losses.as_mut().map(|elements| elements.resized(samples));
-        (losses, self.gradient.as_mut().map(|elements| elements.resized(scores)))
+        let losses = self.losses.as_mut().map(|elements| elements.resized(samples)).transpose()?;
+        let gradient = self.gradient.as_mut().map(|elements| elements.resized(scores)).transpose()?;
+        Ok((losses, gradient))
     }
 }
 
@@ -66,8 +70,8 @@ impl Outputs {
     /// Creates the temporary files, so that an unwritable place shows before any work is done.
     pub(super) fn new(common: &Common) -> Outcome<Self> {
         Ok(Self {
-            losses: common.losses_out.as_deref().map(PendingOutput::new).transpose()?,
-            gradient: common.grad_out.as_deref().map(PendingOutput::new).transpose()?,
+            losses: pending("--losses-out", &common.losses_out, &[".npy"])?,
+            gradient: pending("--grad-out", &common.grad_out, &[".npy"])?,
             is_double: false,
         })
     }

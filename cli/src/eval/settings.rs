@@ -67,7 +67,7 @@ impl Given<'_> {
         // torchmetrics gives one value per class where possible.
         let per_class_by_default = peer == Some(Peer::Torchmetrics)
             && method == Method::OneVsAll
-            && reduction != Reduction::None
+            && !matches!(reduction, Reduction::None | Reduction::MeanOverActive)
             && common.grad_out.is_none()
             && over == Over::Sum;
         let settings = Settings {
@@ -134,6 +134,11 @@ impl Given<'_> {
                 settings.margin
             )));
         }
+        if settings.reduction == Reduction::MeanOverActive && common.grad_out.is_some() {
+            return Err(Failure::usage(
+                "--grad-out goes with --reduction mean, mean-over-count or sum, got mean-active",
+            ));
+        }
         if common.batch_size.is_some() {
             if common.grad_out.is_some() || common.losses_out.is_some() {
                 return Err(Failure::usage("--batch-size goes without --grad-out and --losses-out"));
@@ -161,7 +166,10 @@ impl Given<'_> {
                 let method = settings.method.text();
                 return Err(Failure::usage(format!("--per-class needs --method one-vs-all, got {method}")));
             }
-            if settings.reduction == Reduction::None || common.grad_out.is_some() || settings.over == Over::Mean {
+            if matches!(settings.reduction, Reduction::None | Reduction::MeanOverActive)
+                || common.grad_out.is_some()
+                || settings.over == Over::Mean
+            {
                 return Err(Failure::usage(
                     "--per-class goes with --reduction mean or sum, without --grad-out or --over-classes",
                 ));

@@ -133,17 +133,33 @@ pub(super) fn run(
         let _ = to_workers.send(outputs.room());
     }
     let rooms = Mutex::new(rooms);
+    let mut finish = |done: Done| -> Outcome<Room> {
+        running.merge(&done.metric).map_err(|error| inputs.explain_part(error, done.samples.start))?;
+        batches.extend(done.batches);
+        spent.add(&done.spent);
+        outputs.write(inputs, done.samples.clone(), &done.room)?;
+        bar.set_position((bytes as u128 * done.samples.end as u128 / total.max(1) as u128) as u64);
+        Ok(done.room)
+    };
     thread::scope(|scope| {
         // The end of this closure drops both channel ends, so that the threads end when an evaluation fails.
         let to_workers = to_workers;
         let (to_main, from_workers) = channel();
-        for _ in 0..threads {
+        let started = (0..threads).filter(|_| {
             let (to_main, work, turn, rooms) = (to_main.clone(), &work, &turn, &rooms);
-            scope.spawn(move || work.take_turns(turn, rooms, &to_main));
-        }
+            thread::Builder::new().spawn_scoped(scope, move || work.take_turns(turn, rooms, &to_main)).is_ok()
+        });
+        let started = started.count();
         drop(to_main);
         let mut early = BTreeMap::new();
         for index in 0..blocks {
+            if started == 0 {
+                // The system gives no thread: this one evaluates.
+                let room = lock(&rooms).recv().map_err(|_| Failure::data("no memory for results"))?;
+                let room = finish(work.take_turn(&mut lock(&turn).files, index, room)?)?;
+                let _ = to_workers.send(room);
+                continue;
+            }
             let done = loop {
                 if let Some(done) = early.remove(&index) {
                     break done;
@@ -154,13 +170,9 @@ pub(super) fn run(
                 early.insert(index, done);
             };
             let done: Done = done?;
-            running.merge(&done.metric).map_err(|error| inputs.explain_part(error, done.samples.start))?;
-            batches.extend(done.batches);
-            spent.add(&done.spent);
-            outputs.write(inputs, done.samples.clone(), &done.room)?;
-            bar.set_position((bytes as u128 * done.samples.end as u128 / total.max(1) as u128) as u64);
+            let room = finish(done)?;
             // This fails once all threads have ended, which is no error.
-            let _ = to_workers.send(done.room);
+            let _ = to_workers.send(room);
         }
         Ok(())
     })?;
@@ -240,6 +252,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Work<'_> {
+    /// The samples of a block.
+    fn samples(&self, index: usize) -> Range<usize> {
+        let start = index * self.block;
+        start..start.saturating_add(self.block).min(self.inputs.shape.samples)
+    }
+
+    /// Reads and evaluates one block.
+    fn take_turn(&self, files: &mut Files, index: usize, room: Room) -> Outcome<Done> {
+        let (reading, mut block) = (Instant::now(), files.empty());
+        files.read(self.samples(index), &self.inputs.shape, &mut block)?;
+        self.evaluate(&block, room, reading.elapsed())
+    }
+
     /// Reads and evaluates blocks until none are left, one fails, or the main thread has stopped listening.
     fn take_turns(&self, turn: &Mutex<Turn>, rooms: &Mutex<Receiver<Room>>, to_main: &Sender<(usize, Outcome<Done>)>) {
         // If the threads keep all cores busy, an evaluation that wants more threads gets only this one. Without such a
@@ -260,15 +285,14 @@ impl Work<'_> {
             }
             turn.next += 1;
             let mut taken = Taken { index, to_main: Some(to_main) };
-            let start = index * self.block;
-            let end = start.saturating_add(self.block).min(self.inputs.shape.samples);
+            let samples = self.samples(index);
             let read = match &mut own {
                 Some(files) => {
                     drop(turn);
-                    files.read(start..end, &self.inputs.shape, &mut block)
+                    files.read(samples, &self.inputs.shape, &mut block)
                 }
                 None => {
-                    let read = turn.files.read(start..end, &self.inputs.shape, &mut block);
+                    let read = turn.files.read(samples, &self.inputs.shape, &mut block);
                     drop(turn);
                     read
                 }
@@ -300,7 +324,7 @@ impl Work<'_> {
                 batches.push(step.batch.per_class.unwrap_or_else(|| step.batch.value.into_iter().collect()));
             }
         } else {
-            let (losses, gradient) = room.buffers(inputs, samples.len());
+            let (losses, gradient) = room.buffers(inputs, samples.len())?;
             let mut buffers = Buffers::new();
             if let Some(losses) = losses {
                 buffers = buffers.losses(losses);
@@ -323,7 +347,7 @@ fn divisor(inputs: &Inputs<'_>, files: &mut Files, loss: &dyn Loss, settings: &S
     }
     let samples = inputs.shape.samples;
     let (mut count, mut weight) = (samples as u64, samples as f64);
-    if inputs.has_weights || loss.ignore_index().is_some() {
+    if inputs.has_weights || inputs.given.ignores_samples() {
         (count, weight) = (0, 0.0);
         let step = block_samples(inputs, files, &Device::Cpu);
         let mut block = files.empty();
@@ -355,7 +379,7 @@ pub(super) fn deciding_block(inputs: &Inputs<'_>, files: &mut Files) -> Outcome<
     for start in (0..samples).step_by(step) {
         files.read_labels(start..start.saturating_add(step).min(samples), &inputs.shape, &mut block)?;
         // Rows of width 0 have no labels, however many rows there are.
-        if !block.has_only_ones() || inputs.shape.target_width == 0 {
+        if !block.has_only_ones(inputs.given.ignore_index) || inputs.shape.target_width == 0 {
             break;
         }
     }

@@ -15,6 +15,16 @@ use crate::choices::{DistanceName, Over, PenaltyName};
 use crate::method::with_method;
 use crate::report::number;
 
+/// A loss with its `ignore_index`, if there is one.
+macro_rules! ignoring {
+    ($loss:expr, $index:expr) => {
+        match $index {
+            Some(index) => $loss.ignore_index(index),
+            None => $loss,
+        }
+    };
+}
+
 /// A loss, and its options as the report words them.
 pub(crate) struct Setup {
     pub(crate) loss: Box<dyn Loss>,
@@ -43,34 +53,46 @@ impl Given<'_> {
         options.insert("kink".into(), kink.to_string().into());
         options.insert("score_kind".into(), settings.score_kind.to_string().into());
         options.insert("preset".into(), json!(self.common.preset.map(|peer| peer.to_string())));
+        if let Some(index) = self.ignore_index.filter(|_| self.family != FamilyName::Multiclass) {
+            options.insert("ignore_index".into(), json!(index));
+        }
         let ties = settings.ties.to_string();
         let loss: Box<dyn Loss> = match self.family {
             FamilyName::Binary => {
-                let encoding = settings.labels.encoding(targets)?;
+                let encoding = settings.labels.encoding(targets, self.ignore_index)?;
                 options.insert("labels".into(), encoding.to_string().into());
-                Box::new(BinaryHinge::new().margin(margin).penalty(penalty).kink(kink).labels(encoding))
+                let loss = BinaryHinge::new().margin(margin).penalty(penalty).kink(kink).labels(encoding);
+                Box::new(ignoring!(loss, self.ignore_index))
             }
-            FamilyName::Ranking => Box::new(MarginRanking::new().margin(margin).penalty(penalty).kink(kink)),
-            FamilyName::Embedding => Box::new(EmbeddingHinge::new().margin(margin).kink(kink)),
+            FamilyName::Ranking => {
+                let loss = MarginRanking::new().margin(margin).penalty(penalty).kink(kink);
+                Box::new(ignoring!(loss, self.ignore_index))
+            }
+            FamilyName::Embedding => {
+                Box::new(ignoring!(EmbeddingHinge::new().margin(margin).kink(kink), self.ignore_index))
+            }
             FamilyName::Multilabel => {
                 options.insert("over_classes".into(), settings.over.text().into());
                 let loss = MultilabelMargin::new().margin(margin).penalty(penalty).kink(kink);
-                Box::new(loss.over_classes(over_classes(settings.over)))
+                Box::new(ignoring!(loss.over_classes(over_classes(settings.over)), self.ignore_index))
             }
             FamilyName::Categorical => {
                 options.insert("ties".into(), ties.into());
-                Box::new(CategoricalHinge::new().margin(margin).penalty(penalty).kink(kink).ties(settings.ties))
+                let loss = CategoricalHinge::new().margin(margin).penalty(penalty).kink(kink).ties(settings.ties);
+                Box::new(ignoring!(loss, self.ignore_index))
             }
             FamilyName::Listwise => {
                 options.insert("over_items".into(), settings.over.text().into());
                 let over = if settings.over == Over::Mean { OverItems::Mean } else { OverItems::Sum };
-                Box::new(ListwiseHinge::new().margin(margin).penalty(penalty).kink(kink).over_items(over))
+                let loss = ListwiseHinge::new().margin(margin).penalty(penalty).kink(kink).over_items(over);
+                Box::new(ignoring!(loss, self.ignore_index))
             }
             FamilyName::Lovasz => {
-                let encoding = settings.labels.encoding(targets)?;
+                let encoding = settings.labels.encoding(targets, self.ignore_index)?;
                 options.insert("labels".into(), encoding.to_string().into());
                 options.insert("per_row".into(), json!(self.per_row));
-                Box::new(LovaszHinge::new().margin(margin).penalty(penalty).kink(kink).labels(encoding))
+                let loss = LovaszHinge::new().margin(margin).penalty(penalty).kink(kink).labels(encoding);
+                Box::new(ignoring!(loss, self.ignore_index))
             }
             FamilyName::Triplet => {
                 let name = self.distance.unwrap_or(DistanceName::Norm);
@@ -88,7 +110,10 @@ impl Given<'_> {
                 let loss = TripletMargin::new().margin(margin).penalty(penalty).kink(kink);
                 Box::new(loss.distance(distance).swap(self.swap))
             }
-            FamilyName::Cosine => Box::new(CosineEmbedding::new().margin(margin).penalty(penalty).kink(kink)),
+            FamilyName::Cosine => {
+                let loss = CosineEmbedding::new().margin(margin).penalty(penalty).kink(kink);
+                Box::new(ignoring!(loss, self.ignore_index))
+            }
             FamilyName::Multiclass => {
                 options.insert("method".into(), settings.method.text().into());
                 options.insert("over_classes".into(), settings.over.text().into());
@@ -141,10 +166,7 @@ fn with_options<M: RowsLoss>(
     if let Some(margins) = classes.margins {
         loss = loss.margin_matrix(margins);
     }
-    Box::new(match ignore_index {
-        Some(index) => loss.ignore_index(index),
-        None => loss,
-    })
+    Box::new(ignoring!(loss, ignore_index))
 }
 
 fn over_classes(over: Over) -> OverClasses {

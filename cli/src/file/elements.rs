@@ -1,5 +1,6 @@
 //! Elements of files, turned into host vectors.
 
+use std::collections::TryReserveError;
 use std::mem::discriminant;
 use std::ops::Range;
 
@@ -151,7 +152,7 @@ impl Kind {
 }
 
 impl Data {
-    pub(super) fn reserve(&mut self, count: usize) -> Result<(), std::collections::TryReserveError> {
+    pub(super) fn reserve(&mut self, count: usize) -> Result<(), TryReserveError> {
         with_data!(self, x => x.try_reserve_exact(count))
     }
 
@@ -198,24 +199,46 @@ impl Data {
 
     /// Makes room for `count` elements after those that are kept, and returns its bytes, for reading straight from the
     /// file. `None` where the elements must be decoded.
-    pub(super) fn room_for(&mut self, count: usize, kind: Kind, big_endian: bool, keep: Keep) -> Option<&mut [u8]> {
+    pub(super) fn room_for(
+        &mut self,
+        count: usize,
+        kind: Kind,
+        big_endian: bool,
+        keep: Keep,
+    ) -> Result<Option<&mut [u8]>, TryReserveError> {
         if big_endian != cfg!(target_endian = "big") && kind.bytes() > 1 {
-            return None;
+            return Ok(None);
         }
         macro_rules! grow {
             ($($variant:ident),+) => {
                 match (kind, self) {
                     $((Kind::$variant, Data::$variant(x)) => {
                         let before = if keep == Keep::All { x.len() } else { 0 };
+                        x.try_reserve((before + count).saturating_sub(x.len()))?;
                         // Only new elements are filled with zeros.
                         x.resize(before + count, Default::default());
-                        Some(bytemuck::cast_slice_mut(&mut x[before..]))
+                        Ok(Some(bytemuck::cast_slice_mut(&mut x[before..])))
                     })+
-                    _ => None,
+                    _ => Ok(None),
                 }
             };
         }
         grow!(I8, U8, I32, I64, U64, F16, BF16, F32, F64)
+    }
+
+    /// The first element that is not finite, with its index.
+    pub(crate) fn first_not_finite(&self) -> Option<(usize, f64)> {
+        fn first<T: Copy + Into<f64>>(x: &[T]) -> Option<(usize, f64)> {
+            let index = x.iter().position(|&x| !x.into().is_finite())?;
+            Some((index, x[index].into()))
+        }
+        match self {
+            Data::F16(x) => first(x),
+            Data::BF16(x) => first(x),
+            Data::F32(x) => first(x),
+            Data::F64(x) => first(x),
+            _ => None,
+        }
     }
 
     /// The elements as floats; `None` for another type.
@@ -254,10 +277,11 @@ impl Data {
     }
 
     /// From column-major to row-major order.
-    pub(super) fn transposed(self, shape: &[usize]) -> Data {
-        fn reorder<T: Copy>(from: Vec<T>, shape: &[usize]) -> Vec<T> {
+    pub(super) fn transposed(self, shape: &[usize]) -> Result<Data, TryReserveError> {
+        fn reorder<T: Copy>(from: Vec<T>, shape: &[usize]) -> Result<Vec<T>, TryReserveError> {
             let mut index = vec![0; shape.len()];
-            let mut to = Vec::with_capacity(from.len());
+            let mut to = Vec::new();
+            to.try_reserve_exact(from.len())?;
             for _ in 0..from.len() {
                 let mut stride = 1;
                 let mut at = 0;
@@ -274,11 +298,11 @@ impl Data {
                     *i = 0;
                 }
             }
-            to
+            Ok(to)
         }
         macro_rules! reorder {
             ($($variant:ident),+) => {
-                match self { $(Data::$variant(x) => Data::$variant(reorder(x, shape))),+ }
+                match self { $(Data::$variant(x) => reorder(x, shape).map(Data::$variant)),+ }
             };
         }
         reorder!(Bool, I8, U8, I32, I64, U64, F16, BF16, F32, F64)

@@ -1,8 +1,11 @@
-//! Arrays in files: .npy, .safetensors as FILE:TENSOR, .csv, .parquet and .arrow as FILE:COLUMN,COLUMN.
+//! Arrays in files: .npy; .npz and .safetensors as FILE:NAME; .csv, .tsv, .parquet and .arrow as FILE:COLUMN,COLUMN.
 
+mod argument;
+mod columns;
 mod csv;
 mod elements;
 mod npy;
+mod npz;
 mod output;
 mod safetensors;
 mod shape;
@@ -11,13 +14,14 @@ mod source;
 mod table;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+pub(crate) use csv::TextOptions;
 pub(crate) use elements::{Array, Data};
-pub(crate) use output::{PendingOutput, refuse_same_file, remove_unfinished};
+pub(crate) use output::{PendingOutput, pending, publish_all, publish_each, refuse_same_file, remove_unfinished};
 pub(crate) use shape::Shape;
 pub(crate) use source::Source;
 
@@ -26,8 +30,8 @@ use crate::failure::{Failure, Outcome};
 /// Smaller files are read before a bar could be seen.
 const BAR_FROM_BYTES: u64 = 64 << 20;
 
-pub(crate) fn read(argument: &Path) -> Outcome<Array> {
-    Source::open(argument)?.read_all()
+pub(crate) fn read(argument: &Path, options: TextOptions) -> Outcome<Array> {
+    Source::open(argument, options)?.read_all()
 }
 
 /// A bar for this many bytes, if there is a terminal and the bytes are many.
@@ -47,11 +51,29 @@ pub(crate) fn read_bytes(path: &Path) -> Outcome<Vec<u8>> {
     let mut file = File::open(path).map_err(fail)?;
     let size = file.metadata().map_err(fail)?.len();
     let bar = bar(size, &path.display().to_string());
-    let mut bytes = Vec::new();
-    bytes
-        .try_reserve_exact(size as usize)
-        .map_err(|_| Failure::file(path, format!("{size} bytes do not fit in memory")))?;
-    bar.wrap_read(&mut file).read_to_end(&mut bytes).map_err(fail)?;
+    let bytes = read_all_of(&mut bar.wrap_read(&mut file), path)?;
     bar.finish_and_clear();
+    Ok(bytes)
+}
+
+/// All bytes of a reader, however many: those that do not fit in memory are an error.
+fn read_all_of(reader: &mut dyn Read, path: &Path) -> Outcome<Vec<u8>> {
+    const PART: usize = 1 << 20;
+    let (mut bytes, mut filled) = (Vec::new(), 0);
+    loop {
+        if filled == bytes.len() {
+            let no_memory = |_| Failure::file(path, format!("more than {filled} bytes do not fit in memory"));
+            bytes.try_reserve(PART).map_err(no_memory)?;
+            // All that was reserved; growth is geometric.
+            bytes.resize(bytes.capacity(), 0);
+        }
+        match reader.read(&mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(Failure::file(path, error)),
+        }
+    }
+    bytes.truncate(filled);
     Ok(bytes)
 }

@@ -1,7 +1,6 @@
 //! NumPy's .npy arrays: either element order, either byte order.
 
-use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::Cursor;
 use std::path::Path;
 
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
@@ -16,37 +15,44 @@ const LONGEST_HEADER: u64 = 10_000;
 /// The most opening brackets in a header; plain numbers need two. Each can make the parser take three times as long.
 const MOST_BRACKETS: usize = 12;
 
-/// Refuses a header on which the parser would take forever or overflow its stack. The parser reports all other errors.
-fn check_header(mut file: &File) -> std::io::Result<()> {
-    let refuse = |what: String| Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
-    let mut bytes = Vec::new();
-    file.take(LONGEST_HEADER + 12).read_to_end(&mut bytes)?;
-    file.rewind()?;
+/// Bytes at the beginning of a file that hold any accepted header: 12 come before the header's text.
+pub(super) const MOST_BYTES: u64 = LONGEST_HEADER + 12;
+
+/// The header without the L that Python 2 wrote behind numbers, as in `(4L, 3L)`, and only if the parser would neither
+/// take forever on it nor overflow its stack. The parser reports all other errors.
+fn prepared(beginning: &[u8]) -> Result<Vec<u8>, String> {
+    let mut bytes = beginning.to_vec();
     // The magic bytes, the version, and the header's length: two bytes in version 1, four in later versions.
-    let (length, header) = match bytes.strip_prefix(b"\x93NUMPY") {
-        Some([1, _, a, b, header @ ..]) => (u64::from(u16::from_le_bytes([*a, *b])), header),
-        Some([_, _, a, b, c, d, header @ ..]) => (u64::from(u32::from_le_bytes([*a, *b, *c, *d])), header),
-        _ => return Ok(()),
+    let (start, length) = match beginning.strip_prefix(b"\x93NUMPY") {
+        Some([1, _, a, b, ..]) => (10, u64::from(u16::from_le_bytes([*a, *b]))),
+        Some([_, _, a, b, c, d, ..]) => (12, u64::from(u32::from_le_bytes([*a, *b, *c, *d]))),
+        _ => return Ok(bytes),
     };
     if length > LONGEST_HEADER {
-        return refuse(format!("{length} bytes long, where at most {LONGEST_HEADER} are read"));
+        return Err(format!("{length} bytes long, where at most {LONGEST_HEADER} are read"));
     }
-    let brackets = header.iter().take(length as usize).filter(|byte| b"([{".contains(byte)).count();
+    let end = (start + length as usize).min(bytes.len());
+    let header = &mut bytes[start..end];
+    let brackets = header.iter().filter(|byte| b"([{".contains(byte)).count();
     if brackets > MOST_BRACKETS {
-        return refuse(format!("{brackets} brackets, where at most {MOST_BRACKETS} are read"));
+        return Err(format!("{brackets} brackets, where at most {MOST_BRACKETS} are read"));
     }
-    Ok(())
+    for at in 1..header.len() {
+        let ends_number = header[at - 1].is_ascii_digit() && matches!(header.get(at + 1), Some(b',' | b')' | b' '));
+        if header[at] == b'L' && ends_number {
+            header[at] = b' ';
+        }
+    }
+    Ok(bytes)
 }
 
-/// Opens an array. The flag is true for row-major order.
-pub(super) fn open(path: &Path) -> Outcome<(File, StoredAt, bool)> {
+/// Where the elements are in an array of `size` bytes that begins with these bytes, at least [`MOST_BYTES`] of them if
+/// there are so many. The flag is true for row-major order.
+pub(super) fn place(path: &Path, beginning: &[u8], size: u64) -> Outcome<(StoredAt, bool)> {
     let fail = |message: String| Failure::file(path, message);
-    let io = |error: std::io::Error| Failure::file(path, error);
-    let mut file = File::open(path).map_err(io)?;
-    let size = file.metadata().map_err(io)?.len();
-    let header = check_header(&file).and_then(|()| NpyHeader::from_reader(&mut file));
-    let header = header.map_err(|error| fail(format!("no .npy header: {error}")))?;
-    let start = file.stream_position().map_err(io)?;
+    let mut bytes = Cursor::new(prepared(beginning).map_err(|what| fail(format!("no .npy header: {what}")))?);
+    let header = NpyHeader::from_reader(&mut bytes).map_err(|error| fail(format!("no .npy header: {error}")))?;
+    let start = bytes.position();
     let descr = header.dtype().descr();
     let DType::Plain(ty) = header.dtype() else { return Err(fail(format!("expected plain numbers, got {descr}"))) };
     let kind = match (ty.type_char(), ty.size_field()) {
@@ -77,5 +83,5 @@ pub(super) fn open(path: &Path) -> Outcome<(File, StoredAt, bool)> {
             "the header promises {expected} bytes (shape {shape}, {descr}), the file holds {got}"
         )));
     }
-    Ok((file, place, in_rows))
+    Ok((place, in_rows))
 }

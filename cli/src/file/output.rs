@@ -9,7 +9,7 @@ use bytemuck::NoUninit;
 use npyz::{AutoSerialize, Serialize, WriterBuilder};
 use tempfile::NamedTempFile;
 
-use super::source::file_of;
+use super::argument::file_of;
 use crate::failure::{Failure, Outcome};
 
 /// Refuses an output that would overwrite an input or another output, even if the paths are spelled differently.
@@ -65,13 +65,27 @@ pub(crate) struct PendingOutput {
 }
 
 impl PendingOutput {
-    /// Creates the temporary file, so that an unwritable place shows before any work is done.
-    pub(crate) fn new(path: &Path) -> Outcome<Self> {
+    /// Creates the temporary file of an option's output, so that an unwritable place shows before any work is done. A link
+    /// is followed, so that the file it leads to is replaced and not the link.
+    ///
+    /// # Errors
+    /// Usage: the name does not end in one of `extensions`.
+    pub(crate) fn new(option: &str, path: &Path, extensions: &[&str]) -> Outcome<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        let linked = path.is_symlink().then(|| path.canonicalize().ok()).flatten();
+        let path = linked.as_deref().unwrap_or(path);
         match std::fs::metadata(path) {
             Ok(there) if there.is_dir() => return Err(Failure::file(path, "is a folder")),
             // A rename would replace a special file, such as /dev/null, by a regular one.
             Ok(there) if !there.is_file() => return Err(Failure::file(path, "is not a regular file")),
             _ => {}
+        }
+        if !extensions.iter().any(|extension| name.ends_with(extension)) {
+            let expected = extensions.join(" or ");
+            return Err(Failure::usage(format!(
+                "{option} {}: expected a name that ends in {expected}",
+                path.display()
+            )));
         }
         let mut builder = tempfile::Builder::new();
         builder.prefix(".maxmargin-");
@@ -119,10 +133,53 @@ impl PendingOutput {
         write().map_err(|error| Failure::file(&self.path, error))
     }
 
-    pub(crate) fn publish(self) -> Outcome<()> {
+    /// Whether the file is there under its name already.
+    fn is_there(&self) -> bool {
+        self.path.exists()
+    }
+
+    fn publish(self) -> Outcome<PathBuf> {
         let Self { file, path, .. } = self;
         let mut unfinished = unfinished();
         unfinished.retain(|path| path != file.path());
-        file.persist(&path).map(drop).map_err(|error| Failure::file(&path, error.error))
+        file.persist(&path).map_err(|error| Failure::file(&path, error.error))?;
+        Ok(path)
     }
+}
+
+/// The output of an option that may be missing.
+pub(crate) fn pending(option: &str, path: &Option<PathBuf>, extensions: &[&str]) -> Outcome<Option<PendingOutput>> {
+    path.as_deref().map(|path| PendingOutput::new(option, path, extensions)).transpose()
+}
+
+/// Gives complete files their names. If one cannot have its name, those that are new are removed again.
+pub(crate) fn publish_all(outputs: impl IntoIterator<Item = PendingOutput>) -> Outcome<()> {
+    let mut new = Vec::new();
+    for output in outputs {
+        let was_there = output.is_there();
+        match output.publish() {
+            Ok(path) if !was_there => new.push(path),
+            Ok(_) => {}
+            Err(failure) => {
+                for path in new {
+                    // The first failure is the one to report.
+                    let _ = std::fs::remove_file(path);
+                }
+                return Err(failure);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gives each complete file its name, if that can be done, and returns the paths of those that have it.
+pub(crate) fn publish_each(outputs: impl IntoIterator<Item = PendingOutput>) -> (Vec<PathBuf>, Option<Failure>) {
+    let (mut written, mut failed) = (Vec::new(), None);
+    for output in outputs {
+        match output.publish() {
+            Ok(path) => written.push(path),
+            Err(failure) => failed = Some(failed.map_or(failure, |first: Failure| first)),
+        }
+    }
+    (written, failed)
 }

@@ -1,15 +1,17 @@
 //! An array in a file, read part by part, so that it need not fit in memory.
 
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::argument::{Argument, Format};
+use super::csv::{self, TextOptions};
 use super::elements::{Array, Data, Keep, StoredAt, elements};
 #[cfg(feature = "arrow")]
 use super::table::Table;
-use super::{bar, csv, npy, safetensors};
+use super::{bar, npy, npz, read_bytes, safetensors};
 use crate::failure::{Failure, Outcome};
 
 const PIECE: usize = 8 << 20;
@@ -19,6 +21,10 @@ pub(crate) struct Source {
     path: PathBuf,
     shape: Vec<usize>,
     stored: Stored,
+    /// For text: the names in the header, if there is one.
+    header: Option<Option<Vec<String>>>,
+    /// The classes that the elements index, where the file holds text.
+    classes: Option<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -26,8 +32,7 @@ enum Stored {
     /// Arrays that cannot be read part by part: text, and matrices in column-major order.
     Memory(Data),
     File {
-        /// Read at offsets, so that several readers do not share a position.
-        file: Arc<File>,
+        bytes: Bytes,
         place: StoredAt,
         scratch: Vec<u8>,
     },
@@ -35,88 +40,148 @@ enum Stored {
     Table(Table),
 }
 
-/// Extensions of tables: Parquet and Arrow IPC.
-const TABLES: [&str; 4] = [".parquet", ".arrow", ".feather", ".ipc"];
-
-/// Splits `FILE:NAME` where FILE has this extension.
-fn split(argument: &Path, extension: &str) -> Option<(PathBuf, String)> {
-    let text = argument.to_string_lossy();
-    let at = text.rfind(&format!("{extension}:"))? + extension.len();
-    Some((PathBuf::from(&text[..at]), text[at + 1..].to_owned()))
+/// Bytes that are read at offsets, so that several readers do not share a position.
+#[derive(Clone, Debug)]
+pub(super) enum Bytes {
+    File(Arc<File>),
+    /// The content of a pipe, or of a compressed archive.
+    Memory(Arc<Vec<u8>>),
 }
 
-/// The file that an argument names, without the name of an array in it.
-pub(super) fn file_of(argument: &Path) -> PathBuf {
-    let mut extensions = [".safetensors", ".csv"].into_iter().chain(TABLES);
-    extensions.find_map(|extension| split(argument, extension)).map_or(argument.into(), |(path, _)| path)
+impl Bytes {
+    pub(super) fn read_exact_at(&self, to: &mut [u8], offset: u64) -> std::io::Result<()> {
+        match self {
+            Self::File(file) => read_exact_at(file, to, offset),
+            Self::Memory(all) => {
+                let range = usize::try_from(offset).ok().and_then(|start| Some(start..start.checked_add(to.len())?));
+                let part = range.and_then(|range| all.get(range)).ok_or(ErrorKind::UnexpectedEof)?;
+                to.copy_from_slice(part);
+                Ok(())
+            }
+        }
+    }
 }
 
 impl Source {
-    pub(crate) fn open(argument: &Path) -> Outcome<Self> {
-        let text = argument.to_string_lossy();
-        let split = |extension| split(argument, extension);
-        if let Some((path, tensor)) = split(".safetensors") {
-            let (file, place) = safetensors::open(&path, &tensor)?;
-            return Ok(Self::in_file(path, file, place));
-        }
-        if let Some((path, columns)) = split(".csv") {
-            let Array { shape, data } = csv::read(&path, &columns)?;
-            return Ok(Self { path, shape, stored: Stored::Memory(data) });
-        }
-        for extension in TABLES {
-            if let Some((path, columns)) = split(extension) {
-                return Self::in_table(path, extension, &columns);
+    pub(crate) fn open(argument: &Path, options: TextOptions) -> Outcome<Self> {
+        Self::open_as(argument, options, false, &[])
+    }
+
+    /// As [`Source::open`], for class indices. Where the file holds text, its elements are the places of the texts among
+    /// `known` classes; if `known` lacks one of them, among the file's own texts in the order of their characters.
+    pub(crate) fn open_classes(argument: &Path, options: TextOptions, known: &[String]) -> Outcome<Self> {
+        Self::open_as(argument, options, true, known)
+    }
+
+    fn open_as(argument: &Path, options: TextOptions, is_class: bool, known: &[String]) -> Outcome<Self> {
+        let Argument { path, format, within } = Argument::of(argument)?;
+        let is_file = std::fs::metadata(&path).map_err(|error| Failure::file(&path, error))?.is_file();
+        match format {
+            Format::Npy => {
+                let (bytes, beginning, size) = if is_file {
+                    let file = File::open(&path).map_err(|error| Failure::file(&path, error))?;
+                    let size = file.metadata().map_err(|error| Failure::file(&path, error))?.len();
+                    let mut beginning = Vec::new();
+                    let read = (&file).take(npy::MOST_BYTES).read_to_end(&mut beginning);
+                    read.map_err(|error| Failure::file(&path, error))?;
+                    (Bytes::File(Arc::new(file)), beginning, size)
+                } else {
+                    let all = read_bytes(&path)?;
+                    let beginning = all.iter().take(npy::MOST_BYTES as usize).copied().collect();
+                    let size = all.len() as u64;
+                    (Bytes::Memory(Arc::new(all)), beginning, size)
+                };
+                let (place, in_rows) = npy::place(&path, &beginning, size)?;
+                Self::in_bytes(path, bytes, place).in_rows(in_rows)
             }
-        }
-        match argument.extension().and_then(|e| e.to_str()) {
-            Some("npy") => {
-                let (file, place, in_rows) = npy::open(argument)?;
-                let source = Self::in_file(argument.into(), file, place);
-                if !in_rows {
-                    let Array { shape, data } = source.read_all()?;
-                    let data = data.transposed(&shape);
-                    return Ok(Self { path: argument.into(), shape, stored: Stored::Memory(data) });
+            Format::Text { delimiter, is_compressed } => {
+                let mut bytes = read_bytes(&path)?;
+                if is_compressed {
+                    bytes = csv::decompressed(&path, &bytes)?;
                 }
-                Ok(source)
+                let csv::Table { array, names, texts } =
+                    csv::read(&path, &bytes, &within, delimiter, options, is_class)?;
+                let (data, classes) = match texts {
+                    Some(texts) => {
+                        let (indices, classes) = class_indices(&texts, known);
+                        (Data::I64(indices), Some(classes))
+                    }
+                    None => (array.data, None),
+                };
+                Ok(Self { path, shape: array.shape, stored: Stored::Memory(data), header: Some(names), classes })
             }
-            Some("safetensors") => Err(Failure::usage(format!("{text}: name the tensor, as {text}:TENSOR"))),
-            Some("csv" | "parquet" | "arrow" | "feather" | "ipc") => {
-                Err(Failure::usage(format!("{text}: name the columns, as {text}:COLUMN[,COLUMN]")))
+            _ if !is_file => {
+                let message = "is no regular file: a pipe can hold .npy, .csv and .tsv, which are read in one go";
+                Err(Failure::file(&path, message))
             }
-            _ => Err(Failure::usage(format!(
-                "{text}: expected .npy, .safetensors:TENSOR, or .csv, .parquet or .arrow with :COLUMN[,COLUMN]"
-            ))),
+            Format::Npz => {
+                let (bytes, place, in_rows) = npz::open(&path, &within)?;
+                Self::in_bytes(path, bytes, place).in_rows(in_rows)
+            }
+            Format::Safetensors => {
+                let (file, place) = safetensors::open(&path, &within)?;
+                Ok(Self::in_bytes(path, Bytes::File(Arc::new(file)), place))
+            }
+            Format::Parquet | Format::Ipc => Self::in_table(path, format, &within, is_class, known),
         }
     }
 
     #[cfg(feature = "arrow")]
-    fn in_table(path: PathBuf, extension: &str, columns: &str) -> Outcome<Self> {
-        let table = match extension {
-            ".parquet" => Table::parquet(&path, columns)?,
-            _ => Table::ipc(&path, columns)?,
-        };
-        Ok(Self { path, shape: table.shape().to_vec(), stored: Stored::Table(table) })
+    fn in_table(path: PathBuf, format: Format, columns: &str, is_class: bool, known: &[String]) -> Outcome<Self> {
+        if is_class && let Some(texts) = Table::texts(&path, format, columns)? {
+            let (indices, classes) = class_indices(&texts, known);
+            let stored = Stored::Memory(Data::I64(indices));
+            return Ok(Self { path, shape: vec![texts.len()], stored, header: None, classes: Some(classes) });
+        }
+        let table = Table::open(&path, format, columns)?;
+        let shape = table.shape().to_vec();
+        Ok(Self { path, shape, stored: Stored::Table(table), header: None, classes: None })
     }
 
     #[cfg(not(feature = "arrow"))]
-    fn in_table(path: PathBuf, extension: &str, _: &str) -> Outcome<Self> {
-        let message = "this program was built without tables; build it with --features arrow to read";
-        Err(Failure::usage(format!("{}: {message} {extension}", path.display())))
+    fn in_table(path: PathBuf, _: Format, _: &str, _: bool, _: &[String]) -> Outcome<Self> {
+        let message = "this program was built without tables; build it with --features arrow to read Parquet and Arrow";
+        Err(Failure::usage(format!("{}: {message}", path.display())))
     }
 
-    fn in_file(path: PathBuf, file: File, place: StoredAt) -> Self {
-        Self {
-            path,
-            shape: place.shape.clone(),
-            stored: Stored::File { file: Arc::new(file), place, scratch: Vec::new() },
+    fn in_bytes(path: PathBuf, bytes: Bytes, place: StoredAt) -> Self {
+        let shape = place.shape.clone();
+        let stored = Stored::File { bytes, place, scratch: Vec::new() };
+        Self { path, shape, stored, header: None, classes: None }
+    }
+
+    /// The same array in row-major order. A matrix in column-major order is read in one go.
+    fn in_rows(self, is_in_rows: bool) -> Outcome<Self> {
+        if is_in_rows {
+            return Ok(self);
         }
+        let path = self.path.clone();
+        let Array { shape, data } = self.read_all()?;
+        let data = data.transposed(&shape);
+        let data =
+            data.map_err(|_| Failure::file(&path, "does not fit in memory twice, to be put in row-major order"))?;
+        Ok(Self { path, shape, stored: Stored::Memory(data), header: None, classes: None })
     }
 
     /// A second reader of the same array, for another thread; `None` where the array is read in one go.
     pub(crate) fn another(&self) -> Option<Self> {
-        let Stored::File { file, place, .. } = &self.stored else { return None };
-        let stored = Stored::File { file: file.clone(), place: place.clone(), scratch: Vec::new() };
-        Some(Self { path: self.path.clone(), shape: self.shape.clone(), stored })
+        let Stored::File { bytes, place, .. } = &self.stored else { return None };
+        Some(Self::in_bytes(self.path.clone(), bytes.clone(), place.clone()))
+    }
+
+    /// For text: whether a header was found.
+    pub(crate) fn has_header(&self) -> Option<bool> {
+        self.header.as_ref().map(Option::is_some)
+    }
+
+    /// The names in the header of a file of text.
+    pub(crate) fn names(&self) -> &[String] {
+        self.header.as_ref().and_then(Option::as_deref).unwrap_or_default()
+    }
+
+    /// The classes that the elements index, where the file holds text.
+    pub(crate) fn classes(&self) -> Option<&[String]> {
+        self.classes.as_deref()
     }
 
     pub(crate) fn shape(&self) -> &[usize] {
@@ -149,7 +214,7 @@ impl Source {
 
     /// True for text, where whole numbers may be scores.
     pub(crate) fn is_text(&self) -> bool {
-        self.path.extension().is_some_and(|extension| extension == "csv")
+        self.header.is_some()
     }
 
     /// Reads a range of elements into `data`, whose memory is reused.
@@ -187,8 +252,8 @@ impl Source {
 
     /// Reads a range of elements of a file. They are appended to `data` or replace its elements, as `keep` says.
     fn read_file(&mut self, range: Range<usize>, data: &mut Data, keep: Keep) -> Outcome<()> {
-        let (file, place, scratch) = match &mut self.stored {
-            Stored::File { file, place, scratch } => (file, place, scratch),
+        let (bytes, place, scratch) = match &mut self.stored {
+            Stored::File { bytes, place, scratch } => (bytes, place, scratch),
             #[cfg(feature = "arrow")]
             Stored::Table(table) => {
                 if keep == Keep::Nothing {
@@ -207,17 +272,37 @@ impl Source {
             _ => Failure::file(&self.path, error),
         };
         let first = place.start + (range.start * size) as u64;
-        if let Some(own) = data.room_for(range.len(), place.kind, place.big_endian, keep) {
-            return read_exact_at(file, own, first).map_err(fail);
+        let no_memory = |_| Failure::file(&self.path, format!("{} elements do not fit in memory", range.len()));
+        if let Some(own) = data.room_for(range.len(), place.kind, place.big_endian, keep).map_err(no_memory)? {
+            return bytes.read_exact_at(own, first).map_err(fail);
         }
+        scratch.try_reserve((range.len() * size).saturating_sub(scratch.len())).map_err(no_memory)?;
         scratch.resize(range.len() * size, 0);
-        read_exact_at(file, scratch, first).map_err(fail)?;
+        bytes.read_exact_at(scratch, first).map_err(fail)?;
         if keep == Keep::Nothing {
             data.clear();
         }
         data.append(place.kind.decode(scratch, place.big_endian));
         Ok(())
     }
+}
+
+/// Texts as places among `known` classes, if these hold all of them, or among the sorted texts; and those classes.
+fn class_indices(texts: &[String], known: &[String]) -> (Vec<i64>, Vec<String>) {
+    let place_in = |classes: &[&String]| -> Option<Vec<i64>> {
+        let mut places: Vec<(&String, i64)> = classes.iter().copied().zip(0..).collect();
+        places.sort_unstable();
+        let place = |text: &String| places.binary_search_by_key(&text, |(class, _)| class).ok().map(|at| places[at].1);
+        texts.iter().map(place).collect()
+    };
+    let known: Vec<&String> = known.iter().collect();
+    if let Some(indices) = place_in(&known) {
+        return (indices, known.into_iter().cloned().collect());
+    }
+    let mut own: Vec<&String> = texts.iter().collect();
+    own.sort_unstable();
+    own.dedup();
+    (place_in(&own).unwrap_or_default(), own.into_iter().cloned().collect())
 }
 
 #[cfg(unix)]
@@ -252,7 +337,7 @@ mod tests {
         options.writer(&mut header).begin_nd().map(drop).unwrap();
         std::io::Write::write_all(&mut file, &header).unwrap();
         file.as_file().set_len(header.len() as u64 + 4000).unwrap();
-        let mut source = Source::open(file.path()).unwrap();
+        let mut source = Source::open(file.path(), TextOptions::default()).unwrap();
         let mut data = source.empty();
         source.read(0..600, &mut data).unwrap();
         assert_eq!(data, Data::F32(vec![0.0; 600]));

@@ -9,6 +9,7 @@ use maxmargin::nn::{Accuracy, Dense, Initializer};
 
 use super::generated::Generated;
 use crate::choices::{Labels, choices, one_of};
+use crate::file::TextOptions;
 use crate::method::LossName;
 use crate::place::Where;
 
@@ -25,10 +26,12 @@ pub(crate) struct TrainArguments {
         conflicts_with = "features"
     )]
     pub(crate) data: Option<Generated>,
-    /// File with features, one row per sample. Further axes are flattened.
+    /// File with features, one row per sample. Further axes are flattened. Numbers are used as they are: bytes of images
+    /// are 0 to 255 (those of --data images are divided by 255).
     #[arg(long, requires = "targets")]
     pub(crate) features: Option<PathBuf>,
-    /// File with targets, one per row: labels, or class indices for the multiclass losses.
+    /// File with targets, one per row: labels, or for the multiclass losses class indices or, in .csv, text: the classes
+    /// are then in the order of their characters.
     #[arg(long, requires = "features")]
     pub(crate) targets: Option<PathBuf>,
     /// Validate on the last fraction F of the N rows; training has the first floor(N * (1 - F)).
@@ -108,13 +111,15 @@ pub(crate) struct TrainArguments {
     /// Keep the order of the samples in every epoch.
     #[arg(long)]
     pub(crate) no_shuffle: bool,
-    /// Start from these weights: layers.N.weight of shape (outputs, inputs) and layers.N.bias, N from 0.
+    /// Start from these weights: layers.N.weight of shape (outputs, inputs) and layers.N.bias, N from 0; torch's N.weight
+    /// and N.bias, or Keras's dense_N/kernel of shape (inputs, outputs) and dense_N/bias.
     #[arg(long, value_name = "W.safetensors", conflicts_with = "resume")]
     pub(crate) weights_in: Option<PathBuf>,
     /// Continue from this checkpoint, with the same data and options.
     #[arg(long, value_name = "F.safetensors")]
     pub(crate) resume: Option<PathBuf>,
-    /// Write the trained weights to this file.
+    /// Write the trained weights to this file. All files that can be written are, also where training diverges (with the
+    /// last good weights) or another file fails; the error names them.
     #[arg(long, value_name = "W.safetensors")]
     pub(crate) weights_out: Option<PathBuf>,
     /// Write weights, optimizer state and the progress of training to this file when training ends.
@@ -127,6 +132,8 @@ pub(crate) struct TrainArguments {
     /// boundary.
     #[arg(long, value_name = "F")]
     pub(crate) plot_out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) text: TextOptions,
     #[command(flatten)]
     pub(crate) place: Where,
 }

@@ -6,56 +6,112 @@ use maxmargin::nn::{Dataset, Features};
 
 use super::arguments::TrainArguments;
 use crate::failure::{Failure, Outcome};
-use crate::file::{self, Array, Data, Shape};
+use crate::file::{Array, Data, Shape, Source, TextOptions};
 use crate::method::LossName;
 
-/// The data, and the validation data where it has files of its own. A --validation-split is not yet split off.
-pub(super) fn load(arguments: &TrainArguments) -> Outcome<(Dataset, Option<Dataset>)> {
-    let data = match (&arguments.data, &arguments.features, &arguments.targets) {
-        (Some(generated), _, _) => {
-            let data = generated.make().map_err(|error| Failure::usage(format!("--data: {error}")))?;
-            match arguments.loss {
-                LossName::Binary | LossName::Squared | LossName::Embedding => data.signs(),
-                _ => data,
-            }
-        }
-        (None, Some(features), Some(targets)) => read(features, targets)?,
-        _ => return Err(Failure::usage("expected --data, or --features and --targets")),
-    };
-    match (&arguments.validation_features, &arguments.validation_targets) {
-        (Some(features), Some(targets)) => Ok((data, Some(read(features, targets)?))),
-        _ => Ok((data, None)),
-    }
+/// The data, and what was found in files of text.
+pub(super) struct Loaded {
+    pub(super) data: Dataset,
+    /// Validation data from files of its own. A --validation-split is not yet split off.
+    pub(super) validation: Option<Dataset>,
+    /// For each file of text, by its option: whether a header was found.
+    pub(super) headers: Vec<(&'static str, bool)>,
+    /// The classes that the targets index, where their file holds text.
+    pub(super) classes: Option<Vec<String>>,
 }
 
-fn read(features_path: &Path, targets_path: &Path) -> Outcome<Dataset> {
-    let (features, columns) = read_features(features_path)?;
-    let rows = features.len() / columns;
-    let Array { shape, data } = file::read(targets_path)?;
+pub(super) fn load(arguments: &TrainArguments) -> Outcome<Loaded> {
+    let mut loaded = match (&arguments.data, &arguments.features, &arguments.targets) {
+        (Some(generated), _, _) => {
+            let data = generated.make().map_err(|error| Failure::usage(format!("--data: {error}")))?;
+            let data = match arguments.loss {
+                LossName::Binary | LossName::Squared | LossName::Embedding => data.signs(),
+                LossName::Multiclass(_) => data,
+            };
+            Loaded { data, validation: None, headers: vec![], classes: None }
+        }
+        (None, Some(features), Some(targets)) => {
+            read(arguments, [("--features", features), ("--targets", targets)], None)?
+        }
+        _ => return Err(Failure::usage("expected --data, or --features and --targets")),
+    };
+    if let (Some(features), Some(targets)) = (&arguments.validation_features, &arguments.validation_targets) {
+        let files = [("--validation-features", &**features), ("--validation-targets", &**targets)];
+        let validation = read(arguments, files, loaded.classes.as_deref())?;
+        loaded.validation = Some(validation.data);
+        loaded.headers.extend(validation.headers);
+    }
+    Ok(loaded)
+}
+
+/// Reads features and targets. Classes of text must be among `known`, where these are given.
+fn read(
+    arguments: &TrainArguments,
+    [(features_option, features_path), (targets_option, targets_path)]: [(&'static str, &Path); 2],
+    known: Option<&[String]>,
+) -> Outcome<Loaded> {
+    let features = read_features(features_path, arguments.text)?;
+    let targets = match arguments.loss {
+        LossName::Multiclass(_) => Source::open_classes(targets_path, arguments.text, known.unwrap_or_default())?,
+        LossName::Binary | LossName::Squared | LossName::Embedding => Source::open(targets_path, arguments.text)?,
+    };
+    let outputs = arguments.layers.last().map_or(0, |layer| layer.units());
+    if let Some(classes) = targets.classes() {
+        if let Some(unknown) = classes.iter().find(|class| known.is_some_and(|known| !known.contains(class))) {
+            let message = format!("targets: the class {unknown:?} is not among those of --targets");
+            return Err(Failure::file(targets_path, message));
+        }
+        if known.is_none() && classes.len() != outputs {
+            let message = format!("targets: {} classes of text for {outputs} outputs of --layers", classes.len());
+            return Err(Failure::file(targets_path, message));
+        }
+    }
+    let headers = [(features_option, features.has_header), (targets_option, targets.has_header())];
+    let headers = headers.into_iter().filter_map(|(option, found)| Some((option, found?))).collect();
+    let classes = targets.classes().map(<[String]>::to_vec);
+    let Array { shape, data } = targets.read_all()?;
+    let rows = features.values.len() / features.columns;
     let width = data.len().checked_div(rows).unwrap_or(0);
     if rows > 0 && !Shape(&shape).matches(&[rows, width]) {
         let got = format!("targets: expected shape ({rows}) or ({rows}, K), got {}", Shape(&shape));
         return Err(Failure::file(targets_path, got));
     }
-    Dataset::new(features, columns, data.to_f64()).map_err(|error| Failure::file(targets_path, error))
+    let data = Dataset::new(features.values, features.columns, data.to_f64());
+    let data = data.map_err(|error| Failure::file(targets_path, error))?;
+    Ok(Loaded { data, validation: None, headers, classes })
 }
 
-/// Features and their number of columns, the product of all axes but the first.
-pub(crate) fn read_features(path: &Path) -> Outcome<(Features, usize)> {
-    let Array { shape, data } = file::read(path)?;
+/// Rows of features from a file.
+pub(crate) struct FileFeatures {
+    pub(crate) values: Features,
+    /// The product of all axes but the first.
+    pub(crate) columns: usize,
+    /// For text: whether a header was found.
+    pub(crate) has_header: Option<bool>,
+}
+
+/// Reads features, all of which must be finite.
+pub(crate) fn read_features(path: &Path, text: TextOptions) -> Outcome<FileFeatures> {
+    let source = Source::open(path, text)?;
+    let has_header = source.has_header();
+    let Array { shape, data } = source.read_all()?;
     let columns = match &shape[..] {
         [] => Some(1),
         [_, rest @ ..] => rest.iter().try_fold(1usize, |product, &axis| product.checked_mul(axis)),
     };
-    let features = match data {
+    let Some(columns) = columns.filter(|&columns| columns > 0) else {
+        return Err(Failure::file(path, format!("features: expected shape (N, D), got {}", Shape(&shape))));
+    };
+    if let Some((index, value)) = data.first_not_finite() {
+        let place = format!("row {}, column {}", index / columns, index % columns);
+        return Err(Failure::file(path, format!("features: {place}: expected a finite number, got {value}")));
+    }
+    let values = match data {
         Data::F32(x) => Features::F32(x),
         Data::F64(x) => Features::F64(x),
         Data::F16(x) => Features::F16(x),
         Data::BF16(x) => Features::BF16(x),
         other => Features::F64(other.to_f64()),
     };
-    match columns.filter(|&columns| columns > 0) {
-        Some(columns) => Ok((features, columns)),
-        None => Err(Failure::file(path, format!("features: expected shape (N, D), got {}", Shape(&shape)))),
-    }
+    Ok(FileFeatures { values, columns, has_header })
 }

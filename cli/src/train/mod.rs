@@ -19,6 +19,7 @@ use crate::failure::{Failure, Outcome};
 use crate::method::{LossName, Method, with_method};
 use crate::{file, interrupt, place};
 use arguments::OptimizerName;
+use data::Loaded;
 use outputs::{Outputs, Summary};
 
 pub(crate) use arguments::TrainArguments;
@@ -38,9 +39,9 @@ pub(crate) fn run(arguments: &TrainArguments) -> Outcome<bool> {
         let loss = arguments.loss.text();
         return Err(Failure::usage(format!("{option} goes with --loss binary or squared, got {loss}")));
     }
-    let (data, validation) = data::load(arguments)?;
+    let Loaded { data, validation, headers, classes } = data::load(arguments)?;
     let binary = |penalty| -> Outcome<BinaryHinge> {
-        let labels = arguments.labels.unwrap_or(Labels::Auto).encoding(data.targets().into());
+        let labels = arguments.labels.unwrap_or(Labels::Auto).encoding(data.targets().into(), None);
         let labels = labels.map_err(|error| explain(arguments, error))?;
         Ok(BinaryHinge::new().margin(margin).penalty(penalty).kink(kink).labels(labels))
     };
@@ -49,7 +50,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Outcome<bool> {
         LossName::Binary | LossName::Squared => Some(binary(penalty)?),
         _ => None,
     };
-    let session = Session { arguments, data, validation, peer };
+    let session = Session { arguments, data, validation, headers, classes, peer };
     match arguments.loss {
         LossName::Binary | LossName::Squared => session.run(Box::new(binary.unwrap_or_default())),
         LossName::Embedding => session.run(Box::new(EmbeddingHinge::new().margin(margin).kink(kink))),
@@ -65,6 +66,8 @@ struct Session<'a> {
     data: Dataset,
     /// Validation data from files of its own.
     validation: Option<Dataset>,
+    headers: Vec<(&'static str, bool)>,
+    classes: Option<Vec<String>>,
     peer: Peer,
 }
 
@@ -120,23 +123,23 @@ impl Session<'_> {
             Ok(history) => history,
             Err(error) => {
                 // After a divergence the outputs are still written, with the last good weights.
-                let written = match error {
+                let (written, result) = match error {
                     Error::Diverged { .. } => outputs.write(&trainer, &rows, &data),
-                    _ => Ok(()),
+                    _ => (Vec::new(), Ok(())),
                 };
-                let failure = explain(arguments, in_whole_data(arguments, error, &data));
-                return Err(match written {
-                    Ok(()) => failure,
-                    Err(other) => failure.and(&other),
-                });
+                return Err(explain(arguments, in_whole_data(arguments, error, &data)).after(&written, result));
             }
         };
-        outputs.write(&trainer, &rows, &data)?;
+        let (written, result) = outputs.write(&trainer, &rows, &data);
+        result.map_err(|failure| failure.after(&written, Ok(())))?;
         let History { end, seconds, training: Some(train), validation, .. } = history else {
             return Err(Failure::data("expected the scores of the training data, got none"));
         };
         Summary {
             arguments,
+            headers: &self.headers,
+            classes: self.classes.as_deref(),
+            features: data.features(),
             rows: &rows,
             end,
             epochs_done: trainer.epochs_done(),
@@ -147,11 +150,12 @@ impl Session<'_> {
             fit_seconds: seconds,
             total_seconds: started.elapsed().as_secs_f64(),
         }
-        .print()?;
+        .print()
+        .map_err(|failure| failure.after(&written, Ok(())))?;
         if end == End::Stopped {
             use std::io::Write;
             // A failed write means that stderr is closed; there is no other place for the note.
-            let _ = writeln!(std::io::stderr(), "{}", outputs::stopped_note(arguments, !rows.is_empty()));
+            let _ = writeln!(std::io::stderr(), "{}", outputs::stopped_note(&written));
         }
         Ok(end == End::Stopped || interrupt::is_asked())
     }

@@ -4,15 +4,15 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use maxmargin::Device;
-use maxmargin::nn::{Dataset, End, Epoch, Score};
+use maxmargin::nn::{Dataset, End, Epoch, Features, Score};
 use maxmargin::plot::{Boundary, Chart, Figure, Format};
 use maxmargin::train::Trainer;
 use serde_json::{Value, json};
 
 use super::arguments::TrainArguments;
 use crate::failure::{Failure, Outcome};
-use crate::file::{PendingOutput, refuse_same_file};
-use crate::report::{device_json, number, print};
+use crate::file::{PendingOutput, pending, publish_each, refuse_same_file};
+use crate::report::{device_json, headers_json, inputs_text, number, print};
 
 /// Grid cells per axis in the plot of the decision boundary.
 const MAP_CELLS: usize = 96;
@@ -30,55 +30,66 @@ pub(super) struct Outputs {
 
 impl Outputs {
     pub(super) fn new(arguments: &TrainArguments, trainer: &Trainer) -> Outcome<Self> {
-        let paths = [
+        let outputs = [
             ("--weights-out", &arguments.weights_out),
             ("--checkpoint-out", &arguments.checkpoint_out),
             ("--history-out", &arguments.history_out),
             ("--plot-out", &arguments.plot_out),
         ];
-        // --resume and --weights-in are not inputs here: a new checkpoint or new weights may replace the old.
         let inputs = [
             ("--features", &arguments.features),
             ("--targets", &arguments.targets),
             ("--validation-features", &arguments.validation_features),
             ("--validation-targets", &arguments.validation_targets),
+            ("--weights-in", &arguments.weights_in),
+            ("--resume", &arguments.resume),
         ];
         fn of<'a>((option, path): (&'a str, &'a Option<PathBuf>)) -> (&'a str, Option<&'a Path>) {
             (option, path.as_deref())
         }
-        refuse_same_file(&inputs.map(of), &paths.map(of))?;
+        refuse_same_file(&inputs.map(of), &outputs.map(of))?;
+        let tensors = [".safetensors"];
+        let mut weights = pending("--weights-out", &arguments.weights_out, &tensors)?;
+        let mut checkpoint = pending("--checkpoint-out", &arguments.checkpoint_out, &tensors)?;
+        let history = pending("--history-out", &arguments.history_out, &[".csv"])?;
+        let plot = pending("--plot-out", &arguments.plot_out, &[".svg", ".png"])?;
         let format = arguments.plot_out.as_deref().map(Format::of).transpose().map_err(Failure::usage)?;
-        let pending = |path: &Option<PathBuf>| path.as_deref().map(PendingOutput::new).transpose();
-        let [weights, checkpoint, history, plot] = paths.map(|(_, path)| pending(path));
-        let mut outputs =
-            Self { weights: weights?, checkpoint: checkpoint?, history: history?, plot: plot?.zip(format) };
         // Write files of the final size now, to detect a full disk before training.
-        if let Some(pending) = &mut outputs.weights {
+        if let Some(pending) = &mut weights {
             pending.write_bytes(&trainer.network().to_safetensors().map_err(Failure::data)?)?;
         }
-        if let Some(pending) = &mut outputs.checkpoint {
+        if let Some(pending) = &mut checkpoint {
             pending.write_bytes(&trainer.checkpoint().map_err(Failure::data)?)?;
         }
-        Ok(outputs)
+        Ok(Self { weights, checkpoint, history, plot: plot.zip(format) })
     }
 
-    /// Writes all files. If one fails, the others are still written.
-    pub(super) fn write(self, trainer: &Trainer, rows: &[Epoch], data: &Dataset) -> Outcome<()> {
-        let finish = |pending: Option<PendingOutput>, bytes: &dyn Fn() -> maxmargin::Result<Vec<u8>>| {
-            let Some(mut pending) = pending else { return Ok(()) };
+    /// Writes the content of all files, and gives them their names. A training took long: if one file fails, the others
+    /// are kept all the same, and the failure names them.
+    pub(super) fn write(self, trainer: &Trainer, rows: &[Epoch], data: &Dataset) -> (Vec<PathBuf>, Outcome<()>) {
+        let filled = |pending: Option<PendingOutput>, bytes: &dyn Fn() -> maxmargin::Result<Vec<u8>>| {
+            let Some(mut pending) = pending else { return Ok(None) };
             pending.write_bytes(&bytes().map_err(Failure::data)?)?;
-            pending.publish()
+            Ok(Some(pending))
         };
         let mut results = vec![
-            finish(self.weights, &|| trainer.network().to_safetensors()),
-            finish(self.checkpoint, &|| trainer.checkpoint()),
-            finish(self.history, &|| Ok(csv(rows).into_bytes())),
+            filled(self.weights, &|| trainer.network().to_safetensors()),
+            filled(self.checkpoint, &|| trainer.checkpoint()),
+            filled(self.history, &|| Ok(csv(rows).into_bytes())),
         ];
         // Without epochs there is nothing to draw.
         if let Some((pending, format)) = self.plot.filter(|_| !rows.is_empty()) {
-            results.push(finish(Some(pending), &|| figure(trainer, rows, data)?.render(format)));
+            results.push(filled(Some(pending), &|| figure(trainer, rows, data)?.render(format)));
         }
-        results.into_iter().collect()
+        let (mut complete, mut failed) = (Vec::new(), None);
+        for result in results {
+            match result {
+                Ok(pending) => complete.extend(pending),
+                Err(failure) => failed = failed.or(Some(failure)),
+            }
+        }
+        let (written, not_named) = publish_each(complete);
+        (written, failed.or(not_named).map_or(Ok(()), Err))
     }
 }
 
@@ -133,6 +144,9 @@ fn boundary(trainer: &Trainer, data: &Dataset) -> maxmargin::Result<Boundary> {
 
 pub(super) struct Summary<'a> {
     pub(super) arguments: &'a TrainArguments,
+    pub(super) headers: &'a [(&'static str, bool)],
+    pub(super) classes: Option<&'a [String]>,
+    pub(super) features: &'a Features,
     pub(super) rows: &'a [Epoch],
     pub(super) end: End,
     /// Including the epochs before a resume.
@@ -152,6 +166,11 @@ impl Summary<'_> {
             (false, true) => self.train.loss.to_string(),
             (false, false) => self.text(),
         })
+    }
+
+    /// What the bytes of features stand for.
+    fn scale(&self) -> Option<&'static str> {
+        matches!(self.features, Features::U8(_)).then_some("bytes / 255")
     }
 
     fn layers(&self) -> String {
@@ -178,7 +197,7 @@ impl Summary<'_> {
                 "seconds": row.seconds,
             })
         };
-        json!({
+        let mut object = json!({
             "loss": self.arguments.loss.text(),
             "layers": self.layers(),
             "parameters": self.parameters,
@@ -189,8 +208,17 @@ impl Summary<'_> {
             "history": self.rows.iter().map(row).collect::<Vec<Value>>(),
             "device": device_json(&self.device),
             "seconds": { "fit": self.fit_seconds, "total": self.total_seconds },
-        })
-        .to_string()
+        });
+        if !self.headers.is_empty() {
+            object["csv_header"] = headers_json(self.headers);
+        }
+        if let Some(classes) = self.classes {
+            object["classes"] = json!(classes);
+        }
+        if let Some(scale) = self.scale() {
+            object["feature_scale"] = scale.into();
+        }
+        object.to_string()
     }
 
     fn text(&self) -> String {
@@ -213,18 +241,19 @@ impl Summary<'_> {
         if let Some(validation) = self.validation {
             text += &format!("{:<12}{}\n", "validation", score(validation));
         }
+        text += &inputs_text(self.headers, self.classes, 12);
+        if let Some(scale) = self.scale() {
+            text += &format!("{:<12}{scale}\n", "features");
+        }
         text += &format!("{:<12}{}\n", "device", self.device.name());
         text + &format!("{:<12}fit {:.3}, total {:.3}", "seconds", self.fit_seconds, self.total_seconds)
     }
 }
 
 /// The note for a training that a signal stopped.
-pub(super) fn stopped_note(arguments: &TrainArguments, has_plot: bool) -> String {
-    let TrainArguments { weights_out, checkpoint_out, history_out, plot_out, .. } = arguments;
-    let plot_out = if has_plot { plot_out } else { &None };
-    let paths = [weights_out, checkpoint_out, history_out, plot_out];
-    let written: Vec<_> = paths.into_iter().flatten().map(|path| path.display().to_string()).collect();
+pub(super) fn stopped_note(written: &[PathBuf]) -> String {
+    let paths: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
     let written =
-        if written.is_empty() { "no output was asked for".into() } else { format!("wrote {}", written.join(", ")) };
+        if paths.is_empty() { "no output was asked for".into() } else { format!("wrote {}", paths.join(", ")) };
     format!("note: stopped by a signal; {written}")
 }

@@ -8,8 +8,12 @@ use std::sync::Arc;
 
 use crate::support::{Folder, read_npy};
 use arrow_array::builder::{FixedSizeListBuilder, Float32Builder, ListBuilder};
-use arrow_array::{ArrayRef, Float32Array, Float64Array, Int16Array, Int64Array, RecordBatch, StringArray};
-use arrow_ipc::writer::{FileWriter, IpcWriteOptions};
+use arrow_array::types::Int32Type;
+use arrow_array::{
+    ArrayRef, Decimal128Array, DictionaryArray, Float32Array, Float64Array, Int16Array, Int64Array, RecordBatch,
+    StringArray,
+};
+use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -86,7 +90,11 @@ fn one_column_over_many_batches() {
     write(&folder, columns);
     agree(&folder, "binary", "score", "label");
     folder.fails("eval binary --scores x.parquet:name --targets t.npy", 1, &["x.parquet", "\"name\"", "Utf8"]);
-    folder.fails("eval binary --scores x.arrow:scores --targets t.npy", 1, &["\"scores\"", "name, label", "score"]);
+    folder.fails(
+        "eval binary --scores x.arrow:scores --targets t.npy",
+        1,
+        &["no column scores", "name, label", "score"],
+    );
     folder.fails("eval binary --scores x.arrow --targets t.npy", 2, &["x.arrow:COLUMN"]);
     folder.fails("eval binary --scores x.parquet:label --targets t.npy", 1, &["expected f16, bf16, f32 or f64"]);
 }
@@ -161,5 +169,75 @@ fn what_is_missing_or_broken_is_named() {
             folder.write(&format!("cut-{file}"), &bytes[..length]);
             folder.fails(&targets("s").replace(file, &format!("cut-{file}")), 1, &[&format!("cut-{file}")]);
         }
+    }
+}
+
+/// Streams, as Hugging Face's datasets are stored, dictionaries and decimal numbers.
+#[test]
+fn streams_dictionaries_and_decimals() {
+    let (folder, n) = (Folder::new(), 150_000);
+    let scores = scores(n);
+    let labels: Vec<i64> = (0..n).map(|i| if i % 3 == 0 { -1 } else { 1 }).collect();
+    folder.f32("s.npy", &format!("({n},)"), &scores);
+    folder.i64("t.npy", &labels);
+    let keys = Int16Array::from_iter_values((0..n).map(|i| i16::from(i % 3 != 0)));
+    let dictionary = DictionaryArray::new(keys, Arc::new(Int64Array::from(vec![-1, 1])));
+    let cents: Vec<i128> = scores.iter().map(|&x| (f64::from(x) * 100.0).round() as i128).collect();
+    let decimals = Decimal128Array::from(cents.clone()).with_precision_and_scale(10, 2).unwrap();
+    folder.npy(
+        "d.npy",
+        "<f8",
+        &format!("({n},)"),
+        &cents.iter().flat_map(|&x| (x as f64 / 100.0).to_le_bytes()).collect::<Vec<_>>(),
+    );
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("s", Arc::new(Float32Array::from(scores))),
+        ("y", Arc::new(Int64Array::from(labels))),
+        ("dictionary", Arc::new(dictionary)),
+        ("decimal", Arc::new(decimals)),
+    ];
+    write(&folder, columns.clone());
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut stream =
+        StreamWriter::try_new(File::create(folder.path("stream.arrow")).unwrap(), &batch.schema()).unwrap();
+    for start in (0..n).step_by(BATCH) {
+        stream.write(&batch.slice(start, BATCH.min(n - start))).unwrap();
+    }
+    stream.finish().unwrap();
+    let value = |scores: &str, targets: &str| {
+        folder.json(&format!("eval binary --scores {scores} --targets {targets} --grad-out g.npy"))["value"].clone()
+    };
+    let (expected, of_decimals) = (value("s.npy", "t.npy"), value("d.npy", "t.npy"));
+    assert_ne!(expected, of_decimals);
+    for file in ["stream.arrow", "x.arrow", "x.parquet"] {
+        assert_eq!(value(&format!("{file}:s"), &format!("{file}:y")), expected, "{file}");
+        assert_eq!(value(&format!("{file}:s"), &format!("{file}:dictionary")), expected, "{file}");
+        assert_eq!(value(&format!("{file}:decimal"), "t.npy"), of_decimals, "{file}");
+    }
+    let bytes = std::fs::read(folder.path("stream.arrow")).unwrap();
+    for length in [0, 3, 7, 100, bytes.len() / 2] {
+        folder.write("cut.arrow", &bytes[..length]);
+        folder.fails("eval binary --scores cut.arrow:s --targets t.npy", 1, &["cut.arrow"]);
+    }
+}
+
+#[test]
+fn classes_of_text() {
+    let folder = Folder::new();
+    folder.f32("s.npy", "(3, 3)", &[2.0, 0.0, 0.0, 0.0, 2.0, 0.5, 0.0, 0.0, 2.0]);
+    folder.i64("t.npy", &[1, 2, 0]);
+    let names = ["cat", "dog", "bird"];
+    let dictionary: DictionaryArray<Int32Type> = names.into_iter().collect();
+    let columns: Vec<(&str, ArrayRef)> =
+        vec![("text", Arc::new(StringArray::from_iter_values(names))), ("dictionary", Arc::new(dictionary))];
+    write(&folder, columns);
+    let expected = folder.json("eval multiclass --scores s.npy --targets t.npy")["value"].clone();
+    for targets in ["x.arrow:text", "x.parquet:text", "x.arrow:dictionary", "x.parquet:dictionary"] {
+        let got = folder.json(&format!("eval multiclass --scores s.npy --targets {targets}"));
+        assert_eq!(
+            (&got["value"], &got["classes"]),
+            (&expected, &serde_json::json!(["bird", "cat", "dog"])),
+            "{targets}"
+        );
     }
 }

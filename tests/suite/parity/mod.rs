@@ -1,6 +1,7 @@
 //! The CPU and every GPU compared with the f64 reference, over the case table.
 
 mod device;
+mod ignored;
 mod labels;
 mod vectors;
 
@@ -509,6 +510,10 @@ const TESTS: &[Test] = &[
     ("per-class values", per_class),
     ("bit-identical from run to run", deterministic),
     ("ignored rows hold anything", ignored_rows_hold_anything),
+    ("ignored samples", ignored::ignored_samples),
+    ("ignored items", ignored::ignored_items),
+    ("types of targets", ignored::types_of_targets),
+    ("mean over active samples", ignored::mean_over_active),
     ("errors name index and value", errors),
     ("negative controls", negative_controls),
 ];

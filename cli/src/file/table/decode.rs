@@ -2,8 +2,8 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
+    Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, Float16Type, Float32Type, Float64Type, Int8Type,
+    Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, new_empty_array};
 use arrow_schema::DataType;
@@ -45,6 +45,9 @@ pub(super) fn first_list_length(array: &dyn Array) -> Option<usize> {
 pub(super) fn column(array: &dyn Array, list_length: usize) -> Result<Data, BadRow> {
     let null = |array: &dyn Array| (0..array.len()).find(|&i| array.is_null(i));
     if let Some(row) = null(array) {
+        return Err(BadRow { row, message: "expected a value, got null".into() });
+    }
+    if let Some(row) = null_of_dictionary(array) {
         return Err(BadRow { row, message: "expected a value, got null".into() });
     }
     let lists = match array.data_type() {
@@ -92,14 +95,75 @@ fn same_length<O: Copy + TryInto<usize>>(
     Ok(values.slice(first, (offsets.len() - 1) * list_length))
 }
 
-/// The elements of an array without nulls; `None` if they are not numbers.
+/// The first row whose value in a dictionary is null.
+fn null_of_dictionary(array: &dyn Array) -> Option<usize> {
+    let dictionary = array.as_any_dictionary_opt()?;
+    let values = dictionary.values();
+    if array.is_empty() || values.null_count() == 0 {
+        return None;
+    }
+    dictionary.normalized_keys().iter().position(|&key| values.is_null(key))
+}
+
+/// The texts of an array without nulls, directly or in a dictionary; `None` if it holds none.
+pub(super) fn texts(array: &dyn Array) -> Option<Vec<String>> {
+    if let Some(dictionary) = array.as_any_dictionary_opt() {
+        let values = texts(dictionary.values().as_ref())?;
+        return Some(dictionary.normalized_keys().iter().map(|&key| values[key].clone()).collect());
+    }
+    // The place of a null holds an empty text.
+    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    Some(match array.data_type() {
+        DataType::Utf8 => array.as_string::<i32>().iter().map(text).collect(),
+        DataType::LargeUtf8 => array.as_string::<i64>().iter().map(text).collect(),
+        DataType::Utf8View => array.as_string_view().iter().map(text).collect(),
+        _ => return None,
+    })
+}
+
+/// Whether a column holds texts.
+pub(super) fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(_, values) => is_text(values),
+        other => matches!(other, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
+    }
+}
+
+/// The elements of a dictionary's values at these places.
+fn at(values: Data, places: &[usize]) -> Data {
+    macro_rules! each {
+        ($($variant:ident),+) => {
+            match values { $(Data::$variant(x) => Data::$variant(places.iter().map(|&place| x[place]).collect())),+ }
+        };
+    }
+    each!(Bool, I8, U8, I32, I64, U64, F16, BF16, F32, F64)
+}
+
+/// The elements of an array without nulls; `None` if they are not numbers. Decimal numbers are rounded to f64.
 fn numbers(array: &dyn Array) -> Option<Data> {
     macro_rules! primitive {
         ($type:ty) => {
             array.as_primitive::<$type>().values()
         };
     }
+    // Through the decimal digits, which round once.
+    macro_rules! decimal {
+        ($type:ty) => {{
+            let array = array.as_primitive::<$type>();
+            let digits = (0..array.len()).map(|row| array.value_as_string(row).parse());
+            Data::F64(digits.collect::<Result<_, _>>().ok()?)
+        }};
+    }
+    if let Some(dictionary) = array.as_any_dictionary_opt() {
+        let values = numbers(dictionary.values().as_ref())?;
+        let places = if array.is_empty() { vec![] } else { dictionary.normalized_keys() };
+        return Some(at(values, &places));
+    }
     Some(match array.data_type() {
+        DataType::Decimal32(..) => decimal!(Decimal32Type),
+        DataType::Decimal64(..) => decimal!(Decimal64Type),
+        DataType::Decimal128(..) => decimal!(Decimal128Type),
+        DataType::Decimal256(..) => decimal!(Decimal256Type),
         DataType::Boolean => Data::Bool(array.as_boolean().values().iter().collect()),
         DataType::Int8 => Data::I8(primitive!(Int8Type).to_vec()),
         DataType::UInt8 => Data::U8(primitive!(UInt8Type).to_vec()),

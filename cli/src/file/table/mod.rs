@@ -10,8 +10,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
-use arrow_schema::{ArrowError, DataType, Schema};
+use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
 
+use super::argument::Format;
+use super::columns;
 use super::elements::{Data, elements};
 use crate::failure::{Failure, Outcome};
 
@@ -51,22 +53,30 @@ impl Debug for Table {
 }
 
 impl Table {
-    pub(in crate::file) fn parquet(path: &Path, names: &str) -> Outcome<Self> {
-        let file = File::open(path).map_err(|error| Failure::file(path, error))?;
-        let file = parquet::Parquet::open(file).map_err(|error| Failure::file(path, error))?;
-        let schema = file.schema();
-        let columns = find(path, &schema, names)?;
-        let places = distinct(&columns);
-        Self::new(path, Box::new(file.choose(&places)), columns, &schema)
+    pub(in crate::file) fn open(path: &Path, format: Format, names: &str) -> Outcome<Self> {
+        let Opened { batches, columns, schema } = Opened::of(path, format, names)?;
+        Self::new(path, batches, columns, &schema)
     }
 
-    pub(in crate::file) fn ipc(path: &Path, names: &str) -> Outcome<Self> {
-        let file = File::open(path).map_err(|error| Failure::file(path, error))?;
-        let file = ipc::Ipc::open(file).map_err(|error| Failure::file(path, error))?;
-        let schema = file.schema();
-        let columns = find(path, &schema, names)?;
-        let chosen = file.choose(distinct(&columns)).map_err(|error| Failure::file(path, error))?;
-        Self::new(path, Box::new(chosen), columns, &schema)
+    /// The texts of a column; `None` if it is not one column of texts.
+    pub(in crate::file) fn texts(path: &Path, format: Format, names: &str) -> Outcome<Option<Vec<String>>> {
+        let Opened { mut batches, columns, schema } = Opened::of(path, format, names)?;
+        let &[(ref name, place)] = &columns[..] else { return Ok(None) };
+        if !decode::is_text(schema.field(place).data_type()) {
+            return Ok(None);
+        }
+        let fail = |message: String| Failure::file(path, message);
+        let mut all = Vec::new();
+        batches.seek(0, BATCH_ELEMENTS).map_err(|error| fail(error.to_string()))?;
+        while let Some(batch) = batches.next() {
+            let batch = batch.map_err(|error| fail(error.to_string()))?;
+            let texts = decode::texts(batch.column(0).as_ref()).unwrap_or_default();
+            if let Some(row) = texts.iter().position(String::is_empty) {
+                return Err(fail(format!("row {}, column {name:?}: expected text, got none", all.len() + row)));
+            }
+            all.extend(texts);
+        }
+        Ok(Some(all))
     }
 
     /// `columns` holds names and places in the schema of the file.
@@ -194,15 +204,34 @@ impl Table {
     }
 }
 
-fn find(path: &Path, schema: &Schema, names: &str) -> Outcome<Vec<(String, usize)>> {
-    let place = |name: &str| match schema.column_with_name(name) {
-        Some((place, _)) => Ok((name.to_owned(), place)),
-        None => {
-            let there = schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
-            Err(Failure::file(path, format!("no column {name:?}; there are {there}")))
+/// An open file, and the columns that are read of it.
+struct Opened {
+    batches: Box<dyn Batches>,
+    /// Names and places in the schema.
+    columns: Vec<(String, usize)>,
+    schema: SchemaRef,
+}
+
+impl Opened {
+    fn of(path: &Path, format: Format, names: &str) -> Outcome<Self> {
+        let file = File::open(path).map_err(|error| Failure::file(path, error))?;
+        if format == Format::Parquet {
+            let file = parquet::Parquet::open(file).map_err(|error| Failure::file(path, error))?;
+            let schema = file.schema();
+            let columns = find(path, &schema, names)?;
+            return Ok(Self { batches: Box::new(file.choose(&distinct(&columns))), columns, schema });
         }
-    };
-    names.split(',').map(place).collect()
+        let file = ipc::Ipc::open(file).map_err(|error| Failure::file(path, error))?;
+        let schema = file.schema();
+        let columns = find(path, &schema, names)?;
+        let chosen = file.choose(distinct(&columns)).map_err(|error| Failure::file(path, error))?;
+        Ok(Self { batches: Box::new(chosen), columns, schema })
+    }
+}
+
+fn find(path: &Path, schema: &Schema, text: &str) -> Outcome<Vec<(String, usize)>> {
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    columns::find(text, Some(&names), names.len()).map_err(|message| Failure::file(path, message))
 }
 
 /// The places of the columns, without repeats, in file order.

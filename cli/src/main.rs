@@ -1,0 +1,7 @@
+//! The program `maxmargin`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    maxmargin_cli::run()
+}

@@ -1,0 +1,9 @@
+//! safetensors: the tensor `a`.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let _ = maxmargin_fuzz::read(".safetensors", bytes, ":a");
+});
