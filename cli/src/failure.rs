@@ -22,7 +22,12 @@ impl Failure {
 
     /// An invalid option of the library, under its name on the command line.
     pub(crate) fn option(error: maxmargin::Error) -> Self {
-        let maxmargin::Error::Option { option, expected, got } = error else { return Self::usage(error) };
+        let (option, expected, got) = match error {
+            maxmargin::Error::Option { option, expected, got } => (option, expected, got),
+            // The option asks for more than there is.
+            error @ maxmargin::Error::OutOfMemory { .. } => return Self::data(error),
+            error => return Self::usage(error),
+        };
         let name = match option {
             "gamma" => "--penalty smooth".into(),
             "fraction" => "--validation-split".into(),

@@ -31,13 +31,35 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Starts the pool of threads. Where the system gives no thread, this one does all the work.
+/// Starts the pool of threads, with as many as the system gives. It must not fail: a pool that failed once cannot be
+/// started again, and whoever needs it panics.
 fn start_threads() {
-    let pool = rayon::ThreadPoolBuilder::new();
-    if pool.build_global().is_err() {
-        // If that fails too, the pool was built before.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global();
-    }
+    let of_environment = std::env::var("RAYON_NUM_THREADS").ok().and_then(|text| text.parse().ok());
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let wanted = of_environment.filter(|&threads| threads > 0).unwrap_or_else(cores);
+    let (given, builder) = (threads_given(wanted), rayon::ThreadPoolBuilder::new());
+    let builder = match given {
+        0 => builder.num_threads(1).use_current_thread(),
+        given => builder.num_threads(given),
+    };
+    // Nothing has used the pool yet.
+    let _ = builder.build_global();
+}
+
+/// How many threads, of these many, the system gives at the same time.
+fn threads_given(wanted: usize) -> usize {
+    std::thread::scope(|scope| {
+        let mut held = Vec::new();
+        for _ in 0..wanted {
+            let (release, wait) = std::sync::mpsc::channel::<()>();
+            // The thread ends when its sender is dropped.
+            match std::thread::Builder::new().spawn_scoped(scope, move || wait.recv()) {
+                Ok(_) => held.push(release),
+                Err(_) => break,
+            }
+        }
+        held.len()
+    })
 }
 
 /// Reads the array that an argument names (`x.npy`, `x.csv:a,b`), and returns its shape and its number of elements.
