@@ -14,6 +14,16 @@ pub(crate) fn one_of<T: Copy + FromStr<Err = maxmargin::Error> + Send + Sync + '
     PossibleValuesParser::new(offered).try_map(|text| text.parse())
 }
 
+/// A number that counts something, of type [`std::num::NonZero`].
+pub(crate) fn at_least_one<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "expected a whole number, 1 or more".into())
+}
+
+/// A whole number of either sign.
+pub(crate) fn whole_number(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| "expected a whole number".into())
+}
+
 /// The choice as written on the command line.
 pub(crate) fn text_of(choice: &impl clap::ValueEnum) -> String {
     choice.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()

@@ -12,6 +12,9 @@ pub(crate) struct Failure {
     code: u8,
 }
 
+/// The most characters of a message.
+const MOST_LETTERS: usize = 600;
+
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
 impl Failure {
@@ -65,8 +68,15 @@ impl Failure {
         self
     }
 
+    /// One line. What is long is cut in its middle.
     pub(crate) fn line(&self) -> String {
-        self.message.split_whitespace().collect::<Vec<_>>().join(" ")
+        let line = self.message.split_whitespace().collect::<Vec<_>>().join(" ");
+        let letters: Vec<char> = line.chars().collect();
+        if letters.len() <= MOST_LETTERS {
+            return line;
+        }
+        let (head, tail) = (&letters[..MOST_LETTERS * 3 / 4], &letters[letters.len() - MOST_LETTERS / 4..]);
+        head.iter().chain(&[' ', '.', '.', '.', ' ']).chain(tail).collect()
     }
 
     pub(crate) fn report(self) -> ExitCode {

@@ -25,9 +25,22 @@ use clap::error::ErrorKind;
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    quiet_loader();
     match run_command() {
         Ok(code) => code,
         Err(failure) => failure.report(),
+    }
+}
+
+/// A driver's loader looks for a Wayland display, and complains on stderr if there is no folder for its socket. An absolute
+/// path needs no folder, and where nothing listens the loader goes on without a display, which nothing here needs.
+#[cfg(target_os = "linux")]
+fn quiet_loader() {
+    let is_absolute = |path: std::ffi::OsString| Path::new(&path).is_absolute();
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() && !std::env::var_os("WAYLAND_DISPLAY").is_some_and(is_absolute) {
+        // SAFETY: no other thread exists yet that could read the environment.
+        unsafe { std::env::set_var("WAYLAND_DISPLAY", "/") };
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Write;
 use maxmargin::{Device, Evaluation, Precision};
 use serde_json::{Map, Value, json};
 
+use crate::eval::Batches;
 use crate::failure::{Failure, Outcome};
 
 /// An evaluation with the other values of its report.
@@ -17,7 +18,7 @@ pub(crate) struct Report {
     pub(crate) classes: Option<Vec<String>>,
     pub(crate) reduction: String,
     pub(crate) evaluation: Evaluation,
-    pub(crate) batches: Option<Vec<Vec<f64>>>,
+    pub(crate) batches: Option<Batches>,
     pub(crate) device: Device,
     /// Why this device was chosen, if it was not named.
     pub(crate) device_note: Option<String>,
@@ -135,7 +136,7 @@ impl Report {
                 (None, [value, ..]) => number(*value),
                 (Some(_), values) => values.iter().map(|&x| number(x)).collect(),
             };
-            object.insert("batch_values".into(), batches.iter().map(value).collect());
+            object.insert("batch_values".into(), batches.values.iter().map(value).collect());
         }
         if let (Some(note), Some(device)) = (&self.device_note, object.get_mut("device")) {
             device["note"] = note.as_str().into();
@@ -177,7 +178,7 @@ impl Report {
             text += &format!("{:<10}{accuracy}\n", "accuracy");
         }
         if let Some(batches) = &self.batches {
-            text += &format!("{:<10}{}\n", "batches", batches.len());
+            text += &format!("{:<10}{}\n", "batches", batches.count);
         }
         text += &inputs_text(&self.headers, self.classes.as_deref(), 10);
         let note = self.device_note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();

@@ -170,7 +170,7 @@ impl Kept {
                 expected: "none, or class indices, one for each row".into(),
                 got: format!("{ignored}, and rows of {target_width} targets"),
             }),
-            TargetRowsFormula::Lovasz => Ok(Some(kept.without_items(rows.target_rule, &is_ignored))),
+            TargetRowsFormula::Lovasz => Ok(Some(kept.without_items(rows.target_rule, &is_ignored, has_scores))),
             TargetRowsFormula::Listwise => Ok(Some(kept.padded(&is_ignored))),
             TargetRowsFormula::Multilabel => Ok(Some(kept.without_labels(target_width, &is_ignored))),
         }
@@ -210,11 +210,11 @@ impl Kept {
 
     /// For Lovasz: an ignored item becomes a negative with the lowest score. It violates nothing and comes last in the
     /// order of violations, so that no other item's part of the union changes.
-    fn without_items(mut self, rule: TargetRowRule, is_ignored: &[bool]) -> Self {
+    fn without_items(mut self, rule: TargetRowRule, is_ignored: &[bool], has_scores: bool) -> Self {
         let negative = if rule == TargetRowRule::Binary(LabelEncoding::ZeroOne) { 0 } else { -1 };
         for (item, _) in is_ignored.iter().enumerate().filter(|(_, is_ignored)| **is_ignored) {
             self.targets.set(item, negative);
-            if let Some(scores) = &mut self.scores[0] {
+            if let Some(scores) = self.scores[0].as_mut().filter(|_| has_scores) {
                 scores.set(item, -f32::MAX);
             }
         }

@@ -47,7 +47,7 @@ impl LovaszHinge {
     terms_builder!("The margin that a score must clear.");
 
     ignore_index!(
-        "Leaves out the items with this label (the void pixels of a segmentation). Inputs must be in host memory."
+        "Leaves out the items with this label (the void pixels of a segmentation); a list of which none is left has the loss 0 and still counts. Inputs must be in host memory."
     );
 
     loss_option! {

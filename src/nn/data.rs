@@ -117,16 +117,15 @@ pub struct Dataset {
     pub(crate) samples: usize,
 }
 
-/// A hash of bytes, eight at a time: each word is mixed in by a multiplication with an odd number, and shifted so that
-/// high bits reach low ones. It guards against mistakes, not against intent.
-fn fingerprint(bytes: &[u8], start: u64) -> u64 {
-    let mix = |hash: u64, word: u64| {
-        let mixed = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed ^ (mixed >> 32)
-    };
-    let (words, rest) = bytes.as_chunks::<8>();
-    let hash = words.iter().fold(mix(start, bytes.len() as u64), |hash, &word| mix(hash, u64::from_le_bytes(word)));
-    rest.iter().fold(hash, |hash, &byte| mix(hash, byte.into()))
+/// A hash of numbers, whatever type they are stored in. It guards against mistakes, not against intent.
+fn fingerprint(numbers: impl Iterator<Item = f64>, start: u64) -> u64 {
+    numbers.fold(start, |hash, number| mix(hash, number.to_bits()))
+}
+
+/// A word is mixed in by a multiplication with an odd number, and shifted so that high bits reach low ones.
+fn mix(hash: u64, word: u64) -> u64 {
+    let mixed = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ (mixed >> 32)
 }
 
 impl Dataset {
@@ -169,15 +168,18 @@ impl Dataset {
 
     /// A number that almost surely differs between different data: a resumed training must have the same.
     pub(crate) fn fingerprint(&self) -> u64 {
-        let start = self.columns as u64;
+        fn of<T: Copy + Into<f64>>(x: &[T], start: u64) -> u64 {
+            fingerprint(x.iter().map(|&x| x.into()), start)
+        }
+        let start = mix(self.columns as u64, self.features.len() as u64);
         let features = match &self.features {
-            Features::F32(x) => fingerprint(bytemuck::cast_slice(x), start),
-            Features::F64(x) => fingerprint(bytemuck::cast_slice(x), start),
-            Features::F16(x) => fingerprint(bytemuck::cast_slice(x), start),
-            Features::BF16(x) => fingerprint(bytemuck::cast_slice(x), start),
-            Features::U8(x) => fingerprint(x, start),
+            Features::F32(x) => of(x, start),
+            Features::F64(x) => of(x, start),
+            Features::F16(x) => of(x, start),
+            Features::BF16(x) => of(x, start),
+            Features::U8(x) => of(x, start),
         };
-        fingerprint(bytemuck::cast_slice(&self.targets), features)
+        of(&self.targets, features)
     }
 
     /// Number of rows.

@@ -5,7 +5,9 @@ use std::ops::Range;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::{COLOURS, failed, text};
+use super::chart::short;
+use super::legend::{colour, legend};
+use super::{failed, text};
 use crate::error::{Error, Result};
 
 /// Shades on each side of the boundary. Neighbouring cells of one shade are drawn as one.
@@ -21,6 +23,10 @@ pub struct Boundary {
     /// Row by row from the lowest y.
     scores: Vec<f64>,
     points: Vec<(f64, f64, bool)>,
+    x_label: String,
+    y_label: String,
+    /// The names of the positive and of the negative class.
+    classes: [String; 2],
 }
 
 impl Boundary {
@@ -54,7 +60,35 @@ impl Boundary {
             let message = format!("expected {} scores, got {}", centres.len(), scores.len());
             return Err(Error::Plot { message });
         }
-        Ok(Self { title: title.into(), x, y, cells, scores, points: points.to_vec() })
+        Ok(Self {
+            title: title.into(),
+            x,
+            y,
+            cells,
+            scores,
+            points: points.to_vec(),
+            x_label: "first feature".into(),
+            y_label: "second feature".into(),
+            classes: ["positive".into(), "negative".into()],
+        })
+    }
+
+    /// The name of the first feature.
+    pub fn x_label(mut self, label: impl Into<String>) -> Self {
+        self.x_label = label.into();
+        self
+    }
+
+    /// The name of the second feature.
+    pub fn y_label(mut self, label: impl Into<String>) -> Self {
+        self.y_label = label.into();
+        self
+    }
+
+    /// The names of the classes, in the legend.
+    pub fn classes(mut self, positive: impl Into<String>, negative: impl Into<String>) -> Self {
+        self.classes = [positive.into(), negative.into()];
+        self
     }
 
     /// The shade of a score relative to the largest: 0 at the boundary, negative on the negative side.
@@ -71,6 +105,8 @@ impl Boundary {
     where
         B::ErrorType: 'static,
     {
+        let [positive, negative] = &self.classes;
+        let area = &legend(area, &[(positive, colour(0)), (negative, colour(1))], scale)?;
         let mut chart = ChartBuilder::on(area)
             .caption(&self.title, text(22, scale))
             .margin(12 * scale)
@@ -90,12 +126,12 @@ impl Boundary {
                     (edge(&self.x, column + run.len()), edge(&self.y, row + 1)),
                 ];
                 column += run.len();
-                let colour = COLOURS[usize::from(run[0] < 0)].mix(0.08 + 0.5 * f64::from(run[0].abs()) / SHADES);
+                let colour = colour(usize::from(run[0] < 0)).mix(0.08 + 0.5 * f64::from(run[0].abs()) / SHADES);
                 chart.draw_series([Rectangle::new(corners, colour.filled())]).map_err(failed)?;
             }
         }
         for &(x, y, positive) in &self.points {
-            let colour = COLOURS[usize::from(!positive)];
+            let colour = colour(usize::from(!positive));
             let radius = 3 * scale as i32;
             chart.draw_series([Circle::new((x, y), radius, colour.filled())]).map_err(failed)?;
             chart.draw_series([Circle::new((x, y), radius, WHITE.stroke_width(scale))]).map_err(failed)?;
@@ -108,10 +144,10 @@ impl Boundary {
             .axis_desc_style(text(16, scale))
             .x_labels(6)
             .y_labels(6)
-            .x_label_formatter(&super::chart::short)
-            .y_label_formatter(&super::chart::short)
-            .x_desc("first feature")
-            .y_desc("second feature")
+            .x_label_formatter(&|x| short(*x, self.x.end - self.x.start))
+            .y_label_formatter(&|y| short(*y, self.y.end - self.y.start))
+            .x_desc(&self.x_label)
+            .y_desc(&self.y_label)
             .draw()
             .map_err(failed)
     }

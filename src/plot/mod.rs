@@ -9,6 +9,7 @@
 
 mod boundary;
 mod chart;
+mod legend;
 
 use std::path::Path;
 
@@ -26,18 +27,8 @@ const HEIGHT: u32 = 480;
 
 const CHART_WIDTH: u32 = 800;
 
-/// Width of a map. Its inside is then about square.
-const BOUNDARY_WIDTH: u32 = 500;
-
-/// Colours that colour-blind readers can tell apart, also in print (Okabe and Ito, 2008).
-const COLOURS: [RGBColor; 6] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(86, 180, 233),
-    RGBColor(230, 159, 0),
-];
+/// Width of a map with its legend. Its inside is then about square.
+const BOUNDARY_WIDTH: u32 = 600;
 
 /// The file format of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -114,12 +114,24 @@ fn name_of(precision: Precision) -> String {
     }
 }
 
+/// A variant's name as options write it: PlusMinusOne is plus-minus-one.
+fn dashed(name: &str) -> String {
+    let mut text = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && text.ends_with(char::is_alphanumeric) {
+            text.push('-');
+        }
+        text.extend(letter.to_lowercase());
+    }
+    text
+}
+
 /// The first option in which the texts of two losses of one kind differ, in plain words.
 fn first_difference(own: &str, saved: &str) -> (String, String) {
     let options = |text: &str| -> Vec<String> { text.split([',', '{', '}']).map(|part| part.trim().into()).collect() };
     let (own, saved) = (options(own), options(saved));
     let is_plain = |option: &String| !option.contains(['(', ')', '[', ']']);
-    let words = |option: &String| option.replace(':', "").to_lowercase();
+    let words = |option: &String| dashed(&option.replace(':', ""));
     match own.iter().zip(&saved).find(|(own, saved)| own != saved) {
         Some((own, saved)) if is_plain(own) && is_plain(saved) => (words(own), words(saved)),
         _ => ("the same options".into(), "one with others".into()),
@@ -140,7 +152,10 @@ fn difference(own: &Optimizer, saved: &Optimizer) -> Option<(String, String, Str
                 Some((name.into(), names(a), names(b)))
             }
             (own, saved) if own != saved => {
-                let text = |value: &Value| value.to_string().trim_matches('"').to_lowercase();
+                let text = |value: &Value| match value {
+                    Value::Null => "by default".into(),
+                    value => dashed(value.to_string().trim_matches('"')),
+                };
                 Some((name.into(), text(own), text(saved)))
             }
             _ => None,

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use maxmargin::compat::Peer;
 use maxmargin::{Kink, Reduction, ScoreKind, Ties};
 
-use crate::choices::{DistanceName, Labels, Over, PenaltyName, one_of};
+use crate::choices::{DistanceName, Labels, Over, PenaltyName, at_least_one, one_of, whole_number};
 use crate::file::TextOptions;
 use crate::method::Method;
 use crate::place::Where;
@@ -220,7 +220,8 @@ pub(super) struct ScoresAndTargets {
     /// File with the scores: f16, bf16, f32 or f64.
     #[arg(long)]
     pub(super) scores: PathBuf,
-    /// File with the targets: integers, bools, or floats.
+    /// File with the targets: integers, bools, or floats. Class indices may be text: it names columns of the scores, or else
+    /// stands in the order of its characters, one class for each column.
     #[arg(long)]
     pub(super) targets: PathBuf,
 }
@@ -229,7 +230,7 @@ pub(super) struct ScoresAndTargets {
 pub(super) struct Ignored {
     /// Leave out what has this target: samples, items of a lovasz list, or labels of a multilabel row; for listwise it is
     /// padding.
-    #[arg(long, value_name = "TARGET")]
+    #[arg(long, value_name = "TARGET", value_parser = whole_number)]
     pub(super) ignore_index: Option<i64>,
 }
 
@@ -273,7 +274,7 @@ pub(super) struct Common {
     pub(super) losses_out: Option<PathBuf>,
     /// Evaluate N samples at a time as a streaming metric, and report the value of all samples; with --json also each
     /// batch's value.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroUsize>)]
     pub(super) batch_size: Option<NonZeroUsize>,
     /// Draw the batches' values to this .svg or .png file.
     #[arg(long, value_name = "F", requires = "batch_size")]

@@ -89,24 +89,27 @@ fn open_targets(given: &Given<'_>, path: &Path, scores: &Source) -> Outcome<Sour
     if !matches!(given.family, FamilyName::Multiclass | FamilyName::Categorical) {
         return Source::open(path, text);
     }
-    let targets = Source::open_classes(path, text, scores.names())?;
+    let targets = Source::open_classes(path, text, &scores.names())?;
     if let (Some(classes), &[_, columns]) = (targets.classes(), scores.shape())
         && classes.len() != columns
     {
         let message = format!("targets: {} classes of text for {columns} columns of scores", classes.len());
-        return Err(Failure::file(
-            path,
-            format!("{message}; name the columns after the classes, or use class indices"),
-        ));
+        let hint = targets.header_hint();
+        let message = format!("{message}; name the columns after the classes, or use class indices{hint}");
+        return Err(Failure::file(path, message));
     }
     Ok(targets)
 }
 
 fn open_scores(path: &Path, text: TextOptions) -> Outcome<Source> {
     let source = Source::open(path, text)?;
-    match as_scores(source.empty(), &source).floats() {
+    let empty = as_scores(source.empty(), &source);
+    match empty.floats() {
         Some(_) => Ok(source),
-        None => Err(Failure::file(path, "scores: expected f16, bf16, f32 or f64 elements, got integers")),
+        None => {
+            let got = empty.type_name();
+            Err(Failure::file(path, format!("scores: expected f16, bf16, f32 or f64 elements, got {got}")))
+        }
     }
 }
 
@@ -150,7 +153,7 @@ impl Block {
     /// True where all targets are 1 or ignored, so that they fit both label encodings.
     pub(super) fn has_only_ones(&self, ignored: Option<i64>) -> bool {
         let ignored = ignored.map(|index| index as f64);
-        self.targets.as_ref().is_none_or(|targets| targets.to_f64().iter().all(|&x| x == 1.0 || Some(x) == ignored))
+        self.targets.as_ref().is_none_or(|targets| targets.all(|x| x == 1.0 || Some(x) == ignored))
     }
 }
 

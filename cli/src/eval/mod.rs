@@ -24,6 +24,7 @@ use crate::place::{self, Place};
 use crate::report::{Report, print};
 
 pub(crate) use self::arguments::EvalArguments;
+pub(crate) use self::stream::Batches;
 
 pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let started = Instant::now();
@@ -61,7 +62,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let streamed = stream::run(&inputs, files, &*loss, &device, &settings, &mut outputs)?;
 
     if let (Some(pending), Some(path), Some(batches)) = (&mut plot_out, &common.plot_out, &streamed.batches) {
-        let drawn = Format::of(path).and_then(|format| chart(&given, batches).render(format));
+        let drawn = Format::of(path).and_then(|format| chart(&given, &batches.values).render(format));
         pending.write_bytes(&drawn.map_err(|error| Failure::file(path, error))?)?;
     }
     let report = Report {

@@ -2,7 +2,6 @@
 //! except --kink and --ties, so that a script can pass these to every loss.
 
 use maxmargin::compat::Peer;
-use maxmargin::plot::Format;
 use maxmargin::{Kink, Reduction, ScoreKind, Ties};
 
 use super::given::{FamilyName, FileOption, Given};
@@ -143,9 +142,8 @@ impl Given<'_> {
             if common.grad_out.is_some() || common.losses_out.is_some() {
                 return Err(Failure::usage("--batch-size goes without --grad-out and --losses-out"));
             }
-            common.plot_out.as_deref().map(Format::of).transpose().map_err(Failure::usage)?;
             if settings.reduction == Reduction::None {
-                return Err(Failure::usage("--batch-size goes with --reduction mean or sum"));
+                return Err(Failure::usage("--batch-size goes with every --reduction but none"));
             }
         }
         if self.distance == Some(DistanceName::Cosine) && (self.p.is_some() || self.eps.is_some()) {

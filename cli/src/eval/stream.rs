@@ -35,10 +35,17 @@ const GPU_BLOCK: u64 = 64 << 20;
 /// In an evaluation of this length, the start of threads makes no visible difference.
 const SOON: Duration = Duration::from_millis(100);
 
+#[derive(Default)]
+pub(crate) struct Batches {
+    pub(crate) count: usize,
+    /// The values of each batch, one or one per class; empty for the mean of nothing. Only where they are reported.
+    pub(crate) values: Vec<Vec<f64>>,
+}
+
 pub(super) struct Streamed {
     pub(super) evaluation: Evaluation,
-    /// Where batches were asked for: the values of each batch, one or one per class; empty for the mean of nothing.
-    pub(super) batches: Option<Vec<Vec<f64>>>,
+    /// Where batches were asked for.
+    pub(super) batches: Option<Batches>,
     /// Mean time per thread spent waiting for files.
     pub(super) read_seconds: f64,
     /// Mean time per thread spent evaluating.
@@ -118,7 +125,9 @@ pub(super) fn run(
     let blocks = total.max(1).div_ceil(block);
     let sums_only = settings.reduction == Reduction::None;
     let metric = || metric(loss, settings);
-    let (mut running, mut batches) = (metric(), Vec::new());
+    let (mut running, mut batches) = (metric(), Batches::default());
+    let common = inputs.given.common;
+    let keeps_values = common.place.json || common.plot_out.is_some();
     let bytes = files.bytes();
     let bar = bar(bytes, "evaluating");
     let block_bytes = (u128::from(bytes) * block as u128 / total.max(1) as u128).try_into().unwrap_or(u64::MAX);
@@ -135,7 +144,12 @@ pub(super) fn run(
     let rooms = Mutex::new(rooms);
     let mut finish = |done: Done| -> Outcome<Room> {
         running.merge(&done.metric).map_err(|error| inputs.explain_part(error, done.samples.start))?;
-        batches.extend(done.batches);
+        batches.count += done.batches.len();
+        if keeps_values {
+            let no_memory = |_| Failure::data("the values of all batches do not fit in memory");
+            batches.values.try_reserve(done.batches.len()).map_err(no_memory)?;
+            batches.values.extend(done.batches);
+        }
         spent.add(&done.spent);
         outputs.write(inputs, done.samples.clone(), &done.room)?;
         bar.set_position((bytes as u128 * done.samples.end as u128 / total.max(1) as u128) as u64);

@@ -71,6 +71,7 @@ impl Argument {
                 )));
             }
         };
+        let text = path.display();
         match format {
             Format::Npy if within.is_empty() => {}
             Format::Npy => return Err(Failure::usage(format!("{text}: a .npy file holds one array, without a name"))),

@@ -42,7 +42,7 @@ fn delimiter(text: &str) -> Result<u8, String> {
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) array: Array,
-    /// The names in the header; `None` without one.
+    /// The names of these columns; `None` without a header.
     pub(super) names: Option<Vec<String>>,
     /// The column as text, where it is one and text was allowed. The array is then empty.
     pub(super) texts: Option<Vec<String>>,
@@ -108,7 +108,7 @@ pub(super) fn read(
         }
         is_there = true;
     }
-    let names = has_header.then(|| fields.iter().map(|&name| name.to_owned()).collect());
+    let names = has_header.then(|| places.into_iter().map(|(name, _)| name).collect());
     let only = if columns.len() == 1 { columns.pop() } else { None };
     let (shape, data, texts) = match only {
         Some(Column::Texts(texts)) => (vec![rows], Data::I64(Vec::new()), Some(texts)),

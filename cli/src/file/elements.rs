@@ -36,6 +36,31 @@ pub(crate) enum Data {
 }
 
 impl Data {
+    /// Whether a condition holds for all elements.
+    pub(crate) fn all(&self, holds: impl Fn(f64) -> bool) -> bool {
+        match self {
+            Data::Bool(x) => x.iter().all(|&x| holds(u8::from(x).into())),
+            Data::I8(x) => x.iter().all(|&x| holds(x.into())),
+            Data::U8(x) => x.iter().all(|&x| holds(x.into())),
+            Data::I32(x) => x.iter().all(|&x| holds(x.into())),
+            Data::I64(x) => x.iter().all(|&x| holds(x as f64)),
+            Data::U64(x) => x.iter().all(|&x| holds(x as f64)),
+            Data::F16(x) => x.iter().all(|&x| holds(x.into())),
+            Data::BF16(x) => x.iter().all(|&x| holds(x.into())),
+            Data::F32(x) => x.iter().all(|&x| holds(x.into())),
+            Data::F64(x) => x.iter().all(|&x| holds(x)),
+        }
+    }
+
+    /// The type of the elements, for messages.
+    pub(crate) fn type_name(&self) -> &'static str {
+        match self {
+            Data::Bool(_) => "booleans",
+            Data::I8(_) | Data::U8(_) | Data::I32(_) | Data::I64(_) | Data::U64(_) => "integers",
+            Data::F16(_) | Data::BF16(_) | Data::F32(_) | Data::F64(_) => "floats",
+        }
+    }
+
     /// The elements as f64, for weights and targets of any type.
     pub(crate) fn to_f64(&self) -> Vec<f64> {
         match self {
@@ -226,10 +251,10 @@ impl Data {
         grow!(I8, U8, I32, I64, U64, F16, BF16, F32, F64)
     }
 
-    /// The first element that is not finite, with its index.
-    pub(crate) fn first_not_finite(&self) -> Option<(usize, f64)> {
+    /// The first element that is not finite in f32, with its index.
+    pub(crate) fn first_beyond_f32(&self) -> Option<(usize, f64)> {
         fn first<T: Copy + Into<f64>>(x: &[T]) -> Option<(usize, f64)> {
-            let index = x.iter().position(|&x| !x.into().is_finite())?;
+            let index = x.iter().position(|&x| !(x.into() as f32).is_finite())?;
             Some((index, x[index].into()))
         }
         match self {

@@ -18,7 +18,7 @@ const MOST_BRACKETS: usize = 12;
 /// Bytes at the beginning of a file that hold any accepted header: 12 come before the header's text.
 pub(super) const MOST_BYTES: u64 = LONGEST_HEADER + 12;
 
-/// The header without the L that Python 2 wrote behind numbers, as in `(4L, 3L)`, and only if the parser would neither
+/// The header without what Python 2 wrote besides, as in `(4L, 3L)` and `u'<f4'`, and only if the parser would neither
 /// take forever on it nor overflow its stack. The parser reports all other errors.
 fn prepared(beginning: &[u8]) -> Result<Vec<u8>, String> {
     let mut bytes = beginning.to_vec();
@@ -39,7 +39,8 @@ fn prepared(beginning: &[u8]) -> Result<Vec<u8>, String> {
     }
     for at in 1..header.len() {
         let ends_number = header[at - 1].is_ascii_digit() && matches!(header.get(at + 1), Some(b',' | b')' | b' '));
-        if header[at] == b'L' && ends_number {
+        let begins_text = b"{,:( ".contains(&header[at - 1]) && header.get(at + 1) == Some(&b'\'');
+        if header[at] == b'L' && ends_number || header[at] == b'u' && begins_text {
             header[at] = b' ';
         }
     }

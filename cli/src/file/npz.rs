@@ -26,7 +26,7 @@ pub(super) fn open(path: &Path, name: &str) -> Outcome<(Bytes, StoredAt, bool)> 
     let full = format!("{name}.npy");
     let place = archive.index_for_name(&full).or_else(|| archive.index_for_name(name)).ok_or_else(|| {
         let mut names: Vec<_> = archive.file_names().filter_map(Result::ok).collect();
-        names.iter_mut().for_each(|name| *name = name.trim_end_matches(".npy").to_owned().into());
+        names.iter_mut().for_each(|name| *name = name.strip_suffix(".npy").unwrap_or(name).to_owned().into());
         names.sort_unstable();
         let more = if names.len() > MOST_NAMES { ", ..." } else { "" };
         names.truncate(MOST_NAMES);
@@ -36,6 +36,8 @@ pub(super) fn open(path: &Path, name: &str) -> Outcome<(Bytes, StoredAt, bool)> 
     if member.compression() == CompressionMethod::Stored && !member.encrypted() {
         let start = member.data_start().ok_or_else(|| Failure::file(path, "an array without a place in the file"))?;
         let size = member.size();
+        // Reading to the end checks the checksum.
+        std::io::copy(&mut member, &mut std::io::sink()).map_err(io)?;
         drop(member);
         if start.checked_add(size).is_none_or(|end| end > file_size) {
             return Err(Failure::file(path, format!("array {name:?} does not lie within the file")));

@@ -23,11 +23,14 @@ pub(crate) fn refuse_same_file(inputs: &[(&str, Option<&Path>)], outputs: &[(&st
         seen.extend(places.into_iter().flatten().map(|place| (option, place)));
     }
     for &(option, path) in outputs {
-        let Some(place) = path.and_then(place) else { continue };
-        if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == place) {
+        let Some(path) = path else { continue };
+        // A link is written through.
+        let places: Vec<_> =
+            [place(path), path.canonicalize().ok().as_deref().and_then(place)].into_iter().flatten().collect();
+        if let Some((other, _)) = seen.iter().find(|(_, taken)| places.contains(taken)) {
             return Err(Failure::usage(format!("{other} and {option} name the same file")));
         }
-        seen.push((option, place));
+        seen.extend(places.into_iter().map(|place| (option, place)));
     }
     Ok(())
 }
@@ -97,7 +100,11 @@ impl PendingOutput {
         }
         // The lock is held while the file is made, so that `remove_unfinished` misses none.
         let mut unfinished = unfinished();
-        let file = builder.tempfile_in(folder_of(path)).map_err(|error| Failure::file(path, error))?;
+        let file = builder.tempfile_in(folder_of(path)).map_err(|error| {
+            // The temporary name is not the user's.
+            let text = error.to_string();
+            Failure::file(path, text.split(" at path ").next().unwrap_or_default())
+        })?;
         unfinished.push(file.path().into());
         Ok(Self { file, path: path.into(), start: 0 })
     }

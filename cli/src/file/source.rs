@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::argument::{Argument, Format};
 use super::csv::{self, TextOptions};
@@ -21,7 +21,7 @@ pub(crate) struct Source {
     path: PathBuf,
     shape: Vec<usize>,
     stored: Stored,
-    /// For text: the names in the header, if there is one.
+    /// For text: the names of the columns, if there is a header.
     header: Option<Option<Vec<String>>>,
     /// The classes that the elements index, where the file holds text.
     classes: Option<Vec<String>>,
@@ -76,6 +76,9 @@ impl Source {
     fn open_as(argument: &Path, options: TextOptions, is_class: bool, known: &[String]) -> Outcome<Self> {
         let Argument { path, format, within } = Argument::of(argument)?;
         let is_file = std::fs::metadata(&path).map_err(|error| Failure::file(&path, error))?.is_file();
+        if !is_file {
+            check_first_reading(&path)?;
+        }
         match format {
             Format::Npy => {
                 let (bytes, beginning, size) = if is_file {
@@ -96,14 +99,17 @@ impl Source {
             }
             Format::Text { delimiter, is_compressed } => {
                 let mut bytes = read_bytes(&path)?;
-                if is_compressed {
+                if !is_file {
+                    check_is_text(&path, &bytes)?;
+                }
+                if is_compressed || bytes.starts_with(GZIP) {
                     bytes = csv::decompressed(&path, &bytes)?;
                 }
                 let csv::Table { array, names, texts } =
                     csv::read(&path, &bytes, &within, delimiter, options, is_class)?;
                 let (data, classes) = match texts {
                     Some(texts) => {
-                        let (indices, classes) = class_indices(&texts, known);
+                        let (indices, classes) = class_indices(&path, &texts, known)?;
                         (Data::I64(indices), Some(classes))
                     }
                     None => (array.data, None),
@@ -129,7 +135,7 @@ impl Source {
     #[cfg(feature = "arrow")]
     fn in_table(path: PathBuf, format: Format, columns: &str, is_class: bool, known: &[String]) -> Outcome<Self> {
         if is_class && let Some(texts) = Table::texts(&path, format, columns)? {
-            let (indices, classes) = class_indices(&texts, known);
+            let (indices, classes) = class_indices(&path, &texts, known)?;
             let stored = Stored::Memory(Data::I64(indices));
             return Ok(Self { path, shape: vec![texts.len()], stored, header: None, classes: Some(classes) });
         }
@@ -174,9 +180,18 @@ impl Source {
         self.header.as_ref().map(Option::is_some)
     }
 
-    /// The names in the header of a file of text.
-    pub(crate) fn names(&self) -> &[String] {
-        self.header.as_ref().and_then(Option::as_deref).unwrap_or_default()
+    /// The names of the columns that are read, where the file has names.
+    pub(crate) fn names(&self) -> Vec<String> {
+        match &self.stored {
+            #[cfg(feature = "arrow")]
+            Stored::Table(table) => table.names(),
+            _ => self.header.clone().flatten().unwrap_or_default(),
+        }
+    }
+
+    /// For a message: what may have made a class too few.
+    pub(crate) fn header_hint(&self) -> &'static str {
+        if self.has_header() == Some(true) { " (the first line was read as a header: --csv-header no?)" } else { "" }
     }
 
     /// The classes that the elements index, where the file holds text.
@@ -287,8 +302,39 @@ impl Source {
     }
 }
 
+/// The most names that a message lists.
+const MOST_NAMES: usize = 12;
+
+/// What a gzip file begins with.
+const GZIP: &[u8] = &[0x1f, 0x8b];
+
+/// A pipe can be read only once.
+fn check_first_reading(path: &Path) -> Outcome<()> {
+    static READ: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    if read.iter().any(|other| other == path) {
+        return Err(Failure::usage(format!("{}: a pipe can be read only once", path.display())));
+    }
+    read.push(path.into());
+    Ok(())
+}
+
+/// What comes through a pipe has no extension to tell its format.
+fn check_is_text(path: &Path, bytes: &[u8]) -> Outcome<()> {
+    for (magic, format) in [(&b"PK\x03\x04"[..], ".npz"), (b"PAR1", ".parquet"), (b"ARROW1", ".arrow")] {
+        if bytes.starts_with(magic) {
+            let message = format!("a pipe can hold .npy, .csv and .tsv, which are read in one go, but not {format}");
+            return Err(Failure::file(path, message));
+        }
+    }
+    Ok(())
+}
+
 /// Texts as places among `known` classes, if these hold all of them, or among the sorted texts; and those classes.
-fn class_indices(texts: &[String], known: &[String]) -> (Vec<i64>, Vec<String>) {
+///
+/// # Errors
+/// Some of the texts are known classes, and others are not: neither order would be right.
+fn class_indices(path: &Path, texts: &[String], known: &[String]) -> Outcome<(Vec<i64>, Vec<String>)> {
     let place_in = |classes: &[&String]| -> Option<Vec<i64>> {
         let mut places: Vec<(&String, i64)> = classes.iter().copied().zip(0..).collect();
         places.sort_unstable();
@@ -297,12 +343,20 @@ fn class_indices(texts: &[String], known: &[String]) -> (Vec<i64>, Vec<String>) 
     };
     let known: Vec<&String> = known.iter().collect();
     if let Some(indices) = place_in(&known) {
-        return (indices, known.into_iter().cloned().collect());
+        return Ok((indices, known.into_iter().cloned().collect()));
     }
     let mut own: Vec<&String> = texts.iter().collect();
     own.sort_unstable();
     own.dedup();
-    (place_in(&own).unwrap_or_default(), own.into_iter().cloned().collect())
+    if own.iter().any(|class| known.contains(class))
+        && let Some(other) = own.iter().find(|class| !known.contains(class))
+    {
+        let names: Vec<&str> = known.iter().take(MOST_NAMES).map(|name| name.as_str()).collect();
+        let more = if known.len() > MOST_NAMES { ", ..." } else { "" };
+        let message = format!("targets: the class {other:?} is not among {}{more}, as others are", names.join(", "));
+        return Err(Failure::file(path, message));
+    }
+    Ok((place_in(&own).unwrap_or_default(), own.into_iter().cloned().collect()))
 }
 
 #[cfg(unix)]

@@ -8,7 +8,7 @@ use maxmargin::compat::Peer;
 use maxmargin::nn::{Accuracy, Dense, Initializer};
 
 use super::generated::Generated;
-use crate::choices::{Labels, choices, one_of};
+use crate::choices::{Labels, at_least_one, choices, one_of};
 use crate::file::TextOptions;
 use crate::method::LossName;
 use crate::place::Where;
@@ -97,13 +97,13 @@ pub(crate) struct TrainArguments {
     #[arg(long)]
     pub(crate) epsilon: Option<f64>,
     /// Number of epochs; with --resume it includes those done before.
-    #[arg(long, default_value = "10")]
+    #[arg(long, default_value = "10", value_parser = at_least_one::<NonZeroU64>)]
     pub(crate) epochs: NonZeroU64,
     /// Samples per update.
-    #[arg(long, default_value = "32")]
+    #[arg(long, default_value = "32", value_parser = at_least_one::<NonZeroUsize>)]
     pub(crate) batch_size: NonZeroUsize,
     /// Stop when the validation loss (without validation data: the loss) has not improved for this many epochs.
-    #[arg(long, value_name = "PATIENCE")]
+    #[arg(long, value_name = "PATIENCE", value_parser = at_least_one::<NonZeroU64>)]
     pub(crate) early_stopping: Option<NonZeroU64>,
     /// Seed of the starting weights and of the sample order [default: 0; with --resume the checkpoint's].
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use maxmargin::Error;
 use maxmargin::nn::{Dataset, Features};
 
 use super::arguments::TrainArguments;
@@ -18,17 +19,19 @@ pub(super) struct Loaded {
     pub(super) headers: Vec<(&'static str, bool)>,
     /// The classes that the targets index, where their file holds text.
     pub(super) classes: Option<Vec<String>>,
+    /// The names of the features' columns, where their file says them.
+    pub(super) feature_names: Vec<String>,
 }
 
 pub(super) fn load(arguments: &TrainArguments) -> Outcome<Loaded> {
     let mut loaded = match (&arguments.data, &arguments.features, &arguments.targets) {
         (Some(generated), _, _) => {
-            let data = generated.make().map_err(|error| Failure::usage(format!("--data: {error}")))?;
+            let data = generated.make().map_err(|error| Failure::usage(format!("--data: {}", in_own_words(error))))?;
             let data = match arguments.loss {
                 LossName::Binary | LossName::Squared | LossName::Embedding => data.signs(),
                 LossName::Multiclass(_) => data,
             };
-            Loaded { data, validation: None, headers: vec![], classes: None }
+            Loaded { data, validation: None, headers: vec![], classes: None, feature_names: vec![] }
         }
         (None, Some(features), Some(targets)) => {
             read(arguments, [("--features", features), ("--targets", targets)], None)?
@@ -42,6 +45,21 @@ pub(super) fn load(arguments: &TrainArguments) -> Outcome<Loaded> {
         loaded.headers.extend(validation.headers);
     }
     Ok(loaded)
+}
+
+/// An option of a generator under its name on the command line.
+fn in_own_words(error: Error) -> String {
+    match error {
+        Error::Option { option, expected, got } => {
+            let name = match option {
+                "samples" => "n",
+                "pixels" => "size",
+                other => other,
+            };
+            format!("{name}: expected {expected}, got {got}")
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Reads features and targets. Classes of text must be among `known`, where these are given.
@@ -63,7 +81,7 @@ fn read(
         }
         if known.is_none() && classes.len() != outputs {
             let message = format!("targets: {} classes of text for {outputs} outputs of --layers", classes.len());
-            return Err(Failure::file(targets_path, message));
+            return Err(Failure::file(targets_path, message + targets.header_hint()));
         }
     }
     let headers = [(features_option, features.has_header), (targets_option, targets.has_header())];
@@ -78,7 +96,7 @@ fn read(
     }
     let data = Dataset::new(features.values, features.columns, data.to_f64());
     let data = data.map_err(|error| Failure::file(targets_path, error))?;
-    Ok(Loaded { data, validation: None, headers, classes })
+    Ok(Loaded { data, validation: None, headers, classes, feature_names: features.names })
 }
 
 /// Rows of features from a file.
@@ -86,14 +104,15 @@ pub(crate) struct FileFeatures {
     pub(crate) values: Features,
     /// The product of all axes but the first.
     pub(crate) columns: usize,
-    /// For text: whether a header was found.
+    /// For text: whether a header was found, and the names of the columns in it.
     pub(crate) has_header: Option<bool>,
+    pub(crate) names: Vec<String>,
 }
 
 /// Reads features, all of which must be finite.
 pub(crate) fn read_features(path: &Path, text: TextOptions) -> Outcome<FileFeatures> {
     let source = Source::open(path, text)?;
-    let has_header = source.has_header();
+    let (has_header, names) = (source.has_header(), source.names());
     let Array { shape, data } = source.read_all()?;
     let columns = match &shape[..] {
         [] => Some(1),
@@ -102,9 +121,10 @@ pub(crate) fn read_features(path: &Path, text: TextOptions) -> Outcome<FileFeatu
     let Some(columns) = columns.filter(|&columns| columns > 0) else {
         return Err(Failure::file(path, format!("features: expected shape (N, D), got {}", Shape(&shape))));
     };
-    if let Some((index, value)) = data.first_not_finite() {
+    if let Some((index, value)) = data.first_beyond_f32() {
         let place = format!("row {}, column {}", index / columns, index % columns);
-        return Err(Failure::file(path, format!("features: {place}: expected a finite number, got {value}")));
+        let message = format!("features: {place}: expected a finite number in f32's range, got {value:?}");
+        return Err(Failure::file(path, message));
     }
     let values = match data {
         Data::F32(x) => Features::F32(x),
@@ -113,5 +133,5 @@ pub(crate) fn read_features(path: &Path, text: TextOptions) -> Outcome<FileFeatu
         Data::BF16(x) => Features::BF16(x),
         other => Features::F64(other.to_f64()),
     };
-    Ok(FileFeatures { values, columns, has_header })
+    Ok(FileFeatures { values, columns, has_header, names })
 }

@@ -20,7 +20,7 @@ use crate::method::{LossName, Method, with_method};
 use crate::{file, interrupt, place};
 use arguments::OptimizerName;
 use data::Loaded;
-use outputs::{Outputs, Summary};
+use outputs::{Drawn, Outputs, Summary};
 
 pub(crate) use arguments::TrainArguments;
 pub(crate) use data::read_features;
@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Outcome<bool> {
         let loss = arguments.loss.text();
         return Err(Failure::usage(format!("{option} goes with --loss binary or squared, got {loss}")));
     }
-    let Loaded { data, validation, headers, classes } = data::load(arguments)?;
+    let Loaded { data, validation, headers, classes, feature_names } = data::load(arguments)?;
     let binary = |penalty| -> Outcome<BinaryHinge> {
         let labels = arguments.labels.unwrap_or(Labels::Auto).encoding(data.targets().into(), None);
         let labels = labels.map_err(|error| explain(arguments, error))?;
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Outcome<bool> {
         LossName::Binary | LossName::Squared => Some(binary(penalty)?),
         _ => None,
     };
-    let session = Session { arguments, data, validation, headers, classes, peer };
+    let session = Session { arguments, data, validation, headers, classes, feature_names, peer };
     match arguments.loss {
         LossName::Binary | LossName::Squared => session.run(Box::new(binary.unwrap_or_default())),
         LossName::Embedding => session.run(Box::new(EmbeddingHinge::new().margin(margin).kink(kink))),
@@ -68,6 +68,7 @@ struct Session<'a> {
     validation: Option<Dataset>,
     headers: Vec<(&'static str, bool)>,
     classes: Option<Vec<String>>,
+    feature_names: Vec<String>,
     peer: Peer,
 }
 
@@ -98,6 +99,7 @@ impl Session<'_> {
         let outputs = Outputs::new(arguments, &trainer)?;
 
         let epochs = arguments.epochs.get();
+        let epochs_before = arguments.resume.as_ref().map(|_| trainer.epochs_done());
         let mut fit = Fit::new()
             .epochs(epochs)
             .batch_size(arguments.batch_size.get())
@@ -119,18 +121,25 @@ impl Session<'_> {
             rows.push(epoch.clone());
         });
         bar.finish_and_clear();
+        let drawn = Drawn {
+            trainer: &trainer,
+            rows: &rows,
+            data: &data,
+            feature_names: &self.feature_names,
+            is_reversed: arguments.loss == LossName::Embedding,
+        };
         let history = match result {
             Ok(history) => history,
             Err(error) => {
                 // After a divergence the outputs are still written, with the last good weights.
                 let (written, result) = match error {
-                    Error::Diverged { .. } => outputs.write(&trainer, &rows, &data),
+                    Error::Diverged { .. } => outputs.write(&drawn),
                     _ => (Vec::new(), Ok(())),
                 };
                 return Err(explain(arguments, in_whole_data(arguments, error, &data)).after(&written, result));
             }
         };
-        let (written, result) = outputs.write(&trainer, &rows, &data);
+        let (written, result) = outputs.write(&drawn);
         result.map_err(|failure| failure.after(&written, Ok(())))?;
         let History { end, seconds, training: Some(train), validation, .. } = history else {
             return Err(Failure::data("expected the scores of the training data, got none"));
@@ -143,6 +152,7 @@ impl Session<'_> {
             rows: &rows,
             end,
             epochs_done: trainer.epochs_done(),
+            epochs_before,
             train,
             validation,
             parameters: trainer.network().parameters().len(),

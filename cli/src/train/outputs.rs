@@ -66,7 +66,8 @@ impl Outputs {
 
     /// Writes the content of all files, and gives them their names. A training took long: if one file fails, the others
     /// are kept all the same, and the failure names them.
-    pub(super) fn write(self, trainer: &Trainer, rows: &[Epoch], data: &Dataset) -> (Vec<PathBuf>, Outcome<()>) {
+    pub(super) fn write(self, drawn: &Drawn<'_>) -> (Vec<PathBuf>, Outcome<()>) {
+        let Drawn { trainer, rows, .. } = *drawn;
         let filled = |pending: Option<PendingOutput>, bytes: &dyn Fn() -> maxmargin::Result<Vec<u8>>| {
             let Some(mut pending) = pending else { return Ok(None) };
             pending.write_bytes(&bytes().map_err(Failure::data)?)?;
@@ -79,7 +80,7 @@ impl Outputs {
         ];
         // Without epochs there is nothing to draw.
         if let Some((pending, format)) = self.plot.filter(|_| !rows.is_empty()) {
-            results.push(filled(Some(pending), &|| figure(trainer, rows, data)?.render(format)));
+            results.push(filled(Some(pending), &|| drawn.figure()?.render(format)));
         }
         let (mut complete, mut failed) = (Vec::new(), None);
         for result in results {
@@ -104,42 +105,68 @@ fn csv(rows: &[Epoch]) -> String {
     text
 }
 
-/// Loss and accuracy by epoch, and the decision boundary where there is one.
-fn figure(trainer: &Trainer, rows: &[Epoch], data: &Dataset) -> maxmargin::Result<Figure> {
-    let line = |value: fn(&Epoch) -> Option<f64>| -> Vec<f64> {
-        rows.iter().map(|row| value(row).unwrap_or(f64::NAN)).collect()
-    };
-    let chart = |title: &str, train: Vec<f64>, validation: Vec<f64>| {
-        let mut chart = Chart::new(title).x_label("epoch").y_label(title.to_lowercase()).line("train", &train);
-        if validation.iter().any(|value| !value.is_nan()) {
-            chart = chart.line("validation", &validation);
-        }
-        chart
-    };
-    let mut figure = Figure::new().chart(chart("Loss", line(|e| Some(e.loss)), line(|e| e.val_loss)));
-    let accuracy = line(|e| e.accuracy);
-    if accuracy.iter().any(|value| !value.is_nan()) {
-        figure = figure.chart(chart("Accuracy", accuracy, line(|e| e.val_accuracy)));
-    }
-    if data.columns() == 2 && trainer.network().outputs() == 1 {
-        figure = figure.boundary(boundary(trainer, data)?);
-    }
-    Ok(figure)
+/// A training, as its outputs show it.
+#[derive(Clone, Copy)]
+pub(super) struct Drawn<'a> {
+    pub(super) trainer: &'a Trainer,
+    pub(super) rows: &'a [Epoch],
+    pub(super) data: &'a Dataset,
+    pub(super) feature_names: &'a [String],
+    /// Whether low outputs mean the positive class, as for the embedding loss.
+    pub(super) is_reversed: bool,
 }
 
-fn boundary(trainer: &Trainer, data: &Dataset) -> maxmargin::Result<Boundary> {
-    let points: Vec<(f64, f64, bool)> = data
-        .features()
-        .to_f64()
-        .chunks_exact(2)
-        .zip(data.targets())
-        .take(MOST_POINTS)
-        .map(|(point, &target)| (point[0], point[1], target > 0.0))
-        .collect();
-    Boundary::of("Decision boundary", &points, MAP_CELLS, |cells| {
-        let features: Vec<f32> = cells.iter().flat_map(|&(x, y)| [x as f32, y as f32]).collect();
-        trainer.predict(&features.into())
-    })
+impl Drawn<'_> {
+    /// Loss and accuracy by epoch, and the decision boundary where there is one.
+    fn figure(&self) -> maxmargin::Result<Figure> {
+        let line = |value: fn(&Epoch) -> Option<f64>| -> Vec<f64> {
+            self.rows.iter().map(|row| value(row).unwrap_or(f64::NAN)).collect()
+        };
+        let chart = |title: &str, train: Vec<f64>, validation: Option<Vec<f64>>| {
+            let chart = Chart::new(title).x_label("epoch").y_label(title.to_lowercase()).line("train", &train);
+            match validation {
+                Some(validation) => chart.line("validation", &validation),
+                None => chart,
+            }
+        };
+        let is_validated = self.rows.iter().any(|row| row.val_loss.is_some());
+        let validation = is_validated.then(|| line(|row| row.val_loss));
+        let mut figure = Figure::new().chart(chart("Loss", line(|row| Some(row.loss)), validation));
+        if self.rows.iter().any(|row| row.accuracy.is_some()) {
+            let validation = is_validated.then(|| line(|row| row.val_accuracy));
+            figure = figure.chart(chart("Accuracy", line(|row| row.accuracy), validation));
+        }
+        if self.data.columns() == 2 && self.trainer.network().outputs() == 1 {
+            figure = figure.boundary(self.boundary()?);
+        }
+        Ok(figure)
+    }
+
+    fn boundary(&self) -> maxmargin::Result<Boundary> {
+        let points: Vec<(f64, f64, bool)> = self
+            .data
+            .features()
+            .to_f64()
+            .chunks_exact(2)
+            .zip(self.data.targets())
+            .take(MOST_POINTS)
+            .map(|(point, &target)| (point[0], point[1], target > 0.0))
+            .collect();
+        let boundary = Boundary::of("Decision boundary", &points, MAP_CELLS, |cells| {
+            let features: Vec<f32> = cells.iter().flat_map(|&(x, y)| [x as f32, y as f32]).collect();
+            let mut scores = self.trainer.predict(&features.into())?;
+            if self.is_reversed {
+                scores.iter_mut().for_each(|score| *score = -*score);
+            }
+            Ok(scores)
+        })?;
+        let has_zero = self.data.targets().contains(&0.0);
+        let boundary = boundary.classes("target 1", if has_zero { "target 0" } else { "target -1" });
+        Ok(match self.feature_names {
+            [x, y] => boundary.x_label(x).y_label(y),
+            _ => boundary,
+        })
+    }
 }
 
 pub(super) struct Summary<'a> {
@@ -151,6 +178,8 @@ pub(super) struct Summary<'a> {
     pub(super) end: End,
     /// Including the epochs before a resume.
     pub(super) epochs_done: u64,
+    /// The epochs before a resume.
+    pub(super) epochs_before: Option<u64>,
     pub(super) train: Score,
     pub(super) validation: Option<Score>,
     pub(super) parameters: usize,
@@ -203,6 +232,7 @@ impl Summary<'_> {
             "parameters": self.parameters,
             "end": self.end(),
             "epochs": self.epochs_done,
+            "epochs_before": self.epochs_before,
             "train": score(self.train),
             "validation": self.validation.map(score),
             "history": self.rows.iter().map(row).collect::<Vec<Value>>(),
@@ -226,7 +256,10 @@ impl Summary<'_> {
             let accuracy = score.accuracy.map(|accuracy| format!(", accuracy {accuracy:.4}")).unwrap_or_default();
             format!("loss {:.6}{accuracy}", score.loss)
         };
-        let epochs = self.epochs_done;
+        let epochs = match self.epochs_before {
+            Some(before) => format!("{}, of which {before} before the resume", self.epochs_done),
+            None => self.epochs_done.to_string(),
+        };
         let mut text = format!(
             "{:<12}{} ({} weights), {} loss\n{:<12}{epochs} ({})\n{:<12}{}\n",
             "network",

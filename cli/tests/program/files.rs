@@ -53,6 +53,12 @@ fn members_of_npz_archives() {
     }
     folder.fails("eval multiclass --scores stored.npz --targets t.npy", 2, &["stored.npz:ARRAY"]);
     let whole = std::fs::read(folder.path("stored.npz")).unwrap();
+    // One bit of an array that is stored as it is.
+    let mut flipped = whole.clone();
+    let place = flipped.windows(4).position(|x| x == 2f32.to_le_bytes()).unwrap();
+    flipped[place + 1] ^= 4;
+    folder.write("flipped.npz", &flipped);
+    folder.fails("eval multiclass --scores flipped.npz:s --targets t.npy", 1, &["flipped.npz", "checksum"]);
     for end in [0, 10, whole.len() / 2, whole.len() - 3] {
         folder.write("cut.npz", &whole[..end]);
         folder.fails("eval multiclass --scores cut.npz:s --targets t.npy", 1, &["cut.npz"]);
@@ -65,6 +71,12 @@ fn headers_of_python_2() {
     folder.npy("s.npy", "<f4", "(2L, 3L)", &f32_bytes(&[2.0, 0.5, 0.0, 0.0, 1.0, 0.0]));
     folder.npy("t.npy", "<i8", "(2L,)", &[0i64, 1].iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
     assert_eq!(folder.json("eval multiclass --scores s.npy --targets t.npy")["count"], 2);
+    let unicode = npy("<f4", "(2L, 3L)", false, &[0; 24]);
+    let unicode = String::from_utf8_lossy(&unicode[10..])
+        .replace("'descr': '<f4'", "u'descr': u'<f4'")
+        .replacen("      ", "    ", 1);
+    folder.write("u.npy", &[&npy("<f4", "(2L, 3L)", false, &[])[..10], unicode.as_bytes()].concat());
+    assert_eq!(folder.json("eval multiclass --scores u.npy --targets t.npy")["count"], 2);
     folder.npy("bad.npy", "<f4", "(2L3, 3L)", &[0; 24]);
     folder.fails("eval multiclass --scores bad.npy --targets t.npy", 1, &["bad.npy", "no .npy header"]);
 }
@@ -101,6 +113,8 @@ fn pipes() {
     assert_eq!(piped("/dev/stdin", &scores), Ok(expected.clone()));
     assert_eq!(piped("/dev/stdin:s", b"s\n0.5\n0.25\n2\n"), Ok(expected));
     assert!(piped("/dev/stdin:q", b"s\n0.5\n").unwrap_err().contains("no column q"));
+    assert!(piped("/dev/stdin:s", b"PK\x03\x04").unwrap_err().contains("not .npz"));
+    folder.fails("eval binary --scores /dev/stdin:0 --targets /dev/stdin:1", 1, &["/dev/stdin"]);
     assert!(piped("/dev/stdin", b"").unwrap_err().contains("no .npy header"));
     let pipe = std::ffi::CString::new(folder.path("p.npz").to_str().unwrap()).unwrap();
     // SAFETY: the path is a C string that lives through the call.

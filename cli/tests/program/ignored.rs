@@ -49,6 +49,13 @@ fn every_family_leaves_out_what_it_is_told() {
     folder.i64("kp.npy", &[1, -1]);
     let plain = "--first kr.npy --second kr.npy --targets kp.npy";
     agree(&folder, "cosine --margin 0.5", "--first r.npy --second r.npy --targets p.npy", plain);
+    // A list that is left without items counts; its weight too.
+    folder.f32("l.npy", "(2, 2)", &[0.5, -0.25, 0.75, 0.0]);
+    folder.f32("lw.npy", "(2,)", &[0.5, 1.0]);
+    folder.npy("lt.npy", "<i8", "(2, 2)", &[1i64, -1, 255, 1].iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
+    let lists = "eval lovasz --per-row --scores l.npy --targets lt.npy --sample-weights lw.npy --ignore-index 255";
+    let weighted = folder.json(&format!("{lists} --grad-out g.npy"));
+    assert_eq!((&weighted["value"], &weighted["count"]), (&folder.json(lists)["value"], &2.into()));
     // Weights of ignored samples do not count.
     folder.f32("w.npy", "(5,)", &[1.0, 7.0, 2.0, 0.0, 1.0]);
     folder.f32("kw.npy", "(4,)", &[1.0, 2.0, 0.0, 1.0]);

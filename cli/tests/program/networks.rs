@@ -32,7 +32,15 @@ fn what_contradicts_a_checkpoint_is_refused() {
     fails(format!("{resume} --accuracy keras"), 1, &["c.safetensors", "accuracy keras", "sign"]);
     fails(format!("{resume} --learning-rate 0.5"), 1, &["c.safetensors", "learning_rate 0.5", "0.01"]);
     fails(format!("{resume} --optimizer adam"), 1, &["c.safetensors", "adam", "sgd"]);
-    assert_eq!(folder.json(&resume)["epochs"], 4);
+    fails(format!("{resume} --labels zero-one"), 1, &["labels zero-one", "labels plus-minus-one"]);
+    let got = folder.json(&resume);
+    assert_eq!((&got["epochs"], &got["epochs_before"]), (&4.into(), &2.into()));
+    // The same numbers in another type are the same data.
+    let x = crate::support::read_npy(&folder.path("x.npy")).1;
+    folder.npy("x8.npy", "<f8", "(12, 2)", &x.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
+    folder.json(&resume.replace("x.npy", "x8.npy"));
+    fails("train --data circles --layers 1 --epochs 0".into(), 2, &["--epochs", "1 or more"]);
+    fails("train --data circles:n=99999999999999 --layers 1".into(), 2, &["--data: n:"]);
 }
 
 #[test]
@@ -66,6 +74,7 @@ fn features_that_are_not_finite_are_named() {
     let folder = folder();
     let nan: Vec<u8> = [0f32, 1.0, 2.0, f32::NAN].iter().flat_map(|x| x.to_le_bytes()).collect();
     folder.write("nan.npy", &npy("<f4", "(2, 2)", false, &nan));
+    folder.npy("wide.npy", "<f8", "(1, 2)", &[1f64, 1e300].iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
     folder.write("inf.csv", b"a,b\n1,2\n3,4\n5,inf\n");
     folder.i64("two.npy", &[1, -1]);
     folder.json(&format!("{TRAIN} --weights-out w.safetensors"));
@@ -73,6 +82,8 @@ fn features_that_are_not_finite_are_named() {
     folder.fails("train --features nan.npy --targets two.npy --layers 1 --weights-out o.safetensors", 1, &words);
     folder.fails(&format!("{TRAIN} --validation-features nan.npy --validation-targets two.npy"), 1, &words);
     folder.fails("predict --features nan.npy --weights-in w.safetensors --out p.npy", 1, &words);
+    let words = ["wide.npy", "row 0, column 1", "f32's range", "1e300"];
+    folder.fails("predict --features wide.npy --weights-in w.safetensors --out p.npy", 1, &words);
     let words = ["inf.csv", "row 2, column 1", "finite", "inf"];
     folder.fails("predict --features inf.csv:a,b --weights-in w.safetensors --out p.npy", 1, &words);
 }

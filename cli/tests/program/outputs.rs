@@ -124,4 +124,11 @@ fn a_link_is_written_through() {
     folder.json(EVAL);
     assert!(folder.path("g.npy").is_symlink());
     assert!(std::fs::read(folder.path("there/g.npy")).unwrap().starts_with(b"\x93NUMPY"));
+    // But not over an input, nor over another output.
+    std::os::unix::fs::symlink("s.npy", folder.path("input.npy")).unwrap();
+    folder.fails(&EVAL.replace("g.npy", "input.npy"), 2, &["--scores and --grad-out", "same file"]);
+    folder.write("l.npy", b"old");
+    std::os::unix::fs::symlink("l.npy", folder.path("other.npy")).unwrap();
+    folder.fails(&EVAL.replace("g.npy", "other.npy"), 2, &["--grad-out and --losses-out", "same file"]);
+    folder.fails(&EVAL.replace("g.npy", "no/g.npy"), 1, &["no/g.npy", "No such file"]);
 }

@@ -232,6 +232,17 @@ fn classes_of_text() {
         vec![("text", Arc::new(StringArray::from_iter_values(names))), ("dictionary", Arc::new(dictionary))];
     write(&folder, columns);
     let expected = folder.json("eval multiclass --scores s.npy --targets t.npy")["value"].clone();
+    // Names of the columns come first, as in .csv.
+    let column = |x: [f32; 3]| -> ArrayRef { Arc::new(Float32Array::from(x.to_vec())) };
+    let columns: Vec<(&str, ArrayRef)> =
+        vec![("dog", column([2.0, 0.0, 0.0])), ("cat", column([0.0, 2.0, 0.0])), ("bird", column([0.0, 0.5, 2.0]))];
+    let named = Folder::new();
+    write(&named, columns);
+    for file in ["x.arrow", "x.parquet"] {
+        std::fs::copy(named.path(file), folder.path(&format!("named-{file}"))).unwrap();
+        let run = format!("eval multiclass --scores named-{file}:0-2 --targets {file}:text");
+        assert_eq!(folder.json(&run)["classes"], serde_json::json!(["dog", "cat", "bird"]), "{file}");
+    }
     for targets in ["x.arrow:text", "x.parquet:text", "x.arrow:dictionary", "x.parquet:dictionary"] {
         let got = folder.json(&format!("eval multiclass --scores s.npy --targets {targets}"));
         assert_eq!(

@@ -37,6 +37,9 @@ fn headers_are_found_or_asked_for() {
     assert_eq!(sum(&folder, "named.csv:0", "named.csv:1", ""), (1.75, 2, found(true)));
     let text = folder.run("eval binary --scores named.csv:0 --targets named.csv:1");
     assert!(String::from_utf8_lossy(&text.stdout).contains("header    --scores yes, --targets yes"));
+    folder.write("long.csv", &[&b"s".repeat(5_000_000)[..], b"\n1\n"].concat());
+    let output = folder.run("eval binary --scores long.csv:x --targets long.csv:x");
+    assert!(output.status.code() == Some(1) && output.stderr.len() < 1000, "{}", output.stderr.len());
     folder.write("twice.csv", b"a,a,t\n1,2,1\n");
     folder.fails("eval binary --scores twice.csv:a --targets twice.csv:t", 1, &["\"a\"", "twice", "0 and 1"]);
 }
@@ -112,11 +115,23 @@ fn classes_by_name() {
     let text = folder.run("eval multiclass --scores s.npy --targets t.csv:species");
     assert!(String::from_utf8_lossy(&text.stdout).contains("classes   bird, cat, dog\n"));
     // Names of the columns come before the order of the texts.
-    folder.write("s.csv", b"dog,cat,bird\n2,0,0\n0,2,0.5\n0,0,2\n");
-    let got = folder.json("eval multiclass --scores s.csv:0-2 --targets t.csv:species");
+    folder.write("s.csv", b"id,dog,cat,bird\n7,2,0,0\n8,0,2,0.5\n9,0,0,2\n");
+    let got = folder.json("eval multiclass --scores s.csv:1-3 --targets t.csv:species");
     folder.i64("other.npy", &[1, 0, 2]);
     let expected = folder.json("eval multiclass --scores s.npy --targets other.npy");
     assert_eq!((&got["value"], &got["classes"]), (&expected["value"], &json!(["dog", "cat", "bird"])));
+    // The order of the columns that are read counts, not that of the file; other columns do not.
+    folder.write("p.csv", b"a,b,y\n5,0,a\n0,5,b\n");
+    for scores in ["p.csv:a,b", "p.csv:b,a", "p.csv:1,0"] {
+        let got = folder.json(&format!("eval multiclass --scores {scores} --targets p.csv:y"));
+        assert_eq!(got["value"], 0.0, "{scores}");
+    }
+    folder.write("q.csv", b"a,c,y\n5,0,a\n0,5,b\n");
+    let words = ["q.csv", "class \"b\"", "not among a, c"];
+    folder.fails("eval multiclass --scores q.csv:a,c --targets q.csv:y", 1, &words);
+    folder.write("headless.csv", b"cat\ndog\nbird\n");
+    let words = ["2 classes", "--csv-header no"];
+    folder.fails("eval multiclass --scores s.npy --targets headless.csv:0", 1, &words);
     // A class that no row has would shift the others.
     folder.write("two.csv", b"species\ncat\ndog\ncat\n");
     let words = ["two.csv", "2 classes of text for 3 columns"];
@@ -153,6 +168,6 @@ fn training_on_classes_by_name() {
         folder.json(&format!("{train} {}", validation.replace("v.csv:kind", "vt.npy")))["validation"]
     );
     folder.write("v.csv", b"x,y,kind\n4,1,b\n0,1,d\n");
-    folder.fails(&format!("{train} {validation}"), 1, &["v.csv", "\"d\"", "--targets"]);
+    folder.fails(&format!("{train} {validation}"), 1, &["v.csv", "\"d\"", "not among a, b, c"]);
     folder.fails(&train.replace("--layers 3", "--layers 4"), 1, &["x.csv", "3 classes of text for 4 outputs"]);
 }

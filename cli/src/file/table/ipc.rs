@@ -36,6 +36,9 @@ enum Reader {
 impl Ipc {
     pub(super) fn open(mut file: File) -> Result<Self, ArrowError> {
         let size = file.seek(SeekFrom::End(0))?;
+        if size >= 4 && read(&mut file, 0, 4, size)? == b"FEA1" {
+            return Err(ArrowError::ParseError("Feather version 1 is not read; write the table as version 2".into()));
+        }
         let is_file = size >= MAGIC.len() as u64 && read(&mut file, 0, MAGIC.len() as u64, size)? == MAGIC;
         // This comes first: the readers trust the lengths of blocks and messages, and `first_rows` checks them.
         let first_rows = if is_file { rows_of_file(&mut file)? } else { rows_of_stream(&mut file)? };

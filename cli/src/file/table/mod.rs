@@ -139,6 +139,12 @@ impl Table {
         &self.shape
     }
 
+    /// The names of the columns, but not that of a column of lists.
+    pub(in crate::file) fn names(&self) -> Vec<String> {
+        let is_each = self.columns.len() == self.width();
+        self.columns.iter().map(|(name, _)| name.clone()).filter(|_| is_each).collect()
+    }
+
     pub(in crate::file) fn empty(&self) -> Data {
         self.empty.clone()
     }
