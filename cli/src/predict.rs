@@ -10,7 +10,7 @@ use maxmargin::train::predict;
 use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
-use crate::file::{self, PendingOutput, TextOptions, publish_all, refuse_same_file};
+use crate::file::{self, PendingOutput, TextOptions, pending, publish_all, refuse_same_file};
 use crate::place::{self, Where};
 use crate::report::{device_json, headers_json, inputs_text, print};
 use crate::train::read_features;
@@ -27,9 +27,13 @@ pub(crate) struct PredictArguments {
     /// File with features, one row per sample. Further axes are flattened.
     #[arg(long)]
     pub(crate) features: PathBuf,
-    /// Write the outputs (N, units of the last layer) to this .npy file, as f32.
-    #[arg(long, value_name = "P.npy")]
+    /// Write the outputs (N, units of the last layer) to this file: .npy as f32, or .csv with a line for each row.
+    #[arg(long, value_name = "P.npy|P.csv")]
     pub(crate) out: PathBuf,
+    /// Write the predicted labels (N) to this .npy file: of one output 1 where it is positive and otherwise -1, of several
+    /// the index of the highest.
+    #[arg(long, value_name = "L.npy")]
+    pub(crate) labels_out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) text: TextOptions,
     #[command(flatten)]
@@ -39,16 +43,29 @@ pub(crate) struct PredictArguments {
 pub(crate) fn run(arguments: &PredictArguments) -> Outcome<()> {
     let started = Instant::now();
     let inputs = [("--weights-in", &arguments.weights_in), ("--features", &arguments.features)];
-    refuse_same_file(&inputs.map(|(option, path)| (option, Some(path.as_path()))), &[("--out", Some(&arguments.out))])?;
-    let mut pending = PendingOutput::new("--out", &arguments.out, &[".npy"])?;
+    refuse_same_file(
+        &inputs.map(|(option, path)| (option, Some(path.as_path()))),
+        &[("--out", Some(&arguments.out)), ("--labels-out", arguments.labels_out.as_deref())],
+    )?;
+    let mut pending_out = PendingOutput::new("--out", &arguments.out, &[".npy", ".csv"])?;
+    let mut labels_out = pending("--labels-out", &arguments.labels_out, &[".npy"])?;
     let features = read_features(&arguments.features, arguments.text)?;
     let network = network(arguments, features.columns)?;
     let headers: Vec<_> = features.has_header.into_iter().map(|found| ("--features", found)).collect();
     let device = place::choose(&arguments.place)?;
     let outputs = predict(&device, &network, &features.values, Precision::F32).map_err(Failure::data)?;
     let shape = [outputs.len() / network.outputs(), network.outputs()];
-    pending.begin::<f32>(&shape)?;
-    pending.write_part(&outputs.into_iter().map(|x| x as f32).collect::<Vec<_>>(), 0)?;
+    let outputs: Vec<f32> = outputs.into_iter().map(|x| x as f32).collect();
+    if arguments.out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
+        pending_out.write_bytes(csv(&outputs, network.outputs()).as_bytes())?;
+    } else {
+        pending_out.begin::<f32>(&shape)?;
+        pending_out.write_part(&outputs, 0)?;
+    }
+    if let Some(labels_out) = &mut labels_out {
+        labels_out.begin::<i64>(&shape[..1])?;
+        labels_out.write_part(&labels(&outputs, network.outputs()), 0)?;
+    }
     let seconds = started.elapsed().as_secs_f64();
     let place = &arguments.place;
     let [rows, columns] = shape;
@@ -71,7 +88,7 @@ pub(crate) fn run(arguments: &PredictArguments) -> Outcome<()> {
     if !text.is_empty() {
         print(&text)?;
     }
-    publish_all([pending])
+    publish_all([pending_out].into_iter().chain(labels_out))
 }
 
 /// The network that the weights say, or that --layers says.
@@ -92,4 +109,27 @@ fn network(arguments: &PredictArguments, columns: usize) -> Outcome<Sequential> 
     let mut network = Sequential::new(columns, &arguments.layers, 0).map_err(Failure::option)?;
     network.load_safetensors(&bytes).map_err(in_weights)?;
     Ok(network)
+}
+
+/// A line of names, and a line for each row.
+fn csv(outputs: &[f32], columns: usize) -> String {
+    let line = |fields: Vec<String>| fields.join(",") + "\n";
+    let header = line((0..columns).map(|column| format!("output{column}")).collect());
+    let rows = outputs.chunks_exact(columns).map(|row| line(row.iter().map(f32::to_string).collect()));
+    std::iter::once(header).chain(rows).collect()
+}
+
+/// The label of each row. A NaN is not higher than anything.
+fn labels(outputs: &[f32], columns: usize) -> Vec<i64> {
+    let label = |row: &[f32]| match row {
+        &[score] => {
+            if score > 0.0 {
+                1
+            } else {
+                -1
+            }
+        }
+        row => (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best }) as i64,
+    };
+    outputs.chunks_exact(columns).map(label).collect()
 }

@@ -58,7 +58,7 @@ pub(super) fn open<'a>(given: &'a Given<'a>, score_kind: ScoreKind) -> Outcome<(
         .into_iter()
         .flatten()
         .map(|source| as_scores(source.empty(), source))
-        .collect();
+        .collect::<Outcome<_>>()?;
     let is_double = kinds.iter().any(|kind| matches!(kind, Data::F64(_)));
     let meeting = match kinds.windows(2).any(|pair| discriminant(&pair[0]) != discriminant(&pair[1])) {
         true if is_double => Some(Meeting::F64),
@@ -67,7 +67,9 @@ pub(super) fn open<'a>(given: &'a Given<'a>, score_kind: ScoreKind) -> Outcome<(
     };
     let targets = given.targets.map(|path| open_targets(given, path, &scores)).transpose()?;
     let sample_weights = given.common.sample_weights.as_deref().map(|path| Source::open(path, text)).transpose()?;
-    let numbers = |path: &Path| file::read(path, text).map(|array| array.data.to_f64());
+    let numbers = |path: &Path| file::read(path, text).and_then(|array| array.data.to_f64());
+    let matrix = |path: &Path| margin_matrix(path, text, &scores);
+    let margin_matrix = given.margin_matrix.map(matrix).transpose()?;
     let files = Files { scores, other_scores, targets, sample_weights, meeting };
     let inputs = Inputs {
         given,
@@ -77,7 +79,7 @@ pub(super) fn open<'a>(given: &'a Given<'a>, score_kind: ScoreKind) -> Outcome<(
         is_double,
         score_kind,
         class_weights: given.class_weights.map(numbers).transpose()?,
-        margin_matrix: given.margin_matrix.map(numbers).transpose()?,
+        margin_matrix,
     };
     Ok((files, inputs))
 }
@@ -103,7 +105,7 @@ fn open_targets(given: &Given<'_>, path: &Path, scores: &Source) -> Outcome<Sour
 
 fn open_scores(path: &Path, text: TextOptions) -> Outcome<Source> {
     let source = Source::open(path, text)?;
-    let empty = as_scores(source.empty(), &source);
+    let empty = as_scores(source.empty(), &source)?;
     match empty.floats() {
         Some(_) => Ok(source),
         None => {
@@ -114,11 +116,23 @@ fn open_scores(path: &Path, text: TextOptions) -> Outcome<Source> {
 }
 
 /// A column of whole numbers in a text file can still hold scores.
-fn as_scores(data: Data, source: &Source) -> Data {
+fn as_scores(data: Data, source: &Source) -> Outcome<Data> {
     match data {
-        Data::I64(_) if source.is_text() => Data::F64(data.to_f64()),
-        data => data,
+        Data::I64(_) if source.is_text() => data.to_f64().map(Data::F64),
+        data => Ok(data),
     }
+}
+
+/// A margin for each pair of classes: rows and columns as many as the scores' columns.
+fn margin_matrix(path: &Path, text: TextOptions, scores: &Source) -> Outcome<Vec<f64>> {
+    let array = file::read(path, text)?;
+    if let &[_, classes] = scores.shape()
+        && !Shape(&array.shape).matches(&[classes, classes])
+    {
+        let got = Shape(&array.shape);
+        return Err(Failure::file(path, format!("margin matrix: expected shape ({classes}, {classes}), got {got}")));
+    }
+    array.data.to_f64()
 }
 
 /// The number of samples, and their number of columns and targets.
@@ -192,7 +206,8 @@ impl Files {
     }
 
     pub(super) fn empty(&self) -> Block {
-        let scores = |source: &Source| as_scores(source.empty(), source);
+        // Nothing that could be too large for memory.
+        let scores = |source: &Source| as_scores(source.empty(), source).unwrap_or(Data::F64(Vec::new()));
         Block {
             samples: 0..0,
             scores: scores(&self.scores),
@@ -226,7 +241,7 @@ impl Files {
         if let (Some(source), Some(data)) = (&mut self.sample_weights, &mut block.sample_weights) {
             source.read(samples.start.min(source.len())..samples.end.min(source.len()), data)?;
             if !matches!(data, Data::F32(_) | Data::F64(_)) {
-                *data = Data::F64(data.to_f64());
+                *data = Data::F64(data.to_f64()?);
             }
         }
         block.samples = samples;
@@ -237,9 +252,9 @@ impl Files {
 fn read_scores(source: &mut Source, range: Range<usize>, meeting: Option<Meeting>, data: &mut Data) -> Outcome<()> {
     source.read(range, data)?;
     let read = std::mem::replace(data, Data::F32(Vec::new()));
-    *data = as_scores(read, source);
+    *data = as_scores(read, source)?;
     match meeting {
-        Some(Meeting::F64) if !matches!(data, Data::F64(_)) => *data = Data::F64(data.to_f64()),
+        Some(Meeting::F64) if !matches!(data, Data::F64(_)) => *data = Data::F64(data.to_f64()?),
         Some(Meeting::F32) => data.widen(),
         _ => {}
     }

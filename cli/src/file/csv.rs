@@ -279,7 +279,7 @@ mod tests {
     }
 
     fn numbers(text: &str, wanted: &str, header: HeaderOption) -> Result<(bool, Vec<f64>), String> {
-        table(text, wanted, header, false).map(|table| (table.names.is_some(), table.array.data.to_f64()))
+        table(text, wanted, header, false).map(|table| (table.names.is_some(), table.array.data.to_f64().unwrap()))
     }
 
     #[test]

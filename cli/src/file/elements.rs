@@ -7,6 +7,8 @@ use std::ops::Range;
 use half::prelude::*;
 use maxmargin::{Floats, Targets};
 
+use crate::failure::{Failure, Outcome};
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Array {
     pub(crate) shape: Vec<usize>,
@@ -62,19 +64,23 @@ impl Data {
     }
 
     /// The elements as f64, for weights and targets of any type.
-    pub(crate) fn to_f64(&self) -> Vec<f64> {
+    pub(crate) fn to_f64(&self) -> Outcome<Vec<f64>> {
+        let mut all = Vec::new();
+        let no_memory = |_| Failure::data(format!("{} numbers do not fit in memory", self.len()));
+        all.try_reserve_exact(self.len()).map_err(no_memory)?;
         match self {
-            Data::Bool(x) => x.iter().map(|&x| f64::from(u8::from(x))).collect(),
-            Data::I8(x) => x.iter().map(|&x| x.into()).collect(),
-            Data::U8(x) => x.iter().map(|&x| x.into()).collect(),
-            Data::I32(x) => x.iter().map(|&x| x.into()).collect(),
-            Data::I64(x) => x.iter().map(|&x| x as f64).collect(),
-            Data::U64(x) => x.iter().map(|&x| x as f64).collect(),
-            Data::F16(x) => x.iter().map(|&x| x.into()).collect(),
-            Data::BF16(x) => x.iter().map(|&x| x.into()).collect(),
-            Data::F32(x) => x.iter().map(|&x| x.into()).collect(),
-            Data::F64(x) => x.clone(),
+            Data::Bool(x) => all.extend(x.iter().map(|&x| f64::from(u8::from(x)))),
+            Data::I8(x) => all.extend(x.iter().map(|&x| f64::from(x))),
+            Data::U8(x) => all.extend(x.iter().map(|&x| f64::from(x))),
+            Data::I32(x) => all.extend(x.iter().map(|&x| f64::from(x))),
+            Data::I64(x) => all.extend(x.iter().map(|&x| x as f64)),
+            Data::U64(x) => all.extend(x.iter().map(|&x| x as f64)),
+            Data::F16(x) => all.extend(x.iter().map(|&x| f64::from(x))),
+            Data::BF16(x) => all.extend(x.iter().map(|&x| f64::from(x))),
+            Data::F32(x) => all.extend(x.iter().map(|&x| f64::from(x))),
+            Data::F64(x) => all.extend_from_slice(x),
         }
+        Ok(all)
     }
 }
 

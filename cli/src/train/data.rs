@@ -94,7 +94,7 @@ fn read(
         let got = format!("targets: expected shape ({rows}) or ({rows}, K), got {}", Shape(&shape));
         return Err(Failure::file(targets_path, got));
     }
-    let data = Dataset::new(features.values, features.columns, data.to_f64());
+    let data = Dataset::new(features.values, features.columns, data.to_f64()?);
     let data = data.map_err(|error| Failure::file(targets_path, error))?;
     Ok(Loaded { data, validation: None, headers, classes, feature_names: features.names })
 }
@@ -131,7 +131,7 @@ pub(crate) fn read_features(path: &Path, text: TextOptions) -> Outcome<FileFeatu
         Data::F64(x) => Features::F64(x),
         Data::F16(x) => Features::F16(x),
         Data::BF16(x) => Features::BF16(x),
-        other => Features::F64(other.to_f64()),
+        other => Features::F64(other.to_f64()?),
     };
     Ok(FileFeatures { values, columns, has_header, names })
 }

@@ -31,7 +31,9 @@ fn margins_of_pairs_of_classes() {
     wrong("--margin-matrix m.npy --margin 2", 2, &["--margin"]);
     wrong("--margin-matrix m.npy --method one-vs-all", 2, &["--margin-matrix", "one-vs-all"]);
     folder.f32("m.npy", "(2, 2)", &[0.0; 4]);
-    wrong("--margin-matrix m.npy", 1, &["m.npy", "expected 9 elements", "pair of classes", "got 4"]);
+    wrong("--margin-matrix m.npy", 1, &["m.npy", "margin matrix", "expected shape (3, 3)", "got (2, 2)"]);
+    folder.f32("m.npy", "(9,)", &[0.0; 9]);
+    wrong("--margin-matrix m.npy", 1, &["m.npy", "expected shape (3, 3)", "got (9)"]);
     folder.f32("m.npy", "(3, 3)", &[f32::NAN, 1.0, 1.0, 1.0, f32::NAN, f32::INFINITY, 1.0, 1.0, 1.0]);
     wrong("--margin-matrix m.npy", 1, &["m.npy", "margin matrix[5]", "finite", "inf"]);
 }

@@ -70,6 +70,33 @@ fn weights_say_their_layers() {
 }
 
 #[test]
+fn predictions_as_text_and_labels() {
+    let folder = folder();
+    let predict = "predict --features x.npy --weights-in w.safetensors --labels-out l.npy --out";
+    let labels = || -> Vec<i64> {
+        let bytes = std::fs::read(folder.path("l.npy")).unwrap();
+        let (_, labels) = bytes.split_at(bytes.len() - 12 * 8);
+        labels.as_chunks().0.iter().map(|&label| i64::from_le_bytes(label)).collect()
+    };
+    folder.json(&format!("{TRAIN} --weights-out w.safetensors"));
+    folder.json(&format!("{predict} p.npy"));
+    let (_, outputs) = crate::support::read_npy(&folder.path("p.npy"));
+    assert_eq!(labels(), outputs.iter().map(|&x| if x > 0.0 { 1 } else { -1 }).collect::<Vec<_>>());
+    folder.json(&format!("{predict} p.csv"));
+    let text = std::fs::read_to_string(folder.path("p.csv")).unwrap();
+    let (header, rows) = text.split_once('\n').unwrap();
+    assert_eq!(header, "output0");
+    assert_eq!(rows.lines().map(|row| row.parse::<f32>().unwrap().into()).collect::<Vec<f64>>(), outputs);
+    folder.i64("c.npy", &(0..12).map(|i| i % 3).collect::<Vec<_>>());
+    let classes = "train --features x.npy --targets c.npy --layers 3 --loss crammer-singer --weights-out w.safetensors";
+    folder.json(classes);
+    folder.json(&format!("{predict} p.npy"));
+    let (_, outputs) = crate::support::read_npy(&folder.path("p.npy"));
+    let best = |row: &[f64]| (0..3).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap() as i64;
+    assert_eq!(labels(), outputs.chunks(3).map(best).collect::<Vec<_>>());
+}
+
+#[test]
 fn features_that_are_not_finite_are_named() {
     let folder = folder();
     let nan: Vec<u8> = [0f32, 1.0, 2.0, f32::NAN].iter().flat_map(|x| x.to_le_bytes()).collect();

@@ -25,7 +25,7 @@ fn extensions_are_their_formats() {
         (TRAIN, "--checkpoint-out", "c.pt", ".safetensors"),
         (TRAIN, "--history-out", "h.txt", ".csv"),
         (TRAIN, "--plot-out", "p.pdf", ".svg or .png"),
-        ("predict --features s.npy --weights-in w.safetensors", "--out", "p.txt", ".npy"),
+        ("predict --features s.npy --weights-in w.safetensors", "--out", "p.txt", ".npy or .csv"),
     ] {
         let command = command.replace("--grad-out g.npy --losses-out l.npy", "");
         folder.fails(&format!("{command} {option} {name}"), 2, &[option, name, expected]);

@@ -8,6 +8,7 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef, new_empty_array};
 use arrow_schema::DataType;
 
+use crate::failure::Outcome;
 use crate::file::elements::Data;
 
 /// The first row that cannot be read.
@@ -181,9 +182,9 @@ fn numbers(array: &dyn Array) -> Option<Data> {
 }
 
 /// Interleaves columns of equal length into rows. Columns of different types are converted to f64.
-pub(super) fn interleaved(mut columns: Vec<Data>) -> Data {
+pub(super) fn interleaved(mut columns: Vec<Data>) -> Outcome<Data> {
     if columns.len() == 1 {
-        return columns.remove(0);
+        return Ok(columns.remove(0));
     }
     let all_as = |name: fn(&Data) -> bool| columns.iter().all(name);
     macro_rules! same {
@@ -193,13 +194,13 @@ pub(super) fn interleaved(mut columns: Vec<Data>) -> Data {
                     .iter()
                     .filter_map(|data| if let Data::$variant(x) = data { Some(x.as_slice()) } else { None })
                     .collect();
-                return Data::$variant(rows(&each));
+                return Ok(Data::$variant(rows(&each)));
             })+
         };
     }
     same!(Bool, I8, U8, I32, I64, U64, F16, F32, F64);
-    let each: Vec<Vec<f64>> = columns.iter().map(Data::to_f64).collect();
-    Data::F64(rows(&each.iter().map(Vec::as_slice).collect::<Vec<_>>()))
+    let each: Vec<Vec<f64>> = columns.iter().map(Data::to_f64).collect::<Outcome<_>>()?;
+    Ok(Data::F64(rows(&each.iter().map(Vec::as_slice).collect::<Vec<_>>())))
 }
 
 fn rows<T: Copy>(columns: &[&[T]]) -> Vec<T> {

@@ -95,7 +95,7 @@ impl Table {
             return Err(fail("a column of lists is a whole row: expected it alone".into()));
         }
         let first_type = types.first().map(|(data_type, _)| (*data_type).clone());
-        let empty = decode::interleaved(types.into_iter().map(|(_, none)| none).collect());
+        let empty = decode::interleaved(types.into_iter().map(|(_, none)| none).collect())?;
         let places = distinct(&columns);
         let in_batch = |(name, place): (String, usize)| (name, places.partition_point(|&other| other < place));
         let mut table = Self {
@@ -201,7 +201,7 @@ impl Table {
                 .map_err(|bad| self.fail(format!("row {}, column {name:?}: {}", first_row + bad.row, bad.message)))
         };
         let columns = self.columns.iter().map(column).collect::<Outcome<Vec<_>>>()?;
-        (self.start, self.decoded) = (start, decode::interleaved(columns));
+        (self.start, self.decoded) = (start, decode::interleaved(columns)?);
         Ok(())
     }
 
