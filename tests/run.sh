@@ -16,5 +16,7 @@ fi
 for features in "" gpu nn plot gpu,nn gpu,plot nn,plot gpu,nn,plot; do
     cargo check --quiet -p maxmargin --no-default-features --features "$features" --locked
 done
+# So do the fuzz targets.
+cargo build --workspace --all-features --bins --locked
 export MAXMARGIN_GPU=require
 cargo test --workspace --all-features --locked "$@"
