@@ -19,6 +19,7 @@ mod train;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::mpsc::channel;
 
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -44,35 +45,30 @@ fn quiet_loader() {
     }
 }
 
-/// Starts the pool of threads, with as many as the system gives. It must not fail: a pool that failed once cannot be
-/// started again, and whoever needs it panics.
+/// Starts the pool of threads, with as many as the system gives; where it gives none, this one does all the work. The
+/// threads come first: a pool that cannot have one of its threads is lost, and whoever needs it panics.
 fn start_threads() {
     let of_environment = std::env::var("RAYON_NUM_THREADS").ok().and_then(|text| text.parse().ok());
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let wanted = of_environment.filter(|&threads| threads > 0).unwrap_or_else(cores);
-    let (given, builder) = (threads_given(wanted), rayon::ThreadPoolBuilder::new());
-    let builder = match given {
-        0 => builder.num_threads(1).use_current_thread(),
-        given => builder.num_threads(given),
+    let waiting = (0..wanted).map_while(|_| {
+        let (give, take) = channel::<rayon::ThreadBuilder>();
+        let work = move || take.recv().map_or((), rayon::ThreadBuilder::run);
+        std::thread::Builder::new().spawn(work).ok().map(|_| give)
+    });
+    let mut waiting: Vec<_> = waiting.collect();
+    let builder = rayon::ThreadPoolBuilder::new();
+    // Neither fails: nothing has used the pool yet, and there is a thread for each part of it.
+    let _ = match waiting.len() {
+        0 => builder.num_threads(1).use_current_thread().build_global(),
+        given => builder
+            .num_threads(given)
+            .spawn_handler(|part| {
+                let give = waiting.pop().ok_or(std::io::ErrorKind::WouldBlock)?;
+                give.send(part).map_err(|_| std::io::ErrorKind::BrokenPipe.into())
+            })
+            .build_global(),
     };
-    // Nothing has used the pool yet.
-    let _ = builder.build_global();
-}
-
-/// How many threads, of these many, the system gives at the same time.
-fn threads_given(wanted: usize) -> usize {
-    std::thread::scope(|scope| {
-        let mut held = Vec::new();
-        for _ in 0..wanted {
-            let (release, wait) = std::sync::mpsc::channel::<()>();
-            // The thread ends when its sender is dropped.
-            match std::thread::Builder::new().spawn_scoped(scope, move || wait.recv()) {
-                Ok(_) => held.push(release),
-                Err(_) => break,
-            }
-        }
-        held.len()
-    })
 }
 
 /// Reads the array that an argument names (`x.npy`, `x.csv:a,b`), and returns its shape and its number of elements.
