@@ -17,6 +17,12 @@ const MOST_LETTERS: usize = 600;
 
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
+/// Which files were written.
+pub(crate) fn wrote(paths: &[PathBuf]) -> String {
+    let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    format!("wrote {}", paths.join(", "))
+}
+
 impl Failure {
     /// The command line asks for something that does not exist.
     pub(crate) fn usage(message: impl Display) -> Self {
@@ -59,8 +65,7 @@ impl Failure {
     /// Adds which files are written all the same, and a second failure that followed this one.
     pub(crate) fn after(mut self, written: &[PathBuf], second: Outcome<()>) -> Self {
         if !written.is_empty() {
-            let paths: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
-            self.message += &format!("; wrote {}", paths.join(", "));
+            self.message += &format!("; {}", wrote(written));
         }
         if let Err(second) = second {
             self.message += &format!("; {}", second.message);

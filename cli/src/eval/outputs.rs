@@ -17,18 +17,15 @@ enum Elements {
 
 impl Elements {
     fn resized(&mut self, count: usize) -> Outcome<FloatsMut<'_>> {
-        let no_memory = |_| Failure::data(format!("{count} losses or slopes do not fit in memory"));
+        fn resize<T: Clone + Default>(x: &mut Vec<T>, count: usize) -> Outcome<&mut [T]> {
+            x.try_reserve(count.saturating_sub(x.len()))
+                .map_err(|_| Failure::data(format!("{count} losses or slopes do not fit in memory")))?;
+            x.resize(count, T::default());
+            Ok(x)
+        }
         match self {
-            Self::F32(x) => {
-                x.try_reserve(count.saturating_sub(x.len())).map_err(no_memory)?;
-                x.resize(count, 0.0);
-                Ok(x.into())
-            }
-            Self::F64(x) => {
-                x.try_reserve(count.saturating_sub(x.len())).map_err(no_memory)?;
-                x.resize(count, 0.0);
-                Ok(x.into())
-            }
+            Self::F32(x) => resize(x, count).map(FloatsMut::F32),
+            Self::F64(x) => resize(x, count).map(FloatsMut::F64),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Columns as an argument names them: `a,b`, `2-785`, `"a,b"`.
 
+use super::{MOST_NAMES, listed};
+
 /// Names and places of the columns that `text` names among `count` columns. Names come first: the whole text as one
 /// name, then each part between commas; a part N or N-M that is no name is a position, or a range of positions, from 0.
 ///
@@ -88,13 +90,10 @@ fn quoted(part: &str) -> Option<String> {
     Some(inner.replace("\"\"", "\""))
 }
 
-/// The most names that a message lists.
-const MOST_NAMES: usize = 12;
-
 fn there_are(names: Option<&[&str]>, count: usize) -> String {
     match names {
-        Some(names) if names.len() <= MOST_NAMES => format!("there are {}", names.join(", ")),
-        Some(names) => format!("there are {count}: {}, ...", names[..MOST_NAMES].join(", ")),
+        Some(names) if names.len() <= MOST_NAMES => format!("there are {}", listed(names)),
+        Some(names) => format!("there are {count}: {}", listed(names)),
         None if count == 0 => "there are none".into(),
         None => format!("without a header they are 0 to {}", count - 1),
     }

@@ -34,6 +34,15 @@ pub(crate) fn read(argument: &Path, options: TextOptions) -> Outcome<Array> {
     Source::open(argument, options)?.read_all()
 }
 
+/// The most names that a message lists.
+const MOST_NAMES: usize = 12;
+
+/// Names for a message: the first few, and whether there are more.
+fn listed<T: AsRef<str>>(names: &[T]) -> String {
+    let first: Vec<&str> = names.iter().take(MOST_NAMES).map(AsRef::as_ref).collect();
+    first.join(", ") + if names.len() > MOST_NAMES { ", ..." } else { "" }
+}
+
 /// A bar for this many bytes, if there is a terminal and the bytes are many.
 pub(crate) fn bar(bytes: u64, message: &str) -> ProgressBar {
     let bar = if bytes >= BAR_FROM_BYTES { ProgressBar::new(bytes) } else { ProgressBar::hidden() };

@@ -9,11 +9,8 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::elements::StoredAt;
 use super::source::Bytes;
-use super::{npy, read_all_of};
+use super::{listed, npy, read_all_of};
 use crate::failure::{Failure, Outcome};
-
-/// The most names that a message lists.
-const MOST_NAMES: usize = 12;
 
 /// Opens an array. One that is stored as it is, as `numpy.savez` does, is read from the file part by part; a compressed
 /// one goes to memory. The flag is true for row-major order.
@@ -28,9 +25,7 @@ pub(super) fn open(path: &Path, name: &str) -> Outcome<(Bytes, StoredAt, bool)> 
         let mut names: Vec<_> = archive.file_names().filter_map(Result::ok).collect();
         names.iter_mut().for_each(|name| *name = name.strip_suffix(".npy").unwrap_or(name).to_owned().into());
         names.sort_unstable();
-        let more = if names.len() > MOST_NAMES { ", ..." } else { "" };
-        names.truncate(MOST_NAMES);
-        Failure::file(path, format!("no array {name:?}; it holds {}{more}", names.join(", ")))
+        Failure::file(path, format!("no array {name:?}; it holds {}", listed(&names)))
     })?;
     let mut member = archive.by_index(place).map_err(fail)?;
     if member.compression() == CompressionMethod::Stored && !member.encrypted() {

@@ -185,7 +185,7 @@ pub(crate) fn publish_each(outputs: impl IntoIterator<Item = PendingOutput>) -> 
     for output in outputs {
         match output.publish() {
             Ok(path) => written.push(path),
-            Err(failure) => failed = Some(failed.map_or(failure, |first: Failure| first)),
+            Err(failure) => failed = failed.or(Some(failure)),
         }
     }
     (written, failed)

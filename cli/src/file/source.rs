@@ -10,8 +10,8 @@ use super::argument::{Argument, Format};
 use super::csv::{self, TextOptions};
 use super::elements::{Array, Data, Keep, StoredAt, elements};
 #[cfg(feature = "arrow")]
-use super::table::Table;
-use super::{bar, npy, npz, read_bytes, safetensors};
+use super::table::{Opened, Table};
+use super::{bar, listed, npy, npz, read_bytes, safetensors};
 use crate::failure::{Failure, Outcome};
 
 const PIECE: usize = 8 << 20;
@@ -134,12 +134,14 @@ impl Source {
 
     #[cfg(feature = "arrow")]
     fn in_table(path: PathBuf, format: Format, columns: &str, is_class: bool, known: &[String]) -> Outcome<Self> {
-        if is_class && let Some(texts) = Table::texts(&path, format, columns)? {
+        let opened = Opened::of(&path, format, columns)?;
+        if is_class && opened.is_text() {
+            let texts = opened.texts()?;
             let (indices, classes) = class_indices(&path, &texts, known)?;
             let stored = Stored::Memory(Data::I64(indices));
             return Ok(Self { path, shape: vec![texts.len()], stored, header: None, classes: Some(classes) });
         }
-        let table = Table::open(&path, format, columns)?;
+        let table = Table::new(opened)?;
         let shape = table.shape().to_vec();
         Ok(Self { path, shape, stored: Stored::Table(table), header: None, classes: None })
     }
@@ -302,9 +304,6 @@ impl Source {
     }
 }
 
-/// The most names that a message lists.
-const MOST_NAMES: usize = 12;
-
 /// What a gzip file begins with.
 const GZIP: &[u8] = &[0x1f, 0x8b];
 
@@ -351,9 +350,7 @@ fn class_indices(path: &Path, texts: &[String], known: &[String]) -> Outcome<(Ve
     if own.iter().any(|class| known.contains(class))
         && let Some(other) = own.iter().find(|class| !known.contains(class))
     {
-        let names: Vec<&str> = known.iter().take(MOST_NAMES).map(|name| name.as_str()).collect();
-        let more = if known.len() > MOST_NAMES { ", ..." } else { "" };
-        let message = format!("targets: the class {other:?} is not among {}{more}, as others are", names.join(", "));
+        let message = format!("targets: the class {other:?} is not among {}, as others are", listed(&known));
         return Err(Failure::file(path, message));
     }
     Ok((place_in(&own).unwrap_or_default(), own.into_iter().cloned().collect()))

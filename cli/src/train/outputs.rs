@@ -10,7 +10,7 @@ use maxmargin::train::Trainer;
 use serde_json::{Value, json};
 
 use super::arguments::TrainArguments;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, wrote};
 use crate::file::{PendingOutput, pending, publish_each, refuse_same_file};
 use crate::report::{device_json, headers_json, inputs_text, number, print};
 
@@ -285,8 +285,6 @@ impl Summary<'_> {
 
 /// The note for a training that a signal stopped.
 pub(super) fn stopped_note(written: &[PathBuf]) -> String {
-    let paths: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
-    let written =
-        if paths.is_empty() { "no output was asked for".into() } else { format!("wrote {}", paths.join(", ")) };
+    let written = if written.is_empty() { "no output was asked for".into() } else { wrote(written) };
     format!("note: stopped by a signal; {written}")
 }

@@ -85,22 +85,13 @@ fn headers_of_python_2() {
 #[cfg(unix)]
 #[test]
 fn pipes() {
-    use std::process::{Command, Stdio};
     let folder = Folder::new();
     let scores = npy("<f4", "(3,)", false, &f32_bytes(&[0.5, 0.25, 2.0]));
     folder.write("s.npy", &scores);
     folder.i64("t.npy", &[1, -1, 1]);
     let expected = folder.json("eval binary --scores s.npy --targets t.npy")["value"].clone();
     let piped = |scores: &str, bytes: &[u8]| {
-        let arguments = ["eval", "binary", "--scores", scores, "--targets", "t.npy", "--json"];
-        let mut program = Command::new(env!("CARGO_BIN_EXE_maxmargin"))
-            .args(arguments)
-            .current_dir(folder.path(""))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut program = folder.start(&format!("eval binary --scores {scores} --targets t.npy --json"));
         // A program that refuses its input closes the pipe.
         let _ = program.stdin.take().unwrap().write_all(bytes);
         let output = program.wait_with_output().unwrap();

@@ -87,17 +87,9 @@ fn a_report_that_cannot_be_printed_leaves_nothing_behind() {
 #[cfg(unix)]
 #[test]
 fn a_rename_that_fails_takes_back_the_files_before_it() {
-    use std::process::{Command, Stdio};
     let folder = folder();
     // A folder takes the place of the second output while the program reads its input from a pipe.
-    let mut program = Command::new(env!("CARGO_BIN_EXE_maxmargin"))
-        .args(EVAL.replace("s.npy", "/dev/stdin").split_whitespace())
-        .current_dir(folder.path(""))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut program = folder.start(&EVAL.replace("s.npy", "/dev/stdin"));
     let mut stdin = program.stdin.take().unwrap();
     let scores = std::fs::read(folder.path("s.npy")).unwrap();
     while !folder.names().iter().any(|name| name.starts_with(".maxmargin-")) {

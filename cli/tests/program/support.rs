@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -58,6 +58,19 @@ impl Folder {
             .env_remove("MAXMARGIN_DEVICE")
             .current_dir(self.0.path())
             .output()
+            .unwrap()
+    }
+
+    /// Starts the program with pipes to and from it.
+    pub(crate) fn start(&self, arguments: &str) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_maxmargin"))
+            .args(arguments.split_whitespace())
+            .env_remove("MAXMARGIN_DEVICE")
+            .current_dir(self.0.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .unwrap()
     }
 

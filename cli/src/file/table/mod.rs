@@ -53,35 +53,9 @@ impl Debug for Table {
 }
 
 impl Table {
-    pub(in crate::file) fn open(path: &Path, format: Format, names: &str) -> Outcome<Self> {
-        let Opened { batches, columns, schema } = Opened::of(path, format, names)?;
-        Self::new(path, batches, columns, &schema)
-    }
-
-    /// The texts of a column; `None` if it is not one column of texts.
-    pub(in crate::file) fn texts(path: &Path, format: Format, names: &str) -> Outcome<Option<Vec<String>>> {
-        let Opened { mut batches, columns, schema } = Opened::of(path, format, names)?;
-        let &[(ref name, place)] = &columns[..] else { return Ok(None) };
-        if !decode::is_text(schema.field(place).data_type()) {
-            return Ok(None);
-        }
-        let fail = |message: String| Failure::file(path, message);
-        let mut all = Vec::new();
-        batches.seek(0, BATCH_ELEMENTS).map_err(|error| fail(error.to_string()))?;
-        while let Some(batch) = batches.next() {
-            let batch = batch.map_err(|error| fail(error.to_string()))?;
-            let texts = decode::texts(batch.column(0).as_ref()).unwrap_or_default();
-            if let Some(row) = texts.iter().position(String::is_empty) {
-                return Err(fail(format!("row {}, column {name:?}: expected text, got none", all.len() + row)));
-            }
-            all.extend(texts);
-        }
-        Ok(Some(all))
-    }
-
-    /// `columns` holds names and places in the schema of the file.
-    fn new(path: &Path, batches: Box<dyn Batches>, columns: Vec<(String, usize)>, schema: &Schema) -> Outcome<Self> {
-        let fail = |message: String| Failure::file(path, message);
+    pub(in crate::file) fn new(opened: Opened) -> Outcome<Self> {
+        let Opened { path, batches, columns, schema } = opened;
+        let fail = |message: String| Failure::file(&path, message);
         let mut types = Vec::new();
         for (name, place) in &columns {
             let data_type = schema.field(*place).data_type();
@@ -99,8 +73,8 @@ impl Table {
         let places = distinct(&columns);
         let in_batch = |(name, place): (String, usize)| (name, places.partition_point(|&other| other < place));
         let mut table = Self {
-            path: path.into(),
             shape: vec![batches.rows()],
+            path,
             batches,
             columns: columns.into_iter().map(in_batch).collect(),
             decoded: empty.clone(),
@@ -211,7 +185,8 @@ impl Table {
 }
 
 /// An open file, and the columns that are read of it.
-struct Opened {
+pub(in crate::file) struct Opened {
+    path: PathBuf,
     batches: Box<dyn Batches>,
     /// Names and places in the schema.
     columns: Vec<(String, usize)>,
@@ -219,19 +194,42 @@ struct Opened {
 }
 
 impl Opened {
-    fn of(path: &Path, format: Format, names: &str) -> Outcome<Self> {
+    pub(in crate::file) fn of(path: &Path, format: Format, names: &str) -> Outcome<Self> {
         let file = File::open(path).map_err(|error| Failure::file(path, error))?;
+        let path = path.to_owned();
         if format == Format::Parquet {
-            let file = parquet::Parquet::open(file).map_err(|error| Failure::file(path, error))?;
+            let file = parquet::Parquet::open(file).map_err(|error| Failure::file(&path, error))?;
             let schema = file.schema();
-            let columns = find(path, &schema, names)?;
-            return Ok(Self { batches: Box::new(file.choose(&distinct(&columns))), columns, schema });
+            let columns = find(&path, &schema, names)?;
+            return Ok(Self { path, batches: Box::new(file.choose(&distinct(&columns))), columns, schema });
         }
-        let file = ipc::Ipc::open(file).map_err(|error| Failure::file(path, error))?;
+        let file = ipc::Ipc::open(file).map_err(|error| Failure::file(&path, error))?;
         let schema = file.schema();
-        let columns = find(path, &schema, names)?;
-        let chosen = file.choose(distinct(&columns)).map_err(|error| Failure::file(path, error))?;
-        Ok(Self { batches: Box::new(chosen), columns, schema })
+        let columns = find(&path, &schema, names)?;
+        let chosen = file.choose(distinct(&columns)).map_err(|error| Failure::file(&path, error))?;
+        Ok(Self { path, batches: Box::new(chosen), columns, schema })
+    }
+
+    /// Whether this is one column, and holds texts.
+    pub(in crate::file) fn is_text(&self) -> bool {
+        matches!(self.columns[..], [(_, place)] if decode::is_text(self.schema.field(place).data_type()))
+    }
+
+    /// The texts of the first column.
+    pub(in crate::file) fn texts(mut self) -> Outcome<Vec<String>> {
+        let fail = |message: String| Failure::file(&self.path, message);
+        let mut all = Vec::new();
+        self.batches.seek(0, BATCH_ELEMENTS).map_err(|error| fail(error.to_string()))?;
+        while let Some(batch) = self.batches.next() {
+            let batch = batch.map_err(|error| fail(error.to_string()))?;
+            let texts = decode::texts(batch.column(0).as_ref()).unwrap_or_default();
+            if let Some(row) = texts.iter().position(String::is_empty) {
+                let name = self.columns.first().map_or("", |(name, _)| name);
+                return Err(fail(format!("row {}, column {name:?}: expected text, got none", all.len() + row)));
+            }
+            all.extend(texts);
+        }
+        Ok(all)
     }
 }
 
