@@ -5,7 +5,7 @@ use crate::data::evaluation::{Buffers, Evaluation, Request};
 use crate::engine::{self, Backend};
 use crate::error::{Error, Result};
 #[cfg(feature = "gpu")]
-use crate::gpu::{Gpu, adapters};
+use crate::gpu::{Gpu, Wishes, adapters};
 use crate::loss::Loss;
 
 /// The environment variable that [`Device::auto`] obeys.
@@ -36,7 +36,8 @@ impl Device {
     }
 
     /// The device that the environment variable `MAXMARGIN_DEVICE` selects; without it the best real GPU, or else the
-    /// CPU. Software adapters are never chosen without it.
+    /// CPU. Software adapters are never chosen without it. Of wgpu's own variables, `WGPU_BACKEND` says which adapters are
+    /// there, `WGPU_ADAPTER_NAME` and `WGPU_POWER_PREF` which of them is best.
     ///
     /// # Errors
     /// If the variable names a missing device, or a GPU cannot be opened.
@@ -68,18 +69,16 @@ impl Device {
     /// software ones included), `gpu:N` or a part of an adapter's name.
     ///
     /// # Errors
-    /// [`Error::UnknownDevice`] if nothing matches; [`Error::Gpu`] if the GPU cannot be opened.
+    /// [`Error::UnknownDevice`] if nothing matches, [`Error::AmbiguousDevice`] if a part of a name fits several adapters;
+    /// [`Error::Gpu`] if the GPU cannot be opened.
     #[cfg(feature = "gpu")]
     pub fn select(selection: &str) -> Result<Self> {
         match selection.to_lowercase().as_str() {
             "cpu" => Ok(Device::Cpu),
-            "auto" => {
-                let real = adapters().into_iter().filter(|a| !a.is_software()).min_by_key(|a| a.rank());
-                match real {
-                    Some(adapter) => Gpu::open(&format!("gpu:{}", adapter.index)).map(Device::Gpu),
-                    None => Ok(Device::Cpu),
-                }
-            }
+            "auto" => match Wishes::of_environment().best_of(&adapters(), true) {
+                Some(index) => Gpu::open(&format!("gpu:{index}")).map(Device::Gpu),
+                None => Ok(Device::Cpu),
+            },
             _ => match Gpu::open(selection) {
                 Err(Error::UnknownDevice { requested, available }) => {
                     Err(Error::UnknownDevice { requested, available: format!("cpu, {available}") })

@@ -136,13 +136,21 @@ pub enum Error {
     },
     /// No device matches this selection.
     #[error(
-        "device {requested:?}: expected auto, cpu, gpu, gpu:N or a part of an adapter's name; adapters here: {available}"
+        "device \"{requested}\": expected auto, cpu, gpu, gpu:N or a part of an adapter's name; adapters here: {available}"
     )]
     UnknownDevice {
         /// The selection asked for.
         requested: String,
         /// What could have been selected.
         available: String,
+    },
+    /// A part of a name fits several adapters.
+    #[error("device \"{requested}\": expected a name of one adapter, or gpu:N; it fits {fitting}")]
+    AmbiguousDevice {
+        /// The selection asked for.
+        requested: String,
+        /// The adapters that it fits.
+        fitting: String,
     },
     /// A device tensor was used with another device.
     #[error("{input}: the tensor lives on {expected}, but the evaluation was asked for on {got}")]

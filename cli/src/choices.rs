@@ -3,7 +3,9 @@
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use maxmargin::{LabelEncoding, Targets};
+use maxmargin::{LabelEncoding, Penalty, Targets};
+
+use crate::words::{number_text, suggestion};
 
 /// A parser for the names of one of the library's enums. It accepts the variants for which `is_offered` is true.
 pub(crate) fn one_of<T: Copy + FromStr<Err = maxmargin::Error> + Send + Sync + 'static>(
@@ -12,6 +14,14 @@ pub(crate) fn one_of<T: Copy + FromStr<Err = maxmargin::Error> + Send + Sync + '
 ) -> impl TypedValueParser<Value = T> {
     let offered = names.iter().filter(move |(choice, _)| is_offered(*choice)).map(|(_, name)| *name);
     PossibleValuesParser::new(offered).try_map(|text| text.parse())
+}
+
+/// A parser for a value of the library that has parts.
+pub(crate) fn parsed<T: FromStr<Err = maxmargin::Error>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error| match error {
+        maxmargin::Error::Option { expected, got, .. } => format!("expected {expected}, got {got}"),
+        other => other.to_string(),
+    })
 }
 
 /// A number that counts something, of type [`std::num::NonZero`].
@@ -30,9 +40,9 @@ pub(crate) fn text_of(choice: &impl clap::ValueEnum) -> String {
 }
 
 macro_rules! choices {
-    ($($name:ident { $($choice:ident),+ })+) => {$(
+    ($($name:ident { $($(#[$attribute:meta])* $choice:ident),+ })+) => {$(
         #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-        pub(crate) enum $name { $($choice),+ }
+        pub(crate) enum $name { $($(#[$attribute])* $choice),+ }
 
         impl $name {
             /// The choice as written on the command line.
@@ -58,6 +68,15 @@ impl Labels {
             Self::PlusMinusOne => Ok(LabelEncoding::PlusMinusOne),
             Self::ZeroOne => Ok(LabelEncoding::ZeroOne),
             Self::Auto => LabelEncoding::detect_among_kept(labels, ignored),
+        }
+    }
+}
+
+impl From<LabelEncoding> for Labels {
+    fn from(encoding: LabelEncoding) -> Self {
+        match encoding {
+            LabelEncoding::ZeroOne => Self::ZeroOne,
+            _ => Self::PlusMinusOne,
         }
     }
 }
@@ -95,7 +114,11 @@ impl FromStr for PenaltyName {
         }
         PENALTIES.iter().find(|(name, _)| *name == text).map(|&(_, penalty)| penalty).ok_or_else(|| {
             let names: Vec<_> = PENALTIES.iter().map(|(name, _)| *name).collect();
-            format!("expected smooth:G or one of {}", names.join(", "))
+            format!(
+                "expected smooth:G or one of {}{}",
+                names.join(", "),
+                suggestion(text, &[&names[..], &["smooth"]].concat())
+            )
         })
     }
 }
@@ -103,12 +126,24 @@ impl FromStr for PenaltyName {
 impl PenaltyName {
     pub(crate) fn text(self) -> String {
         match self {
-            Self::Smooth(gamma) => format!("smooth:{gamma}"),
+            Self::Smooth(gamma) => format!("smooth:{}", number_text(gamma)),
             _ => PENALTIES.iter().find(|(_, penalty)| *penalty == self).map_or("", |(name, _)| name).into(),
         }
     }
 
     pub(crate) fn default_margin(self) -> f64 {
         if matches!(self, Self::Perceptron | Self::SoftMargin) { 0.0 } else { 1.0 }
+    }
+}
+
+/// The library's penalty.
+pub(crate) fn penalty_of(name: PenaltyName) -> Penalty {
+    match name {
+        PenaltyName::Linear | PenaltyName::Perceptron => Penalty::Linear,
+        PenaltyName::Squared => Penalty::Squared,
+        PenaltyName::Smooth(gamma) => Penalty::smooth(gamma),
+        PenaltyName::Rennie => Penalty::RENNIE,
+        PenaltyName::ModifiedHuber => Penalty::MODIFIED_HUBER,
+        PenaltyName::SoftMargin => Penalty::Softplus,
     }
 }

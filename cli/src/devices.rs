@@ -8,6 +8,7 @@ use crate::failure::Outcome;
 use crate::report::print;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  maxmargin devices\n  maxmargin devices --json")]
 pub(crate) struct DevicesArguments {
     /// Print JSON.
     #[arg(long)]
@@ -23,8 +24,8 @@ pub(crate) fn run(arguments: &DevicesArguments) -> Outcome<()> {
                 json!({
                     "index": a.index,
                     "name": a.name,
-                    "backend": format!("{:?}", a.backend).to_lowercase(),
-                    "type": format!("{:?}", a.device_type),
+                    "backend": a.backend.to_string(),
+                    "type": a.kind(),
                     "software": a.is_software(),
                     "driver": a.driver,
                     "limits": {
@@ -45,12 +46,12 @@ pub(crate) fn run(arguments: &DevicesArguments) -> Outcome<()> {
         format!("cpu     native backend, {} threads", std::thread::available_parallelism().map_or(1, usize::from));
     for a in &adapters {
         text += &format!(
-            "\ngpu:{:<3} {} ({:?}, {:?}{})\n        driver {}\n        binding {} MiB, buffer {} MiB, subgroups {} to {}",
+            "\ngpu:{:<3} {} ({}, {}{})\n        driver {}\n        binding {} MiB, buffer {} MiB, subgroups {} to {}",
             a.index,
             a.name,
             a.backend,
-            a.device_type,
-            if a.is_software() { ", software: only when asked for" } else { "" },
+            a.kind(),
+            if a.is_software() { ": only when asked for" } else { "" },
             a.driver,
             a.limits.max_storage_buffer_binding_size >> 20,
             a.limits.max_buffer_size >> 20,

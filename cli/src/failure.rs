@@ -17,16 +17,28 @@ const MOST_LETTERS: usize = 600;
 
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
+/// The files for a report or a message.
+pub(crate) fn listed_paths(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
 /// Which files were written.
 pub(crate) fn wrote(paths: &[PathBuf]) -> String {
-    let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-    format!("wrote {}", paths.join(", "))
+    format!("wrote {}", listed_paths(paths))
 }
 
 impl Failure {
     /// The command line asks for something that does not exist.
     pub(crate) fn usage(message: impl Display) -> Self {
         Self { message: message.to_string(), code: 2 }
+    }
+
+    /// A failure of a device. A limit of the device's own is no limit of the CPU.
+    pub(crate) fn device(error: maxmargin::Error) -> Self {
+        match error {
+            maxmargin::Error::DeviceLimit { .. } => Self::data(format!("{error}; --device cpu has no such limit")),
+            error => Self::data(error),
+        }
     }
 
     /// An invalid option of the library, under its name on the command line.
@@ -60,6 +72,12 @@ impl Failure {
     /// An error in a file.
     pub(crate) fn file(path: &Path, message: impl Display) -> Self {
         Self::data(format!("{}: {message}", path.display()))
+    }
+
+    /// The same failure, with the options that it is about.
+    pub(crate) fn about(mut self, options: &str) -> Self {
+        self.message = format!("{options}: {}", self.message);
+        self
     }
 
     /// Adds which files are written all the same, and a second failure that followed this one.

@@ -12,10 +12,13 @@ mod failure;
 mod file;
 mod interrupt;
 mod method;
+mod objective;
 mod place;
 mod predict;
+mod progress;
 mod report;
 mod train;
+mod words;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -80,6 +83,18 @@ pub fn read_array(argument: &Path) -> Result<(Vec<usize>, usize), String> {
     Ok((array.shape, array.data.len()))
 }
 
+/// The standard library's words for a text that is no number, replaced.
+fn in_plain_words(message: &str) -> String {
+    let words = [
+        ("invalid float literal", "expected a number"),
+        ("cannot parse float from empty string", "expected a number"),
+        ("invalid digit found in string", "expected a whole number, 0 or more"),
+        ("cannot parse integer from empty string", "expected a whole number, 0 or more"),
+        ("number too large to fit in target type", "expected a smaller number"),
+    ];
+    words.iter().fold(message.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours))
+}
+
 fn run_command() -> failure::Outcome<ExitCode> {
     let arguments = match arguments::Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -90,8 +105,10 @@ fn run_command() -> failure::Outcome<ExitCode> {
             _ => {
                 // The first paragraph says what is wrong; usage and tips follow.
                 let text = error.to_string();
-                let what = text.split("\n\n").next().unwrap_or_default();
-                return Err(failure::Failure::usage(what.trim_start_matches("error: ")));
+                let what = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+                let near = text.lines().find_map(|line| line.trim().strip_prefix("tip: a similar "));
+                let near = near.map(|near| format!("; a similar {near}")).unwrap_or_default();
+                return Err(failure::Failure::usage(format!("{}{near}", in_plain_words(what))));
             }
         },
     };

@@ -6,17 +6,30 @@ use clap::builder::PossibleValue;
 use crate::choices::{choices, text_of};
 
 macro_rules! methods {
-    ($($name:ident),+) => {
-        choices! { Method { $($name),+ } }
+    ($($(#[$attribute:meta])* $name:ident),+) => {
+        choices! { Method { $($(#[$attribute])* $name),+ } }
 
         impl Method {
             /// All losses that `train` offers.
-            const TRAINED: &[LossName] =
-                &[LossName::Binary, LossName::Squared, LossName::Embedding, $(LossName::Multiclass(Method::$name)),+];
+            const TRAINED: &[LossName] = &[
+                LossName::Binary,
+                LossName::Squared,
+                LossName::Embedding,
+                LossName::ByMethod,
+                $(LossName::Multiclass(Method::$name)),+
+            ];
         }
     };
 }
-methods!(CrammerSinger, WestonWatkins, OneVsAll, LeeLinWahba, TopK);
+// One-vs-rest is the other common name of one-vs-all.
+methods!(
+    CrammerSinger,
+    WestonWatkins,
+    #[value(alias = "one-vs-rest")]
+    OneVsAll,
+    LeeLinWahba,
+    TopK
+);
 
 /// Calls `$body` with `$loss` bound to the multiclass hinge of a method; `$k` is the value of --k, where it applies.
 macro_rules! with_method {
@@ -47,12 +60,14 @@ macro_rules! with_method {
 }
 pub(crate) use with_method;
 
-/// `train --loss`.
+/// `--loss` of `train` and `predict`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LossName {
     Binary,
     Squared,
     Embedding,
+    /// `multiclass`, whose method another option names.
+    ByMethod,
     Multiclass(Method),
 }
 
@@ -60,6 +75,16 @@ impl LossName {
     /// The loss as written on the command line.
     pub(crate) fn text(self) -> String {
         text_of(&self)
+    }
+
+    /// Whether labels have an encoding.
+    pub(crate) fn is_binary(self) -> bool {
+        matches!(self, Self::Binary | Self::Squared)
+    }
+
+    /// Whether targets are class indices.
+    pub(crate) fn has_classes(self) -> bool {
+        matches!(self, Self::Multiclass(_) | Self::ByMethod)
     }
 }
 
@@ -73,6 +98,7 @@ impl ValueEnum for LossName {
             Self::Binary => Some(PossibleValue::new("binary")),
             Self::Squared => Some(PossibleValue::new("squared")),
             Self::Embedding => Some(PossibleValue::new("embedding")),
+            Self::ByMethod => Some(PossibleValue::new("multiclass")),
             Self::Multiclass(method) => method.to_possible_value(),
         }
     }

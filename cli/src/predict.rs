@@ -4,29 +4,37 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use maxmargin::Precision;
-use maxmargin::nn::{Dense, Sequential};
-use maxmargin::train::predict;
+use maxmargin::nn::{Dataset, Dense, Optimizer, Score, Sequential};
+use maxmargin::train::{Trainer, predict};
+use maxmargin::{Device, Kink, Precision, Ties};
 use serde_json::json;
 
+use crate::choices::parsed;
 use crate::failure::{Failure, Outcome};
 use crate::file::{self, PendingOutput, TextOptions, pending, publish_all, refuse_same_file};
+use crate::objective::{ChosenLoss, Objective};
 use crate::place::{self, Where};
-use crate::report::{device_json, headers_json, inputs_text, print};
-use crate::train::read_features;
+use crate::report::{device_json, device_text, headers_json, inputs_text, number, print};
+use crate::train::{Loaded, Reading, read_features};
+use crate::words::{counted, number_text};
+use crate::{failure, progress};
 
 /// Apply saved weights to rows of features.
 #[derive(Debug, Args)]
+#[command(allow_negative_numbers = true, after_help = EXAMPLES)]
 pub(crate) struct PredictArguments {
     /// The weights, as `maxmargin train --weights-out` or --checkpoint-out writes them, or as for its --weights-in.
     #[arg(long, value_name = "W.safetensors")]
     pub(crate) weights_in: PathBuf,
     /// The dense layers, as for `maxmargin train`, where the weights are of another program. Files of `train` say them.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = parsed::<Dense>)]
     pub(crate) layers: Vec<Dense>,
     /// File with features, one row per sample. Further axes are flattened.
     #[arg(long)]
     pub(crate) features: PathBuf,
+    /// File with targets, one per row. The loss and the accuracy are then reported.
+    #[arg(long)]
+    pub(crate) targets: Option<PathBuf>,
     /// Write the outputs (N, units of the last layer) to this file: .npy as f32, or .csv with a line for each row.
     #[arg(long, value_name = "P.npy|P.csv")]
     pub(crate) out: PathBuf,
@@ -34,27 +42,45 @@ pub(crate) struct PredictArguments {
     /// the index of the highest.
     #[arg(long, value_name = "L.npy")]
     pub(crate) labels_out: Option<PathBuf>,
+    /// The loss of --targets. A file of `train --weights-out` says it; these options change it.
+    #[command(flatten)]
+    pub(crate) objective: Objective,
     #[command(flatten)]
     pub(crate) text: TextOptions,
     #[command(flatten)]
     pub(crate) place: Where,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  maxmargin predict --weights-in weights.safetensors --features features.npy --out outputs.npy
+  maxmargin predict --weights-in weights.safetensors --features features.npy --targets labels.npy \\
+      --out outputs.csv --labels-out predicted.npy";
+
 pub(crate) fn run(arguments: &PredictArguments) -> Outcome<()> {
     let started = Instant::now();
-    let inputs = [("--weights-in", &arguments.weights_in), ("--features", &arguments.features)];
-    refuse_same_file(
-        &inputs.map(|(option, path)| (option, Some(path.as_path()))),
-        &[("--out", Some(&arguments.out)), ("--labels-out", arguments.labels_out.as_deref())],
-    )?;
+    progress::set_quiet(arguments.place.quiet);
+    let inputs = [
+        ("--weights-in", Some(arguments.weights_in.as_path())),
+        ("--features", Some(&arguments.features)),
+        ("--targets", arguments.targets.as_deref()),
+    ];
+    refuse_same_file(&inputs, &[("--out", Some(&arguments.out)), ("--labels-out", arguments.labels_out.as_deref())])?;
+    if let (None, Some(option)) = (&arguments.targets, arguments.objective.given()) {
+        return Err(Failure::usage(format!("{option} goes with --targets")));
+    }
     let mut pending_out = PendingOutput::new("--out", &arguments.out, &[".npy", ".csv"])?;
     let mut labels_out = pending("--labels-out", &arguments.labels_out, &[".npy"])?;
-    let features = read_features(&arguments.features, arguments.text)?;
-    let network = network(arguments, features.columns)?;
-    let headers: Vec<_> = features.has_header.into_iter().map(|found| ("--features", found)).collect();
+    let bytes = file::read_bytes(&arguments.weights_in)?;
+    let (data, loss, headers) = read(arguments, &bytes)?;
+    let network = network(arguments, &bytes, data.columns())?;
     let device = place::choose(&arguments.place)?;
-    let outputs = predict(&device, &network, &features.values, Precision::F32).map_err(Failure::data)?;
+    let outputs = {
+        let _stage = progress::stage(format!("predicting {}", counted(data.len(), "row")));
+        predict(&device, &network, data.features(), Precision::F32).map_err(Failure::device)?
+    };
     let shape = [outputs.len() / network.outputs(), network.outputs()];
+    let score = loss.map(|loss| score(arguments, &device, &network, &data, loss)).transpose()?;
     let outputs: Vec<f32> = outputs.into_iter().map(|x| x as f32).collect();
     if arguments.out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
         pending_out.write_bytes(csv(&outputs, network.outputs()).as_bytes())?;
@@ -67,36 +93,120 @@ pub(crate) fn run(arguments: &PredictArguments) -> Outcome<()> {
         labels_out.write_part(&labels(&outputs, network.outputs()), 0)?;
     }
     let seconds = started.elapsed().as_secs_f64();
-    let place = &arguments.place;
-    let [rows, columns] = shape;
-    let text = match (place.json, place.quiet) {
-        (true, _) => {
-            let seconds = json!({ "total": seconds });
-            let mut object = json!({ "shape": shape, "device": device_json(&device), "seconds": seconds });
-            if !headers.is_empty() {
-                object["csv_header"] = headers_json(&headers);
-            }
-            object.to_string()
-        }
-        (false, true) => String::new(),
-        (false, false) => {
-            let out = arguments.out.display();
-            let found = inputs_text(&headers, None, 8).replace('\n', "; ");
-            format!("wrote {rows} x {columns} outputs to {out} ({found}{}, {seconds:.3} s)", device.name())
-        }
-    };
+    let text = report(arguments, shape, score, &headers, &device, seconds);
     if !text.is_empty() {
         print(&text)?;
     }
     publish_all([pending_out].into_iter().chain(labels_out))
 }
 
+/// The rows; with targets also the loss that scores them.
+type Read = (Dataset, Option<ChosenLoss>, Vec<(&'static str, bool)>);
+
+fn read(arguments: &PredictArguments, weights: &[u8]) -> Outcome<Read> {
+    let Some(targets) = &arguments.targets else {
+        let features = read_features(&arguments.features, arguments.text)?;
+        let headers = features.has_header.into_iter().map(|found| ("--features", found)).collect();
+        let rows = features.values.len() / features.columns;
+        let data = Dataset::new(features.values, features.columns, vec![0.0; rows]);
+        return Ok((data.map_err(|error| Failure::file(&arguments.features, error))?, None, headers));
+    };
+    let (saved, classes) = match saved_loss(weights) {
+        Some((loss, classes)) => (Some(loss), classes),
+        None => (None, None),
+    };
+    if saved.is_none() && arguments.objective.given().is_none() {
+        let message = "the file does not say its loss: name it with --loss, or leave out --targets";
+        return Err(Failure::file(&arguments.weights_in, message));
+    }
+    let mut loss = arguments.objective.choose(saved.unwrap_or_default())?;
+    let layers = match Sequential::from_safetensors(weights) {
+        Ok(Some(network)) => network.outputs(),
+        _ => arguments.layers.last().map_or(0, |layer| layer.units()),
+    };
+    let reading = Reading { has_classes: loss.name.has_classes(), outputs: layers, text: arguments.text };
+    let files = [("--features", arguments.features.as_path()), ("--targets", targets.as_path())];
+    let Loaded { data, headers, .. } = reading.read(files, classes.as_deref())?;
+    loss.detect_labels(data.targets()).map_err(|error| Failure::file(targets, error))?;
+    Ok((data, Some(loss), headers))
+}
+
+/// The loss and the classes that the note of a file from `train` says.
+fn saved_loss(weights: &[u8]) -> Option<(ChosenLoss, Option<Vec<String>>)> {
+    ChosenLoss::from_json(&Sequential::note_in_safetensors(weights).ok()??)
+}
+
+fn score(
+    arguments: &PredictArguments,
+    device: &Device,
+    network: &Sequential,
+    data: &Dataset,
+    loss: ChosenLoss,
+) -> Outcome<(ChosenLoss, Score)> {
+    let explain = |error: maxmargin::Error| match (error.input(), &arguments.targets) {
+        (Some(maxmargin::Input::Targets), Some(path)) => Failure::file(path, error),
+        (Some(maxmargin::Input::Scores), _) => {
+            Failure::usage(format!("--loss {}: the network's outputs are {error}", loss.name.text()))
+        }
+        _ => match error {
+            maxmargin::Error::Option { .. } => Failure::option(error),
+            error => Failure::device(error),
+        },
+    };
+    let built = loss.build(data.targets(), Kink::default(), Ties::default()).map_err(explain)?;
+    let trainer = Trainer::new(device.clone(), network.clone(), built, Optimizer::sgd(0.0)).map_err(explain)?;
+    let _stage = progress::stage("evaluating the loss");
+    let score = trainer.accuracy(loss.accuracy).evaluate(data).map_err(explain)?;
+    Ok((loss, score))
+}
+
+fn report(
+    arguments: &PredictArguments,
+    [rows, columns]: [usize; 2],
+    score: Option<(ChosenLoss, Score)>,
+    headers: &[(&'static str, bool)],
+    device: &Device,
+    seconds: f64,
+) -> String {
+    let written: Vec<PathBuf> =
+        [Some(&arguments.out), arguments.labels_out.as_ref()].into_iter().flatten().cloned().collect();
+    if arguments.place.json {
+        let mut object = json!({
+            "shape": [rows, columns],
+            "written": written.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
+            "device": device_json(device),
+            "seconds": { "total": seconds },
+        });
+        if let Some((loss, score)) = score {
+            object["loss"] = json!({ "name": loss.name.text(), "value": number(score.loss) });
+            object["accuracy"] = json!(score.accuracy);
+        }
+        if !headers.is_empty() {
+            object["csv_header"] = headers_json(headers);
+        }
+        return object.to_string();
+    }
+    if arguments.place.quiet {
+        return score.map(|(_, score)| number_text(score.loss)).unwrap_or_default();
+    }
+    let mut text = format!("{:<10}{} of {}\n", "outputs", counted(rows, "row"), counted(columns, "number"));
+    if let Some((loss, score)) = score {
+        text += &format!("{:<10}{} {}\n", "loss", loss.name.text(), number_text(score.loss));
+        if let Some(accuracy) = score.accuracy {
+            text += &format!("{:<10}{accuracy}\n", "accuracy");
+        }
+    }
+    text += &inputs_text(headers, None, 10);
+    text += &format!("{:<10}{}\n", "wrote", failure::listed_paths(&written));
+    text += &format!("{:<10}{}\n", "device", device_text(device));
+    text + &format!("{:<10}total {seconds:.4}", "seconds")
+}
+
 /// The network that the weights say, or that --layers says.
-fn network(arguments: &PredictArguments, columns: usize) -> Outcome<Sequential> {
-    let bytes = file::read_bytes(&arguments.weights_in)?;
+fn network(arguments: &PredictArguments, bytes: &[u8], columns: usize) -> Outcome<Sequential> {
     let in_weights = |error| Failure::file(&arguments.weights_in, error);
     if arguments.layers.is_empty() {
-        let network = Sequential::from_safetensors(&bytes).map_err(in_weights)?.ok_or_else(|| {
+        let network = Sequential::from_safetensors(bytes).map_err(in_weights)?.ok_or_else(|| {
             Failure::file(&arguments.weights_in, "the file does not say its layers: name them with --layers")
         })?;
         if network.inputs() != columns {
@@ -107,7 +217,7 @@ fn network(arguments: &PredictArguments, columns: usize) -> Outcome<Sequential> 
         return Ok(network);
     }
     let mut network = Sequential::new(columns, &arguments.layers, 0).map_err(Failure::option)?;
-    network.load_safetensors(&bytes).map_err(in_weights)?;
+    network.load_safetensors(bytes).map_err(in_weights)?;
     Ok(network)
 }
 
@@ -115,8 +225,14 @@ fn network(arguments: &PredictArguments, columns: usize) -> Outcome<Sequential> 
 fn csv(outputs: &[f32], columns: usize) -> String {
     let line = |fields: Vec<String>| fields.join(",") + "\n";
     let header = line((0..columns).map(|column| format!("output{column}")).collect());
-    let rows = outputs.chunks_exact(columns).map(|row| line(row.iter().map(f32::to_string).collect()));
+    let rows = outputs.chunks_exact(columns).map(|row| line(row.iter().map(|x| shortest(*x)).collect()));
     std::iter::once(header).chain(rows).collect()
+}
+
+/// The shortest text that reads as the same f32, with an exponent where digits would be many.
+fn shortest(x: f32) -> String {
+    let is_short = x == 0.0 || !x.is_finite() || (1e-5..1e9).contains(&x.abs());
+    if is_short { x.to_string() } else { format!("{x:e}") }
 }
 
 /// The label of each row. A NaN is not higher than anything.

@@ -1,12 +1,14 @@
 //! Prints a short report, or one JSON object.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use maxmargin::{Device, Evaluation, Precision};
 use serde_json::{Map, Value, json};
 
 use crate::eval::Batches;
 use crate::failure::{Failure, Outcome};
+use crate::words::number_text;
 
 /// An evaluation with the other values of its report.
 pub(crate) struct Report {
@@ -20,6 +22,10 @@ pub(crate) struct Report {
     pub(crate) evaluation: Evaluation,
     pub(crate) batches: Option<Batches>,
     pub(crate) device: Device,
+    /// Where the losses are written.
+    pub(crate) losses_out: Option<PathBuf>,
+    /// What the numbers do not say by themselves.
+    pub(crate) notes: Vec<String>,
     /// Why this device was chosen, if it was not named.
     pub(crate) device_note: Option<String>,
     pub(crate) read_seconds: f64,
@@ -47,10 +53,28 @@ pub(crate) fn device_json(device: &Device) -> Value {
     match device {
         Device::Gpu(gpu) => {
             let d = gpu.description();
-            let backend = format!("{:?}", d.backend).to_lowercase();
-            json!({ "kind": "gpu", "name": d.name, "backend": backend, "driver": d.driver })
+            json!({
+                "kind": "gpu",
+                "index": d.index,
+                "name": d.name,
+                "software": d.is_software(),
+                "backend": d.backend.to_str(),
+                "driver": d.driver,
+            })
         }
         _ => json!({ "kind": "cpu", "name": device.name(), "backend": "native", "driver": Value::Null }),
+    }
+}
+
+/// The device's name for people; equal adapters differ in their index.
+pub(crate) fn device_text(device: &Device) -> String {
+    match device {
+        Device::Gpu(gpu) => {
+            let adapter = gpu.description();
+            let kind = if adapter.is_software() { ", software" } else { "" };
+            format!("{} (gpu:{}{kind})", adapter.name, adapter.index)
+        }
+        _ => device.name().to_owned(),
     }
 }
 
@@ -86,6 +110,22 @@ pub(crate) fn number(x: f64) -> Value {
     } else {
         json!(x)
     }
+}
+
+/// The most batches whose values a report for people lists.
+pub(crate) const MOST_BATCHES: usize = 10;
+
+/// The first batches' values, and where the others are.
+fn batches_text(batches: &Batches) -> String {
+    let value = |values: &Vec<f64>| match &values[..] {
+        [] => "none".into(),
+        values => values.iter().map(|&x| number_text(x)).collect::<Vec<_>>().join(" "),
+    };
+    let mut text = batches.values.iter().take(MOST_BATCHES).map(value).collect::<Vec<_>>().join(", ");
+    if batches.count > MOST_BATCHES {
+        text += ", ... (--json lists all, --plot-out draws them)";
+    }
+    text
 }
 
 impl Report {
@@ -138,6 +178,9 @@ impl Report {
             };
             object.insert("batch_values".into(), batches.values.iter().map(value).collect());
         }
+        if !self.notes.is_empty() {
+            object["notes"] = json!(self.notes);
+        }
         if let (Some(note), Some(device)) = (&self.device_note, object.get_mut("device")) {
             device["note"] = note.as_str().into();
         }
@@ -146,9 +189,17 @@ impl Report {
 
     pub(crate) fn plain_value(&self) -> String {
         match (&self.evaluation.per_class, self.evaluation.value) {
-            (Some(values), _) => values.iter().map(f64::to_string).collect::<Vec<_>>().join(" "),
-            (None, Some(value)) => value.to_string(),
+            (Some(values), _) => values.iter().map(|&x| number_text(x)).collect::<Vec<_>>().join(" "),
+            (None, Some(value)) => number_text(value),
             (None, None) => "none".into(),
+        }
+    }
+
+    /// What --reduction none gave.
+    fn losses_note(&self) -> String {
+        match &self.losses_out {
+            Some(path) => format!("one loss per sample, in {}", path.display()),
+            None => "one loss per sample: --losses-out writes them".into(),
         }
     }
 
@@ -158,7 +209,10 @@ impl Report {
             .options
             .iter()
             .filter(|(_, value)| !value.is_null())
-            .map(|(name, value)| format!("{name} {}", value.to_string().trim_matches('"')))
+            .map(|(name, value)| {
+                let value = value.as_f64().map_or_else(|| value.to_string(), number_text);
+                format!("{name} {}", value.trim_matches('"'))
+            })
             .collect();
         let mut text = format!(
             "{:<10}{}  ({})\n{:<10}{}  ({})\n{:<10}{}  weight sum {}\n{:<10}{}\n",
@@ -167,10 +221,10 @@ impl Report {
             options.join(", "),
             "value",
             self.plain_value(),
-            self.reduction,
+            if e.value.is_none() && e.per_class.is_none() { self.losses_note() } else { self.reduction.clone() },
             "samples",
             e.count,
-            e.weight_sum,
+            number_text(e.weight_sum),
             "active",
             e.active
         );
@@ -178,11 +232,14 @@ impl Report {
             text += &format!("{:<10}{accuracy}\n", "accuracy");
         }
         if let Some(batches) = &self.batches {
-            text += &format!("{:<10}{}\n", "batches", batches.count);
+            text += &format!("{:<10}{}: {}\n", "batches", batches.count, batches_text(batches));
         }
         text += &inputs_text(&self.headers, self.classes.as_deref(), 10);
         let note = self.device_note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
-        text += &format!("{:<10}{}{note}, {}\n", "device", self.device.name(), self.precision());
+        for note in &self.notes {
+            text += &format!("{:<10}{note}\n", "note");
+        }
+        text += &format!("{:<10}{}{note}, {}\n", "device", device_text(&self.device), self.precision());
         text + &format!(
             "{:<10}read {:.4}, upload {:.4}, compute {:.4}, total {:.4}",
             "seconds",

@@ -337,11 +337,12 @@ impl HingeLoss {
     }
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(own: &T, other: &T) -> Result<()> {
+fn same<T: PartialEq>(own: &T, other: &T) -> Result<()> {
     if own == other {
         return Ok(());
     }
-    Err(Error::Option { option: "merged metric", expected: format!("{own:?}"), got: format!("{other:?}") })
+    let (expected, got) = ("a metric with the same arguments".into(), "one with others".into());
+    Err(Error::Option { option: "merged metric", expected, got })
 }
 
 fn nan_where_empty<L: Loss + Clone + PartialEq + std::fmt::Debug>(

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::loss::Loss;
 use crate::nn::{
     Accuracy, Dataset, Elementary, Engine, EngineParts, EpochPart, EpochSums, Evaluated, LayerShape, Memory,
-    MemorySlot, Optimizer, Progress, batch,
+    MemorySlot, Optimizer, Progress, RowCounter, batch,
 };
 
 /// Rows per forward pass when nothing is trained.
@@ -129,6 +129,7 @@ pub(crate) struct CpuEngine<'a, T> {
     /// Parameters and both optimizer moments, per [`MemorySlot`].
     remembered: [[Vec<T>; 3]; 2],
     workspace: Workspace<T>,
+    progress: RowCounter<'a>,
 }
 
 fn rounded<T: HostReal>(x: &[f64]) -> Vec<T> {
@@ -156,6 +157,7 @@ impl<'a, T: Gemm> CpuEngine<'a, T> {
             first: rounded(&parts.memory.first),
             second: rounded(&parts.memory.second),
             remembered: Default::default(),
+            progress: parts.progress,
             workspace: Workspace {
                 features: vec![],
                 targets: vec![],
@@ -258,6 +260,7 @@ impl<T: Gemm> Engine for CpuEngine<'_, T> {
         let mut progress = Progress::new();
         for rows in part.order.chunks(self.batch_size).skip(part.first_batch) {
             let (sums, _) = self.gradient(rows)?;
+            self.progress.add(rows.len());
             if !progress.add(sums, part.first_batch) {
                 break;
             }
@@ -278,8 +281,10 @@ impl<T: Gemm> Engine for CpuEngine<'_, T> {
         let Some(data) = data else { return Ok(None) };
         let mut total = EpochSums::default();
         for start in (0..data.samples).step_by(EVALUATED_ROWS) {
-            self.forward(data, start..(start + EVALUATED_ROWS).min(data.samples));
+            let end = (start + EVALUATED_ROWS).min(data.samples);
+            self.forward(data, start..end);
             total.add(self.objective(false)?.0);
+            self.progress.add(end - start);
         }
         Ok(Some(total))
     }

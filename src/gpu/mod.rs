@@ -18,6 +18,7 @@ mod probe;
 mod workgroups;
 
 pub use crate::data::device_tensor::{DeviceTensor, ElementType};
+pub(crate) use device::adapter::Wishes;
 pub use device::adapter::{AdapterDescription, adapters, adapters_async};
 pub use device::context::Gpu;
 pub use device::options::{Exchange, GpuOptions, ProductWalk};

@@ -36,6 +36,7 @@ mod binary;
 mod categorical;
 mod cosine;
 mod crammer_singer;
+pub(crate) mod difference;
 mod distance;
 mod embedding;
 mod formula;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::batch::Batch;
 use crate::data::evaluation::{Evaluation, Outputs, Precision, Reduction, Request, SumRequest, Totals};
 use crate::error::{Error, Result};
+use crate::loss::difference::first_difference;
 use crate::loss::{Loss, Pattern};
 
 /// Configuration and sums of a [`super::Metric`]. Serialisable with serde; text formats keep every bit of the sums.
@@ -134,16 +135,20 @@ impl SeenSamples {
     }
 
     pub(super) fn merge(&mut self, loss: &dyn Loss, other: &Self, other_loss: &dyn Loss) -> Result<()> {
-        let configuration = |seen: &Self, loss: &dyn Loss| {
-            let per_class = if seen.per_class { ", per class" } else { "" };
-            format!("{loss:?} by {:?}{per_class}", seen.reduction)
-        };
-        if !loss.equals(other_loss) || self.reduction != other.reduction || self.per_class != other.per_class {
-            return Err(Error::Option {
-                option: "merged metric",
-                expected: configuration(self, loss),
-                got: configuration(other, other_loss),
-            });
+        let differ = |expected, got| Err(Error::Option { option: "merged metric", expected, got });
+        if loss.name() != other_loss.name() {
+            return differ(format!("a metric of the loss {}", loss.name()), other_loss.name().into());
+        }
+        if !loss.equals(other_loss) {
+            let (own, other) = first_difference(&format!("{loss:?}"), &format!("{other_loss:?}"));
+            return differ(format!("a metric of a loss with {own}"), other);
+        }
+        if self.reduction != other.reduction {
+            return differ(format!("a metric with reduction {}", self.reduction), other.reduction.to_string());
+        }
+        if self.per_class != other.per_class {
+            let words = |per_class| if per_class { "one value per class" } else { "one value" };
+            return differ(format!("a metric with {}", words(self.per_class)), words(other.per_class).into());
         }
         self.totals.merge(&other.totals);
         self.updates = self.updates.saturating_add(other.updates);

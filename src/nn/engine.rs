@@ -1,6 +1,6 @@
 //! What training asks of a device.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,19 @@ pub(crate) struct EngineParts<'a> {
     pub(crate) validation: Option<&'a Dataset>,
     pub(crate) evaluates_training: bool,
     pub(crate) memory: &'a Memory,
+    pub(crate) progress: RowCounter<'a>,
+}
+
+/// A caller's counter of the rows that went through the network, for a progress bar.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RowCounter<'a>(pub(crate) Option<&'a AtomicU64>);
+
+impl RowCounter<'_> {
+    pub(crate) fn add(self, rows: usize) {
+        if let Some(counter) = self.0 {
+            counter.fetch_add(rows as u64, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Sums over the samples of an epoch, for its report.

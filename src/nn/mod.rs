@@ -28,7 +28,9 @@ pub use optimizer::{Conventions, Optimizer};
 pub use sequential::Sequential;
 
 pub(crate) use data::batch;
-pub(crate) use engine::{Engine, EngineParts, EpochPart, EpochSums, Evaluated, Memory, MemorySlot, Progress};
+pub(crate) use engine::{
+    Engine, EngineParts, EpochPart, EpochSums, Evaluated, Memory, MemorySlot, Progress, RowCounter,
+};
 pub(crate) use layer::Elementary;
 #[cfg(feature = "gpu")]
 pub(crate) use optimizer::Update;

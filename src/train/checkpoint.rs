@@ -1,19 +1,15 @@
 //! Checkpoints: the weights of a network, and with them `optimizer.first.layers.N.weight` and so on, and the progress of
 //! the training.
 
-use std::collections::HashMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::trainer::{Position, Trainer};
-use super::weights::{metadata, open, read, write, wrong};
+use super::weights::{Texts, open, read, texts, write, wrong};
 use crate::data::evaluation::Precision;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::loss::difference::{dashed, first_difference};
 use crate::nn::{Accuracy, Optimizer};
-
-/// The key of the header's metadata under which a checkpoint stores all but its tensors and layers.
-const METADATA: &str = "maxmargin.checkpoint";
 
 /// A limit for counters: none reaches it in practice, and sums of two counters cannot overflow.
 const MOST_COUNTED: u64 = 1 << 53;
@@ -58,19 +54,19 @@ impl Trainer {
         }
         let text = serde_json::to_string(&self.description());
         let text = text.map_err(|error| wrong("a checkpoint as JSON", error.to_string()))?;
-        write(&self.network, &groups, HashMap::from([(METADATA.to_owned(), text)]))
+        write(&self.network, &groups, Texts { note: None, checkpoint: Some(text) })
     }
 
     /// Continues from a checkpoint. On the same device, the next epochs equal those of an uninterrupted training, to the
     /// bit. The next [`Trainer::fit`] must have the same data, batch size and order of samples.
     ///
     /// # Errors
-    /// [`crate::Error::File`] for a file that is not a checkpoint, or a checkpoint of another network, of another kind of
-    /// accuracy or precision, or of a loss or optimizer with other options; [`crate::Error::OutOfMemory`]. Nothing is then
-    /// changed.
+    /// [`Error::File`] for a file that is not a checkpoint, or a checkpoint of another network, of another kind of accuracy
+    /// or precision, or of another loss or optimizer; [`Error::Option`] for an optimizer with another rate, momentum or
+    /// decay; [`Error::OutOfMemory`]. Nothing is then changed.
     pub fn resume(&mut self, bytes: &[u8]) -> Result<()> {
-        let text = metadata(bytes, METADATA)?;
-        let text = text.ok_or_else(|| wrong("a checkpoint, with optimizer and epoch", "weights alone"))?;
+        let text =
+            texts(bytes)?.checkpoint.ok_or_else(|| wrong("a checkpoint, with optimizer and epoch", "weights alone"))?;
         let saved: Checkpoint =
             serde_json::from_str(&text).map_err(|error| wrong("a checkpoint's header", error.to_string()))?;
         let own = self.description();
@@ -83,7 +79,14 @@ impl Trainer {
             return Err(wrong(format!("a checkpoint of a loss with {own}"), saved));
         }
         if let Some((option, own, saved)) = difference(&own.optimizer, &saved.optimizer) {
-            return Err(wrong(format!("a checkpoint with the optimizer's {option} {own}"), saved));
+            // The names of Optimizer's own methods.
+            let options = ["learning_rate", "weight_decay", "momentum", "nesterov", "beta1", "beta2", "epsilon"];
+            return Err(match options.into_iter().find(|name| *name == option) {
+                Some(option) => {
+                    Error::Option { option, expected: format!("{saved}, as the checkpoint has it"), got: own }
+                }
+                None => wrong(format!("a checkpoint with the optimizer's {option} {own}"), saved),
+            });
         }
         let Position { epoch, batch, batch_size, updates, rows, sums, since_lowest, .. } = saved.position;
         if let Some(count) =
@@ -111,30 +114,6 @@ fn name_of(precision: Precision) -> String {
     match precision {
         Precision::F32 => "f32".into(),
         Precision::F64 => "f64".into(),
-    }
-}
-
-/// A variant's name as options write it: PlusMinusOne is plus-minus-one.
-fn dashed(name: &str) -> String {
-    let mut text = String::new();
-    for letter in name.chars() {
-        if letter.is_uppercase() && text.ends_with(char::is_alphanumeric) {
-            text.push('-');
-        }
-        text.extend(letter.to_lowercase());
-    }
-    text
-}
-
-/// The first option in which the texts of two losses of one kind differ, in plain words.
-fn first_difference(own: &str, saved: &str) -> (String, String) {
-    let options = |text: &str| -> Vec<String> { text.split([',', '{', '}']).map(|part| part.trim().into()).collect() };
-    let (own, saved) = (options(own), options(saved));
-    let is_plain = |option: &String| !option.contains(['(', ')', '[', ']']);
-    let words = |option: &String| dashed(&option.replace(':', ""));
-    match own.iter().zip(&saved).find(|(own, saved)| own != saved) {
-        Some((own, saved)) if is_plain(own) && is_plain(saved) => (words(own), words(saved)),
-        _ => ("the same options".into(), "one with others".into()),
     }
 }
 

@@ -26,7 +26,7 @@ use crate::data::evaluation::Precision;
 use crate::device::Device;
 use crate::error::{Error, Input, Result};
 use crate::loss::BinaryHinge;
-use crate::nn::{Accuracy, Dataset, EngineParts, Features, Memory, Optimizer, Sequential};
+use crate::nn::{Accuracy, Dataset, EngineParts, Features, Memory, Optimizer, RowCounter, Sequential};
 
 /// The outputs of a network for rows of features, row-major (rows x outputs).
 ///
@@ -51,6 +51,7 @@ pub fn predict(device: &Device, network: &Sequential, features: &Features, preci
         validation: None,
         evaluates_training: false,
         memory: &memory,
+        progress: RowCounter::default(),
     };
     Ok(match (device, precision) {
         #[cfg(feature = "gpu")]

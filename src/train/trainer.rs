@@ -1,7 +1,7 @@
 //! The training loop: epochs of batches, validation, early stopping, and recovery from a loss that is not finite.
 
 use std::fmt::Display;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use crate::error::{Error, Result, number};
 use crate::loss::Loss;
 use crate::nn::{
     Accuracy, Dataset, End, Engine, EngineParts, Epoch, EpochPart, EpochSums, Evaluated, Features, History, Memory,
-    MemorySlot, Optimizer, Progress, Score, Sequential, order,
+    MemorySlot, Optimizer, Progress, RowCounter, Score, Sequential, order,
 };
 
 /// A network, its objective and its optimizer on a device.
@@ -109,6 +109,7 @@ pub struct Fit<'a> {
     early_stopping: Option<u64>,
     scores: bool,
     stop: Option<&'a AtomicBool>,
+    progress: Option<&'a AtomicU64>,
 }
 
 impl Default for Fit<'_> {
@@ -129,6 +130,7 @@ impl<'a> Fit<'a> {
             early_stopping: None,
             scores: false,
             stop: None,
+            progress: None,
         }
     }
 
@@ -180,6 +182,13 @@ impl<'a> Fit<'a> {
     /// A flag that, once set, ends training: on the CPU after the current update, on a GPU after the submitted ones.
     pub fn stop(mut self, stop: &'a AtomicBool) -> Self {
         self.stop = Some(stop);
+        self
+    }
+
+    /// A counter for a progress bar. It is raised by the rows that went through the network: each epoch's training and
+    /// validation data, and the data that [`Fit::scores`] evaluates.
+    pub fn progress(mut self, rows: &'a AtomicU64) -> Self {
+        self.progress = Some(rows);
         self
     }
 }
@@ -276,6 +285,7 @@ impl Trainer {
             batch_size: Some(fit.batch_size.min(data.len())),
             validation: fit.validation,
             evaluates_training: fit.scores,
+            progress: RowCounter(fit.progress),
             ..self.parts(data, &memory)
         };
         let mut engine = self.engine(parts)?;
@@ -404,6 +414,7 @@ impl Trainer {
             validation: None,
             evaluates_training: false,
             memory,
+            progress: RowCounter::default(),
         }
     }
 

@@ -14,7 +14,8 @@ use crate::data::memory::{filled, reserved};
 use crate::error::{Error, Result};
 use crate::nn::{Dense, Sequential};
 
-/// The key of the header's metadata under which a file says its layers.
+/// The key of the header's metadata under which a file says its layers and all else. There is one key only, since the
+/// library that writes the file puts several in an order of chance.
 const NETWORK: &str = "maxmargin.network";
 
 /// The prefix of tensors in a checkpoint that are no weights.
@@ -23,16 +24,33 @@ pub(super) const OPTIMIZER: &str = "optimizer.";
 /// The most names that a message lists.
 const MOST_NAMES: usize = 8;
 
-#[derive(PartialEq, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Description {
     inputs: usize,
     layers: Vec<String>,
+    #[serde(flatten)]
+    texts: Texts,
+}
+
+/// What a file says besides its layers.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Texts {
+    /// The caller's note.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) note: Option<String>,
+    /// The progress of a training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) checkpoint: Option<String>,
 }
 
 impl Description {
-    fn of(network: &Sequential) -> Self {
+    fn of(network: &Sequential, texts: Texts) -> Self {
         let layers = network.layers().iter().map(ToString::to_string).collect();
-        Self { inputs: network.inputs(), layers }
+        Self { inputs: network.inputs(), layers, texts }
+    }
+
+    fn has_layers_of(&self, other: &Self) -> bool {
+        (self.inputs, &self.layers) == (other.inputs, &other.layers)
     }
 
     fn text(&self) -> String {
@@ -82,11 +100,7 @@ fn bytes(numbers: &[f64]) -> Result<(Dtype, Vec<u8>)> {
 }
 
 /// Writes groups of numbers as tensors. Each group has a prefix and as many numbers as the network has parameters.
-pub(super) fn write(
-    network: &Sequential,
-    groups: &[(&str, &[f64])],
-    mut metadata: HashMap<String, String>,
-) -> Result<Vec<u8>> {
+pub(super) fn write(network: &Sequential, groups: &[(&str, &[f64])], texts: Texts) -> Result<Vec<u8>> {
     let mut parts = Vec::new();
     for (prefix, numbers) in groups {
         for (name, shape, range) in tensors(network) {
@@ -101,9 +115,9 @@ pub(super) fn write(
     }
     // The library allocates the file itself.
     reserved::<u8>(parts.iter().map(|(_, _, (_, bytes))| bytes.len()).sum())?;
-    let description = serde_json::to_string(&Description::of(network));
-    metadata.insert(NETWORK.to_owned(), description.map_err(|error| wrong("layers as JSON", error.to_string()))?);
-    serialize(views, Some(metadata)).map_err(failed)
+    let description = serde_json::to_string(&Description::of(network, texts));
+    let description = description.map_err(|error| wrong("layers as JSON", error.to_string()))?;
+    serialize(views, Some(HashMap::from([(NETWORK.to_owned(), description)]))).map_err(failed)
 }
 
 /// The tensor of a file, and whether it is a matrix of shape (inputs, outputs).
@@ -201,18 +215,18 @@ pub(super) fn open(bytes: &[u8]) -> Result<SafeTensors<'_>> {
     SafeTensors::deserialize(bytes).map_err(|error| wrong("a safetensors file", error.to_string()))
 }
 
-/// A text in the header's metadata.
-pub(super) fn metadata(bytes: &[u8], key: &str) -> Result<Option<String>> {
-    let (_, metadata) =
-        SafeTensors::read_metadata(bytes).map_err(|error| wrong("a safetensors file", error.to_string()))?;
-    Ok(metadata.metadata().as_ref().and_then(|map| map.get(key)).cloned())
-}
-
 /// What a file says about its layers, if anything.
 fn described(bytes: &[u8]) -> Result<Option<Description>> {
-    let Some(text) = metadata(bytes, NETWORK)? else { return Ok(None) };
-    let description = serde_json::from_str(&text);
+    let (_, metadata) =
+        SafeTensors::read_metadata(bytes).map_err(|error| wrong("a safetensors file", error.to_string()))?;
+    let Some(text) = metadata.metadata().as_ref().and_then(|map| map.get(NETWORK)) else { return Ok(None) };
+    let description = serde_json::from_str(text);
     description.map(Some).map_err(|error| wrong(format!("layers under {NETWORK}"), error.to_string()))
+}
+
+/// What a file says besides its layers.
+pub(super) fn texts(bytes: &[u8]) -> Result<Texts> {
+    Ok(described(bytes)?.map(|description| description.texts).unwrap_or_default())
 }
 
 impl Sequential {
@@ -242,7 +256,23 @@ impl Sequential {
     /// # Errors
     /// [`Error::File`] where the format cannot hold the weights, [`Error::OutOfMemory`].
     pub fn to_safetensors(&self) -> Result<Vec<u8>> {
-        write(self, &[("", self.parameters())], HashMap::new())
+        write(self, &[("", self.parameters())], Texts::default())
+    }
+
+    /// As [`Sequential::to_safetensors`], with a note of the caller's that [`Sequential::note_in_safetensors`] reads.
+    ///
+    /// # Errors
+    /// As [`Sequential::to_safetensors`].
+    pub fn to_safetensors_with_note(&self, note: &str) -> Result<Vec<u8>> {
+        write(self, &[("", self.parameters())], Texts { note: Some(note.to_owned()), checkpoint: None })
+    }
+
+    /// The note of a file from [`Sequential::to_safetensors_with_note`]; `None` for a file without one.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a file that is not safetensors.
+    pub fn note_in_safetensors(bytes: &[u8]) -> Result<Option<String>> {
+        texts(bytes).map(|texts| texts.note)
     }
 
     /// Replaces the weights with those of a safetensors file: `layers.N.weight` of shape (outputs, inputs) and
@@ -254,8 +284,8 @@ impl Sequential {
     /// holds another shape, another type or a number that is not finite; [`Error::OutOfMemory`]. The weights are then
     /// unchanged.
     pub fn load_safetensors(&mut self, bytes: &[u8]) -> Result<()> {
-        let own = Description::of(self);
-        if let Some(saved) = described(bytes)?.filter(|saved| *saved != own) {
+        let own = Description::of(self, Texts::default());
+        if let Some(saved) = described(bytes)?.filter(|saved| !saved.has_layers_of(&own)) {
             return Err(wrong(own.text(), saved.text()));
         }
         let numbers = read(&open(bytes)?, self, "")?;
@@ -313,6 +343,16 @@ mod tests {
             let error = load(names).unwrap_err().to_string();
             assert!(error.contains("layers.0.weight (2, 2)") && error.contains(names[0]), "{error}");
         }
+    }
+
+    #[test]
+    fn a_note_is_read_back_and_the_same_network_gives_the_same_file() {
+        let network = Sequential::new(2, &[Dense::new(3), Dense::new(1)], 1).unwrap();
+        let bytes = network.to_safetensors_with_note("hinge").unwrap();
+        assert!((0..20).all(|_| network.to_safetensors_with_note("hinge").unwrap() == bytes));
+        assert_eq!(Sequential::note_in_safetensors(&bytes), Ok(Some("hinge".into())));
+        assert_eq!(Sequential::from_safetensors(&bytes), Ok(Some(network.clone())));
+        assert_eq!(Sequential::note_in_safetensors(&network.to_safetensors().unwrap()), Ok(None));
     }
 
     #[test]

@@ -201,7 +201,8 @@ fn case(name: String, loss: &dyn Loss, data: Data, gradient: bool, device: &Devi
         let evaluation = device.evaluate_into(&loss, &data.batch()?, &request, buffers).map_err(Failure::data)?;
         match evaluation.value {
             Some(value) if value.is_finite() => Ok(()),
-            other => Err(Failure::data(format!("a case gave {other:?}"))),
+            Some(value) => Err(Failure::data(format!("a case gave the value {value}"))),
+            None => Err(Failure::data("a case gave no value")),
         }
     });
     Ok(Case { name, samples, bytes_read, bytes_written, run })

@@ -22,6 +22,7 @@ use cases::{Case, Size};
 /// Bytes per second of each loss at several sizes, forward and with the gradient. The ratio compares this speed with
 /// reading and writing (on a GPU: copying) as many bytes without a loss, measured in turn with the case.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  maxmargin bench --quick --filter binary\n  maxmargin bench --device gpu --json")]
 pub(crate) struct BenchArguments {
     /// Run only cases whose names contain this text.
     #[arg(long)]

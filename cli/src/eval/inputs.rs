@@ -1,5 +1,6 @@
 //! The files of an evaluation: opens them, checks their shapes against each other, and reads them block by block.
 
+use std::cell::Cell;
 use std::mem::discriminant;
 use std::ops::Range;
 use std::path::Path;
@@ -164,10 +165,24 @@ fn shape_of(given: &Given<'_>, files: &Files) -> Outcome<BatchShape> {
 }
 
 impl Block {
+    /// The first target that is neither 1 nor ignored.
+    pub(super) fn first_other_than_one(&self, ignored: Option<i64>) -> Option<f64> {
+        let (ignored, other) = (ignored.map(|index| index as f64), Cell::new(None));
+        let is_one = |x: f64| {
+            let is_one = x == 1.0 || Some(x) == ignored;
+            if !is_one {
+                other.set(Some(x));
+            }
+            is_one
+        };
+        // The search ends at the first that is not.
+        let _ = self.targets.as_ref().map(|targets| targets.all(is_one));
+        other.get()
+    }
+
     /// True where all targets are 1 or ignored, so that they fit both label encodings.
     pub(super) fn has_only_ones(&self, ignored: Option<i64>) -> bool {
-        let ignored = ignored.map(|index| index as f64);
-        self.targets.as_ref().is_none_or(|targets| targets.all(|x| x == 1.0 || Some(x) == ignored))
+        self.first_other_than_one(ignored).is_none()
     }
 }
 
@@ -381,7 +396,7 @@ impl Inputs<'_> {
                 };
                 Failure::file(path, error)
             }
-            (None, _) => Failure::data(error),
+            (None, _) => Failure::device(error),
         }
     }
 

@@ -14,7 +14,7 @@ use std::time::Instant;
 use maxmargin::plot::{Chart, Format};
 use maxmargin::{Device, Targets};
 
-use self::given::Given;
+use self::given::{FamilyName, Given};
 use self::outputs::Outputs;
 use self::task::Setup;
 use crate::choices::Labels;
@@ -22,6 +22,7 @@ use crate::failure::{Failure, Outcome};
 use crate::file::{pending, publish_all};
 use crate::place::{self, Place};
 use crate::report::{Report, print};
+use crate::words::number_text;
 
 pub(crate) use self::arguments::EvalArguments;
 pub(crate) use self::stream::Batches;
@@ -44,6 +45,14 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
         let setup = given.loss(&settings, Targets::I8(&[]), inputs.class_numbers());
         setup.map_err(|error| inputs.explain(error))?
     };
+    let mut notes = Vec::new();
+    if given.family == FamilyName::Embedding
+        && let Some(other) =
+            stream::deciding_block(&inputs, &mut files)?.first_other_than_one(given.ignore_index).filter(|&x| x != -1.0)
+    {
+        let (other, both) = (number_text(other), "the sum of both terms, x and max(0, margin - x), as in torch");
+        notes.push(format!("a target other than 1 and -1, such as {other} here, charges {both}"));
+    }
     // Check the type of the scores first, with a block of no samples.
     let nothing = files.empty();
     let nothing = inputs.batch(&nothing)?;
@@ -71,6 +80,8 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
         headers,
         classes,
         reduction: settings.reduction.to_string(),
+        losses_out: common.losses_out.clone(),
+        notes,
         evaluation: streamed.evaluation,
         batches: streamed.batches,
         device,

@@ -19,7 +19,8 @@ use super::inputs::{Block, Files, Inputs};
 use super::outputs::{Outputs, Room};
 use super::settings::Settings;
 use crate::failure::{Failure, Outcome};
-use crate::file::bar;
+use crate::progress;
+use crate::report::MOST_BATCHES;
 
 /// Bytes per block: small enough to be evaluated out of the cache after reading, large enough that handing over the
 /// results takes no noticeable time. This was the fastest size from 256 KiB to 8 MiB.
@@ -38,7 +39,7 @@ const SOON: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub(crate) struct Batches {
     pub(crate) count: usize,
-    /// The values of each batch, one or one per class; empty for the mean of nothing. Only where they are reported.
+    /// The values of each batch, one or one per class; empty for the mean of nothing. Only those that are reported.
     pub(crate) values: Vec<Vec<f64>>,
 }
 
@@ -127,9 +128,9 @@ pub(super) fn run(
     let metric = || metric(loss, settings);
     let (mut running, mut batches) = (metric(), Batches::default());
     let common = inputs.given.common;
-    let keeps_values = common.place.json || common.plot_out.is_some();
+    let most_kept = if common.place.json || common.plot_out.is_some() { usize::MAX } else { MOST_BATCHES };
     let bytes = files.bytes();
-    let bar = bar(bytes, "evaluating");
+    let bar = progress::bytes(bytes, &format!("evaluating on {}", device.name()));
     let block_bytes = (u128::from(bytes) * block as u128 / total.max(1) as u128).try_into().unwrap_or(u64::MAX);
     let threads = turns(device, blocks, block_bytes);
     let work = Work { inputs, device, metric: &metric, divisor, batch_size, block, blocks, threads };
@@ -145,11 +146,10 @@ pub(super) fn run(
     let mut finish = |done: Done| -> Outcome<Room> {
         running.merge(&done.metric).map_err(|error| inputs.explain_part(error, done.samples.start))?;
         batches.count += done.batches.len();
-        if keeps_values {
-            let no_memory = |_| Failure::data("the values of all batches do not fit in memory");
-            batches.values.try_reserve(done.batches.len()).map_err(no_memory)?;
-            batches.values.extend(done.batches);
-        }
+        let kept = most_kept.saturating_sub(batches.values.len()).min(done.batches.len());
+        let no_memory = |_| Failure::data("the values of all batches do not fit in memory");
+        batches.values.try_reserve(kept).map_err(no_memory)?;
+        batches.values.extend(done.batches.into_iter().take(kept));
         spent.add(&done.spent);
         outputs.write(inputs, done.samples.clone(), &done.room)?;
         bar.set_position((bytes as u128 * done.samples.end as u128 / total.max(1) as u128) as u64);

@@ -5,13 +5,13 @@ use std::path::Path;
 use maxmargin::loss::{Loss, RowsLoss};
 use maxmargin::{
     BinaryHinge, CategoricalHinge, CosineEmbedding, Distance, EmbeddingHinge, Error, ListwiseHinge, LovaszHinge,
-    MarginRanking, MulticlassHinge, MultilabelMargin, OverClasses, OverItems, Penalty, Targets, TripletMargin,
+    MarginRanking, MulticlassHinge, MultilabelMargin, OverClasses, OverItems, Targets, TripletMargin,
 };
 use serde_json::{Map, Value, json};
 
 use super::given::{FamilyName, Given};
 use super::settings::Settings;
-use crate::choices::{DistanceName, Over, PenaltyName};
+use crate::choices::{DistanceName, Over, penalty_of};
 use crate::method::with_method;
 use crate::report::number;
 
@@ -173,16 +173,5 @@ fn over_classes(over: Over) -> OverClasses {
     match over {
         Over::Sum => OverClasses::Sum,
         Over::Mean => OverClasses::Mean,
-    }
-}
-
-fn penalty_of(name: PenaltyName) -> Penalty {
-    match name {
-        PenaltyName::Linear | PenaltyName::Perceptron => Penalty::Linear,
-        PenaltyName::Squared => Penalty::Squared,
-        PenaltyName::Smooth(gamma) => Penalty::smooth(gamma),
-        PenaltyName::Rennie => Penalty::RENNIE,
-        PenaltyName::ModifiedHuber => Penalty::MODIFIED_HUBER,
-        PenaltyName::SoftMargin => Penalty::Softplus,
     }
 }

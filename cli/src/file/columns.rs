@@ -1,6 +1,6 @@
 //! Columns as an argument names them: `a,b`, `2-785`, `"a,b"`.
 
-use super::{MOST_NAMES, listed};
+use crate::words::{MOST_NAMES, listed, suggestion};
 
 /// Names and places of the columns that `text` names among `count` columns. Names come first: the whole text as one
 /// name, then each part between commas; a part N or N-M that is no name is a position, or a range of positions, from 0.
@@ -13,7 +13,8 @@ pub(super) fn find(text: &str, names: Option<&[&str]>, count: usize) -> Result<V
     }
     let mut found = Vec::new();
     for part in parts(text)? {
-        let unknown = || format!("no column {part}; {}", there_are(names, count));
+        let near = || suggestion(part.trim_matches('"'), names.unwrap_or_default());
+        let unknown = || format!("no column {part}; {}{}", there_are(names, count), near());
         let name = match quoted(part) {
             Some(name) => {
                 let place = named(&name, names)?.ok_or_else(unknown)?;

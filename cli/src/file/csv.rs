@@ -9,16 +9,17 @@ use super::columns;
 use super::elements::{Array, Data};
 use super::read_all_of;
 use crate::failure::{Failure, Outcome};
+use crate::progress;
 
 /// How files of text are read.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub(crate) struct TextOptions {
     /// Whether the first line of .csv and .tsv files names the columns. auto: yes where none of its fields is a number, no
     /// where all are; a line of both, or 0,1,2,..., is a header if a column is asked for by name, and otherwise an error.
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(long, value_enum, default_value = "auto", help_heading = "Files of text")]
     pub(super) csv_header: HeaderOption,
     /// The character between fields, or tab [default: a comma; for .tsv a tab].
-    #[arg(long, value_name = "C", value_parser = delimiter)]
+    #[arg(long, value_name = "C", value_parser = delimiter, help_heading = "Files of text")]
     pub(super) csv_delimiter: Option<u8>,
 }
 
@@ -63,6 +64,7 @@ pub(super) fn read(
     is_class: bool,
 ) -> Outcome<Table> {
     let fail = |message: String| Failure::file(path, message);
+    let _stage = progress::stage(format!("reading {} as text", path.display()));
     check_longest_line(path, bytes)?;
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
@@ -70,10 +72,14 @@ pub(super) fn read(
         .trim(csv::Trim::All)
         .from_reader(bytes);
     let mut record = StringRecord::new();
+    let is_over = |reader: &csv::Reader<&[u8]>| reader.position().byte() >= bytes.len() as u64;
     let read_record = |reader: &mut csv::Reader<&[u8]>, record: &mut StringRecord| match reader.read_record(record) {
         Ok(false) => Ok(None),
         Ok(true) => Ok(Some(record.position().map_or(0, |position| position.byte() as usize))),
-        Err(error) => Err(fail(describe(&error))),
+        Err(error) => {
+            let start = error.position().map_or(0, |position| position.byte() as usize);
+            Err(fail(open_quote(bytes, start, is_over(reader)).unwrap_or_else(|| describe(&error))))
+        }
     };
     let Some(start) = read_record(&mut reader, &mut record)? else {
         return Err(fail("the file is empty".into()));
@@ -90,7 +96,13 @@ pub(super) fn read(
     let mut columns: Vec<Column> = places.iter().map(|_| Column::Unknown).collect();
     let (mut rows, mut line) = (0usize, 1u64);
     let mut is_there = !has_header;
+    let mut at = start;
     loop {
+        if is_over(&reader)
+            && let Some(message) = open_quote(bytes, at, true)
+        {
+            return Err(fail(message));
+        }
         if is_there {
             for (column, (name, place)) in columns.iter_mut().zip(&places) {
                 let field = record.get(*place).unwrap_or_default();
@@ -106,7 +118,7 @@ pub(super) fn read(
         if is_blank(bytes, start) {
             return Err(fail(format!("row {rows} (line {line}) is blank: expected {} fields", fields.len())));
         }
-        is_there = true;
+        (is_there, at) = (true, start);
     }
     let names = has_header.then(|| places.into_iter().map(|(name, _)| name).collect());
     let only = if columns.len() == 1 { columns.pop() } else { None };
@@ -125,6 +137,18 @@ pub(super) fn read(
         }
     };
     Ok(Table { array: Array { shape, data }, names, texts })
+}
+
+/// The message for a double quote that is not closed, so that the rest of the file, from the record at `start` on, is one
+/// field. `is_last` says whether that record is the last.
+fn open_quote(bytes: &[u8], start: usize, is_last: bool) -> Option<String> {
+    let rest = bytes.get(start..).filter(|_| is_last)?;
+    let quotes = rest.iter().filter(|&&byte| byte == b'"').count();
+    // A quote within a field stands for itself; one at its beginning must be closed.
+    let opens = |at: usize| at == 0 || !(rest[at - 1].is_ascii_alphanumeric() || rest[at - 1] == b' ');
+    let first = rest.iter().enumerate().position(|(at, &byte)| byte == b'"' && opens(at))?;
+    let line = 1 + bytes[..start + first].iter().filter(|&&byte| byte == b'\n').count();
+    (quotes % 2 == 1).then(|| format!("line {line}: a double quote is not closed"))
 }
 
 /// The error without the words that only name its source.
@@ -324,6 +348,17 @@ mod tests {
         // A line of spaces is a row whose field is empty.
         let error = numbers("1\n  \n2\n", "0", HeaderOption::Auto).unwrap_err();
         assert!(error.contains("row 1 (line 2)") && error.contains("expected a number"), "{error}");
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_is_named() {
+        for text in ["a,b\n1,2\n\"3,4\n5,6\n", "a,b\n1,2\n3,\"4\n"] {
+            let error = numbers(text, "b", HeaderOption::Auto).unwrap_err();
+            assert!(error.contains("line 3: a double quote is not closed"), "{text:?}: {error}");
+        }
+        assert_eq!(numbers("a,b\n\"1\",\"2\"\n", "b", HeaderOption::Auto), Ok((true, vec![2.0])));
+        // Inches: a quote within a field stands for itself.
+        assert_eq!(numbers("a,b\n5\",2\n", "b", HeaderOption::Auto), Ok((true, vec![2.0])));
     }
 
     #[test]

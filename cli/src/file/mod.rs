@@ -17,8 +17,6 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
 pub(crate) use csv::TextOptions;
 pub(crate) use elements::{Array, Data};
 pub(crate) use output::{PendingOutput, pending, publish_all, publish_each, refuse_same_file, remove_unfinished};
@@ -26,32 +24,10 @@ pub(crate) use shape::Shape;
 pub(crate) use source::Source;
 
 use crate::failure::{Failure, Outcome};
-
-/// Smaller files are read before a bar could be seen.
-const BAR_FROM_BYTES: u64 = 64 << 20;
+use crate::progress;
 
 pub(crate) fn read(argument: &Path, options: TextOptions) -> Outcome<Array> {
     Source::open(argument, options)?.read_all()
-}
-
-/// The most names that a message lists.
-const MOST_NAMES: usize = 12;
-
-/// Names for a message: the first few, and whether there are more.
-fn listed<T: AsRef<str>>(names: &[T]) -> String {
-    let first: Vec<&str> = names.iter().take(MOST_NAMES).map(AsRef::as_ref).collect();
-    first.join(", ") + if names.len() > MOST_NAMES { ", ..." } else { "" }
-}
-
-/// A bar for this many bytes, if there is a terminal and the bytes are many.
-pub(crate) fn bar(bytes: u64, message: &str) -> ProgressBar {
-    let bar = if bytes >= BAR_FROM_BYTES { ProgressBar::new(bytes) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:40} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}")
-    {
-        bar.set_style(style);
-    }
-    bar.set_message(message.to_owned());
-    bar
 }
 
 /// The whole file. A long one shows a bar on a terminal.
@@ -59,7 +35,7 @@ pub(crate) fn read_bytes(path: &Path) -> Outcome<Vec<u8>> {
     let fail = |error: std::io::Error| Failure::file(path, error);
     let mut file = File::open(path).map_err(fail)?;
     let size = file.metadata().map_err(fail)?.len();
-    let bar = bar(size, &path.display().to_string());
+    let bar = progress::bytes(size, &format!("reading {}", path.display()));
     let bytes = read_all_of(&mut bar.wrap_read(&mut file), path)?;
     bar.finish_and_clear();
     Ok(bytes)

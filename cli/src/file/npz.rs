@@ -9,8 +9,9 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::elements::StoredAt;
 use super::source::Bytes;
-use super::{listed, npy, read_all_of};
+use super::{npy, read_all_of};
 use crate::failure::{Failure, Outcome};
+use crate::words::{listed, suggestion};
 
 /// Opens an array. One that is stored as it is, as `numpy.savez` does, is read from the file part by part; a compressed
 /// one goes to memory. The flag is true for row-major order.
@@ -25,7 +26,8 @@ pub(super) fn open(path: &Path, name: &str) -> Outcome<(Bytes, StoredAt, bool)> 
         let mut names: Vec<_> = archive.file_names().filter_map(Result::ok).collect();
         names.iter_mut().for_each(|name| *name = name.strip_suffix(".npy").unwrap_or(name).to_owned().into());
         names.sort_unstable();
-        Failure::file(path, format!("no array {name:?}; it holds {}", listed(&names)))
+        let near = suggestion(name, &names);
+        Failure::file(path, format!("no array {name:?}; it holds {}{near}", listed(&names)))
     })?;
     let mut member = archive.by_index(place).map_err(fail)?;
     if member.compression() == CompressionMethod::Stored && !member.encrypted() {

@@ -9,6 +9,7 @@ use safetensors::tensor::Metadata;
 
 use super::elements::{Kind, StoredAt};
 use crate::failure::{Failure, Outcome};
+use crate::words::{listed, suggestion};
 
 /// The most bytes of a header, as in the format's own library.
 const MOST_HEADER: u64 = 100 << 20;
@@ -36,7 +37,8 @@ pub(super) fn open(path: &Path, name: &str) -> Outcome<(File, StoredAt)> {
     let tensor = metadata.info(name).ok_or_else(|| {
         let mut names = metadata.offset_keys();
         names.sort();
-        fail(format!("no tensor {name:?}; it holds {}", names.join(", ")))
+        let near = suggestion(name, &names);
+        fail(format!("no tensor {name:?}; it holds {}{near}", listed(&names)))
     })?;
     let kind = match tensor.dtype {
         Dtype::BOOL => Kind::Bool,

@@ -11,8 +11,10 @@ use super::csv::{self, TextOptions};
 use super::elements::{Array, Data, Keep, StoredAt, elements};
 #[cfg(feature = "arrow")]
 use super::table::{Opened, Table};
-use super::{bar, listed, npy, npz, read_bytes, safetensors};
+use super::{npy, npz, read_bytes, safetensors};
 use crate::failure::{Failure, Outcome};
+use crate::progress;
+use crate::words::{listed, suggestion};
 
 const PIECE: usize = 8 << 20;
 
@@ -256,7 +258,7 @@ impl Source {
         let bytes = self.bytes();
         let too_large = |_| Failure::file(&self.path, format!("{bytes} bytes do not fit in memory"));
         data.reserve(count).map_err(too_large)?;
-        let bar = bar(bytes, &self.path.display().to_string());
+        let bar = progress::bytes(bytes, &format!("reading {}", self.path.display()));
         let piece = PIECE / data.element_bytes();
         for start in (0..count).step_by(piece) {
             let end = (start + piece).min(count);
@@ -350,7 +352,8 @@ fn class_indices(path: &Path, texts: &[String], known: &[String]) -> Outcome<(Ve
     if own.iter().any(|class| known.contains(class))
         && let Some(other) = own.iter().find(|class| !known.contains(class))
     {
-        let message = format!("targets: the class {other:?} is not among {}, as others are", listed(&known));
+        let near = suggestion(other, &known);
+        let message = format!("targets: the class {other:?} is not among {}, as others are{near}", listed(&known));
         return Err(Failure::file(path, message));
     }
     Ok((place_in(&own).unwrap_or_default(), own.into_iter().cloned().collect()))

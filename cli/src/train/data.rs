@@ -9,38 +9,41 @@ use super::arguments::TrainArguments;
 use crate::failure::{Failure, Outcome};
 use crate::file::{Array, Data, Shape, Source, TextOptions};
 use crate::method::LossName;
+use crate::words::{listed, suggestion};
 
 /// The data, and what was found in files of text.
-pub(super) struct Loaded {
-    pub(super) data: Dataset,
+pub(crate) struct Loaded {
+    pub(crate) data: Dataset,
     /// Validation data from files of its own. A --validation-split is not yet split off.
-    pub(super) validation: Option<Dataset>,
+    pub(crate) validation: Option<Dataset>,
     /// For each file of text, by its option: whether a header was found.
-    pub(super) headers: Vec<(&'static str, bool)>,
+    pub(crate) headers: Vec<(&'static str, bool)>,
     /// The classes that the targets index, where their file holds text.
-    pub(super) classes: Option<Vec<String>>,
+    pub(crate) classes: Option<Vec<String>>,
     /// The names of the features' columns, where their file says them.
-    pub(super) feature_names: Vec<String>,
+    pub(crate) feature_names: Vec<String>,
 }
 
-pub(super) fn load(arguments: &TrainArguments) -> Outcome<Loaded> {
+pub(super) fn load(arguments: &TrainArguments, loss: LossName) -> Outcome<Loaded> {
+    let reading = Reading {
+        has_classes: loss.has_classes(),
+        outputs: arguments.layers.last().map_or(0, |layer| layer.units()),
+        text: arguments.text,
+    };
     let mut loaded = match (&arguments.data, &arguments.features, &arguments.targets) {
         (Some(generated), _, _) => {
             let data = generated.make().map_err(|error| Failure::usage(format!("--data: {}", in_own_words(error))))?;
-            let data = match arguments.loss {
-                LossName::Binary | LossName::Squared | LossName::Embedding => data.signs(),
-                LossName::Multiclass(_) => data,
-            };
+            let data = if loss.has_classes() { data } else { data.signs() };
             Loaded { data, validation: None, headers: vec![], classes: None, feature_names: vec![] }
         }
         (None, Some(features), Some(targets)) => {
-            read(arguments, [("--features", features), ("--targets", targets)], None)?
+            reading.read([("--features", features), ("--targets", targets)], None)?
         }
         _ => return Err(Failure::usage("expected --data, or --features and --targets")),
     };
     if let (Some(features), Some(targets)) = (&arguments.validation_features, &arguments.validation_targets) {
         let files = [("--validation-features", &**features), ("--validation-targets", &**targets)];
-        let validation = read(arguments, files, loaded.classes.as_deref())?;
+        let validation = reading.read(files, loaded.classes.as_deref())?;
         loaded.validation = Some(validation.data);
         loaded.headers.extend(validation.headers);
     }
@@ -62,41 +65,55 @@ fn in_own_words(error: Error) -> String {
     }
 }
 
-/// Reads features and targets. Classes of text must be among `known`, where these are given.
-fn read(
-    arguments: &TrainArguments,
-    [(features_option, features_path), (targets_option, targets_path)]: [(&'static str, &Path); 2],
-    known: Option<&[String]>,
-) -> Outcome<Loaded> {
-    let features = read_features(features_path, arguments.text)?;
-    let targets = match arguments.loss {
-        LossName::Multiclass(_) => Source::open_classes(targets_path, arguments.text, known.unwrap_or_default())?,
-        LossName::Binary | LossName::Squared | LossName::Embedding => Source::open(targets_path, arguments.text)?,
-    };
-    let outputs = arguments.layers.last().map_or(0, |layer| layer.units());
-    if let Some(classes) = targets.classes() {
-        if let Some(unknown) = classes.iter().find(|class| known.is_some_and(|known| !known.contains(class))) {
-            let message = format!("targets: the class {unknown:?} is not among those of --targets");
-            return Err(Failure::file(targets_path, message));
+/// How features and targets are read.
+pub(crate) struct Reading {
+    /// Whether targets are class indices, which may be text.
+    pub(crate) has_classes: bool,
+    /// Outputs of the network.
+    pub(crate) outputs: usize,
+    pub(crate) text: TextOptions,
+}
+
+impl Reading {
+    /// Reads features and targets. Classes of text must be among `known`, where these are given.
+    pub(crate) fn read(
+        &self,
+        [(features_option, features_path), (targets_option, targets_path)]: [(&'static str, &Path); 2],
+        known: Option<&[String]>,
+    ) -> Outcome<Loaded> {
+        let features = read_features(features_path, self.text)?;
+        let targets = match self.has_classes {
+            true => Source::open_classes(targets_path, self.text, known.unwrap_or_default())?,
+            false => Source::open(targets_path, self.text)?,
+        };
+        let outputs = self.outputs;
+        if let Some(classes) = targets.classes() {
+            if let (Some(known), Some(unknown)) =
+                (known, classes.iter().find(|class| known.is_some_and(|known| !known.contains(class))))
+            {
+                let near = suggestion(unknown, known);
+                let message = format!("targets: the class {unknown:?} is not among {}{near}", listed(known));
+                return Err(Failure::file(targets_path, message));
+            }
+            if known.is_none() && classes.len() != outputs {
+                let message = format!("targets: {} classes of text for {outputs} outputs of --layers", classes.len());
+                return Err(Failure::file(targets_path, message + targets.header_hint()));
+            }
         }
-        if known.is_none() && classes.len() != outputs {
-            let message = format!("targets: {} classes of text for {outputs} outputs of --layers", classes.len());
-            return Err(Failure::file(targets_path, message + targets.header_hint()));
+        let headers = [(features_option, features.has_header), (targets_option, targets.has_header())];
+        let headers = headers.into_iter().filter_map(|(option, found)| Some((option, found?))).collect();
+        let classes = targets.classes().map(<[String]>::to_vec);
+        let Array { shape, data } = targets.read_all()?;
+        let rows = features.values.len() / features.columns;
+        let width = data.len().checked_div(rows).unwrap_or(0);
+        if rows > 0 && !Shape(&shape).matches(&[rows, width]) {
+            let got = format!("targets: expected shape ({rows}) or ({rows}, K), got {}", Shape(&shape));
+            return Err(Failure::file(targets_path, got));
         }
+        let data = Dataset::new(features.values, features.columns, data.to_f64()?);
+        let data = data.map_err(|error| Failure::file(targets_path, error))?;
+        Ok(Loaded { data, validation: None, headers, classes, feature_names: features.names })
     }
-    let headers = [(features_option, features.has_header), (targets_option, targets.has_header())];
-    let headers = headers.into_iter().filter_map(|(option, found)| Some((option, found?))).collect();
-    let classes = targets.classes().map(<[String]>::to_vec);
-    let Array { shape, data } = targets.read_all()?;
-    let rows = features.values.len() / features.columns;
-    let width = data.len().checked_div(rows).unwrap_or(0);
-    if rows > 0 && !Shape(&shape).matches(&[rows, width]) {
-        let got = format!("targets: expected shape ({rows}) or ({rows}, K), got {}", Shape(&shape));
-        return Err(Failure::file(targets_path, got));
-    }
-    let data = Dataset::new(features.values, features.columns, data.to_f64()?);
-    let data = data.map_err(|error| Failure::file(targets_path, error))?;
-    Ok(Loaded { data, validation: None, headers, classes, feature_names: features.names })
 }
 
 /// Rows of features from a file.

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use maxmargin::nn::Dataset;
 
+use crate::words::suggestion;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Generated {
     Circles { n: usize, noise: f64, factor: f64, seed: u64 },
@@ -31,7 +33,10 @@ impl Generated {
                 *pixels = product.ok_or(format!("size: expected numbers with x between, got {value:?}"))?;
                 Ok(())
             }
-            _ => Err(format!("{name} has no option {key:?}")),
+            _ => Err(format!(
+                "{name} has no option {key:?}{}",
+                suggestion(key, &["n", "noise", "factor", "seed", "classes", "size"])
+            )),
         }
     }
 
@@ -53,7 +58,10 @@ impl FromStr for Generated {
             "circles" => Self::Circles { n: 1000, noise: 0.1, factor: 0.8, seed: 1 },
             "moons" => Self::Moons { n: 1000, noise: 0.1, seed: 1 },
             "images" => Self::Images { n: 15_000, pixels: 3 * 28 * 28, classes: 2, seed: 1 },
-            _ => return Err(format!("expected circles, moons or images, got {name:?}")),
+            _ => {
+                let near = suggestion(name, &["circles", "moons", "images"]);
+                return Err(format!("expected circles, moons or images, got {name:?}{near}"));
+            }
         };
         for option in options.split(',').filter(|option| !option.is_empty()) {
             let (key, value) = option.split_once('=').ok_or(format!("expected KEY=VALUE, got {option:?}"))?;

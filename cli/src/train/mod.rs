@@ -7,61 +7,46 @@ mod outputs;
 
 use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use maxmargin::compat::Peer;
-use maxmargin::loss::Loss;
-use maxmargin::nn::{Accuracy, Conventions, Dataset, Dense, End, Epoch, History, Initializer, Optimizer, Sequential};
+use maxmargin::nn::{Conventions, Dataset, Dense, End, Epoch, History, Initializer, Optimizer, Sequential};
 use maxmargin::train::{Fit, Trainer};
-use maxmargin::{BinaryHinge, EmbeddingHinge, Error, Input, Penalty};
+use maxmargin::{Error, Input};
 
-use crate::choices::Labels;
 use crate::failure::{Failure, Outcome};
-use crate::method::{LossName, Method, with_method};
+use crate::method::LossName;
+use crate::objective::ChosenLoss;
+use crate::progress::{self, Rows};
+use crate::words::counted;
 use crate::{file, interrupt, place};
 use arguments::OptimizerName;
-use data::Loaded;
 use outputs::{Drawn, Outputs, Summary};
 
 pub(crate) use arguments::TrainArguments;
-pub(crate) use data::read_features;
+pub(crate) use data::{Loaded, Reading, read_features};
 
 /// Trains. The result is true where a signal stopped the training.
 pub(crate) fn run(arguments: &TrainArguments) -> Outcome<bool> {
+    let started = Instant::now();
+    progress::set_quiet(arguments.place.quiet);
+    let mut loss = arguments.objective.choose(ChosenLoss::default())?;
+    let Loaded { data, validation, headers, classes, feature_names } = data::load(arguments, loss.name)?;
+    let read_seconds = started.elapsed().as_secs_f64();
+    loss.detect_labels(data.targets()).map_err(|error| explain(arguments, error))?;
+    let outputs = arguments.layers.last().map_or(0, |layer| layer.units());
+    let width = data.targets().len().checked_div(data.len()).unwrap_or(outputs);
+    if !loss.name.has_classes() && width != outputs {
+        let (loss, outputs, targets) = (loss.name.text(), counted(outputs, "output"), counted(width, "target"));
+        let message =
+            format!("--layers: the loss {loss} needs one output for each target of a row, got {outputs} for {targets}");
+        return Err(Failure::usage(message));
+    }
     let peer = arguments.preset;
-    let (margin, kink) = (arguments.margin, peer.kink());
-    if arguments.k.is_some() && arguments.loss != LossName::Multiclass(Method::TopK) {
-        return Err(Failure::usage(format!("--k goes with --loss top-k, got {}", arguments.loss.text())));
-    }
-    let is_binary = matches!(arguments.loss, LossName::Binary | LossName::Squared);
-    let of_binary =
-        [("--labels", arguments.labels.is_some()), ("--accuracy keras", arguments.accuracy == Accuracy::Keras)];
-    if let Some((option, _)) = of_binary.iter().find(|(_, is_given)| *is_given && !is_binary) {
-        let loss = arguments.loss.text();
-        return Err(Failure::usage(format!("{option} goes with --loss binary or squared, got {loss}")));
-    }
-    let Loaded { data, validation, headers, classes, feature_names } = data::load(arguments)?;
-    let binary = |penalty| -> Outcome<BinaryHinge> {
-        let labels = arguments.labels.unwrap_or(Labels::Auto).encoding(data.targets().into(), None);
-        let labels = labels.map_err(|error| explain(arguments, error))?;
-        Ok(BinaryHinge::new().margin(margin).penalty(penalty).kink(kink).labels(labels))
-    };
-    let penalty = if arguments.loss == LossName::Squared { Penalty::Squared } else { Penalty::Linear };
-    let binary = match arguments.loss {
-        LossName::Binary | LossName::Squared => Some(binary(penalty)?),
-        _ => None,
-    };
-    let session = Session { arguments, data, validation, headers, classes, feature_names, peer };
-    match arguments.loss {
-        LossName::Binary | LossName::Squared => session.run(Box::new(binary.unwrap_or_default())),
-        LossName::Embedding => session.run(Box::new(EmbeddingHinge::new().margin(margin).kink(kink))),
-        LossName::Multiclass(method) => session.run(with_method!(method, arguments.k.unwrap_or(1), loss => {
-            Box::new(loss.margin(margin).kink(kink).ties(peer.ties()))
-        })),
-    }
+    Session { arguments, loss, data, validation, headers, classes, feature_names, peer, started, read_seconds }.run()
 }
 
 struct Session<'a> {
     arguments: &'a TrainArguments,
+    loss: ChosenLoss,
     /// All data, before the validation split.
     data: Dataset,
     /// Validation data from files of its own.
@@ -70,19 +55,26 @@ struct Session<'a> {
     classes: Option<Vec<String>>,
     feature_names: Vec<String>,
     peer: Peer,
+    started: Instant,
+    read_seconds: f64,
 }
 
 impl Session<'_> {
-    fn run(self, loss: Box<dyn Loss>) -> Outcome<bool> {
+    fn run(self) -> Outcome<bool> {
         let arguments = self.arguments;
-        let started = Instant::now();
         let optimizer = optimizer(arguments, self.peer)?;
         let network = self.network()?;
+        let loss = self.loss.build(self.data.targets(), self.peer.kink(), self.peer.ties());
+        let loss = loss.map_err(|error| explain(arguments, error))?;
         let device = place::choose(&arguments.place)?;
         let trainer = Trainer::new(device.clone(), network, loss, optimizer).map_err(Failure::option)?;
-        let mut trainer = trainer.accuracy(arguments.accuracy);
+        let mut trainer = trainer.accuracy(self.loss.accuracy);
         if let Some(path) = &arguments.resume {
-            trainer.resume(&file::read_bytes(path)?).map_err(|error| Failure::file(path, error))?;
+            let resumed = trainer.resume(&file::read_bytes(path)?);
+            resumed.map_err(|error| match error {
+                Error::Option { .. } => Failure::option(error),
+                error => Failure::file(path, error),
+            })?;
             if let (Some(asked), Some(saved)) = (arguments.seed, trainer.seed())
                 && asked != saved
             {
@@ -96,16 +88,23 @@ impl Session<'_> {
             }
             None => (self.data, self.validation),
         };
-        let outputs = Outputs::new(arguments, &trainer)?;
+        let outputs = Outputs::new(arguments, &trainer, self.loss.json(self.classes.as_deref()))?;
 
         let epochs = arguments.epochs.get();
         let epochs_before = arguments.resume.as_ref().map(|_| trainer.epochs_done());
+        let rows_of = |data: Option<&Dataset>| data.map_or(0, Dataset::len) as u64;
+        let of_epoch = rows_of(Some(&data)) + rows_of(validation.as_ref());
+        let epochs_left = epochs.saturating_sub(trainer.epochs_done());
+        // At the end, the training data is evaluated once more.
+        let total = of_epoch.saturating_mul(epochs_left).saturating_add(rows_of(Some(&data)));
+        let bar = Rows::new(total, format!("epoch {}/{epochs}", trainer.epochs_done() + 1));
         let mut fit = Fit::new()
             .epochs(epochs)
             .batch_size(arguments.batch_size.get())
             .shuffle(!arguments.no_shuffle)
             .seed(arguments.seed.unwrap_or(0))
             .scores()
+            .progress(&bar.done)
             .stop(interrupt::stop_flag());
         if let Some(validation) = &validation {
             fit = fit.validation(validation);
@@ -113,20 +112,22 @@ impl Session<'_> {
         if let Some(patience) = arguments.early_stopping {
             fit = fit.early_stopping(patience.get());
         }
-        let bar = progress_bar(arguments, epochs, trainer.epochs_done());
         let mut rows: Vec<Epoch> = Vec::new();
         let result = trainer.fit(&data, &fit, |epoch| {
-            bar.set_message(values(epoch));
-            bar.inc(1);
+            let now = match epoch.epoch + 2 {
+                next if next > epochs => "scoring".into(),
+                next => format!("epoch {next}/{epochs}"),
+            };
+            bar.say(format!("{now} {}", values(epoch)));
             rows.push(epoch.clone());
         });
-        bar.finish_and_clear();
+        drop(bar);
         let drawn = Drawn {
             trainer: &trainer,
             rows: &rows,
             data: &data,
             feature_names: &self.feature_names,
-            is_reversed: arguments.loss == LossName::Embedding,
+            is_reversed: self.loss.name == LossName::Embedding,
         };
         let history = match result {
             Ok(history) => history,
@@ -146,6 +147,7 @@ impl Session<'_> {
         };
         Summary {
             arguments,
+            loss: self.loss.name,
             headers: &self.headers,
             classes: self.classes.as_deref(),
             features: data.features(),
@@ -157,8 +159,10 @@ impl Session<'_> {
             validation,
             parameters: trainer.network().parameters().len(),
             device,
+            written: &written,
+            read_seconds: self.read_seconds,
             fit_seconds: seconds,
-            total_seconds: started.elapsed().as_secs_f64(),
+            total_seconds: self.started.elapsed().as_secs_f64(),
         }
         .print()
         .map_err(|failure| failure.after(&written, Ok(())))?;
@@ -229,18 +233,6 @@ fn optimizer(arguments: &TrainArguments, peer: Peer) -> Outcome<Optimizer> {
     Ok(optimizer)
 }
 
-/// Visible only on a terminal: indicatif draws nothing elsewhere.
-fn progress_bar(arguments: &TrainArguments, epochs: u64, done: u64) -> ProgressBar {
-    if arguments.place.quiet {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(epochs).with_position(done);
-    if let Ok(style) = ProgressStyle::with_template("epoch {pos}/{len} {bar:30} {msg} {eta}") {
-        bar.set_style(style);
-    }
-    bar
-}
-
 fn values(epoch: &Epoch) -> String {
     let mut text = format!("loss {:.4}", epoch.loss);
     let more = [("accuracy", epoch.accuracy), ("val_loss", epoch.val_loss), ("val_accuracy", epoch.val_accuracy)];
@@ -277,10 +269,14 @@ fn explain(arguments: &TrainArguments, error: Error) -> Failure {
     };
     match (path, &error) {
         (Some(path), _) => Failure::file(path, error),
-        (None, Error::Shape { input: Input::Scores, .. }) => {
-            Failure::usage(format!("--layers: the outputs are {error}"))
+        (None, Error::Shape { input: Input::Scores, expected, got }) => {
+            Failure::usage(format!("--layers: expected outputs of shape {expected}, got {got}"))
         }
         (None, Error::Option { .. }) => Failure::option(error),
-        (None, _) => Failure::data(error),
+        (None, Error::DeviceLimit { limit, got, .. }) if *got == arguments.batch_size.get() as u64 => Failure::usage(
+            format!("--batch-size {got}: this device takes at most {limit}; --device cpu has no such limit"),
+        ),
+        (None, Error::DeviceLimit { .. }) => Failure::device(error).about("--layers and columns of --features"),
+        (None, _) => Failure::device(error),
     }
 }

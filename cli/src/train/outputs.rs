@@ -10,9 +10,11 @@ use maxmargin::train::Trainer;
 use serde_json::{Value, json};
 
 use super::arguments::TrainArguments;
-use crate::failure::{Failure, Outcome, wrote};
+use crate::failure::{Failure, Outcome, listed_paths, wrote};
 use crate::file::{PendingOutput, pending, publish_each, refuse_same_file};
-use crate::report::{device_json, headers_json, inputs_text, number, print};
+use crate::method::LossName;
+use crate::report::{device_json, device_text, headers_json, inputs_text, number, print};
+use crate::words::number_text;
 
 /// Grid cells per axis in the plot of the decision boundary.
 const MAP_CELLS: usize = 96;
@@ -26,10 +28,12 @@ pub(super) struct Outputs {
     checkpoint: Option<PendingOutput>,
     history: Option<PendingOutput>,
     plot: Option<(PendingOutput, Format)>,
+    /// What the weights file says besides the weights.
+    note: String,
 }
 
 impl Outputs {
-    pub(super) fn new(arguments: &TrainArguments, trainer: &Trainer) -> Outcome<Self> {
+    pub(super) fn new(arguments: &TrainArguments, trainer: &Trainer, note: String) -> Outcome<Self> {
         let outputs = [
             ("--weights-out", &arguments.weights_out),
             ("--checkpoint-out", &arguments.checkpoint_out),
@@ -56,12 +60,13 @@ impl Outputs {
         let format = arguments.plot_out.as_deref().map(Format::of).transpose().map_err(Failure::usage)?;
         // Write files of the final size now, to detect a full disk before training.
         if let Some(pending) = &mut weights {
-            pending.write_bytes(&trainer.network().to_safetensors().map_err(Failure::data)?)?;
+            let bytes = trainer.network().to_safetensors_with_note(&note);
+            pending.write_bytes(&bytes.map_err(Failure::data)?)?;
         }
         if let Some(pending) = &mut checkpoint {
             pending.write_bytes(&trainer.checkpoint().map_err(Failure::data)?)?;
         }
-        Ok(Self { weights, checkpoint, history, plot: plot.zip(format) })
+        Ok(Self { weights, checkpoint, history, plot: plot.zip(format), note })
     }
 
     /// Writes the content of all files, and gives them their names. A training took long: if one file fails, the others
@@ -74,7 +79,7 @@ impl Outputs {
             Ok(Some(pending))
         };
         let mut results = vec![
-            filled(self.weights, &|| trainer.network().to_safetensors()),
+            filled(self.weights, &|| trainer.network().to_safetensors_with_note(&self.note)),
             filled(self.checkpoint, &|| trainer.checkpoint()),
             filled(self.history, &|| Ok(csv(rows).into_bytes())),
         ];
@@ -98,9 +103,9 @@ impl Outputs {
 fn csv(rows: &[Epoch]) -> String {
     let mut text = "epoch,loss,accuracy,val_loss,val_accuracy\n".to_owned();
     for row in rows {
-        let cell = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+        let cell = |value: Option<f64>| value.map(number_text).unwrap_or_default();
         let [accuracy, val_loss, val_accuracy] = [row.accuracy, row.val_loss, row.val_accuracy].map(cell);
-        let _ = writeln!(text, "{},{},{accuracy},{val_loss},{val_accuracy}", row.epoch, row.loss);
+        let _ = writeln!(text, "{},{},{accuracy},{val_loss},{val_accuracy}", row.epoch, number_text(row.loss));
     }
     text
 }
@@ -171,6 +176,7 @@ impl Drawn<'_> {
 
 pub(super) struct Summary<'a> {
     pub(super) arguments: &'a TrainArguments,
+    pub(super) loss: LossName,
     pub(super) headers: &'a [(&'static str, bool)],
     pub(super) classes: Option<&'a [String]>,
     pub(super) features: &'a Features,
@@ -184,6 +190,9 @@ pub(super) struct Summary<'a> {
     pub(super) validation: Option<Score>,
     pub(super) parameters: usize,
     pub(super) device: Device,
+    /// The files that were written.
+    pub(super) written: &'a [PathBuf],
+    pub(super) read_seconds: f64,
     pub(super) fit_seconds: f64,
     pub(super) total_seconds: f64,
 }
@@ -192,7 +201,7 @@ impl Summary<'_> {
     pub(super) fn print(&self) -> Outcome<()> {
         print(&match (self.arguments.place.json, self.arguments.place.quiet) {
             (true, _) => self.json(),
-            (false, true) => self.train.loss.to_string(),
+            (false, true) => number_text(self.train.loss),
             (false, false) => self.text(),
         })
     }
@@ -227,7 +236,7 @@ impl Summary<'_> {
             })
         };
         let mut object = json!({
-            "loss": self.arguments.loss.text(),
+            "loss": self.loss.text(),
             "layers": self.layers(),
             "parameters": self.parameters,
             "end": self.end(),
@@ -237,7 +246,8 @@ impl Summary<'_> {
             "validation": self.validation.map(score),
             "history": self.rows.iter().map(row).collect::<Vec<Value>>(),
             "device": device_json(&self.device),
-            "seconds": { "fit": self.fit_seconds, "total": self.total_seconds },
+            "written": self.written.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
+            "seconds": { "read": self.read_seconds, "fit": self.fit_seconds, "total": self.total_seconds },
         });
         if !self.headers.is_empty() {
             object["csv_header"] = headers_json(self.headers);
@@ -254,7 +264,8 @@ impl Summary<'_> {
     fn text(&self) -> String {
         let score = |score: Score| {
             let accuracy = score.accuracy.map(|accuracy| format!(", accuracy {accuracy:.4}")).unwrap_or_default();
-            format!("loss {:.6}{accuracy}", score.loss)
+            let loss = if score.loss < 1e9 { format!("{:.6}", score.loss) } else { number_text(score.loss) };
+            format!("loss {loss}{accuracy}")
         };
         let epochs = match self.epochs_before {
             Some(before) => format!("{}, of which {before} before the resume", self.epochs_done),
@@ -265,7 +276,7 @@ impl Summary<'_> {
             "network",
             self.layers(),
             self.parameters,
-            self.arguments.loss.text(),
+            self.loss.text(),
             "epochs",
             self.end(),
             "train",
@@ -278,8 +289,12 @@ impl Summary<'_> {
         if let Some(scale) = self.scale() {
             text += &format!("{:<12}{scale}\n", "features");
         }
-        text += &format!("{:<12}{}\n", "device", self.device.name());
-        text + &format!("{:<12}fit {:.3}, total {:.3}", "seconds", self.fit_seconds, self.total_seconds)
+        if !self.written.is_empty() {
+            text += &format!("{:<12}{}\n", "wrote", listed_paths(self.written));
+        }
+        text += &format!("{:<12}{}\n", "device", device_text(&self.device));
+        let [read, fit, total] = [self.read_seconds, self.fit_seconds, self.total_seconds];
+        text + &format!("{:<12}read {read:.3}, fit {fit:.3}, total {total:.3}", "seconds")
     }
 }
 

@@ -12,6 +12,7 @@ mod networks;
 mod outputs;
 mod presets;
 mod readme;
+mod reports;
 mod shapes;
 mod stream;
 mod support;

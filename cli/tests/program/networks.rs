@@ -30,7 +30,7 @@ fn what_contradicts_a_checkpoint_is_refused() {
     fails(fewer, 2, &["rows of the data", "expected 12", "got 11"]);
     fails(resume.replace("x.npy", "other.npy"), 2, &["training data", "other numbers"]);
     fails(format!("{resume} --accuracy keras"), 1, &["c.safetensors", "accuracy keras", "sign"]);
-    fails(format!("{resume} --learning-rate 0.5"), 1, &["c.safetensors", "learning_rate 0.5", "0.01"]);
+    fails(format!("{resume} --learning-rate 0.5"), 2, &["--learning-rate: expected 0.01", "checkpoint", "0.5"]);
     fails(format!("{resume} --optimizer adam"), 1, &["c.safetensors", "adam", "sgd"]);
     fails(format!("{resume} --labels zero-one"), 1, &["labels zero-one", "labels plus-minus-one"]);
     let got = folder.json(&resume);

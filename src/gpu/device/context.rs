@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::adapter::{self, AdapterDescription};
+use super::adapter::{self, AdapterDescription, Wishes};
 use super::clock::KernelClock;
 use super::kernel::PipelineCache;
 use super::options::{Exchange, GpuOptions};
@@ -71,7 +71,8 @@ impl Gpu {
     /// Opens the adapter that `selection` names: `gpu`, `gpu:N` or a part of an adapter's name.
     ///
     /// # Errors
-    /// [`Error::UnknownDevice`] if there is no such adapter, [`Error::Gpu`] if it cannot be opened.
+    /// [`Error::UnknownDevice`] if there is no such adapter, [`Error::AmbiguousDevice`] if a part of a name fits several of
+    /// one backend, [`Error::Gpu`] if it cannot be opened.
     pub fn open(selection: &str) -> Result<Self> {
         pollster::block_on(Self::open_async(selection, GpuOptions::default()))
     }
@@ -83,7 +84,8 @@ impl Gpu {
     pub async fn open_async(selection: &str, options: GpuOptions) -> Result<Self> {
         let mut adapters = adapter::enumerate().await;
         let descriptions: Vec<_> = adapters.iter().map(|(_, d)| d.clone()).collect();
-        let (adapter, description) = adapters.swap_remove(adapter::select(&descriptions, selection)?);
+        let chosen = adapter::select(&descriptions, selection, &Wishes::of_environment())?;
+        let (adapter, description) = adapters.swap_remove(chosen);
         Self::open_adapter(adapter, description, options).await
     }
 
@@ -140,7 +142,13 @@ impl Gpu {
         let seen = failure.clone();
         device.set_device_lost_callback(move |reason, message| {
             let mut failure = seen.lock().unwrap_or_else(PoisonError::into_inner);
-            failure.lost.get_or_insert_with(|| format!("{reason:?} {message}"));
+            failure.lost.get_or_insert_with(|| {
+                let reason = match reason {
+                    wgpu::DeviceLostReason::Destroyed => "destroyed",
+                    _ => "reason unknown",
+                };
+                format!("{reason}: {message}")
+            });
         });
         let unused = |label| {
             device.create_buffer(&wgpu::BufferDescriptor {

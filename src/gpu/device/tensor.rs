@@ -289,7 +289,7 @@ impl Gpu {
         element: ElementType,
     ) -> Result<DeviceTensor> {
         if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
-            let got = format!("{:?}", buffer.usage());
+            let got = buffer.usage().iter_names().map(|(name, _)| name).collect::<Vec<_>>().join(" | ");
             return Err(Error::Option { option: "buffer usage", expected: "STORAGE".into(), got });
         }
         // Kernels read whole words.

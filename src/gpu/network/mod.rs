@@ -12,7 +12,9 @@ mod plan;
 mod probe;
 mod whole;
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 pub use kernel::{NetworkKernel, Role};
 use plan::{DeviceData, EpochPlan, WalkSetup, Weights};
@@ -28,11 +30,17 @@ use crate::gpu::device::pool::PooledBuffer;
 use crate::gpu::losses::launch;
 use crate::nn::{
     Accuracy, Dataset, Engine, EngineParts, EpochPart, EpochSums, Evaluated, Features, Memory, MemorySlot, Optimizer,
-    Progress,
+    Progress, RowCounter,
 };
 
 /// Most multiplications per submission: half a second at 10^11 per second, well clear of drivers' watchdogs.
 const SUBMITTED_COST: u64 = 50_000_000_000;
+
+/// Time of a submission where a progress bar watches: much longer than the gap until the next one.
+const WATCHED_TIME: Duration = Duration::from_millis(50);
+
+/// Multiplications of the first submission that a progress bar watches.
+const FIRST_WATCHED_COST: u64 = 100_000_000;
 
 /// Most steps per submission.
 const SUBMITTED_STEPS: usize = 4096;
@@ -55,8 +63,12 @@ impl Walk {
     }
 }
 
-pub(crate) struct GpuEngine {
+pub(crate) struct GpuEngine<'a> {
     gpu: Gpu,
+    progress: RowCounter<'a>,
+    /// Multiplications per submission where a progress bar watches: about as many as the device does in
+    /// [`WATCHED_TIME`].
+    watched_cost: Cell<u64>,
     optimizer: Optimizer,
     parameters: usize,
     weights: Weights,
@@ -70,12 +82,12 @@ pub(crate) struct GpuEngine {
     _data: Vec<DeviceData>,
 }
 
-impl GpuEngine {
-    pub(crate) fn new(gpu: &Gpu, parts: EngineParts<'_>) -> Result<Self> {
+impl<'a> GpuEngine<'a> {
+    pub(crate) fn new(gpu: &Gpu, parts: EngineParts<'a>) -> Result<Self> {
         pollster::block_on(Self::new_async(gpu, &parts))
     }
 
-    async fn new_async(gpu: &Gpu, parts: &EngineParts<'_>) -> Result<Self> {
+    async fn new_async(gpu: &Gpu, parts: &EngineParts<'a>) -> Result<Self> {
         let weights = upload_weights(gpu, parts.memory).await?;
         let parameters = parts.memory.parameters.len();
         let bytes = 4 * parameters as u64;
@@ -112,6 +124,8 @@ impl GpuEngine {
         }
         Ok(Self {
             gpu: gpu.clone(),
+            progress: parts.progress,
+            watched_cost: Cell::new(FIRST_WATCHED_COST),
             optimizer: parts.optimizer,
             parameters,
             weights,
@@ -150,12 +164,9 @@ impl GpuEngine {
         let sums = match training {
             Walk::EpochPlan(plan) => {
                 plan.write_updates(gpu, part.first_batch, update)?;
-                let each = (SUBMITTED_COST / plan.cost.max(1)).clamp(1, SUBMITTED_STEPS as u64) as usize;
                 let mut done = part.first_batch;
                 while done < plan.steps.len() {
-                    let end = (done + each).min(plan.steps.len());
-                    run(gpu, plan.steps[done..end].iter().flat_map(|step| &step.commands)).await?;
-                    done = end;
+                    done = self.submit(plan, done).await?;
                     if done < plan.steps.len() && self.is_stopped(part)? {
                         break;
                     }
@@ -167,6 +178,7 @@ impl GpuEngine {
                 for (command, steps) in whole.commands(gpu, part.first_batch..whole.steps(), update) {
                     run(gpu, [command]).await?;
                     done = steps.end;
+                    self.count(whole.rows(steps))?;
                     if done < whole.steps() && self.is_stopped(part)? {
                         break;
                     }
@@ -181,6 +193,32 @@ impl GpuEngine {
             }
         }
         Ok(progress)
+    }
+
+    /// Submits as many steps as a submission may have, from `done` on. Returns the first step that is left.
+    async fn submit(&self, plan: &EpochPlan, done: usize) -> Result<usize> {
+        let each = (SUBMITTED_COST / plan.cost.max(1)).clamp(1, SUBMITTED_STEPS as u64);
+        let cost = self.watched_cost.get();
+        let each = if self.progress.0.is_some() { each.min((cost / plan.cost.max(1)).max(1)) } else { each };
+        let steps = &plan.steps[done..(done + each as usize).min(plan.steps.len())];
+        let started = Instant::now();
+        run(&self.gpu, steps.iter().flat_map(|step| &step.commands)).await?;
+        self.count(steps.iter().map(|step| step.rows).sum())?;
+        if started.elapsed() < WATCHED_TIME {
+            self.watched_cost.set(cost.saturating_mul(2));
+        } else if started.elapsed() > 4 * WATCHED_TIME {
+            self.watched_cost.set((cost / 2).max(1));
+        }
+        Ok(done + steps.len())
+    }
+
+    /// Counts the rows of the last submission, once it is done.
+    fn count(&self, rows: usize) -> Result<()> {
+        if self.progress.0.is_some() {
+            self.gpu.wait("running a network")?;
+            self.progress.add(rows);
+        }
+        Ok(())
     }
 
     /// Whether to stop after the work submitted so far.
@@ -200,12 +238,16 @@ impl GpuEngine {
         let sums = match course {
             None => return Ok(None),
             Some(Walk::EpochPlan(plan)) => {
-                run(gpu, plan.steps.iter().flat_map(|step| &step.commands)).await?;
+                let mut done = 0;
+                while done < plan.steps.len() {
+                    done = self.submit(plan, done).await?;
+                }
                 plan.sums(gpu, 0..plan.steps.len()).await?
             }
             Some(Walk::Whole(whole)) => {
                 let commands = whole.commands(gpu, 0..whole.steps(), |_| self.optimizer.update(1));
                 run(gpu, commands.into_iter().map(|(command, _)| command)).await?;
+                self.count(whole.rows(0..whole.steps()))?;
                 whole.sums(gpu, 0..whole.steps()).await?
             }
         };
@@ -228,7 +270,7 @@ impl GpuEngine {
     }
 }
 
-impl Engine for GpuEngine {
+impl Engine for GpuEngine<'_> {
     fn train(&mut self, part: &EpochPart<'_>) -> Result<Progress> {
         pollster::block_on(self.train_async(part))
     }

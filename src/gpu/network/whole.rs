@@ -122,6 +122,12 @@ impl Whole {
         self.steps
     }
 
+    /// The rows of these steps.
+    pub(super) fn rows(&self, steps: Range<usize>) -> usize {
+        let start = |step: usize| (step * self.base.batch as usize).min(self.base.samples as usize);
+        start(steps.end) - start(steps.start)
+    }
+
     /// The dispatches that cover `steps`, each with its own steps. Writes their parameters.
     pub(super) fn commands(
         &self,

@@ -15,6 +15,7 @@ use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
 use super::argument::Format;
 use super::columns;
 use super::elements::{Data, elements};
+use super::shape::Shape;
 use crate::failure::{Failure, Outcome};
 
 /// Elements decoded at a time, where the format leaves the choice.
@@ -90,7 +91,7 @@ impl Table {
             _ => {}
         }
         if elements(&table.shape).is_none() {
-            return Err(table.fail(format!("{:?} are more elements than can be addressed", table.shape)));
+            return Err(table.fail(format!("{} are more elements than can be addressed", Shape(&table.shape))));
         }
         table.seek(0)?;
         Ok(table)
