@@ -26,7 +26,10 @@ pub(crate) fn parsed<T: FromStr<Err = maxmargin::Error>>(text: &str) -> Result<T
 
 /// A number that counts something, of type [`std::num::NonZero`].
 pub(crate) fn at_least_one<T: FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| "expected a whole number, 1 or more".into())
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let expected =
+        if is_number && text.trim_start_matches('0') != "" { "a smaller number" } else { "a whole number, 1 or more" };
+    text.parse().map_err(|_| format!("expected {expected}"))
 }
 
 /// A whole number of either sign.
@@ -117,7 +120,7 @@ impl FromStr for PenaltyName {
             format!(
                 "expected smooth:G or one of {}{}",
                 names.join(", "),
-                suggestion(text, &[&names[..], &["smooth"]].concat())
+                suggestion(text, &[&names[..], &["smooth:0.5"]].concat())
             )
         })
     }

@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: &DevicesArguments) -> Outcome<()> {
         );
     }
     if adapters.is_empty() {
-        text += "\nno GPU adapter found";
+        text += &format!("\nno GPU was found{}", crate::place::variables());
     }
     print(&text)
 }

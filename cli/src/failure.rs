@@ -71,12 +71,21 @@ impl Failure {
 
     /// An error in a file.
     pub(crate) fn file(path: &Path, message: impl Display) -> Self {
+        let message = message.to_string();
+        // The system's own number says nothing more than its words.
+        let message = message.split_once(" (os error ").map_or(&*message, |(words, _)| words);
         Self::data(format!("{}: {message}", path.display()))
     }
 
     /// The same failure, with the options that it is about.
     pub(crate) fn about(mut self, options: &str) -> Self {
         self.message = format!("{options}: {}", self.message);
+        self
+    }
+
+    /// The same failure, with a hint at its end.
+    pub(crate) fn hint(mut self, hint: &str) -> Self {
+        self.message += &format!("; {hint}");
         self
     }
 

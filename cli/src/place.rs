@@ -50,6 +50,12 @@ pub(crate) fn of(place: &Where) -> Outcome<Place> {
     let device = if is_auto { Gpu::open(name).map(Device::from) } else { Device::select(name) };
     drop(opening);
     let device = device.map_err(|error| match error {
+        Error::UnknownDevice { ref requested, .. } if requested == "gpu" => {
+            Failure::data(format!("{source}: no GPU was found{}", variables()))
+        }
+        Error::UnknownDevice { ref requested, .. } if requested.starts_with("gpu:") => {
+            Failure::data(format!("{source}: {error}{}", variables()))
+        }
         Error::UnknownDevice { ref requested, .. } => {
             let mut names: Vec<String> = ["auto", "cpu", "gpu"].map(String::from).to_vec();
             names.extend(adapters().into_iter().map(|adapter| adapter.name));
@@ -64,13 +70,23 @@ pub(crate) fn of(place: &Where) -> Outcome<Place> {
     })
 }
 
+/// wgpu's own variables that are set, and may be why an adapter is not there.
+pub(crate) fn variables() -> String {
+    let set = ["WGPU_BACKEND", "WGPU_ADAPTER_NAME"].into_iter().filter_map(|name| {
+        let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
+        Some(format!("{name} is {value}"))
+    });
+    let set: Vec<String> = set.collect();
+    if set.is_empty() { String::new() } else { format!(" ({})", set.join(", ")) }
+}
+
 /// The device for a long-running command: the named one, or a real GPU if there is one.
 pub(crate) fn choose(place: &Where) -> Outcome<Device> {
     match of(place)? {
         Place::Named(device) => Ok(device),
         Place::Auto(Some(gpu)) => Ok(gpu.into()),
         Place::Auto(None) => {
-            let _stage = progress::stage("opening a GPU");
+            let _stage = progress::stage("looking for a GPU");
             Device::select("auto").map_err(Failure::data)
         }
     }

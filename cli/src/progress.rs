@@ -61,7 +61,7 @@ pub(crate) fn bytes(bytes: u64, message: &str) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = match bytes >= BAR_FROM_BYTES {
-        true => styled(ProgressBar::new(bytes), "{msg} {bar:40} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}"),
+        true => styled(ProgressBar::new(bytes), "{msg} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}"),
         false => styled(ProgressBar::new_spinner(), "{spinner} {msg} {elapsed}"),
     };
     bar.set_message(message.to_owned());
@@ -83,7 +83,7 @@ impl Rows {
             return Self { done, bar: ProgressBar::hidden(), is_over };
         }
         let bar = ProgressBar::new(total).with_message(message);
-        if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} rows {rate} {eta}") {
+        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} rows {rate} {eta}") {
             // indicatif's own rate has four digits behind the point.
             bar.set_style(style.with_key("rate", |state: &ProgressState, text: &mut dyn Write| {
                 let _ = write!(text, "{:.0}/s", state.per_sec());

@@ -7,7 +7,7 @@ use maxmargin::{Device, Evaluation, Precision};
 use serde_json::{Map, Value, json};
 
 use crate::eval::Batches;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, listed_paths};
 use crate::words::number_text;
 
 /// An evaluation with the other values of its report.
@@ -22,6 +22,8 @@ pub(crate) struct Report {
     pub(crate) evaluation: Evaluation,
     pub(crate) batches: Option<Batches>,
     pub(crate) device: Device,
+    /// The files that are written.
+    pub(crate) written: Vec<PathBuf>,
     /// Where the losses are written.
     pub(crate) losses_out: Option<PathBuf>,
     /// What the numbers do not say by themselves.
@@ -178,6 +180,9 @@ impl Report {
             };
             object.insert("batch_values".into(), batches.values.iter().map(value).collect());
         }
+        if !self.written.is_empty() {
+            object["written"] = self.written.iter().map(|path| path.to_string_lossy()).collect();
+        }
         if !self.notes.is_empty() {
             object["notes"] = json!(self.notes);
         }
@@ -236,6 +241,9 @@ impl Report {
         }
         text += &inputs_text(&self.headers, self.classes.as_deref(), 10);
         let note = self.device_note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+        if !self.written.is_empty() {
+            text += &format!("{:<10}{}\n", "wrote", listed_paths(&self.written));
+        }
         for note in &self.notes {
             text += &format!("{:<10}{note}\n", "note");
         }

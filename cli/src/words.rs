@@ -27,10 +27,13 @@ const ALIKE: f64 = 0.8;
 pub(crate) fn suggestion<T: AsRef<str>>(name: &str, names: &[T]) -> String {
     let likeness = |other: &str| strsim::jaro_winkler(&name.to_lowercase(), &other.to_lowercase());
     let rated = names.iter().map(|other| (likeness(other.as_ref()), other.as_ref()));
-    match rated.filter(|(likeness, _)| *likeness >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0)) {
-        Some((_, nearest)) => format!("; did you mean {nearest}?"),
-        None => String::new(),
-    }
+    // The same text is no help; of equals, the first.
+    let alike = rated.filter(|(likeness, other)| *likeness >= ALIKE && *other != name);
+    let nearest = alike.fold(None, |best: Option<(f64, &str)>, next| match best {
+        Some(best) if best.0 >= next.0 => Some(best),
+        _ => Some(next),
+    });
+    nearest.map(|(_, nearest)| format!("; did you mean {nearest}?")).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -56,6 +59,8 @@ mod tests {
         assert_eq!(suggestion("scroes", &["targets", "scores"]), "; did you mean scores?");
         assert_eq!(suggestion("LLVMpip", &["cpu", "llvmpipe"]), "; did you mean llvmpipe?");
         assert_eq!(suggestion("x", &["targets", "scores"]), "");
+        assert_eq!(suggestion("scores", &["scores"]), "");
+        assert_eq!(suggestion("ab", &["abx", "aby"]), "; did you mean abx?");
         assert_eq!(suggestion::<&str>("x", &[]), "");
     }
 }

@@ -45,6 +45,18 @@ impl Trainer {
     /// # Errors
     /// [`crate::Error::File`] where the format cannot hold them, [`crate::Error::OutOfMemory`].
     pub fn checkpoint(&self) -> Result<Vec<u8>> {
+        self.checkpoint_with(None)
+    }
+
+    /// As [`Trainer::checkpoint`], with a note of the caller's that [`crate::nn::Sequential::note_in_safetensors`] reads.
+    ///
+    /// # Errors
+    /// As [`Trainer::checkpoint`].
+    pub fn checkpoint_with_note(&self, note: &str) -> Result<Vec<u8>> {
+        self.checkpoint_with(Some(note.to_owned()))
+    }
+
+    fn checkpoint_with(&self, note: Option<String>) -> Result<Vec<u8>> {
         let mut groups = vec![("", self.network.parameters())];
         if !self.first.is_empty() {
             groups.push(("optimizer.first.", &self.first));
@@ -54,7 +66,7 @@ impl Trainer {
         }
         let text = serde_json::to_string(&self.description());
         let text = text.map_err(|error| wrong("a checkpoint as JSON", error.to_string()))?;
-        write(&self.network, &groups, Texts { note: None, checkpoint: Some(text) })
+        write(&self.network, &groups, Texts { note, checkpoint: Some(text) })
     }
 
     /// Continues from a checkpoint. On the same device, the next epochs equal those of an uninterrupted training, to the
@@ -71,7 +83,7 @@ impl Trainer {
             serde_json::from_str(&text).map_err(|error| wrong("a checkpoint's header", error.to_string()))?;
         let own = self.description();
         check_same("layers", own.layers.join(","), saved.layers.join(","))?;
-        check_same("loss", own.loss, saved.loss)?;
+        check_same("loss", own.loss.replace('_', "-"), saved.loss.replace('_', "-"))?;
         check_same("accuracy", own.accuracy.to_string(), saved.accuracy.to_string())?;
         check_same("precision", name_of(own.precision), name_of(saved.precision))?;
         if own.loss_options != saved.loss_options {
@@ -85,6 +97,7 @@ impl Trainer {
                 Some(option) => {
                     Error::Option { option, expected: format!("{saved}, as the checkpoint has it"), got: own }
                 }
+                None if option == "method" => wrong(format!("a checkpoint with the optimizer {own}"), saved),
                 None => wrong(format!("a checkpoint with the optimizer's {option} {own}"), saved),
             });
         }

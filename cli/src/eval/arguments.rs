@@ -98,7 +98,7 @@ pub(super) enum Family {
         #[arg(long, value_enum, help_heading = "Loss")]
         method: Option<Method>,
         /// For top-k: the number of worst violations to average, from 1 to C.
-        #[arg(long, required_if_eq("method", "top-k"), help_heading = "Loss")]
+        #[arg(long, help_heading = "Loss")]
         k: Option<usize>,
         #[command(flatten)]
         penalty: PenaltyArgument,
@@ -322,7 +322,7 @@ pub(super) struct Common {
     #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroUsize>, help_heading = "Loss")]
     pub(super) batch_size: Option<NonZeroUsize>,
     /// Draw the batches' values to this .svg or .png file.
-    #[arg(long, value_name = "F", requires = "batch_size", help_heading = "Outputs")]
+    #[arg(long, value_name = "F", help_heading = "Outputs")]
     pub(super) plot_out: Option<PathBuf>,
     /// The slope where a margin is met exactly: 0 (the default), 1/2 or 1.
     #[arg(long, value_parser = one_of(Kink::NAMES, |_| true), help_heading = "Loss")]

@@ -387,6 +387,14 @@ impl Inputs<'_> {
             _ => None,
         };
         match (path, &error) {
+            (Some(path), _) if error.input() == Some(Input::SecondScores) => {
+                let own = match self.given.family {
+                    FamilyName::Triplet => "positives",
+                    FamilyName::Cosine => "second vectors",
+                    _ => "second scores",
+                };
+                Failure::file(path, error.to_string().replacen("second scores", own, 1))
+            }
             (Some(path), _) => Failure::file(path, error),
             (None, Error::Option { .. }) => Failure::option(error),
             (None, Error::EmptyMean { .. } | Error::ZeroWeight { .. }) => {

@@ -46,12 +46,16 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
         setup.map_err(|error| inputs.explain(error))?
     };
     let mut notes = Vec::new();
-    if given.family == FamilyName::Embedding
+    let charged = match given.family {
+        FamilyName::Embedding => Some("charges the sum of both terms, x and max(0, margin - x), as in torch"),
+        FamilyName::Cosine => Some("charges nothing, as in torch"),
+        _ => None,
+    };
+    if let Some(charged) = charged
         && let Some(other) =
             stream::deciding_block(&inputs, &mut files)?.first_other_than_one(given.ignore_index).filter(|&x| x != -1.0)
     {
-        let (other, both) = (number_text(other), "the sum of both terms, x and max(0, margin - x), as in torch");
-        notes.push(format!("a target other than 1 and -1, such as {other} here, charges {both}"));
+        notes.push(format!("a target other than 1 and -1, such as {} here, {charged}", number_text(other)));
     }
     // Check the type of the scores first, with a block of no samples.
     let nothing = files.empty();
@@ -74,7 +78,12 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
         let drawn = Format::of(path).and_then(|format| chart(&given, &batches.values).render(format));
         pending.write_bytes(&drawn.map_err(|error| Failure::file(path, error))?)?;
     }
+    if streamed.evaluation.value.is_some_and(f64::is_nan) {
+        notes.push("a score or a weight that is not finite makes the value NaN; --losses-out shows where".into());
+    }
+    let written = [&common.grad_out, &common.losses_out, &common.plot_out].into_iter().flatten().cloned().collect();
     let report = Report {
+        written,
         loss: given.family.text(),
         options,
         headers,

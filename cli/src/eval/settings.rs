@@ -156,6 +156,12 @@ impl Given<'_> {
                 "--over-classes mean: {method} takes the worst of the classes, not a sum"
             )));
         }
+        if common.plot_out.is_some() && common.batch_size.is_none() {
+            return Err(Failure::usage("--plot-out needs --batch-size: it draws the batches' values"));
+        }
+        if self.family == FamilyName::Multiclass && settings.method == Method::TopK && self.k.is_none() {
+            return Err(Failure::usage("--method top-k needs --k"));
+        }
         if self.k.is_some() && settings.method != Method::TopK {
             return Err(Failure::usage(format!("--k goes with --method top-k, got {}", settings.method.text())));
         }

@@ -91,7 +91,13 @@ pub(super) fn read(
     let fields: Vec<&str> = first.iter().collect();
     let has_header = has_header(&fields, wanted, options.csv_header).map_err(fail)?;
     let names = has_header.then_some(&fields[..]);
-    let places = columns::find(wanted, names, fields.len()).map_err(fail)?;
+    let places = columns::find(wanted, names, fields.len()).map_err(|message| {
+        // One long column is often several, between other characters.
+        let other = [';', '\t', '|', ','].into_iter().find(|&c| fields.len() == 1 && fields[0].contains(c));
+        let hint = other.map(|c| if c == '\t' { "tab".into() } else { format!("'{c}'") });
+        let hint = hint.map(|c| format!("; there is one column only: is --csv-delimiter {c}?")).unwrap_or_default();
+        fail(message + &hint)
+    })?;
     let is_class = is_class && places.len() == 1;
     let mut columns: Vec<Column> = places.iter().map(|_| Column::Unknown).collect();
     let (mut rows, mut line) = (0usize, 1u64);

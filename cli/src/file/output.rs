@@ -90,6 +90,10 @@ impl PendingOutput {
                 path.display()
             )));
         }
+        let folder = folder_of(path);
+        if !folder.is_dir() {
+            return Err(Failure::data(format!("{option} {}: there is no folder {}", path.display(), folder.display())));
+        }
         let mut builder = tempfile::Builder::new();
         builder.prefix(".maxmargin-");
         #[cfg(unix)]
@@ -100,7 +104,7 @@ impl PendingOutput {
         }
         // The lock is held while the file is made, so that `remove_unfinished` misses none.
         let mut unfinished = unfinished();
-        let file = builder.tempfile_in(folder_of(path)).map_err(|error| {
+        let file = builder.tempfile_in(folder).map_err(|error| {
             // The temporary name is not the user's.
             let text = error.to_string();
             Failure::file(path, text.split(" at path ").next().unwrap_or_default())

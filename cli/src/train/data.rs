@@ -84,7 +84,11 @@ impl Reading {
         let features = read_features(features_path, self.text)?;
         let targets = match self.has_classes {
             true => Source::open_classes(targets_path, self.text, known.unwrap_or_default())?,
-            false => Source::open(targets_path, self.text)?,
+            false => Source::open(targets_path, self.text).map_err(|failure| {
+                let as_classes = Source::open_classes(targets_path, self.text, &[]);
+                let is_text = as_classes.is_ok_and(|source| source.classes().is_some());
+                if is_text { failure.hint("classes as text need --loss multiclass") } else { failure }
+            })?,
         };
         let outputs = self.outputs;
         if let Some(classes) = targets.classes() {

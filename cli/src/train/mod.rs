@@ -5,6 +5,7 @@ mod data;
 mod generated;
 mod outputs;
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use maxmargin::compat::Peer;
@@ -70,11 +71,17 @@ impl Session<'_> {
         let trainer = Trainer::new(device.clone(), network, loss, optimizer).map_err(Failure::option)?;
         let mut trainer = trainer.accuracy(self.loss.accuracy);
         if let Some(path) = &arguments.resume {
-            let resumed = trainer.resume(&file::read_bytes(path)?);
+            let bytes = file::read_bytes(path)?;
+            self.check_width(&bytes)?;
+            let resumed = trainer.resume(&bytes);
             resumed.map_err(|error| match error {
                 Error::Option { .. } => Failure::option(error),
                 error => Failure::file(path, error),
             })?;
+            let (asked, done) = (arguments.epochs.get(), trainer.epochs_done());
+            if asked < done {
+                return Err(Failure::usage(format!("--epochs {asked}: the checkpoint has {done} already")));
+            }
             if let (Some(asked), Some(saved)) = (arguments.seed, trainer.seed())
                 && asked != saved
             {
@@ -134,7 +141,12 @@ impl Session<'_> {
             Err(error) => {
                 // After a divergence the outputs are still written, with the last good weights.
                 let (written, result) = match error {
-                    Error::Diverged { .. } => outputs.write(&drawn),
+                    Error::Diverged { .. } => {
+                        let (written, result) = outputs.write(&drawn);
+                        let not_drawn = arguments.plot_out.as_ref().filter(|_| rows.is_empty());
+                        let message = |path: &PathBuf| format!("{} is not drawn: no epoch ended", path.display());
+                        (written, result.and(not_drawn.map_or(Ok(()), |path| Err(Failure::data(message(path))))))
+                    }
                     _ => (Vec::new(), Ok(())),
                 };
                 return Err(explain(arguments, in_whole_data(arguments, error, &data)).after(&written, result));
@@ -194,9 +206,25 @@ impl Session<'_> {
         let seed = arguments.seed.unwrap_or(0);
         let mut network = Sequential::new(self.data.columns(), &layers, seed).map_err(Failure::option)?;
         if let Some(path) = &arguments.weights_in {
-            network.load_safetensors(&file::read_bytes(path)?).map_err(|error| Failure::file(path, error))?;
+            let bytes = file::read_bytes(path)?;
+            self.check_width(&bytes)?;
+            network.load_safetensors(&bytes).map_err(|error| Failure::file(path, error))?;
         }
         Ok(network)
+    }
+
+    /// Refuses features of another width than saved weights say. Other faults of the weights are told later.
+    fn check_width(&self, weights: &[u8]) -> Outcome<()> {
+        let Ok(Some(saved)) = Sequential::from_safetensors(weights) else { return Ok(()) };
+        let (inputs, columns) = (saved.inputs(), self.data.columns());
+        if inputs == columns {
+            return Ok(());
+        }
+        let message = format!("features: expected shape (N, {inputs}), as the weights say, got (N, {columns})");
+        Err(match &self.arguments.features {
+            Some(path) => Failure::file(path, message),
+            None => Failure::usage(format!("--data: {message}")),
+        })
     }
 }
 
@@ -269,6 +297,10 @@ fn explain(arguments: &TrainArguments, error: Error) -> Failure {
     };
     match (path, &error) {
         (Some(path), _) => Failure::file(path, error),
+        (None, Error::EmptyMean { .. }) => match &arguments.features {
+            Some(path) => Failure::file(path, "features: no rows to train on or to validate with"),
+            None => Failure::usage("--data: n: expected at least one row to train on and to validate with"),
+        },
         (None, Error::Shape { input: Input::Scores, expected, got }) => {
             Failure::usage(format!("--layers: expected outputs of shape {expected}, got {got}"))
         }

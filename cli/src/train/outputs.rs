@@ -64,7 +64,7 @@ impl Outputs {
             pending.write_bytes(&bytes.map_err(Failure::data)?)?;
         }
         if let Some(pending) = &mut checkpoint {
-            pending.write_bytes(&trainer.checkpoint().map_err(Failure::data)?)?;
+            pending.write_bytes(&trainer.checkpoint_with_note(&note).map_err(Failure::data)?)?;
         }
         Ok(Self { weights, checkpoint, history, plot: plot.zip(format), note })
     }
@@ -80,7 +80,7 @@ impl Outputs {
         };
         let mut results = vec![
             filled(self.weights, &|| trainer.network().to_safetensors_with_note(&self.note)),
-            filled(self.checkpoint, &|| trainer.checkpoint()),
+            filled(self.checkpoint, &|| trainer.checkpoint_with_note(&self.note)),
             filled(self.history, &|| Ok(csv(rows).into_bytes())),
         ];
         // Without epochs there is nothing to draw.

@@ -78,8 +78,10 @@ fn transcript(folder: &Folder, commands: &[&str]) -> String {
 
 #[test]
 fn reports_of_eval_read_as_they_should() {
+    let folder = example_files();
+    folder.f32("nan.npy", "(40,)", &[f32::NAN; 40]);
     let text = transcript(
-        &example_files(),
+        &folder,
         &[
             "eval binary --scores scores.npy --targets labels.npy --device cpu",
             "eval binary --scores scores.npy --targets labels.npy --device cpu --json",
@@ -96,6 +98,8 @@ fn reports_of_eval_read_as_they_should() {
             "eval embedding --scores distances.npy --targets zero_one.npy --device cpu",
             "eval binary --scores scores.npy --targets labels.npy",
             "eval binary --scores scores.npy --targets labels.npy --quiet",
+            "eval binary --scores nan.npy --targets labels.npy --device cpu",
+            "eval cosine --first anchors.npy --second positives.npy --targets zero_one.npy --device cpu --quiet",
         ],
     );
     insta::assert_snapshot!("eval", text);
@@ -117,6 +121,7 @@ fn reports_of_train_and_predict_read_as_they_should() {
             "predict --weights-in w.safetensors --features features.npy --targets labels.npy --out p.npy --device cpu --json",
             "predict --weights-in w.safetensors --features features.npy --targets labels.npy --out p.npy --device cpu --quiet",
             "predict --weights-in w.safetensors --features features.npy --targets labels.npy --out p.npy --device cpu --penalty squared",
+            "predict --weights-in c.safetensors --features features.npy --targets labels.npy --out p.npy --device cpu",
         ],
     );
     // The weights depend on the processor's vector instructions in their last digits.
@@ -139,6 +144,11 @@ fn messages_read_as_they_should() {
     let train = "train --features features.npy --targets labels.npy --device cpu";
     assert!(folder.run(&format!("{train} --layers 1 --checkpoint-out c.safetensors")).status.success());
     folder.write("quote.csv", b"a,b\n1,2\n\"3,4\n5,6\n");
+    folder.write("semicolon.csv", b"score;label\n1;2\n");
+    folder.write("text.csv", format!("kind\n{}", "cat\ndog\n".repeat(20)).as_bytes());
+    // Weights of another program, which say neither layers nor loss.
+    let header = br#"{"layers.0.bias":{"dtype":"F32","shape":[1],"data_offsets":[16,20]},"layers.0.weight":{"dtype":"F32","shape":[1,4],"data_offsets":[0,16]}}"#;
+    folder.write("f.safetensors", &[&(header.len() as u64).to_le_bytes(), &header[..], &[0; 20]].concat());
     let binary = "eval binary --scores scores.npy --targets labels.npy --device cpu";
     let multiclass = "eval multiclass --scores class_scores.npy --targets classes.npy --device cpu";
     let text = transcript(
@@ -178,7 +188,14 @@ fn messages_read_as_they_should() {
             &format!("{train} --layers 1 --resume c.safetensors --learning-rate 0.5"),
             &format!("{train} --layers 1 --resume c.safetensors --margin 0.5"),
             &format!("{train} --layers 2,1 --resume c.safetensors"),
-            "predict --weights-in c.safetensors --features features.npy --targets labels.npy --out p.npy",
+            "predict --weights-in f.safetensors --layers 1 --features features.npy --targets labels.npy --out p.npy",
+            &format!("{train} --layers 1 --resume c.safetensors --epochs 5"),
+            &format!("{train} --layers 1 --history-out no/h.csv"),
+            "train --features scores.csv:score --targets text.csv:kind --layers 1",
+            "train --data circles:n=0 --layers 1",
+            "eval binary --scores scores.csv:score --targets semicolon.csv:label",
+            "eval triplet --anchor anchors.npy --positive features.npy --negative negatives.npy",
+            &format!("{binary} --plot-out p.svg"),
             "predict --weights-in c.safetensors --features features.npy --out p.npy --margin 2",
             "predict --weights-in scores.npy --features features.npy --out p.npy",
         ],
