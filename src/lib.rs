@@ -45,6 +45,8 @@ mod error;
 #[cfg(feature = "gpu")]
 #[cfg_attr(not(feature = "nn"), allow(dead_code, reason = "what only training calls is small"))]
 pub mod gpu;
+#[cfg(feature = "linear")]
+pub mod linear;
 pub mod loss;
 pub mod metric;
 mod names;

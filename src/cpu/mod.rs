@@ -23,7 +23,11 @@ mod course;
 mod dispatch;
 mod distance;
 mod elementwise;
+#[cfg(any(feature = "nn", feature = "linear"))]
+pub(crate) mod gemm;
 mod lanes;
+#[cfg(feature = "linear")]
+pub(crate) mod linear;
 #[cfg(feature = "nn")]
 pub(crate) mod network;
 mod outputs;

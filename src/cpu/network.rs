@@ -1,14 +1,11 @@
 //! Training on the native CPU backend, in f32 or f64.
 //!
-//! The crate matrixmultiply multiplies matrices. On the shapes of the tutorial's networks, on one thread, it took 0.18
-//! us for 32x50x2, 0.78 us for 32x1x50, 130 us for 64x64x2352 and 1.2 ms for 512^3. The crate gemm took 0.20, 0.09, 155
-//! us and 1.9 ms. Weights on the host are f64, which holds every f32, so that one type serves both precisions.
+//! Weights on the host are f64, which holds every f32, so that one type serves both precisions.
 
 use std::sync::atomic::Ordering;
 
-use rayon::prelude::*;
-
 use super::HostReal;
+use super::gemm::{Gemm, Strided, product};
 use crate::data::evaluation::{Buffers, Output, Request};
 use crate::data::tensor::Floats;
 use crate::error::Result;
@@ -21,53 +18,15 @@ use crate::nn::{
 /// Rows per forward pass when nothing is trained.
 const EVALUATED_ROWS: usize = 1024;
 
-/// A product of at least this many multiplications runs on several threads.
-const PARALLEL_FROM: usize = 1 << 21;
-
-pub(crate) trait Gemm: HostReal + Elementary {
-    /// C = A B + beta C. A is m x k, B is k x n, C is m x n and contiguous; strides are (row, column).
-    fn product(m: usize, k: usize, n: usize, a: Strided<'_, Self>, b: Strided<'_, Self>, beta: Self, c: &mut [Self]);
+/// A number that networks compute with.
+pub(crate) trait NetworkReal: Gemm + Elementary {
     fn floats(x: &[Self]) -> Floats<'_>;
     fn gradient(output: Option<Output>) -> Option<Vec<Self>>;
 }
 
-#[derive(Clone, Copy)]
-pub(crate) struct Strided<'a, T> {
-    elements: &'a [T],
-    row: usize,
-    column: usize,
-}
-
-impl<'a, T> Strided<'a, T> {
-    /// Row-major, `columns` wide.
-    pub(crate) fn new(elements: &'a [T], columns: usize) -> Self {
-        Self { elements, row: columns, column: 1 }
-    }
-
-    pub(crate) fn transposed(self) -> Self {
-        Self { elements: self.elements, row: self.column, column: self.row }
-    }
-
-    /// Whether a matrix of this shape lies within the slice.
-    fn holds(&self, rows: usize, columns: usize) -> bool {
-        rows == 0 || columns == 0 || (rows - 1) * self.row + (columns - 1) * self.column < self.elements.len()
-    }
-}
-
-macro_rules! gemm {
-    ($t:ty, $function:path, $variant:ident) => {
-        impl Gemm for $t {
-            fn product(m: usize, k: usize, n: usize, a: Strided<'_, $t>, b: Strided<'_, $t>, beta: $t, c: &mut [$t]) {
-                assert!(a.holds(m, k) && b.holds(k, n) && c.len() == m * n, "a matrix is larger than its memory");
-                let [ra, ca, rb, cb, rc] = [a.row, a.column, b.row, b.column, n].map(|x| x as isize);
-                // SAFETY: the assertion above holds every element that is read or written within its slice, the slices
-                // are borrowed for the call, and C is borrowed mutably, so it overlaps neither A nor B.
-                unsafe {
-                    let (a, b) = (a.elements.as_ptr(), b.elements.as_ptr());
-                    $function(m, k, n, 1.0, a, ra, ca, b, rb, cb, beta, c.as_mut_ptr(), rc, 1);
-                }
-            }
-
+macro_rules! network_real {
+    ($t:ty, $variant:ident) => {
+        impl NetworkReal for $t {
             fn floats(x: &[Self]) -> Floats<'_> {
                 x.into()
             }
@@ -81,26 +40,8 @@ macro_rules! gemm {
         }
     };
 }
-gemm!(f32, matrixmultiply::sgemm, F32);
-gemm!(f64, matrixmultiply::dgemm, F64);
-
-/// [`Gemm::product`], on several threads if it is large. Each element is the same sum in the same order either way.
-pub(crate) fn product<T: Gemm>(
-    (m, k, n): (usize, usize, usize),
-    a: Strided<'_, T>,
-    b: Strided<'_, T>,
-    beta: T,
-    c: &mut [T],
-) {
-    if m * k * n < PARALLEL_FROM || m < 2 {
-        return T::product(m, k, n, a, b, beta, c);
-    }
-    let rows = m.div_ceil(rayon::current_num_threads()).max(8);
-    c.par_chunks_mut(rows * n).enumerate().for_each(|(chunk, c)| {
-        let elements = &a.elements[(chunk * rows * a.row).min(a.elements.len())..];
-        T::product(c.len() / n, k, n, Strided { elements, ..a }, b, beta, c);
-    });
-}
+network_real!(f32, F32);
+network_real!(f64, F64);
 
 /// Activations of one batch, and the gradients of its backward pass.
 struct Workspace<T> {
@@ -140,7 +81,7 @@ fn widened<T: HostReal>(x: &[T]) -> Vec<f64> {
     x.iter().map(|x| x.to_f64()).collect()
 }
 
-impl<'a, T: Gemm> CpuEngine<'a, T> {
+impl<'a, T: NetworkReal> CpuEngine<'a, T> {
     pub(crate) fn new(parts: EngineParts<'a>) -> Self {
         let layers = parts.shapes.len();
         Self {
@@ -255,7 +196,7 @@ impl<'a, T: Gemm> CpuEngine<'a, T> {
     }
 }
 
-impl<T: Gemm> Engine for CpuEngine<'_, T> {
+impl<T: NetworkReal> Engine for CpuEngine<'_, T> {
     fn train(&mut self, part: &EpochPart<'_>) -> Result<Progress> {
         let mut progress = Progress::new();
         for rows in part.order.chunks(self.batch_size).skip(part.first_batch) {

@@ -149,6 +149,24 @@ impl SignRule {
     }
 }
 
+/// Labels as whole numbers.
+///
+/// # Errors
+/// [`Error::Value`] with the index of the first label with a fraction, or beyond i64; [`Error::ElementType`] for a device
+/// tensor; [`Error::OutOfMemory`].
+#[cfg(feature = "linear")]
+pub(crate) fn integers(labels: Targets<'_>) -> Result<Vec<i64>> {
+    fn all<L: Label>(labels: &[L]) -> Result<Vec<i64>> {
+        let mut integers = crate::data::memory::reserved(labels.len())?;
+        for (index, &label) in labels.iter().enumerate() {
+            integers.push(label.class_index().ok_or_else(|| bad(index, label, "a whole number".into()))?);
+        }
+        Ok(integers)
+    }
+    with_targets!(labels, x => all(x), _tensor => Err(Error::ElementType {
+        input: Input::Targets, expected: "host labels", got: "a device tensor" }))
+}
+
 /// Writes the class indices of `labels` to `indices`; the caller's `ignore_index` becomes [`IGNORED`].
 ///
 /// # Errors

@@ -15,7 +15,7 @@ pub(crate) fn reserved<T>(count: usize) -> Result<Vec<T>> {
     Ok(elements)
 }
 
-#[cfg(feature = "nn")]
+#[cfg(any(feature = "nn", feature = "linear"))]
 /// `count` times `value`.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! Measures how fast the CPU multiplies matrices, with the product that dense layers use.
 
-use crate::cpu::network::{Strided, product};
+use crate::cpu::gemm::{Strided, product};
 
 /// The product x W^T in f32 on all threads, which a dense layer computes before it adds its bias.
 #[derive(Clone, Debug)]

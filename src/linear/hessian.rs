@@ -1,0 +1,198 @@
+//! Newton's equations: (R + kappa * sum of c x x' over the rows inside their bounds) d = -g, with R the identity but for
+//! a free intercept.
+//!
+//! Up to [`MOST_GRAM`] columns the sum is kept as a matrix, from which rows that leave are taken and to which rows that
+//! enter are added, and Cholesky's factorization solves it. Beyond that, conjugate gradients take a product with the
+//! rows inside per step.
+
+use nalgebra::{Cholesky, DMatrix, DVector};
+use rayon::prelude::*;
+
+use super::problem::Problem;
+use crate::cpu::gemm::{Gemm, Strided};
+use crate::data::memory::{check_room, filled};
+use crate::error::Result;
+
+/// The most columns, with the intercept's, of a sum that is kept as a matrix: 8 MB.
+const MOST_GRAM: usize = 1024;
+
+/// Rows that are gathered at a time.
+const GATHERED: usize = 2048;
+
+/// Columns of the matrix that a thread computes at a time.
+const TILE: usize = 64;
+
+/// The weight of a free intercept in R, relative to the largest of its sum: the equations then have a solution where no
+/// row is inside.
+const LITTLE: f64 = 1e-12;
+
+pub(super) enum Hessian {
+    /// The lower half of the sum without kappa.
+    Gram {
+        lower: DMatrix<f64>,
+        is_exact: bool,
+    },
+    Products,
+}
+
+/// The rows inside their bounds: all of them, and those that entered or left since the last step.
+#[derive(Default)]
+pub(super) struct Inside {
+    pub(super) all: Vec<u32>,
+    pub(super) entered: Vec<u32>,
+    pub(super) left: Vec<u32>,
+}
+
+impl Hessian {
+    pub(super) fn new(problem: &Problem<'_>) -> Result<Self> {
+        let width = problem.width();
+        if width > MOST_GRAM {
+            return Ok(Self::Products);
+        }
+        // Two matrices, the gathered rows and the tiles.
+        check_room(8 * width * (2 * width + 2 * GATHERED))?;
+        let is_exact = matches!(problem.matrix.elements, crate::cpu::linear::Elements::F64(_));
+        Ok(Self::Gram { lower: DMatrix::zeros(width, width), is_exact })
+    }
+
+    /// Follows the rows inside.
+    pub(super) fn update(&mut self, problem: &Problem<'_>, inside: &Inside) -> Result<()> {
+        let Self::Gram { lower, is_exact } = self else { return Ok(()) };
+        if inside.entered.len() + inside.left.len() > inside.all.len() {
+            lower.fill(0.0);
+            return add_gram(problem, &inside.all, 1.0, *is_exact, lower);
+        }
+        add_gram(problem, &inside.entered, 1.0, *is_exact, lower)?;
+        add_gram(problem, &inside.left, -1.0, *is_exact, lower)
+    }
+
+    /// The direction that Newton's equations give, and how many rows were read for it.
+    pub(super) fn direction(
+        &mut self,
+        problem: &Problem<'_>,
+        inside: &Inside,
+        kappa: f64,
+        gradient: &[f64],
+    ) -> Result<(Vec<f64>, usize)> {
+        if let Self::Gram { lower, is_exact } = self {
+            if let Some(direction) = factored(problem, lower, kappa, gradient) {
+                return Ok((direction, 0));
+            }
+            if !*is_exact {
+                // Rounding took the definiteness of a sum in f32: from here on it is in f64.
+                *is_exact = true;
+                lower.fill(0.0);
+                add_gram(problem, &inside.all, 1.0, true, lower)?;
+                if let Some(direction) = factored(problem, lower, kappa, gradient) {
+                    return Ok((direction, inside.all.len()));
+                }
+            }
+        }
+        Ok(conjugate_gradients(problem, inside, kappa, gradient))
+    }
+}
+
+/// The diagonal of R.
+fn ridge(problem: &Problem<'_>, index: usize, largest: f64) -> f64 {
+    if problem.is_free() && index + 1 == problem.width() { LITTLE * largest.max(1.0) } else { 1.0 }
+}
+
+/// Cholesky's solution; `None` where the matrix is not positive definite in f64. Its diagonal is scaled to 1 first, so
+/// that features of different units do no harm.
+fn factored(problem: &Problem<'_>, lower: &DMatrix<f64>, kappa: f64, gradient: &[f64]) -> Option<Vec<f64>> {
+    let width = problem.width();
+    let largest = kappa * (0..width).map(|k| lower[(k, k)]).fold(0.0, f64::max);
+    let mut matrix = lower * kappa;
+    (0..width).for_each(|k| matrix[(k, k)] += ridge(problem, k, largest));
+    let roots: Vec<f64> = (0..width).map(|k| matrix[(k, k)].max(f64::MIN_POSITIVE).sqrt()).collect();
+    for column in 0..width {
+        for row in column..width {
+            matrix[(row, column)] /= roots[row] * roots[column];
+        }
+    }
+    let right = DVector::from_iterator(width, gradient.iter().zip(&roots).map(|(g, root)| -g / root));
+    let solution = Cholesky::new(matrix)?.solve(&right);
+    let solution: Vec<f64> = solution.iter().zip(&roots).map(|(x, root)| x / root).collect();
+    solution.iter().all(|x| x.is_finite()).then_some(solution)
+}
+
+/// Adds `sign` times the sum of c x x' over the listed rows to the lower half of a matrix.
+fn add_gram(problem: &Problem<'_>, rows: &[u32], sign: f64, is_exact: bool, lower: &mut DMatrix<f64>) -> Result<()> {
+    if is_exact {
+        add_gram_in::<f64>(problem, rows, sign, lower)
+    } else {
+        add_gram_in::<f32>(problem, rows, sign, lower)
+    }
+}
+
+fn add_gram_in<T: Gemm>(problem: &Problem<'_>, rows: &[u32], sign: f64, lower: &mut DMatrix<f64>) -> Result<()> {
+    let width = problem.width();
+    let mut gathered = filled(T::ZERO, width * GATHERED.min(rows.len()))?;
+    for part in rows.chunks(GATHERED) {
+        let list: Vec<(u32, f64)> = part.iter().map(|&row| (row, problem.costs[row as usize].sqrt())).collect();
+        let gathered = &mut gathered[..width * part.len()];
+        problem.matrix.gather(&list, [problem.shift, problem.scale], problem.constant(), gathered);
+        // A tile has the columns from `first` on, and of these the rows on and below the diagonal.
+        let tile = |first: usize| {
+            let columns = TILE.min(width - first);
+            let mut tile = vec![T::ZERO; (width - first) * columns];
+            let from_first = Strided::new(&gathered[first..], width);
+            let size = (width - first, part.len(), columns);
+            T::product(size.0, size.1, size.2, from_first.transposed(), from_first, T::ZERO, &mut tile);
+            (first, columns, tile)
+        };
+        let firsts: Vec<usize> = (0..width).step_by(TILE).collect();
+        let tiles: Vec<_> = firsts.into_par_iter().map(tile).collect();
+        for (first, columns, tile) in tiles {
+            for (row, numbers) in tile.chunks_exact(columns).enumerate() {
+                for (column, number) in numbers.iter().take(row + 1).enumerate() {
+                    lower[(first + row, first + column)] += sign * number.to_f64();
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Conjugate gradients, until the residual is a tenth of the gradient or less.
+fn conjugate_gradients(problem: &Problem<'_>, inside: &Inside, kappa: f64, gradient: &[f64]) -> (Vec<f64>, usize) {
+    let width = problem.width();
+    let list: Vec<(u32, f64)> = inside.all.iter().map(|&row| (row, kappa * problem.costs[row as usize])).collect();
+    let largest: f64 = list.iter().map(|(_, factor)| factor).sum();
+    let product = |v: &[f64]| -> Vec<f64> {
+        let (stored, offset) = problem.in_stored_units(v);
+        let mut sums = vec![0.0; problem.matrix.columns];
+        let total = problem.matrix.add_products(&list, &stored, offset, &mut sums);
+        let mut result: Vec<f64> = v.iter().enumerate().map(|(k, v)| ridge(problem, k, largest) * v).collect();
+        problem.add_stored(&sums, total, &mut result);
+        result
+    };
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let norm = dot(gradient, gradient).sqrt();
+    let target = norm * norm.sqrt().min(0.1);
+    let (mut solution, mut residual) = (vec![0.0; width], gradient.iter().map(|g| -g).collect::<Vec<_>>());
+    let mut direction = residual.clone();
+    let mut rho = dot(&residual, &residual);
+    let mut steps = 0;
+    while rho.sqrt() > target && steps < 4 * width.min(1000) {
+        let image = product(&direction);
+        steps += 1;
+        let curvature = dot(&direction, &image);
+        if curvature <= 0.0 || curvature.is_nan() {
+            break;
+        }
+        let length = rho / curvature;
+        for k in 0..width {
+            solution[k] += length * direction[k];
+            residual[k] -= length * image[k];
+        }
+        let next = dot(&residual, &residual);
+        let (share, residual) = (next / rho, &residual);
+        direction.iter_mut().zip(residual).for_each(|(d, r)| *d = r + share * *d);
+        rho = next;
+    }
+    if steps == 0 {
+        solution.copy_from_slice(&gradient.iter().map(|g| -g).collect::<Vec<_>>());
+    }
+    (solution, steps * list.len())
+}

@@ -1,0 +1,65 @@
+//! Linear max-margin models (support vector machines) with a certificate of how good they are.
+//!
+//! # The problem
+//! For rows x_i with labels y_i of -1 or +1 and costs c_i = C * weight of the row * weight of its class:
+//!
+//! minimise P(w) = 1/2 ||w||^2 + sum of h_i(z_i), with z_i = 1 - y_i (w x_i + b).
+//!
+//! | loss | h(z) | multipliers | h*(a) |
+//! |---|---|---|---|
+//! | [`LinearLoss::Hinge`] | c max(0, z) | 0 to c | 0 |
+//! | [`LinearLoss::SquaredHinge`] | c max(0, z)^2 | 0 or more | a^2 / (4 c) |
+//! | [`LinearLoss::SmoothHinge`] | c z^2/(2 gamma) from 0 to gamma, c (z - gamma/2) beyond | 0 to c | gamma a^2 / (2 c) |
+//!
+//! b is no part of the model ([`Intercept::None`]), the weight of a constant feature ([`Intercept::Penalized`]), or free
+//! of cost ([`Intercept::Free`]). Several classes are solved one against the rest, each a problem of its own.
+//!
+//! # The certificate
+//! Every set of multipliers a gives a lower bound of P at any weights, the dual value
+//! D(a) = sum of (a_i - h*(a_i)) - 1/2 ||v||^2 with v = sum of a_i y_i x_i. So P(w) - D(a), the gap, says how far w is from
+//! the optimum at most. Written as
+//!
+//! 1/2 ||w - v||^2 + sum of (h_i(z_i) + h*_i(a_i) - a_i z_i)
+//!
+//! it is a sum of terms that are never negative, and does not cancel. [`Certificate`] is computed anew in f64 from features,
+//! weights and multipliers, in one pass; only if it confirms the gap does a fit count as converged. Since P is strongly
+//! convex, ||w - w*||^2 <= 2 (P - D): [`LinearModel::certain`] says which labels every optimum shares. With a free intercept
+//! the sum of a_i y_i must be 0, which rounding prevents; what is missing is bounded and added to the gap.
+//!
+//! # The method
+//! An augmented Lagrangian whose steps are minimised by Newton's method (`newton.rs`). Large problems start from the
+//! solution of a sixty-fourth and an eighth of their rows. A Newton step reads all rows once for the change of the
+//! violations, and again those rows whose multiplier changed. The same problem gives the same bits on one machine,
+//! whatever the number of threads.
+//!
+//! | file | content |
+//! |---|---|
+//! | `rows.rs` | features as the caller has them |
+//! | `loss.rs` | losses, conjugates, gaps of a row |
+//! | `problem.rs` | one binary problem and its products |
+//! | `newton.rs` | the solver |
+//! | `hessian.rs` | Newton's equations: Cholesky, conjugate gradients |
+//! | `certificate.rs` | the certificate |
+//! | `classifier.rs` | options, checks, one problem per class |
+//! | `file.rs` | models as safetensors files |
+//! | `model.rs` | decision values, labels, certain labels |
+
+mod certificate;
+mod classifier;
+mod file;
+mod hessian;
+mod loss;
+mod model;
+mod newton;
+mod problem;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+pub use certificate::Certificate;
+pub use classifier::{ClassWeights, LinearClassifier, LinearFit};
+pub use loss::LinearLoss;
+pub use model::LinearModel;
+pub use newton::{FitEnd, FitProgress};
+pub use problem::Intercept;
+pub use rows::{RowElements, Rows};
