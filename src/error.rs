@@ -255,7 +255,7 @@ impl Error {
     }
 
     /// The same error, naming the inputs of the validation instead of the training.
-    #[cfg(feature = "nn")]
+    #[cfg(any(feature = "nn", feature = "linear"))]
     pub(crate) fn of_validation(mut self) -> Self {
         if let Error::Length { input, .. } | Error::Shape { input, .. } | Error::Value { input, .. } = &mut self {
             *input = match *input {

@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::bench::BenchArguments;
 use crate::devices::DevicesArguments;
 use crate::eval::EvalArguments;
+use crate::fit::FitArguments;
 use crate::predict::PredictArguments;
 use crate::train::TrainArguments;
 
@@ -25,7 +26,9 @@ pub(crate) enum Command {
     Eval(EvalArguments),
     /// Train a network of dense layers with a max-margin loss.
     Train(TrainArguments),
-    /// Apply saved weights to rows of features.
+    /// Fit a linear max-margin model, with a certificate of how close to the optimum it is.
+    Fit(FitArguments),
+    /// Apply saved weights or a linear model to rows of features.
     Predict(PredictArguments),
     /// Measure every loss on a device, next to the limit that its memory sets in the same run.
     Bench(BenchArguments),

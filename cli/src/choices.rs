@@ -24,6 +24,12 @@ pub(crate) fn parsed<T: FromStr<Err = maxmargin::Error>>(text: &str) -> Result<T
     })
 }
 
+/// A positive, finite number.
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|x| *x > 0.0 && x.is_finite());
+    number.ok_or_else(|| format!("expected a positive number, got {text:?}"))
+}
+
 /// A number that counts something, of type [`std::num::NonZero`].
 pub(crate) fn at_least_one<T: FromStr>(text: &str) -> Result<T, String> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

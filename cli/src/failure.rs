@@ -111,6 +111,12 @@ impl Failure {
         head.iter().chain(&[' ', '.', '.', '.', ' ']).chain(tail).collect()
     }
 
+    /// Prints the message as a note, where the program did what was asked for in part.
+    pub(crate) fn note(self) {
+        // A failed write means that stderr is closed, so there is no other place for the note.
+        let _ = writeln!(std::io::stderr(), "note: {}", self.line());
+    }
+
     pub(crate) fn report(self) -> ExitCode {
         let line = self.line();
         // A failed write means that stderr is closed, so there is no other place to report it.

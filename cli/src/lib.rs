@@ -10,6 +10,7 @@ mod devices;
 mod eval;
 mod failure;
 mod file;
+mod fit;
 mod interrupt;
 mod method;
 mod objective;
@@ -121,6 +122,8 @@ fn run_command() -> failure::Outcome<ExitCode> {
         arguments::Command::Predict(options) => predict::run(options)?,
         arguments::Command::Train(options) if train::run(options)? => return Ok(ExitCode::from(interrupt::EXIT_CODE)),
         arguments::Command::Train(_) => {}
+        arguments::Command::Fit(options) if fit::run(options)? => return Ok(ExitCode::from(interrupt::EXIT_CODE)),
+        arguments::Command::Fit(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

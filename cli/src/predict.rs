@@ -1,6 +1,6 @@
 //! `maxmargin predict`: applies saved weights to rows of features.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::choices::parsed;
 use crate::failure::{Failure, Outcome};
 use crate::file::{self, PendingOutput, TextOptions, pending, publish_all, refuse_same_file};
+use crate::fit::{Asked, predict as predict_linear};
 use crate::objective::{ChosenLoss, Objective};
 use crate::place::{self, Where};
 use crate::report::{device_json, device_text, headers_json, inputs_text, number, print};
@@ -19,13 +20,16 @@ use crate::train::{Loaded, Reading, read_features};
 use crate::words::{counted, number_text};
 use crate::{failure, progress};
 
-/// Apply saved weights to rows of features.
+/// Apply saved weights or a linear model to rows of features.
 #[derive(Debug, Args)]
 #[command(allow_negative_numbers = true, after_help = EXAMPLES)]
 pub(crate) struct PredictArguments {
     /// The weights, as `maxmargin train --weights-out` or --checkpoint-out writes them, or as for its --weights-in.
-    #[arg(long, value_name = "W.safetensors")]
-    pub(crate) weights_in: PathBuf,
+    #[arg(long, value_name = "W.safetensors", required_unless_present = "model")]
+    pub(crate) weights_in: Option<PathBuf>,
+    /// A linear model, as `maxmargin fit --model-out` writes it, in place of weights.
+    #[arg(long, value_name = "M.safetensors", conflicts_with_all = ["weights_in", "layers"])]
+    pub(crate) model: Option<PathBuf>,
     /// The dense layers, as for `maxmargin train`, where the weights are of another program. Files of `train` say them.
     #[arg(long, value_delimiter = ',', value_parser = parsed::<Dense>)]
     pub(crate) layers: Vec<Dense>,
@@ -35,13 +39,17 @@ pub(crate) struct PredictArguments {
     /// File with targets, one per row. The loss and the accuracy are then reported.
     #[arg(long)]
     pub(crate) targets: Option<PathBuf>,
-    /// Write the outputs (N, units of the last layer) to this file: .npy as f32, or .csv with a line for each row.
+    /// Write the outputs (N, units of the last layer) to this file: .npy as f32, or .csv with a line for each row. Of a linear
+    /// model these are its decision values (N, K), in f64, K = 1 for two classes.
     #[arg(long, value_name = "P.npy|P.csv")]
     pub(crate) out: PathBuf,
     /// Write the predicted labels (N) to this .npy file: of one output 1 where it is positive and otherwise -1, of several
-    /// the index of the highest.
+    /// the index of the highest; of a linear model its own labels.
     #[arg(long, value_name = "L.npy")]
     pub(crate) labels_out: Option<PathBuf>,
+    /// With --model: write 1 for each label that every optimum of the model's problem shares, else 0, to this file.
+    #[arg(long, value_name = "F.npy", requires = "model")]
+    pub(crate) certain_out: Option<PathBuf>,
     /// The loss of --targets. A file of `train --weights-out` says it; these options change it.
     #[command(flatten)]
     pub(crate) objective: Objective,
@@ -61,17 +69,39 @@ pub(crate) fn run(arguments: &PredictArguments) -> Outcome<()> {
     let started = Instant::now();
     progress::set_quiet(arguments.place.quiet);
     let inputs = [
-        ("--weights-in", Some(arguments.weights_in.as_path())),
+        ("--weights-in", arguments.weights_in.as_deref()),
+        ("--model", arguments.model.as_deref()),
         ("--features", Some(&arguments.features)),
         ("--targets", arguments.targets.as_deref()),
     ];
-    refuse_same_file(&inputs, &[("--out", Some(&arguments.out)), ("--labels-out", arguments.labels_out.as_deref())])?;
+    let outputs = [
+        ("--out", Some(arguments.out.as_path())),
+        ("--labels-out", arguments.labels_out.as_deref()),
+        ("--certain-out", arguments.certain_out.as_deref()),
+    ];
+    refuse_same_file(&inputs, &outputs)?;
+    if let Some(model) = &arguments.model {
+        if let Some(option) = arguments.objective.given() {
+            return Err(Failure::usage(format!("{option} goes with --weights-in: a linear model says its loss")));
+        }
+        return predict_linear(&Asked {
+            model,
+            features: &arguments.features,
+            targets: arguments.targets.as_deref(),
+            out: &arguments.out,
+            labels_out: &arguments.labels_out,
+            certain_out: &arguments.certain_out,
+            text: arguments.text,
+            place: &arguments.place,
+        });
+    }
+    let weights_in = arguments.weights_in.as_deref().unwrap_or(Path::new(""));
     if let (None, Some(option)) = (&arguments.targets, arguments.objective.given()) {
         return Err(Failure::usage(format!("{option} goes with --targets")));
     }
     let mut pending_out = PendingOutput::new("--out", &arguments.out, &[".npy", ".csv"])?;
     let mut labels_out = pending("--labels-out", &arguments.labels_out, &[".npy"])?;
-    let bytes = file::read_bytes(&arguments.weights_in)?;
+    let bytes = file::read_bytes(weights_in)?;
     let (data, loss, headers) = read(arguments, &bytes)?;
     let network = network(arguments, &bytes, data.columns())?;
     let device = place::choose(&arguments.place)?;
@@ -117,7 +147,7 @@ fn read(arguments: &PredictArguments, weights: &[u8]) -> Outcome<Read> {
     };
     if saved.is_none() && arguments.objective.given().is_none() {
         let message = "the file does not say its loss: name it with --loss, or leave out --targets";
-        return Err(Failure::file(&arguments.weights_in, message));
+        return Err(Failure::file(arguments.weights_in.as_deref().unwrap_or(Path::new("")), message));
     }
     let mut loss = arguments.objective.choose(saved.unwrap_or_default())?;
     let layers = match Sequential::from_safetensors(weights) {
@@ -204,11 +234,12 @@ fn report(
 
 /// The network that the weights say, or that --layers says.
 fn network(arguments: &PredictArguments, bytes: &[u8], columns: usize) -> Outcome<Sequential> {
-    let in_weights = |error| Failure::file(&arguments.weights_in, error);
+    let weights_in = arguments.weights_in.as_deref().unwrap_or(Path::new(""));
+    let in_weights = |error| Failure::file(weights_in, error);
     if arguments.layers.is_empty() {
-        let network = Sequential::from_safetensors(bytes).map_err(in_weights)?.ok_or_else(|| {
-            Failure::file(&arguments.weights_in, "the file does not say its layers: name them with --layers")
-        })?;
+        let network = Sequential::from_safetensors(bytes)
+            .map_err(in_weights)?
+            .ok_or_else(|| Failure::file(weights_in, "the file does not say its layers: name them with --layers"))?;
         if network.inputs() != columns {
             let inputs = network.inputs();
             let message = format!("features: expected shape (N, {inputs}), as the weights say, got (N, {columns})");

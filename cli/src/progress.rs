@@ -38,6 +38,13 @@ fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
 /// A line that says what is done now, from its creation until it is dropped.
 pub(crate) struct Stage(ProgressBar);
 
+impl Stage {
+    /// Says something else.
+    pub(crate) fn say(&self, message: String) {
+        self.0.set_message(message);
+    }
+}
+
 impl Drop for Stage {
     fn drop(&mut self) {
         self.0.finish_and_clear();

@@ -338,8 +338,8 @@ impl<'a> Matrix<'a> {
         (0..self.rows).into_par_iter().map_init(Vec::new, of).collect()
     }
 
-    /// The sums of each column's elements and of their squares about `shift`, over all rows.
-    pub(crate) fn moments(&self, shift: &[f64]) -> [Vec<f64>; 2] {
+    /// The sums of each column's elements and of their squares about `shift`, over all rows, or those that are kept.
+    pub(crate) fn moments(&self, shift: &[f64], kept: Option<&[bool]>) -> [Vec<f64>; 2] {
         let (block, columns) = (self.block(), self.columns);
         let starts = (0..self.rows).step_by(block).collect::<Vec<_>>();
         let run = |scratch: &mut Vec<f32>, start: usize| {
@@ -347,7 +347,10 @@ impl<'a> Matrix<'a> {
             macro_rules! add {
                 ($x:expr) => {
                     dispatch(|| {
-                        for row in $x.chunks_exact(columns) {
+                        for (row, place) in $x.chunks_exact(columns).zip(start..) {
+                            if kept.is_some_and(|kept| !kept[place]) {
+                                continue;
+                            }
                             for (k, &x) in row.iter().enumerate() {
                                 let x = f64::from(x) - shift[k];
                                 first[k] += x;

@@ -69,6 +69,47 @@ pub struct LinearFit {
     pub multipliers: Vec<f64>,
 }
 
+/// Rows and their labels, checked.
+pub(super) struct Labelled<'a> {
+    pub(super) rows: Rows<'a>,
+    pub(super) labels: Vec<i64>,
+    /// In ascending order, two at least.
+    pub(super) classes: Vec<i64>,
+    pub(super) weights: Option<&'a [f64]>,
+}
+
+impl<'a> Labelled<'a> {
+    pub(super) fn new(rows: &Rows<'a>, targets: Targets<'_>, weights: Option<&'a [f64]>) -> Result<Self> {
+        let labels = checked_labels(rows, targets)?;
+        if let Some(weights) = weights {
+            if weights.len() != rows.len() {
+                let (input, expected, got) = (Input::SampleWeights, rows.len(), weights.len());
+                return Err(Error::Length { input, expected, got, unit: "row of features" });
+            }
+            check_weights(Input::SampleWeights, weights)?;
+        }
+        let mut classes = labels.clone();
+        classes.sort_unstable();
+        classes.dedup();
+        if classes.len() < 2 {
+            let got = classes.first().map_or("no rows".into(), |class| format!("only {class}"));
+            return Err(Error::Shape { input: Input::Targets, expected: "labels of at least two classes".into(), got });
+        }
+        Ok(Self { rows: *rows, labels, classes, weights })
+    }
+}
+
+/// The labels of finite rows.
+pub(super) fn checked_labels(rows: &Rows<'_>, targets: Targets<'_>) -> Result<Vec<i64>> {
+    rows.check()?;
+    let labels = integers(targets)?;
+    if labels.len() != rows.len() {
+        let (input, expected, got) = (Input::Targets, rows.len(), labels.len());
+        return Err(Error::Length { input, expected, got, unit: "row of features" });
+    }
+    Ok(labels)
+}
+
 /// Rows in the first parts that a large problem is started on: each a sixty-fourth and an eighth of all.
 const STARTS: [usize; 2] = [64, 8];
 
@@ -177,29 +218,25 @@ impl LinearClassifier {
         on_progress: &mut dyn FnMut(FitProgress) -> bool,
     ) -> Result<LinearFit> {
         self.check()?;
-        rows.check()?;
-        let labels = integers(targets.into())?;
-        let length = |input, got: usize| match got == rows.len() {
-            true => Ok(()),
-            false => Err(Error::Length { input, expected: rows.len(), got, unit: "row of features" }),
-        };
-        length(Input::Targets, labels.len())?;
-        if let Some(weights) = sample_weights {
-            length(Input::SampleWeights, weights.len())?;
-            check_weights(Input::SampleWeights, weights)?;
-        }
-        let mut classes = labels.clone();
-        classes.sort_unstable();
-        classes.dedup();
-        if classes.len() < 2 {
-            let got = classes.first().map_or("no rows".into(), |class| format!("only {class}"));
-            return Err(Error::Shape { input: Input::Targets, expected: "labels of at least two classes".into(), got });
-        }
-        let class_weights = self.weights_of(&classes, &labels)?;
+        let data = Labelled::new(rows, targets.into(), sample_weights)?;
+        self.fit_kept(&data, None, start, on_progress)
+    }
+
+    /// As [`LinearClassifier::fit_with`], for checked data, on the rows that are kept.
+    pub(super) fn fit_kept(
+        &self,
+        data: &Labelled<'_>,
+        kept: Option<&[bool]>,
+        start: Option<&LinearModel>,
+        on_progress: &mut dyn FnMut(FitProgress) -> bool,
+    ) -> Result<LinearFit> {
+        let Labelled { rows, labels, classes, weights: sample_weights } = data;
+        let is_kept = |row: usize| kept.is_none_or(|kept| kept[row]);
+        let class_weights = self.weights_of(classes, labels, kept)?;
         if let Some(start) = start {
-            self.check_start(start, rows, &classes)?;
+            check_start(start, rows, classes)?;
         }
-        let [shift, scale] = self.scaling(rows);
+        let [shift, scale] = self.scaling(rows, kept);
         let outputs = if classes.len() == 2 { 1 } else { classes.len() };
         let mut fit = LinearFit {
             model: LinearModel {
@@ -232,7 +269,8 @@ impl LinearClassifier {
                     // The rest.
                     (false, _) => 1.0,
                 };
-                costs[row] = self.c * of_class * sample_weights.map_or(1.0, |weights| weights[row]);
+                let of_row = sample_weights.map_or(1.0, |weights| weights[row]);
+                costs[row] = if is_kept(row) { self.c * of_class * of_row } else { 0.0 };
             }
             if costs.iter().all(|&cost| cost == 0.0) {
                 return Err(Error::ZeroWeight { count: rows.len() as u64 });
@@ -257,18 +295,20 @@ impl LinearClassifier {
         Ok(fit)
     }
 
-    fn weights_of(&self, classes: &[i64], labels: &[i64]) -> Result<Vec<f64>> {
+    fn weights_of(&self, classes: &[i64], labels: &[i64], kept: Option<&[bool]>) -> Result<Vec<f64>> {
         match &self.class_weights {
             ClassWeights::Equal => Ok(vec![1.0; classes.len()]),
             ClassWeights::Balanced => {
                 let mut counts = vec![0u64; classes.len()];
-                for label in labels {
-                    if let Ok(place) = classes.binary_search(label) {
+                for (row, label) in labels.iter().enumerate() {
+                    if let Ok(place) = classes.binary_search(label)
+                        && kept.is_none_or(|kept| kept[row])
+                    {
                         counts[place] += 1;
                     }
                 }
-                let (rows, classes) = (labels.len() as f64, classes.len() as f64);
-                Ok(counts.into_iter().map(|count| rows / (classes * count as f64)).collect())
+                let (rows, classes) = (counts.iter().sum::<u64>() as f64, classes.len() as f64);
+                Ok(counts.into_iter().map(|count| rows / (classes * count.max(1) as f64)).collect())
             }
             ClassWeights::Given(weights) => {
                 if weights.len() != classes.len() {
@@ -281,32 +321,16 @@ impl LinearClassifier {
         }
     }
 
-    fn check_start(&self, start: &LinearModel, rows: &Rows<'_>, classes: &[i64]) -> Result<()> {
-        if start.columns != rows.columns() {
-            let (expected, got) = (format!("(N, {}), as the model has them", start.columns), rows.columns());
-            return Err(Error::Shape { input: Input::Features, expected, got: format!("(N, {got})") });
-        }
-        if start.classes != classes {
-            let words = |classes: &[i64]| {
-                let first: Vec<String> = classes.iter().take(10).map(i64::to_string).collect();
-                first.join(", ") + if classes.len() > 10 { ", ..." } else { "" }
-            };
-            let expected = format!("the labels {}, as the model has them", words(&start.classes));
-            return Err(Error::Shape { input: Input::Targets, expected, got: words(classes) });
-        }
-        Ok(())
-    }
-
     /// What is taken from each column, and what the rest is multiplied by.
-    fn scaling(&self, rows: &Rows<'_>) -> [Vec<f64>; 2] {
+    fn scaling(&self, rows: &Rows<'_>, kept: Option<&[bool]>) -> [Vec<f64>; 2] {
         let columns = rows.columns();
         if !self.standardize {
             return [vec![0.0; columns], vec![1.0; columns]];
         }
-        let count = rows.len().max(1) as f64;
-        let [sums, _] = rows.0.moments(&vec![0.0; columns]);
+        let count = kept.map_or(rows.len(), |kept| kept.iter().filter(|&&kept| kept).count()).max(1) as f64;
+        let [sums, _] = rows.0.moments(&vec![0.0; columns], kept);
         let mean: Vec<f64> = sums.iter().map(|sum| sum / count).collect();
-        let [_, squares] = rows.0.moments(&mean);
+        let [_, squares] = rows.0.moments(&mean, kept);
         let scale = squares.iter().zip(&mean).map(|(square, mean)| {
             let deviation = (square / count).sqrt();
             // What rounding leaves of a constant column is no deviation.
@@ -314,6 +338,23 @@ impl LinearClassifier {
         });
         [mean.clone(), scale.collect()]
     }
+}
+
+/// Refuses a start with other features or classes.
+fn check_start(start: &LinearModel, rows: &Rows<'_>, classes: &[i64]) -> Result<()> {
+    if start.columns != rows.columns() {
+        let (expected, got) = (format!("(N, {}), as the model has them", start.columns), rows.columns());
+        return Err(Error::Shape { input: Input::Features, expected, got: format!("(N, {got})") });
+    }
+    if start.classes != classes {
+        let words = |classes: &[i64]| {
+            let first: Vec<String> = classes.iter().take(10).map(i64::to_string).collect();
+            first.join(", ") + if classes.len() > 10 { ", ..." } else { "" }
+        };
+        let expected = format!("the labels {}, as the model has them", words(&start.classes));
+        return Err(Error::Shape { input: Input::Targets, expected, got: words(classes) });
+    }
+    Ok(())
 }
 
 fn check_weights(input: Input, weights: &[f64]) -> Result<()> {

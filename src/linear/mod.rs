@@ -40,6 +40,7 @@
 //! | `newton.rs` | the solver |
 //! | `hessian.rs` | Newton's equations: Cholesky, conjugate gradients |
 //! | `certificate.rs` | the certificate |
+//! | `path.rs` | lists of C, folds, validation |
 //! | `classifier.rs` | options, checks, one problem per class |
 //! | `file.rs` | models as safetensors files |
 //! | `model.rs` | decision values, labels, certain labels |
@@ -51,6 +52,7 @@ mod hessian;
 mod loss;
 mod model;
 mod newton;
+mod path;
 mod problem;
 mod rows;
 #[cfg(test)]
@@ -61,5 +63,6 @@ pub use classifier::{ClassWeights, LinearClassifier, LinearFit};
 pub use loss::LinearLoss;
 pub use model::LinearModel;
 pub use newton::{FitEnd, FitProgress};
+pub use path::{LinearPath, PathModel, Validation};
 pub use problem::Intercept;
 pub use rows::{RowElements, Rows};

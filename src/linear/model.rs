@@ -26,6 +26,11 @@ pub struct LinearModel {
 }
 
 impl LinearModel {
+    /// The loss that it was fitted with.
+    pub fn loss(&self) -> LinearLoss {
+        self.loss
+    }
+
     /// The number of decision values per row: 1 for two classes, otherwise one per class.
     pub fn outputs(&self) -> usize {
         self.bias.len()
@@ -96,14 +101,22 @@ impl LinearModel {
     /// As [`LinearModel::decision_values`].
     pub fn labels(&self, rows: &Rows<'_>) -> Result<Vec<i64>> {
         let values = self.decision_values(rows)?;
-        Ok(values.chunks_exact(self.outputs()).map(|values| self.classes[self.class_of(values)]).collect())
+        Ok(values.chunks_exact(self.outputs()).map(|values| self.label_of(values)).collect())
+    }
+
+    /// The label that a row's decision values give.
+    pub fn label_of(&self, values: &[f64]) -> i64 {
+        self.classes[self.class_of(values)]
     }
 
     /// The place of a row's class.
     fn class_of(&self, values: &[f64]) -> usize {
         match values {
             &[value] => usize::from(value > 0.0),
-            values => (1..values.len()).fold(0, |best, class| if values[class] > values[best] { class } else { best }),
+            values => {
+                let last = values.len().min(self.classes.len());
+                (1..last).fold(0, |best, class| if values[class] > values[best] { class } else { best })
+            }
         }
     }
 

@@ -19,6 +19,8 @@ pub struct Chart {
     x_label: String,
     y_label: String,
     lines: Vec<(String, Vec<f64>)>,
+    /// Names of the steps; their numbers where there are none.
+    steps: Vec<String>,
 }
 
 impl Chart {
@@ -30,6 +32,12 @@ impl Chart {
     /// The name of the steps.
     pub fn x_label(mut self, label: impl Into<String>) -> Self {
         self.x_label = label.into();
+        self
+    }
+
+    /// The steps' own names, to be written in the place of their numbers.
+    pub fn step_names(mut self, names: Vec<String>) -> Self {
+        self.steps = names;
         self
     }
 
@@ -118,7 +126,11 @@ impl Chart {
             .axis_desc_style(text(16))
             .x_labels(self.steps().min(11))
             .y_labels(8)
-            .x_label_formatter(&step)
+            .x_label_formatter(&|x| match self.steps.get(x.round().max(0.0) as usize) {
+                Some(name) if (x - x.round()).abs() < 1e-6 => name.clone(),
+                _ if self.steps.is_empty() => step(x),
+                _ => String::new(),
+            })
             .y_label_formatter(&|y| short(*y, height))
             .x_desc(&self.x_label)
             .y_desc(&self.y_label)

@@ -5,6 +5,7 @@ mod bench;
 mod eval;
 mod families;
 mod files;
+mod fit;
 mod ignored;
 mod limits;
 mod multiclass;

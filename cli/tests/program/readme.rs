@@ -47,7 +47,7 @@ const FAMILIES: [&str; 10] = [
 
 #[test]
 fn every_option_of_the_readme_exists() {
-    let commands = ["devices", "train", "predict", "bench"].map(str::to_owned);
+    let commands = ["devices", "train", "fit", "predict", "bench"].map(str::to_owned);
     let families = FAMILIES.map(|family| format!("eval {family}"));
     let mut known: BTreeSet<String> = BTreeSet::new();
     for command in commands.iter().chain(&families) {

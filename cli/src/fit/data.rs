@@ -1,0 +1,140 @@
+//! The files of a fit: features as they are stored, labels as numbers or text, models.
+
+use std::path::{Path, PathBuf};
+
+use maxmargin::linear::{LinearLoss, LinearModel, Rows};
+use maxmargin::{BinaryHinge, Device, LabelEncoding, MulticlassHinge, Penalty, Request};
+
+use crate::failure::{Failure, Outcome};
+use crate::file::{self, Array, Data, Shape, Source, TextOptions};
+
+/// Rows of features from a file.
+pub(crate) struct FileRows {
+    path: PathBuf,
+    data: Data,
+    columns: usize,
+    /// For text: whether a header was found, and the names of the columns in it.
+    pub(super) has_header: Option<bool>,
+    pub(super) names: Vec<String>,
+}
+
+impl FileRows {
+    pub(super) fn read(path: &Path, text: TextOptions) -> Outcome<Self> {
+        let source = Source::open(path, text)?;
+        let (has_header, names) = (source.has_header(), source.names());
+        let Array { shape, data } = source.read_all()?;
+        let columns = match &shape[..] {
+            [] | [_] => Some(1),
+            [_, rest @ ..] => rest.iter().try_fold(1usize, |product, &axis| product.checked_mul(axis)),
+        };
+        let Some(columns) = columns.filter(|&columns| columns > 0) else {
+            return Err(Failure::file(path, format!("features: expected shape (N, D), got {}", Shape(&shape))));
+        };
+        let data = match data {
+            data @ (Data::F32(_) | Data::F64(_) | Data::F16(_) | Data::BF16(_) | Data::U8(_)) => data,
+            other => Data::F64(other.to_f64()?),
+        };
+        Ok(Self { path: path.into(), data, columns, has_header, names })
+    }
+
+    pub(super) fn rows(&self) -> Outcome<Rows<'_>> {
+        let rows = match &self.data {
+            Data::F32(x) => Rows::new(x, self.columns),
+            Data::F64(x) => Rows::new(x, self.columns),
+            Data::F16(x) => Rows::new(x, self.columns),
+            Data::BF16(x) => Rows::new(x, self.columns),
+            Data::U8(x) => Rows::new(x, self.columns),
+            _ => Rows::new(&[0.0f64; 0], self.columns),
+        };
+        rows.map_err(|error| Failure::file(&self.path, error))
+    }
+
+    /// The first rows of two features, for a plot.
+    pub(super) fn points(&self, most: usize) -> Outcome<Vec<(f64, f64)>> {
+        let all = self.data.to_f64()?;
+        Ok(all.chunks_exact(2).take(most).map(|row| (row[0], row[1])).collect())
+    }
+}
+
+/// Labels from a file.
+pub(crate) struct Labels {
+    path: PathBuf,
+    shape: Vec<usize>,
+    pub(super) data: Data,
+    /// The texts that the labels stand for, in order.
+    pub(super) names: Option<Vec<String>>,
+    pub(super) has_header: Option<bool>,
+}
+
+impl Labels {
+    /// Reads labels. Text is numbered in the order of its characters, or by its place among `known`.
+    pub(super) fn read(path: &Path, text: TextOptions, known: &[String]) -> Outcome<Self> {
+        let source = Source::open_classes(path, text, known)?;
+        let (has_header, names) = (source.has_header(), source.classes().map(<[String]>::to_vec));
+        let Array { shape, mut data } = source.read_all()?;
+        data.widen();
+        Ok(Self { path: path.into(), shape, data, names, has_header })
+    }
+
+    pub(super) fn fail(&self, message: &str) -> Failure {
+        Failure::file(&self.path, format!("targets: {message}"))
+    }
+
+    pub(super) fn check_shape(&self, rows: usize) -> Outcome<()> {
+        if Shape(&self.shape).matches(&[rows]) {
+            return Ok(());
+        }
+        Err(self.fail(&format!("expected shape ({rows}), one label per row of features, got {}", Shape(&self.shape))))
+    }
+}
+
+/// One number per row.
+pub(super) fn numbers(path: &Path, text: TextOptions, what: &str, rows: usize) -> Outcome<Vec<f64>> {
+    let array = file::read(path, text)?;
+    if !Shape(&array.shape).matches(&[rows]) {
+        let message = format!("{what}: expected shape ({rows}), one per row of features, got {}", Shape(&array.shape));
+        return Err(Failure::file(path, message));
+    }
+    array.data.to_f64()
+}
+
+/// A model, and the texts that its labels stand for.
+pub(super) fn model(path: &Path) -> Outcome<(LinearModel, Option<Vec<String>>)> {
+    let bytes = file::read_bytes(path)?;
+    let (model, note) = LinearModel::from_safetensors(&bytes).map_err(|error| Failure::file(path, error))?;
+    let names = note.and_then(|note| serde_json::from_str::<Vec<String>>(&note).ok());
+    Ok((model, names.filter(|names| names.len() == model_classes(&bytes))))
+}
+
+/// The number of classes of a model's file.
+fn model_classes(bytes: &[u8]) -> usize {
+    LinearModel::from_safetensors(bytes).map_or(0, |(model, _)| model.classes().len())
+}
+
+/// The mean loss that `eval` gives on the decision values, and the accuracy.
+pub(super) fn score(model: &LinearModel, rows: &Rows<'_>, targets: &Labels, loss: LinearLoss) -> Outcome<(f64, f64)> {
+    let penalty = match loss {
+        LinearLoss::SquaredHinge => Penalty::Squared,
+        LinearLoss::SmoothHinge(gamma) => Penalty::smooth(gamma),
+        _ => Penalty::Linear,
+    };
+    let values = model.decision_values(rows).map_err(Failure::data)?;
+    let labels = targets.data.to_f64()?;
+    let place = |label: &f64| model.classes().binary_search(&(*label as i64)).ok();
+    let Some(classes) = labels.iter().map(|label| place(label).map(|place| place as i64)).collect::<Option<Vec<i64>>>()
+    else {
+        return Err(targets.fail("a label that is no class of the model"));
+    };
+    let evaluation = match model.outputs() {
+        1 => {
+            let loss = BinaryHinge::new().penalty(penalty).labels(LabelEncoding::ZeroOne);
+            Device::cpu().evaluate(&loss, &maxmargin::Batch::new(&values, &classes), &Request::new())
+        }
+        columns => {
+            let loss = MulticlassHinge::one_vs_all().penalty(penalty);
+            Device::cpu().evaluate(&loss, &maxmargin::Batch::rows(&values, columns, &classes), &Request::new())
+        }
+    };
+    let evaluation = evaluation.map_err(Failure::data)?;
+    Ok((evaluation.value.unwrap_or(f64::NAN), evaluation.accuracy().unwrap_or(f64::NAN)))
+}

@@ -1,0 +1,215 @@
+//! `maxmargin fit`: a linear model with a certificate, and `predict --model`.
+
+mod arguments;
+mod data;
+mod outputs;
+mod predict;
+
+use std::time::Instant;
+
+use maxmargin::linear::{ClassWeights, FitEnd, FitProgress, LinearClassifier, LinearFit, PathModel, Validation};
+use maxmargin::{Error, Input};
+
+pub(crate) use self::arguments::FitArguments;
+use self::arguments::loss_text;
+use self::data::{FileRows, Labels};
+use self::outputs::{Outputs, Summary};
+pub(crate) use self::predict::{Asked, predict};
+use crate::failure::{Failure, Outcome};
+use crate::file::{self, pending, refuse_same_file};
+use crate::place::{self, Place};
+use crate::words::number_text;
+use crate::{interrupt, progress};
+
+/// Fits a model. The result is true where a signal ended the fit.
+pub(crate) fn run(arguments: &FitArguments) -> Outcome<bool> {
+    let started = Instant::now();
+    check_device(arguments)?;
+    if arguments.c.len() > 1 && arguments.folds.is_none() && arguments.validation_features.is_none() {
+        return Err(Failure::usage("--c with several numbers needs --folds or --validation-features to judge them"));
+    }
+    refuse_same_file(&arguments.inputs(), &arguments.outputs())?;
+    let outputs = Outputs::new(arguments)?;
+    let features = FileRows::read(&arguments.features, arguments.text)?;
+    let rows = features.rows()?;
+    let targets = Labels::read(&arguments.targets, arguments.text, &[])?;
+    targets.check_shape(rows.len())?;
+    let weights = arguments.sample_weights.as_deref();
+    let weights = weights.map(|path| data::numbers(path, arguments.text, "sample weights", rows.len())).transpose()?;
+    let validation = match (&arguments.validation_features, &arguments.validation_targets) {
+        (Some(features), Some(targets_path)) => {
+            let features = FileRows::read(features, arguments.text)?;
+            let known = targets.names.as_deref().unwrap_or_default();
+            Some((features, Labels::read(targets_path, arguments.text, known)?))
+        }
+        _ => None,
+    };
+    let start = arguments.model_in.as_deref().map(data::model).transpose()?;
+    let class_weights = match arguments.class_weights.as_deref() {
+        None => ClassWeights::Equal,
+        Some(path) if path.as_os_str() == "balanced" => ClassWeights::Balanced,
+        Some(path) => ClassWeights::Given(file::read(path, arguments.text)?.data.to_f64()?),
+    };
+    let read_seconds = started.elapsed().as_secs_f64();
+    let classifier = LinearClassifier::new(arguments.loss)
+        .intercept(arguments.intercept)
+        .standardize(arguments.standardize)
+        .class_weights(class_weights)
+        .gap(arguments.gap)
+        .max_passes(arguments.max_passes);
+    let solving = Instant::now();
+    let line = progress::stage("fitting");
+    let stop = interrupt::stop_flag();
+    let mut on_progress = |now: FitProgress| {
+        let gap = if now.gap.is_finite() { format!(" gap {:.1e}", now.gap) } else { String::new() };
+        line.say(format!("fitting: {:.1} passes, {} Newton steps{gap}", now.passes, now.newton_steps));
+        !stop.load(std::sync::atomic::Ordering::Relaxed)
+    };
+    let explain = |error| explain(arguments, rows.columns(), &targets, error);
+    let labels = targets.data.targets().ok_or_else(|| targets.fail("expected whole numbers or text"))?;
+    let judge = match (&validation, arguments.folds) {
+        (Some((features, labels)), _) => {
+            let targets = labels.data.targets().ok_or_else(|| labels.fail("expected whole numbers or text"))?;
+            labels.check_shape(features.rows()?.len())?;
+            Some(Validation::Rows(features.rows()?, targets))
+        }
+        (None, Some(count)) => Some(Validation::Folds { count, seed: arguments.seed }),
+        (None, None) => None,
+    };
+    let (c, models, fit): (f64, Vec<PathModel>, LinearFit) = match judge {
+        Some(validation) => {
+            let path =
+                classifier.fit_path(&rows, labels, weights.as_deref(), &arguments.c, &validation, &mut on_progress);
+            let path = path.map_err(explain)?;
+            (path.best_c, path.models, path.fit)
+        }
+        None => {
+            let (c, start) = (arguments.c[0], start.as_ref().map(|start| &start.0));
+            let fit = classifier.c(c).fit_with(&rows, labels, weights.as_deref(), start, &mut on_progress);
+            (c, Vec::new(), fit.map_err(explain)?)
+        }
+    };
+    drop(line);
+    let solve_seconds = solving.elapsed().as_secs_f64() - fit.certifying.as_secs_f64();
+    let score = data::score(&fit.model, &rows, &targets, arguments.loss)?;
+    let mut headers = Vec::new();
+    headers.extend(features.has_header.map(|found| ("--features", found)));
+    headers.extend(targets.has_header.map(|found| ("--targets", found)));
+    let mut summary = Summary {
+        arguments,
+        c,
+        models: &models,
+        fit: &fit,
+        score,
+        rows: rows.len(),
+        names: targets.names.as_deref(),
+        headers,
+        written: Vec::new(),
+        seconds: [read_seconds, solve_seconds, fit.certifying.as_secs_f64(), 0.0],
+    };
+    let files = outputs.fill(&summary, &features, &targets)?;
+    summary.written = arguments.outputs().iter().filter_map(|(_, path)| path.map(Into::into)).collect();
+    summary.seconds[3] = started.elapsed().as_secs_f64();
+    summary.print()?;
+    file::publish_all(files)?;
+    let gap = number_text(fit.model.relative_gap());
+    let written = &summary.written;
+    match fit.end {
+        FitEnd::Converged => Ok(false),
+        FitEnd::Stopped => {
+            let failure = Failure::data(format!("stopped by a signal at the relative gap {gap}"));
+            // A note: what was asked for is there, but for the gap.
+            failure.after(written, Ok(())).note();
+            Ok(true)
+        }
+        end => {
+            let why = match end {
+                FitEnd::Passes => format!("{} passes were used up: --max-passes allows more", arguments.max_passes),
+                _ => "rounding allows no less: --standardize may help".into(),
+            };
+            let message = format!("--gap {}: the relative gap is {gap}; {why}", number_text(arguments.gap));
+            Err(Failure::data(message).after(written, Ok(())))
+        }
+    }
+}
+
+/// Only the CPU fits linear models.
+fn check_device(arguments: &FitArguments) -> Outcome<()> {
+    match place::of(&arguments.place)? {
+        Place::Named(maxmargin::Device::Cpu) | Place::Auto(None) => Ok(()),
+        _ => Err(Failure::usage("--device: fit runs on the CPU, got a GPU")),
+    }
+}
+
+/// The failure of a fit, with the file or the option that caused it.
+fn explain(arguments: &FitArguments, columns: usize, targets: &Labels, error: Error) -> Failure {
+    let path = match error.input() {
+        Some(Input::Features) => Some(&arguments.features),
+        Some(Input::Targets) => Some(&arguments.targets),
+        Some(Input::SampleWeights) => arguments.sample_weights.as_ref(),
+        Some(Input::ClassWeights) => arguments.class_weights.as_ref(),
+        Some(Input::ValidationFeatures) => arguments.validation_features.as_ref(),
+        Some(Input::ValidationTargets) => arguments.validation_targets.as_ref(),
+        _ => None,
+    };
+    let features = [Input::Features, Input::ValidationFeatures];
+    match (error, path) {
+        (Error::Value { input, index, value, expected }, Some(path)) if features.contains(&input) => {
+            let (row, column) = (index / columns as u64, index % columns as u64);
+            Failure::file(path, format!("{input}: row {row}, column {column}: expected {expected}, got {value}"))
+        }
+        (error, Some(path)) => {
+            let failure = Failure::file(path, error);
+            if targets.names.is_some() {
+                failure.hint("labels are numbered in the order of their texts")
+            } else {
+                failure
+            }
+        }
+        (Error::ZeroWeight { .. }, None) => {
+            let path = arguments.sample_weights.as_ref().or(arguments.class_weights.as_ref());
+            Failure::file(path.unwrap_or(&arguments.features), "all weights are 0: there is nothing to fit")
+        }
+        (error @ Error::Option { .. }, None) => Failure::option(error),
+        (error, None) => Failure::data(error),
+    }
+}
+
+impl FitArguments {
+    fn inputs(&self) -> [(&'static str, Option<&std::path::Path>); 7] {
+        let weights = self.class_weights.as_deref().filter(|path| path.as_os_str() != "balanced");
+        [
+            ("--features", Some(&self.features)),
+            ("--targets", Some(&self.targets)),
+            ("--sample-weights", self.sample_weights.as_deref()),
+            ("--class-weights", weights),
+            ("--validation-features", self.validation_features.as_deref()),
+            ("--validation-targets", self.validation_targets.as_deref()),
+            ("--model-in", self.model_in.as_deref()),
+        ]
+    }
+
+    fn outputs(&self) -> [(&'static str, Option<&std::path::Path>); 4] {
+        [
+            ("--model-out", self.model_out.as_deref()),
+            ("--dual-out", self.dual_out.as_deref()),
+            ("--path-out", self.path_out.as_deref()),
+            ("--plot-out", self.plot_out.as_deref()),
+        ]
+    }
+
+    /// The loss as it was typed.
+    fn loss_text(&self) -> String {
+        loss_text(self.loss)
+    }
+}
+
+/// The files that a fit writes.
+fn pending_outputs(arguments: &FitArguments) -> Outcome<[Option<file::PendingOutput>; 4]> {
+    Ok([
+        pending("--model-out", &arguments.model_out, &[".safetensors"])?,
+        pending("--dual-out", &arguments.dual_out, &[".npy"])?,
+        pending("--path-out", &arguments.path_out, &[".csv"])?,
+        pending("--plot-out", &arguments.plot_out, &[".svg", ".png"])?,
+    ])
+}
