@@ -18,7 +18,6 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "parsed once; boxing would only hide the arguments")]
 pub(crate) enum Command {
     /// List the devices that losses can be evaluated on.
     Devices(DevicesArguments),

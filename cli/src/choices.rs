@@ -33,8 +33,11 @@ pub(crate) fn positive(text: &str) -> Result<f64, String> {
 /// A number that counts something, of type [`std::num::NonZero`].
 pub(crate) fn at_least_one<T: FromStr>(text: &str) -> Result<T, String> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let expected =
-        if is_number && text.trim_start_matches('0') != "" { "a smaller number" } else { "a whole number, 1 or more" };
+    let expected = if is_number && !text.trim_start_matches('0').is_empty() {
+        "a smaller number"
+    } else {
+        "a whole number, 1 or more"
+    };
     text.parse().map_err(|_| format!("expected {expected}"))
 }
 

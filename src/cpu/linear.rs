@@ -69,7 +69,7 @@ enum Decoded<'a> {
 }
 
 #[inline(always)]
-fn dot<T: Copy + Into<f64>>(x: &[T], w: &[f64]) -> f64 {
+pub(crate) fn dot<T: Copy + Into<f64>>(x: &[T], w: &[f64]) -> f64 {
     const LANES: usize = 16;
     let mut sums = [0f64; LANES];
     let (x_lanes, x_rest) = x.as_chunks::<LANES>();
@@ -100,7 +100,7 @@ fn add_four<T: Copy + Into<f64>>(rows: [&[T]; 4], factors: [f64; 4], sums: &mut 
 }
 
 #[inline(always)]
-fn add_one<T: Copy + Into<f64>>(row: &[T], factor: f64, sums: &mut [f64]) {
+pub(crate) fn add_one<T: Copy + Into<f64>>(row: &[T], factor: f64, sums: &mut [f64]) {
     sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += factor * x.into());
 }
 

@@ -20,7 +20,7 @@ use crate::loss::Spec;
 use lanes::{DoubleLanes, Lanes, Vector};
 
 mod course;
-mod dispatch;
+pub(crate) mod dispatch;
 mod distance;
 mod elementwise;
 #[cfg(any(feature = "nn", feature = "linear"))]

@@ -17,14 +17,14 @@ pub struct Certificate {
     pub dual: f64,
     /// primal - dual, as a sum of terms that are never negative.
     pub gap: f64,
-    /// gap / primal, which the solver brought below its target; 0 where both are 0.
+    /// gap / primal, which the solver brought below its target. Where the optimum is nearly 0, the gap is divided by 1e-12
+    /// of the objective at weights of 0 instead: rounding allows no more.
     pub relative_gap: f64,
 }
 
 impl Certificate {
-    pub(super) fn new(primal: f64, gap: f64) -> Self {
-        let relative_gap = if gap == 0.0 { 0.0 } else { gap / primal.max(f64::MIN_POSITIVE) };
-        Self { primal, dual: primal - gap, gap, relative_gap }
+    pub(super) fn new(primal: f64, gap: f64, floor: f64) -> Self {
+        Self { primal, dual: primal - gap, gap, relative_gap: gap / primal.max(floor) }
     }
 }
 
@@ -82,7 +82,7 @@ pub(super) fn certify(problem: &Problem<'_>, w: &[f64], a: &[f64]) -> Certificat
         // 1 + max ||x|| ||w||, where 1/2 ||w||^2 is at most the primal value. The term b r of the gap is exact.
         gap += -w[columns] * total + total.abs() * (1.0 + norm.sqrt() * (2.0 * primal).sqrt());
     }
-    Certificate::new(primal, gap)
+    Certificate::new(primal, gap, problem.floor())
 }
 
 /// Rows of a part in which multipliers are clamped.

@@ -1,11 +1,14 @@
 //! Fitting a linear model: the options, the checks of the data, and one binary problem per class.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::certificate::Certificate;
+use super::descent::descend;
 use super::loss::LinearLoss;
 use super::model::LinearModel;
-use super::newton::{FitEnd, FitProgress, Limits, Solution, solve};
+use super::newton::{FitEnd, FitProgress, Limits, OnProgress, Solution, Start, solve};
 use super::problem::{Intercept, Problem};
 use super::rows::Rows;
 use crate::cpu::linear::Matrix;
@@ -114,11 +117,11 @@ pub(super) fn checked_labels(rows: &Rows<'_>, targets: Targets<'_>) -> Result<Ve
 const STARTS: [usize; 2] = [64, 8];
 
 /// A part must have this many rows per column, and this many rows, to say anything about the whole.
-const START_ROWS_PER_COLUMN: usize = 4;
+const START_ROWS_PER_COLUMN: usize = 10;
 const START_ROWS: usize = 500;
 
 /// The relative gap at which a part has said what it can.
-const START_GAP: f64 = 1e-3;
+const START_GAP: f64 = 1e-2;
 
 impl LinearClassifier {
     /// C = 1, an intercept that is penalised as a feature of value 1, no standardisation, equal weights of classes, a
@@ -207,7 +210,7 @@ impl LinearClassifier {
     /// # Errors
     /// [`Error::Option`] for options without meaning; [`Error::Length`], [`Error::Shape`] for inputs that do not match;
     /// [`Error::Value`] for a feature that is not finite, a label with a fraction, a weight that is negative or not
-    /// finite; [`Error::ZeroWeight`] where all weights are 0; [`Error::OutOfMemory`]. A fit that does not converge is no
+    /// finite; [`Error::Shape`] for labels of one class only; [`Error::ZeroWeight`] where all weights are 0; [`Error::OutOfMemory`]. A fit that does not converge is no
     /// error: its [`LinearFit::end`] and certificate say so.
     pub fn fit_with<'t>(
         &self,
@@ -215,7 +218,7 @@ impl LinearClassifier {
         targets: impl Into<Targets<'t>>,
         sample_weights: Option<&[f64]>,
         start: Option<&LinearModel>,
-        on_progress: &mut dyn FnMut(FitProgress) -> bool,
+        on_progress: &mut OnProgress<'_>,
     ) -> Result<LinearFit> {
         self.check()?;
         let data = Labelled::new(rows, targets.into(), sample_weights)?;
@@ -228,10 +231,9 @@ impl LinearClassifier {
         data: &Labelled<'_>,
         kept: Option<&[bool]>,
         start: Option<&LinearModel>,
-        on_progress: &mut dyn FnMut(FitProgress) -> bool,
+        on_progress: &mut OnProgress<'_>,
     ) -> Result<LinearFit> {
-        let Labelled { rows, labels, classes, weights: sample_weights } = data;
-        let is_kept = |row: usize| kept.is_none_or(|kept| kept[row]);
+        let Labelled { rows, labels, classes, .. } = data;
         let class_weights = self.weights_of(classes, labels, kept)?;
         if let Some(start) = start {
             check_start(start, rows, classes)?;
@@ -257,38 +259,17 @@ impl LinearClassifier {
             certifying: Duration::ZERO,
             multipliers: filled(0.0, outputs.saturating_mul(rows.len()))?,
         };
-        let (mut signs, mut costs) = (filled(0i8, rows.len())?, filled(0.0, rows.len())?);
-        for output in 0..outputs {
-            let positive = if outputs == 1 { 1 } else { output };
-            for (row, label) in labels.iter().enumerate() {
-                let is_positive = *label == classes[positive];
-                signs[row] = if is_positive { 1 } else { -1 };
-                let of_class = match (is_positive, outputs) {
-                    (true, _) => class_weights[positive],
-                    (false, 1) => class_weights[0],
-                    // The rest.
-                    (false, _) => 1.0,
-                };
-                let of_row = sample_weights.map_or(1.0, |weights| weights[row]);
-                costs[row] = if is_kept(row) { self.c * of_class * of_row } else { 0.0 };
-            }
-            if costs.iter().all(|&cost| cost == 0.0) {
-                return Err(Error::ZeroWeight { count: rows.len() as u64 });
-            }
-            let problem = Problem {
-                matrix: rows.0,
-                signs: &signs,
-                costs: &costs,
-                loss: self.loss,
-                intercept: self.intercept,
-                shift: &shift,
-                scale: &scale,
-            };
-            let start = start.map(|model| in_problem_units(&problem, model, output));
-            let before = fit.progress;
-            let mut limits = Limits { gap: self.gap, max_passes: before.passes + self.max_passes, on_progress };
-            let (solution, progress) = solve_from_parts(&problem, start, before, &mut limits)?;
-            fit.take(&problem, output, solution, progress);
+        let task = Task {
+            classifier: self,
+            data,
+            kept,
+            class_weights: &class_weights,
+            scaling: [&shift, &scale],
+            start,
+            outputs,
+        };
+        for (output, solved) in task.solve_all(on_progress)?.into_iter().enumerate() {
+            fit.take(output, solved);
         }
         let count = |row: usize| (0..outputs).any(|output| fit.multipliers[output * rows.len() + row] > 0.0);
         fit.support_vectors = (0..rows.len()).filter(|&row| count(row)).count() as u64;
@@ -386,53 +367,187 @@ fn solve_from_parts(
     before: FitProgress,
     limits: &mut Limits<'_>,
 ) -> Result<(Solution, FitProgress)> {
-    let (mut start, mut progress) = (start, before);
-    if start.is_none() {
-        for part in STARTS {
-            let rows = problem.rows() / part;
-            if rows < START_ROWS_PER_COLUMN * problem.matrix.columns || rows < START_ROWS {
-                continue;
-            }
-            // One row of every `part`, at a place that varies.
-            let list: Vec<u32> = (0..rows).map(|row| (row * part + row * 7919 % part) as u32).collect();
-            let copied = problem.matrix.copied(&list)?;
-            let signs: Vec<i8> = list.iter().map(|&row| problem.signs[row as usize]).collect();
-            let costs: Vec<f64> = list.iter().map(|&row| problem.costs[row as usize] * part as f64).collect();
-            if !(signs.contains(&1) && signs.contains(&-1)) || costs.iter().all(|&cost| cost == 0.0) {
-                continue;
-            }
-            let matrix = Matrix { elements: copied.elements(), rows, ..problem.matrix };
-            let part_problem = Problem { matrix, signs: &signs, costs: &costs, ..*problem };
-            let (max_passes, mut is_stopped) = (limits.max_passes, false);
-            let on_progress = &mut |now: FitProgress| {
-                is_stopped = !(limits.on_progress)(FitProgress { gap: f64::INFINITY, ..now });
-                !is_stopped
-            };
-            let mut of_part = Limits { gap: START_GAP.max(limits.gap), max_passes, on_progress };
-            let (solution, after) = solve(&part_problem, start.as_deref(), progress, &mut of_part)?;
-            // A pass over a part is that part of a pass.
-            progress.passes += (after.passes - progress.passes) / part as f64;
-            progress.newton_steps = after.newton_steps;
-            start = Some(solution.w);
-            if is_stopped {
-                break;
-            }
+    if let Some(w) = start {
+        return solve(problem, Start::Weights(w), before, limits);
+    }
+    if problem.rows() < START_ROWS_PER_COLUMN * problem.matrix.columns {
+        let (max_passes, mut is_stopped) = (limits.max_passes, false);
+        let mut on_look = |passes: f64, gap: f64| {
+            let now = FitProgress { passes: before.passes + passes, newton_steps: before.newton_steps, gap };
+            is_stopped = !(limits.on_progress)(now);
+            !is_stopped && now.passes < max_passes
+        };
+        let (multipliers, passes) = descend(problem, limits.gap, &mut on_look)?;
+        let progress = FitProgress { passes: before.passes + passes, ..before };
+        return solve(problem, Start::Multipliers(multipliers), progress, limits);
+    }
+    let (mut start, mut progress) = (Start::Zero, before);
+    for part in STARTS {
+        let rows = problem.rows() / part;
+        if rows < START_ROWS_PER_COLUMN * problem.matrix.columns || rows < START_ROWS {
+            continue;
+        }
+        // One row of every `part`, at a place that varies.
+        let list: Vec<u32> = (0..rows).map(|row| (row * part + row * 7919 % part) as u32).collect();
+        let copied = problem.matrix.copied(&list)?;
+        let signs: Vec<i8> = list.iter().map(|&row| problem.signs[row as usize]).collect();
+        let costs: Vec<f64> = list.iter().map(|&row| problem.costs[row as usize] * part as f64).collect();
+        if !(signs.contains(&1) && signs.contains(&-1)) || costs.iter().all(|&cost| cost == 0.0) {
+            continue;
+        }
+        let matrix = Matrix { elements: copied.elements(), rows, ..problem.matrix };
+        let part_problem = Problem { matrix, signs: &signs, costs: &costs, ..*problem };
+        let (max_passes, mut is_stopped) = (limits.max_passes, false);
+        let on_progress = &mut |now: FitProgress| {
+            is_stopped = !(limits.on_progress)(FitProgress { gap: f64::INFINITY, ..now });
+            !is_stopped
+        };
+        let mut of_part = Limits { gap: START_GAP.max(limits.gap), max_passes, on_progress };
+        let (solution, after) = solve(&part_problem, start, progress, &mut of_part)?;
+        // A pass over a part is that part of a pass.
+        progress.passes += (after.passes - progress.passes) / part as f64;
+        progress.newton_steps = after.newton_steps;
+        start = Start::Weights(solution.w);
+        if is_stopped {
+            break;
         }
     }
-    solve(problem, start.as_deref(), progress, limits)
+    solve(problem, start, progress, limits)
+}
+
+/// What all outputs of a fit share.
+struct Task<'a, 'd> {
+    classifier: &'a LinearClassifier,
+    data: &'a Labelled<'d>,
+    kept: Option<&'a [bool]>,
+    class_weights: &'a [f64],
+    scaling: [&'a [f64]; 2],
+    start: Option<&'a LinearModel>,
+    outputs: usize,
+}
+
+/// An output's solution in the units of the features as they were given.
+struct Solved {
+    weights: Vec<f64>,
+    bias: f64,
+    solution: Solution,
+    progress: FitProgress,
+}
+
+impl Task<'_, '_> {
+    /// Solves all outputs: one after the other on all threads, or where there are enough of them one per thread, which saves
+    /// the threads from waiting for each other. The bits are the same either way.
+    fn solve_all(&self, on_progress: &mut OnProgress<'_>) -> Result<Vec<Solved>> {
+        let threads = rayon::current_num_threads();
+        let none = FitProgress { passes: 0.0, newton_steps: 0, gap: f64::INFINITY };
+        let told = Mutex::new((vec![none; self.outputs], on_progress));
+        let tell = |output: usize, now: FitProgress| {
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            let (all, on_progress) = &mut *told;
+            all[output] = now;
+            on_progress(FitProgress {
+                passes: all.iter().map(|of| of.passes).sum(),
+                newton_steps: all.iter().map(|of| of.newton_steps).sum(),
+                gap: now.gap,
+            })
+        };
+        if threads == 1 || self.outputs < threads {
+            return (0..self.outputs).map(|output| self.solve(output, &mut |now| tell(output, now))).collect();
+        }
+        let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        let work = || {
+            loop {
+                let output = next.fetch_add(1, Ordering::Relaxed);
+                if output >= self.outputs {
+                    return;
+                }
+                let solved = self.solve(output, &mut |now| tell(output, now));
+                results.lock().unwrap_or_else(PoisonError::into_inner).push((output, solved));
+            }
+        };
+        std::thread::scope(|scope| {
+            let worker = || match rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build() {
+                Ok(pool) => pool.install(work),
+                // Only slower.
+                Err(_) => work(),
+            };
+            // Where the system gives no thread, this one does the work.
+            let started: Vec<_> =
+                (1..threads).map_while(|_| std::thread::Builder::new().spawn_scoped(scope, worker).ok()).collect();
+            if started.is_empty() {
+                work();
+            } else {
+                // This thread has a pool of its own already, in which it would wait for others.
+                let one_more = std::thread::Builder::new().spawn_scoped(scope, worker);
+                if one_more.is_err() {
+                    work();
+                }
+            }
+        });
+        let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        results.sort_by_key(|(output, _)| *output);
+        let mut all = results.into_iter().map(|(_, solved)| solved).collect::<Result<Vec<Solved>>>()?;
+        all.iter_mut().for_each(|solved| solved.solution.certifying /= threads as u32);
+        Ok(all)
+    }
+
+    fn solve(&self, output: usize, on_progress: &mut OnProgress<'_>) -> Result<Solved> {
+        let Labelled { rows, labels, classes, weights } = self.data;
+        let (mut signs, mut costs) = (filled(0i8, rows.len())?, filled(0.0, rows.len())?);
+        let positive = if self.outputs == 1 { 1 } else { output };
+        for (row, label) in labels.iter().enumerate() {
+            let is_positive = *label == classes[positive];
+            signs[row] = if is_positive { 1 } else { -1 };
+            let of_class = match (is_positive, self.outputs) {
+                (true, _) => self.class_weights[positive],
+                (false, 1) => self.class_weights[0],
+                // The rest.
+                (false, _) => 1.0,
+            };
+            let of_row = weights.map_or(1.0, |weights| weights[row]);
+            let is_kept = self.kept.is_none_or(|kept| kept[row]);
+            costs[row] = if is_kept { self.classifier.c * of_class * of_row } else { 0.0 };
+        }
+        if costs.iter().all(|&cost| cost == 0.0) {
+            return Err(Error::ZeroWeight { count: rows.len() as u64 });
+        }
+        let counts = |sign: i8| signs.iter().zip(&costs).any(|(&of_row, &cost)| of_row == sign && cost > 0.0);
+        if self.classifier.intercept == Intercept::Free && !(counts(1) && counts(-1)) {
+            // Nothing would bound the intercept.
+            let expected = "labels of at least two classes in rows with a weight above 0, for a free intercept".into();
+            return Err(Error::Shape { input: Input::Targets, expected, got: "one".into() });
+        }
+        let problem = Problem {
+            matrix: rows.0,
+            signs: &signs,
+            costs: &costs,
+            loss: self.classifier.loss,
+            intercept: self.classifier.intercept,
+            shift: self.scaling[0],
+            scale: self.scaling[1],
+        };
+        let start = self.start.map(|model| in_problem_units(&problem, model, output));
+        let before = FitProgress { passes: 0.0, newton_steps: 0, gap: f64::INFINITY };
+        let mut limits = Limits { gap: self.classifier.gap, max_passes: self.classifier.max_passes, on_progress };
+        let (solution, progress) = solve_from_parts(&problem, start, before, &mut limits)?;
+        let (weights, bias) = problem.in_stored_units(&solution.w);
+        Ok(Solved { weights, bias, solution, progress })
+    }
 }
 
 impl LinearFit {
     /// Adds the solution of an output's problem.
-    fn take(&mut self, problem: &Problem<'_>, output: usize, solution: Solution, progress: FitProgress) {
-        let Solution { w, multipliers, certificate, end, certifying } = solution;
+    fn take(&mut self, output: usize, solved: Solved) {
+        let Solved { weights, bias, solution, progress } = solved;
+        let Solution { multipliers, certificate, end, certifying, .. } = solution;
         self.certifying += certifying;
-        let (weights, bias) = problem.in_stored_units(&w);
         self.model.weights.extend(weights);
         self.model.bias.push(bias);
         self.model.certificates.push(certificate);
         self.multipliers[output * multipliers.len()..][..multipliers.len()].copy_from_slice(&multipliers);
-        self.progress = progress;
+        self.progress.passes += progress.passes;
+        self.progress.newton_steps += progress.newton_steps;
+        self.progress.gap = self.model.relative_gap();
         if self.end == FitEnd::Converged {
             self.end = end;
         }

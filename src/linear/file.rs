@@ -30,6 +30,7 @@ struct Description {
     /// For each output.
     primal: Vec<f64>,
     gap: Vec<f64>,
+    relative_gap: Vec<f64>,
     /// The features were solved for as (x - shift) * scale.
     shift: Vec<f64>,
     scale: Vec<f64>,
@@ -82,6 +83,7 @@ impl LinearModel {
             intercept_scale,
             primal: of(|certificate| certificate.primal),
             gap: of(|certificate| certificate.gap),
+            relative_gap: of(|certificate| certificate.relative_gap),
             shift: self.shift.clone(),
             scale: self.scale.clone(),
             note: note.map(String::from),
@@ -133,13 +135,13 @@ impl LinearModel {
         let classes: Vec<i64> = classes.data().as_chunks().0.iter().map(|&x| i64::from_le_bytes(x)).collect();
         let outputs = if classes.len() == 2 { 1 } else { classes.len() };
         let columns = weight_shape.get(1).copied().unwrap_or(0);
-        let Description { primal, gap, shift, scale, .. } = &description;
+        let Description { primal, gap, relative_gap, shift, scale, .. } = &description;
         let fits = weight_shape == [outputs, columns]
             && columns > 0
             && bias_shape == [outputs]
             && classes.len() > 1
             && classes.is_sorted_by(|a, b| a < b)
-            && [primal.len(), gap.len()] == [outputs; 2]
+            && [primal.len(), gap.len(), relative_gap.len()] == [outputs; 3]
             && [shift.len(), scale.len()] == [columns; 2]
             && gap.iter().all(|&gap| gap >= 0.0);
         if !fits {
@@ -158,7 +160,12 @@ impl LinearModel {
             InterceptName::Penalized => Intercept::Penalized(positive(description.intercept_scale, "scale")?),
             InterceptName::Free => Intercept::Free,
         };
-        let certificates = primal.iter().zip(gap).map(|(&primal, &gap)| Certificate::new(primal, gap)).collect();
+        let certificates = primal
+            .iter()
+            .zip(gap)
+            .zip(relative_gap)
+            .map(|((&primal, &gap), &relative_gap)| Certificate { primal, dual: primal - gap, gap, relative_gap });
+        let certificates = certificates.collect();
         let model = Self {
             columns,
             weights,

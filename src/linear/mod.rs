@@ -28,7 +28,7 @@
 //!
 //! # The method
 //! An augmented Lagrangian whose steps are minimised by Newton's method (`newton.rs`). Large problems start from the
-//! solution of a sixty-fourth and an eighth of their rows. A Newton step reads all rows once for the change of the
+//! solution of a sixty-fourth and an eighth of their rows, those with few rows per column from dual coordinate descent. A Newton step reads all rows once for the change of the
 //! violations, and again those rows whose multiplier changed. The same problem gives the same bits on one machine,
 //! whatever the number of threads.
 //!
@@ -38,6 +38,7 @@
 //! | `loss.rs` | losses, conjugates, gaps of a row |
 //! | `problem.rs` | one binary problem and its products |
 //! | `newton.rs` | the solver |
+//! | `descent.rs` | the start of problems with few rows per column |
 //! | `hessian.rs` | Newton's equations: Cholesky, conjugate gradients |
 //! | `certificate.rs` | the certificate |
 //! | `path.rs` | lists of C, folds, validation |
@@ -47,6 +48,7 @@
 
 mod certificate;
 mod classifier;
+mod descent;
 mod file;
 mod hessian;
 mod loss;
@@ -62,7 +64,7 @@ pub use certificate::Certificate;
 pub use classifier::{ClassWeights, LinearClassifier, LinearFit};
 pub use loss::LinearLoss;
 pub use model::LinearModel;
-pub use newton::{FitEnd, FitProgress};
+pub use newton::{FitEnd, FitProgress, OnProgress};
 pub use path::{LinearPath, PathModel, Validation};
 pub use problem::Intercept;
 pub use rows::{RowElements, Rows};

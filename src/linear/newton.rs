@@ -27,7 +27,7 @@ const INNER: f64 = 0.09;
 const FLAT: f64 = 0.05;
 
 /// Rows inside their bounds at the beginning of a warm start, at least, as a share of the columns and of the rows.
-const INSIDE_PER_COLUMN: f64 = 4.0;
+const INSIDE_PER_COLUMN: f64 = 16.0;
 const INSIDE_PER_ROW: f64 = 1.0 / 200.0;
 
 /// Beyond this `sigma`, the hinge is as sharp as f64 allows.
@@ -62,12 +62,16 @@ pub enum FitEnd {
     Precision,
 }
 
+/// A function that is told where the solver stands, and ends the fit by returning false. Problems of several classes may tell
+/// it from several threads.
+pub type OnProgress<'a> = dyn FnMut(FitProgress) -> bool + Send + 'a;
+
 /// When to end, and whom to tell.
 pub(super) struct Limits<'a> {
     pub(super) gap: f64,
     pub(super) max_passes: f64,
     /// Told where the solver stands; false ends it.
-    pub(super) on_progress: &'a mut dyn FnMut(FitProgress) -> bool,
+    pub(super) on_progress: &'a mut (dyn FnMut(FitProgress) -> bool + Send),
 }
 
 pub(super) struct Solution {
@@ -95,6 +99,9 @@ struct Solver<'a, 'p> {
     /// The sum of a y x.
     image: Vec<f64>,
     is_inside: Vec<bool>,
+    /// With a free intercept: the rows inside before the intercept moved. It moves a row that a step has just reached back to
+    /// its bound, where the next step, which would not know of it, would be blocked by it at once.
+    was_inside: Vec<bool>,
     progress: FitProgress,
 }
 
@@ -117,6 +124,11 @@ impl Solver<'_, '_> {
         base + self.kappa * self.problem.costs[row] * z
     }
 
+    fn is_inside_at(&self, row: usize, z: f64) -> bool {
+        let a = self.unclipped(row, z);
+        a > 0.0 && a < self.problem.loss.cap(self.problem.costs[row])
+    }
+
     fn multiplier(&self, row: usize, z: f64) -> f64 {
         self.unclipped(row, z).clamp(0.0, self.problem.loss.cap(self.problem.costs[row]))
     }
@@ -135,6 +147,9 @@ impl Solver<'_, '_> {
     /// Sets the multipliers that fit the violations, and their image.
     fn follow(&mut self) {
         if self.problem.is_free() {
+            let mut was_inside = std::mem::take(&mut self.was_inside);
+            was_inside.par_iter_mut().enumerate().for_each(|(row, flag)| *flag = self.is_inside_at(row, self.z[row]));
+            self.was_inside = was_inside;
             self.center();
         }
         let mut a = std::mem::take(&mut self.a);
@@ -195,11 +210,44 @@ impl Solver<'_, '_> {
                 break;
             }
         }
+        shift += self.middle(shift);
         let signs = self.problem.signs;
         self.z.par_iter_mut().zip(signs).for_each(|(z, &sign)| *z -= f64::from(sign) * shift);
         if let Some(last) = self.w.last_mut() {
             *last += shift;
         }
+    }
+
+    /// Where the signed multipliers add up to 0 on a whole interval, since all of them are at their bounds: the way from
+    /// `shift` to its middle. At an end of it, the next step would be blocked by the row that the end belongs to.
+    fn middle(&self, shift: f64) -> f64 {
+        let part = |index: usize| {
+            let (mut inside, mut left, mut right) = (0u32, f64::INFINITY, f64::INFINITY);
+            for row in index * CHUNK..((index + 1) * CHUNK).min(self.problem.rows()) {
+                let (sign, cost) = (self.problem.sign(row), self.problem.costs[row]);
+                let (cap, steepness) = (self.problem.loss.cap(cost), self.kappa * cost);
+                if cost == 0.0 {
+                    continue;
+                }
+                let a = self.unclipped(row, self.z[row] - sign * shift);
+                let little = 1e-9 * cost;
+                // How far the intercept may move until the multiplier leaves its bound.
+                let (of_lower, of_upper) = (-a / steepness, (a - cap) / steepness);
+                if a > little && a < cap - little {
+                    inside += 1;
+                } else if (a <= little) == (sign < 0.0) {
+                    right = right.min(if a <= little { of_lower } else { of_upper }.max(0.0));
+                } else {
+                    left = left.min(if a <= little { of_lower } else { of_upper }.max(0.0));
+                }
+            }
+            (inside, left, right)
+        };
+        let parts: Vec<(u32, f64, f64)> = (0..self.problem.rows().div_ceil(CHUNK)).into_par_iter().map(part).collect();
+        let inside: u32 = parts.iter().map(|part| part.0).sum();
+        let left = parts.iter().map(|part| part.1).fold(f64::INFINITY, f64::min);
+        let right = parts.iter().map(|part| part.2).fold(f64::INFINITY, f64::min);
+        if inside == 0 && left.is_finite() && right.is_finite() { 0.5 * (right - left) } else { 0.0 }
     }
 
     /// The gradient with respect to the weights. That of a free intercept is what the multipliers leave.
@@ -232,8 +280,8 @@ impl Solver<'_, '_> {
         let chunk = |(index, flags): (usize, &mut [bool])| {
             let mut inside = Inside::default();
             for (flag, row) in flags.iter_mut().zip(index * CHUNK..) {
-                let a = self.unclipped(row, self.z[row]);
-                let is_inside = a > 0.0 && a < self.problem.loss.cap(self.problem.costs[row]);
+                let was_inside = self.was_inside.get(row).copied().unwrap_or(false);
+                let is_inside = was_inside || self.is_inside_at(row, self.z[row]);
                 if is_inside {
                     inside.all.push(row as u32);
                 }
@@ -332,10 +380,19 @@ fn kappa_of_warm_start(problem: &Problem<'_>, z: &[f64]) -> f64 {
     (0.5 / margin.max(1e-9)).max(1.0)
 }
 
-/// Solves a problem from the weights `start`, or from 0.
+/// Where a problem starts.
+pub(super) enum Start {
+    Zero,
+    /// From these weights.
+    Weights(Vec<f64>),
+    /// From these multipliers, and the weights that are their image.
+    Multipliers(Vec<f64>),
+}
+
+/// Solves a problem.
 pub(super) fn solve(
     problem: &Problem<'_>,
-    start: Option<&[f64]>,
+    start: Start,
     before: FitProgress,
     limits: &mut Limits<'_>,
 ) -> Result<(Solution, FitProgress)> {
@@ -348,20 +405,35 @@ pub(super) fn solve(
         alpha: if slope.is_none() { filled(0.0, rows)? } else { Vec::new() },
         kappa: slope.unwrap_or(1.0),
         a: filled(0.0, rows)?,
-        w: start.map_or_else(|| vec![0.0; width], <[f64]>::to_vec),
+        w: vec![0.0; width],
         image: vec![0.0; width],
         is_inside: filled(false, rows)?,
+        was_inside: filled(false, if problem.is_free() { rows } else { 0 })?,
         progress: before,
     };
-    if start.is_some() {
-        solver.measure();
-        if solver.is_hinge() {
-            solver.alpha.iter_mut().zip(problem.costs).for_each(|(alpha, cost)| *alpha = 0.5 * cost);
-            solver.kappa = kappa_of_warm_start(problem, &solver.z);
+    match start {
+        Start::Zero => {}
+        Start::Weights(w) => {
+            solver.w = w;
+            solver.measure();
+            if solver.is_hinge() {
+                solver.alpha.iter_mut().zip(problem.costs).for_each(|(alpha, cost)| *alpha = 0.5 * cost);
+                solver.kappa = kappa_of_warm_start(problem, &solver.z);
+            }
+        }
+        Start::Multipliers(multipliers) => {
+            let list = multipliers.iter().zip(0u32..).filter(|(a, _)| **a != 0.0).map(|(&a, row)| (row, a)).collect();
+            problem.add(list, &mut solver.w);
+            solver.measure();
+            if solver.is_hinge() {
+                solver.kappa = kappa_of_warm_start(problem, &solver.z);
+                solver.alpha = multipliers;
+            }
         }
     }
     let mut best = Best { w: solver.w.clone(), primal: f64::INFINITY, a: filled(0.0, rows)?, dual: f64::NEG_INFINITY };
     let mut hessian = Hessian::new(problem)?;
+    let floor = problem.floor();
     let (mut target, mut failures, mut certifying) = (limits.gap, 0, Duration::ZERO);
     let end = 'outer: loop {
         solver.follow();
@@ -376,7 +448,7 @@ pub(super) fn solve(
                 best.dual = dual;
                 best.a.copy_from_slice(&solver.a);
             }
-            let gap = (best.primal - best.dual).max(0.0) / best.primal.max(f64::MIN_POSITIVE);
+            let gap = (best.primal - best.dual).max(0.0) / best.primal.max(floor);
             solver.progress.gap = gap;
             if !(limits.on_progress)(solver.progress) {
                 break 'outer FitEnd::Stopped;

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use super::certificate::Certificate;
 use super::classifier::{Labelled, LinearClassifier, LinearFit};
 use super::model::LinearModel;
-use super::newton::{FitEnd, FitProgress};
+use super::newton::{FitEnd, FitProgress, OnProgress};
 use super::rows::Rows;
 use crate::data::memory::filled;
 use crate::data::tensor::Targets;
@@ -73,7 +73,7 @@ impl LinearClassifier {
         sample_weights: Option<&[f64]>,
         cs: &[f64],
         validation: &Validation<'_>,
-        on_progress: &mut dyn FnMut(FitProgress) -> bool,
+        on_progress: &mut OnProgress<'_>,
     ) -> Result<LinearPath> {
         let mut cs = cs.to_vec();
         cs.sort_by(f64::total_cmp);

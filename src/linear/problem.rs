@@ -72,6 +72,12 @@ impl Problem<'_> {
         self.intercept == Intercept::Free
     }
 
+    /// What a gap is divided by where the objective is less: 1e-12 of the objective at weights of 0.
+    pub(super) fn floor(&self) -> f64 {
+        let [at_zero] = sums(self.rows(), |row| [self.loss.value(self.costs[row], 1.0)]);
+        (1e-12 * at_zero).max(f64::MIN_POSITIVE)
+    }
+
     /// Half the squared norm of the penalised weights.
     pub(super) fn penalty(&self, w: &[f64]) -> f64 {
         let penalised = if self.is_free() { &w[..w.len() - 1] } else { w };

@@ -64,6 +64,13 @@ impl Small {
         }
     }
 
+    /// Whether there is something to fit.
+    fn is_valid(&self) -> bool {
+        let counts = |label: i64| self.y.iter().zip(&self.weights).any(|(&y, &weight)| y == label && weight > 0.0);
+        self.weights.iter().any(|&weight| weight > 0.0)
+            && (self.intercept != Intercept::Free || counts(1) && counts(-1))
+    }
+
     fn classifier(&self, gap: f64) -> LinearClassifier {
         LinearClassifier::new(self.loss).c(self.c).intercept(self.intercept).gap(gap)
     }
@@ -205,7 +212,7 @@ fn random_problems_converge_and_their_certificates_are_true() {
     let mut random = generator(2);
     for number in 0..2000 {
         let problem = Small::random(&mut random);
-        if problem.weights.iter().all(|&weight| weight == 0.0) {
+        if !problem.is_valid() {
             continue;
         }
         let fit = problem.fit(1e-6);
@@ -439,6 +446,8 @@ fn bad_input_is_an_error_that_names_it() {
     }
     let fit = classifier.fit_with(&rows, &[0i64, 1], Some(&[0.0, 0.0]), None, &mut |_| true);
     assert!(matches!(fit, Err(Error::ZeroWeight { .. })));
+    let free = classifier.clone().intercept(Intercept::Free);
+    assert_eq!(input(free.fit_with(&rows, &[0i64, 1], Some(&[0.0, 1.0]), None, &mut |_| true)), Some(Input::Targets));
     let weights = ClassWeights::Given(vec![1.0]);
     assert_eq!(input(classifier.clone().class_weights(weights).fit(&rows, &[0i64, 1])), Some(Input::ClassWeights));
     for (wrong, name) in [
