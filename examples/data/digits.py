@@ -1,4 +1,6 @@
-"""Writes digits_scores.npy, digits_labels.npy and digits_scikit_learn.json.
+"""Writes digits_features.npy, digits_classes.npy, digits_scores.npy, digits_labels.npy and digits_scikit_learn.json.
+
+The first two hold all digits (1797 x 64 bytes from 0 to 16) and what they show.
 
 A linear SVM (one-vs-rest) is trained on the first half of the UCI handwritten digits that scikit-learn carries; the files
 hold its decision scores (N x 10, f64) and the true digits of the second half, and what scikit-learn says of them.
@@ -21,6 +23,8 @@ scores = model.decision_function(images[half:] / 16)
 labels = digits[half:].astype(np.int64)
 
 folder = pathlib.Path(__file__).parent
+np.save(folder / "digits_features.npy", images.astype(np.uint8))
+np.save(folder / "digits_classes.npy", digits.astype(np.uint8))
 np.save(folder / "digits_scores.npy", scores)
 np.save(folder / "digits_labels.npy", labels)
 peer = {

@@ -13,7 +13,7 @@ use super::problem::{Intercept, Problem};
 use super::rows::Rows;
 use crate::cpu::linear::Matrix;
 use crate::data::labels::integers;
-use crate::data::memory::filled;
+use crate::data::memory::{filled, reserved};
 use crate::data::tensor::Targets;
 use crate::error::{Error, Input, Result};
 
@@ -91,7 +91,8 @@ impl<'a> Labelled<'a> {
             }
             check_weights(Input::SampleWeights, weights)?;
         }
-        let mut classes = labels.clone();
+        let mut classes = reserved(labels.len())?;
+        classes.extend_from_slice(&labels);
         classes.sort_unstable();
         classes.dedup();
         if classes.len() < 2 {

@@ -32,6 +32,17 @@
 //! violations, and again those rows whose multiplier changed. The same problem gives the same bits on one machine,
 //! whatever the number of threads.
 //!
+//! # Coming from another library
+//! | there | here, and what differs |
+//! |---|---|
+//! | scikit-learn `LinearSVC(C, loss)` | the same objective with [`Intercept::Penalized`] of `intercept_scaling`; `loss="squared_hinge"` is its default. It stops by `tol` or after `max_iter` epochs, wherever it then is; here `gap` bounds how far from the optimum |
+//! | scikit-learn `SVC(kernel="linear", C)` | [`Intercept::Free`], hinge. With several classes SVC compares every pair; here each stands against the rest |
+//! | scikit-learn `SGDClassifier(alpha)` | C = 1 / (alpha * rows), [`Intercept::Free`]; its answer depends on the order of the rows |
+//! | LIBLINEAR `-s 3`, `-s 1`, `-s 2` | hinge, squared hinge; `-B 1` is [`Intercept::Penalized`] of 1, `-R` with it [`Intercept::Free`], neither [`Intercept::None`] |
+//! | cuML `LinearSVC` | [`Intercept::Free`] by default, or with `penalized_intercept=True` [`Intercept::Penalized`] of 1 |
+//! | Spark `LinearSVC(regParam)` | C = 1 / (rows * regParam), [`Intercept::Free`], [`LinearClassifier::standardize`] |
+//!
+//! # The files
 //! | file | content |
 //! |---|---|
 //! | `rows.rs` | features as the caller has them |

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::certificate::{Certificate, certify, clamp};
 use super::hessian::{Hessian, Inside};
 use super::problem::{CHUNK, Problem, sums};
-use crate::data::memory::filled;
+use crate::data::memory::{check_room, filled};
 use crate::error::Result;
 
 /// What `sigma` is multiplied by in every outer step.
@@ -397,6 +397,8 @@ pub(super) fn solve(
     limits: &mut Limits<'_>,
 ) -> Result<(Solution, FitProgress)> {
     let (rows, width) = (problem.rows(), problem.width());
+    // The numbers per row below, and lists of rows that changed.
+    check_room(rows.saturating_mul(6 * size_of::<f64>() + 2 * size_of::<(u32, f64)>() + 8))?;
     let slope = problem.loss.slope();
     let mut solver = Solver {
         problem,

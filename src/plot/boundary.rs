@@ -1,4 +1,4 @@
-//! The decision boundary of a network of two features.
+//! The decision boundary of a model of two features.
 
 use std::ops::Range;
 
@@ -27,7 +27,14 @@ pub struct Boundary {
     y_label: String,
     /// The names of the positive and of the negative class.
     classes: [String; 2],
+    /// Weights and bias of a linear model.
+    linear: Option<([f64; 2], f64)>,
+    /// Whether each point has a dark rim; empty where none has.
+    marked: Vec<bool>,
 }
+
+/// The colour of a linear model's lines, and of the rims of marked points.
+const DARK: RGBColor = RGBColor(40, 40, 40);
 
 impl Boundary {
     /// A map around these points: (x, y, whether the class is the positive one). `score` is called once, for the scores
@@ -70,6 +77,8 @@ impl Boundary {
             x_label: "first feature".into(),
             y_label: "second feature".into(),
             classes: ["positive".into(), "negative".into()],
+            linear: None,
+            marked: Vec::new(),
         })
     }
 
@@ -91,6 +100,35 @@ impl Boundary {
         self
     }
 
+    /// Draws the line on which the linear model w x + b is 0, and thinner those on which it is -1 and 1.
+    pub fn margins(mut self, weights: [f64; 2], bias: f64) -> Self {
+        self.linear = Some((weights, bias));
+        self
+    }
+
+    /// Gives points a dark rim, such as support vectors.
+    pub fn marked(mut self, marked: Vec<bool>) -> Self {
+        self.marked = marked;
+        self
+    }
+
+    /// Where the line w x + b = level crosses the map: its two ends, or nothing.
+    fn ends(&self, [u, v]: [f64; 2], constant: f64) -> Option<[(f64, f64); 2]> {
+        let mut ends = Vec::new();
+        for x in [self.x.start, self.x.end] {
+            ends.push((x, -(u * x + constant) / v));
+        }
+        for y in [self.y.start, self.y.end] {
+            ends.push((-(v * y + constant) / u, y));
+        }
+        let within = |range: &Range<f64>, x: f64| x >= range.start && x <= range.end;
+        ends.retain(|&(x, y)| within(&self.x, x) && within(&self.y, y));
+        let first = *ends.first()?;
+        let length = |end: &(f64, f64)| (end.0 - first.0).abs() + (end.1 - first.1).abs();
+        let last = ends.iter().copied().max_by(|a, b| length(a).total_cmp(&length(b)))?;
+        (length(&last) > 0.0).then_some([first, last])
+    }
+
     /// The shade of a score relative to the largest: 0 at the boundary, negative on the negative side.
     fn shade(score: f64, largest: f64) -> i32 {
         if largest > 0.0 && score.is_finite() {
@@ -106,7 +144,11 @@ impl Boundary {
         B::ErrorType: 'static,
     {
         let [positive, negative] = &self.classes;
-        let area = &legend(area, &[(positive, colour(0)), (negative, colour(1))], scale)?;
+        let mut entries = vec![(positive.as_str(), colour(0)), (negative, colour(1))];
+        if self.linear.is_some() {
+            entries.push(("0, -1 and 1", DARK));
+        }
+        let area = &legend(area, &entries, scale)?;
         let mut chart = ChartBuilder::on(area)
             .caption(&self.title, text(22, scale))
             .margin(12 * scale)
@@ -130,11 +172,20 @@ impl Boundary {
                 chart.draw_series([Rectangle::new(corners, colour.filled())]).map_err(failed)?;
             }
         }
-        for &(x, y, positive) in &self.points {
+        if let Some((weights, bias)) = self.linear {
+            for (level, width) in [(-1.0, 1), (0.0, 2), (1.0, 1)] {
+                if let Some(ends) = self.ends(weights, bias - level) {
+                    let line = PathElement::new(ends.to_vec(), DARK.stroke_width(width * scale));
+                    chart.draw_series([line]).map_err(failed)?;
+                }
+            }
+        }
+        for (n, &(x, y, positive)) in self.points.iter().enumerate() {
+            let rim = if self.marked.get(n).copied().unwrap_or(false) { DARK } else { WHITE };
             let colour = colour(usize::from(!positive));
             let radius = 3 * scale as i32;
             chart.draw_series([Circle::new((x, y), radius, colour.filled())]).map_err(failed)?;
-            chart.draw_series([Circle::new((x, y), radius, WHITE.stroke_width(scale))]).map_err(failed)?;
+            chart.draw_series([Circle::new((x, y), radius, rim.stroke_width(scale))]).map_err(failed)?;
         }
         chart
             .configure_mesh()
@@ -167,6 +218,29 @@ mod tests {
         assert!(Boundary::of("", &[], 8, |_| Ok(vec![])).is_err());
         assert!(Boundary::of("", &[(f64::NAN, 0.0, true)], 8, |_| Ok(vec![])).is_err());
         assert!(Boundary::of("", &points, 8, |_| Ok(vec![0.0])).is_err());
+    }
+
+    #[test]
+    fn a_linear_model_has_lines_within_the_map_and_marked_points() {
+        let points = [(0.0, 0.0, true), (4.0, 2.0, false)];
+        let map = Boundary::of("map", &points, 8, |cells| Ok(cells.iter().map(|(x, y)| x - y).collect())).unwrap();
+        let lines = |map: &Boundary| {
+            let svg = Figure::new().boundary(map.clone()).svg().unwrap();
+            (svg.matches("#282828").count(), svg)
+        };
+        let with = map.clone().margins([1.0, -1.0], 0.0).marked(vec![true, false]);
+        // The entry of the legend, three lines and a rim.
+        assert_eq!((lines(&map).0, lines(&with).0), (0, 5), "{}", lines(&with).1);
+        for (weights, bias) in [([1.0, -1.0], 0.0), ([0.0, 1.0], -1.0), ([1.0, 0.0], -2.0)] {
+            let [a, b] = with.ends(weights, bias).unwrap();
+            for (x, y) in [a, b] {
+                assert!(
+                    (weights[0] * x + weights[1] * y + bias).abs() < 1e-9 && with.x.contains(&x) | (x == with.x.end)
+                );
+                assert!(y >= with.y.start && y <= with.y.end);
+            }
+        }
+        assert!(with.ends([1.0, 0.0], 100.0).is_none() && with.ends([0.0, 0.0], 1.0).is_none());
     }
 
     #[test]

@@ -38,6 +38,16 @@ const ON_ANY_DEVICE: &[Example] = &[
             "[0.0000, 0.0000, 0.0000, 0.0667, 0.0000]",
         ],
     ),
+    (
+        // scikit-learn's LinearSVC has the same objective and accuracy.
+        "linear_digits",
+        &[
+            "objective 4.7930, accuracy 0.9894",
+            "gap confirmed to be at most 1e-6: true",
+            "certain after a gap of 1e-3: more than half of the labels: true",
+            "best C 0.001",
+        ],
+    ),
     ("method3_binary_hinge", &["hinge 0.9000"]),
     (
         "method4_multiclass_hinge",

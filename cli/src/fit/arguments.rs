@@ -80,7 +80,7 @@ pub(crate) struct FitArguments {
     #[arg(long, value_name = "P.csv", help_heading = "Outputs")]
     pub(super) path_out: Option<PathBuf>,
     /// Draw to this .svg or .png file: for several C the validation's loss and accuracy by C; for two features and two
-    /// classes the decision boundary.
+    /// classes the decision boundary with its margins, support vectors with a dark rim.
     #[arg(long, value_name = "F", help_heading = "Outputs")]
     pub(super) plot_out: Option<PathBuf>,
     #[command(flatten)]

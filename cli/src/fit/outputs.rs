@@ -160,7 +160,9 @@ impl Summary<'_> {
                 Some(names) => names[place].clone(),
                 None => format!("label {}", model.classes()[place]),
             };
-            let boundary = boundary.classes(name(1), name(0));
+            let weights = [model.weights()[0], model.weights()[1]];
+            let support = self.fit.multipliers.iter().take(points.len()).map(|&a| a > 0.0).collect();
+            let boundary = boundary.classes(name(1), name(0)).margins(weights, model.bias()[0]).marked(support);
             figure = figure.boundary(match &features.names[..] {
                 [x, y] => boundary.x_label(x).y_label(y),
                 _ => boundary,

@@ -73,6 +73,12 @@ fn text_labels_and_tables_give_the_same_model_as_numbers() {
         folder.json("predict --model t.safetensors --features t.csv:a,b,c --targets t.csv:kind --out d.csv");
     assert_eq!(predicted["accuracy"], text["accuracy"]);
     assert!(std::fs::read_to_string(folder.path("d.csv")).unwrap().starts_with("yes\n"));
+    folder.json("fit --features t.csv:a,b --targets t.csv:kind --plot-out b.svg");
+    let map = std::fs::read_to_string(folder.path("b.svg")).unwrap();
+    for words in ["Decision boundary", "yes", "no", ">\na", ">\nb", "0, -1 and 1"] {
+        assert!(map.contains(words), "{words}");
+    }
+    folder.fails("fit --features t.csv:a,b,c --targets t.csv:kind --plot-out b.png", 1, &["b.png", "nothing to draw"]);
 }
 
 #[test]

