@@ -226,7 +226,7 @@ mod tests {
         let map = Boundary::of("map", &points, 8, |cells| Ok(cells.iter().map(|(x, y)| x - y).collect())).unwrap();
         let lines = |map: &Boundary| {
             let svg = Figure::new().boundary(map.clone()).svg().unwrap();
-            (svg.matches("#282828").count(), svg)
+            (svg.matches("stroke=\"#282828\"").count(), svg)
         };
         let with = map.clone().margins([1.0, -1.0], 0.0).marked(vec![true, false]);
         // The entry of the legend, three lines and a rim.
