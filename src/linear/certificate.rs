@@ -24,7 +24,10 @@ pub struct Certificate {
 
 impl Certificate {
     pub(super) fn new(primal: f64, gap: f64, floor: f64) -> Self {
-        Self { primal, dual: primal - gap, gap, relative_gap: gap / primal.max(floor) }
+        // What overflowed says nothing: no bound.
+        let finite = |x: f64| if x.is_finite() { x } else { f64::MAX };
+        let (primal, gap) = (finite(primal), finite(gap));
+        Self { primal, dual: primal - gap, gap, relative_gap: finite(gap / primal.max(floor)) }
     }
 }
 

@@ -429,6 +429,24 @@ fn wide_data_and_edges() {
 }
 
 #[test]
+fn numbers_that_overflow_certify_nothing() {
+    let x: Vec<f64> = (0..60).map(|n| f64::from((n * 7) % 13 - 6) * 1e200).collect();
+    let y: Vec<i64> = (0..30).map(|n| n % 2).collect();
+    let rows = Rows::new(&x, 2).unwrap();
+    for loss in [LinearLoss::Hinge, LinearLoss::SquaredHinge, LinearLoss::SmoothHinge(1.0)] {
+        for intercept in [Intercept::None, Intercept::Penalized(1.0), Intercept::Free] {
+            let classifier = LinearClassifier::new(loss).intercept(intercept).max_passes(50.0);
+            let fit = classifier.fit(&rows, &y).unwrap();
+            let gap = fit.model.relative_gap();
+            assert!(fit.end != FitEnd::Converged && gap > 1e-4, "{loss:?} {intercept:?} {:?}", fit.certificate());
+            // The columns in units of their own are no problem.
+            let scaled = classifier.standardize(true).max_passes(1000.0).fit(&rows, &y).unwrap();
+            assert_eq!(scaled.end, FitEnd::Converged, "{loss:?} {intercept:?} {:?}", scaled.certificate());
+        }
+    }
+}
+
+#[test]
 fn bad_input_is_an_error_that_names_it() {
     let rows = Rows::new(&[0.0f32, 1.0, 2.0, 3.0], 2).unwrap();
     let classifier = LinearClassifier::new(LinearLoss::Hinge);
