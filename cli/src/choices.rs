@@ -5,6 +5,7 @@ use std::str::FromStr;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use maxmargin::{LabelEncoding, Penalty, Targets};
 
+use crate::failure::{Failure, Outcome};
 use crate::words::{number_text, suggestion};
 
 /// A parser for the names of one of the library's enums. It accepts the variants for which `is_offered` is true.
@@ -141,6 +142,15 @@ impl PenaltyName {
             Self::Smooth(gamma) => format!("smooth:{}", number_text(gamma)),
             _ => PENALTIES.iter().find(|(_, penalty)| *penalty == self).map_or("", |(name, _)| name).into(),
         }
+    }
+
+    /// Refuses a margin that the penalty contradicts.
+    pub(crate) fn check_margin(self, margin: f64) -> Outcome<()> {
+        if self == Self::Perceptron && margin != 0.0 {
+            let message = format!("--penalty perceptron is the linear penalty at margin 0, but --margin is {margin}");
+            return Err(Failure::usage(message));
+        }
+        Ok(())
     }
 
     pub(crate) fn default_margin(self) -> f64 {

@@ -122,10 +122,7 @@ impl Objective {
             true => saved.margin,
             false => penalty.default_margin(),
         });
-        if penalty == PenaltyName::Perceptron && margin != 0.0 {
-            let message = format!("--penalty perceptron is the linear penalty at margin 0, but --margin is {margin}");
-            return Err(Failure::usage(message));
-        }
+        penalty.check_margin(margin)?;
         Ok(ChosenLoss {
             name,
             k: self.k.unwrap_or(saved.k),

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::choices::parsed;
 use crate::failure::{Failure, Outcome};
-use crate::file::{self, PendingOutput, TextOptions, pending, publish_all, refuse_same_file};
+use crate::file::{self, PendingOutput, TextOptions, is_csv, pending, publish_all, refuse_same_file};
 use crate::fit::{Asked, predict as predict_linear};
 use crate::objective::{ChosenLoss, Objective};
 use crate::place::{self, Where};
@@ -112,7 +112,7 @@ pub(crate) fn run(arguments: &PredictArguments) -> Outcome<()> {
     let shape = [outputs.len() / network.outputs(), network.outputs()];
     let score = loss.map(|loss| score(arguments, &device, &network, &data, loss)).transpose()?;
     let outputs: Vec<f32> = outputs.into_iter().map(|x| x as f32).collect();
-    if arguments.out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
+    if is_csv(&arguments.out) {
         pending_out.write_bytes(csv(&outputs, network.outputs()).as_bytes())?;
     } else {
         pending_out.begin::<f32>(&shape)?;

@@ -118,6 +118,12 @@ fn sum_of_zeros<T: Copy + Into<f64>>(x: &[T]) -> f64 {
     sums.iter().sum::<f64>() + rest.iter().map(|&x| x.into() * 0.0).sum::<f64>()
 }
 
+/// The squared norm of (x - shift) * scale.
+fn squared_norm<T: Copy + Into<f64>>(row: &[T], [shift, scale]: [&[f64]; 2]) -> f64 {
+    let terms = row.iter().zip(shift).zip(scale).map(|((&x, shift), scale)| (x.into() - shift) * scale);
+    terms.map(|x| x * x).sum()
+}
+
 /// A matrix of features.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Matrix<'a> {
@@ -218,11 +224,7 @@ impl<'a> Matrix<'a> {
     /// The largest squared norm of (x - shift) * scale among these rows.
     pub(crate) fn largest_norm(&self, rows: std::ops::Range<usize>, [shift, scale]: [&[f64]; 2]) -> f64 {
         fn largest<T: Copy + Into<f64>>(x: &[T], [shift, scale]: [&[f64]; 2]) -> f64 {
-            let norm = |row: &[T]| {
-                let terms = row.iter().zip(shift).zip(scale).map(|((&x, shift), scale)| (x.into() - shift) * scale);
-                terms.map(|x| x * x).sum::<f64>()
-            };
-            x.chunks_exact(shift.len()).map(norm).fold(0.0, f64::max)
+            x.chunks_exact(shift.len()).map(|row| squared_norm(row, [shift, scale])).fold(0.0, f64::max)
         }
         match self.decoded(rows, &mut Vec::new()) {
             Decoded::F32(x) => largest(x, [shift, scale]),
@@ -327,13 +329,9 @@ impl<'a> Matrix<'a> {
 
     /// The squared norm of (x - shift) * scale of every row.
     pub(crate) fn norms(&self, [shift, scale]: [&[f64]; 2]) -> Vec<f64> {
-        fn norm<T: Copy + Into<f64>>(row: &[T], [shift, scale]: [&[f64]; 2]) -> f64 {
-            let terms = row.iter().zip(shift).zip(scale).map(|((&x, shift), scale)| (x.into() - shift) * scale);
-            terms.map(|x| x * x).sum()
-        }
         let of = |scratch: &mut Vec<f32>, row: usize| match self.decoded(row..row + 1, scratch) {
-            Decoded::F32(x) => norm(x, [shift, scale]),
-            Decoded::F64(x) => norm(x, [shift, scale]),
+            Decoded::F32(x) => squared_norm(x, [shift, scale]),
+            Decoded::F64(x) => squared_norm(x, [shift, scale]),
         };
         (0..self.rows).into_par_iter().map_init(Vec::new, of).collect()
     }

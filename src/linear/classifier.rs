@@ -390,12 +390,12 @@ fn solve_from_parts(
         }
         // One row of every `part`, at a place that varies.
         let list: Vec<u32> = (0..rows).map(|row| (row * part + row * 7919 % part) as u32).collect();
-        let copied = problem.matrix.copied(&list)?;
         let signs: Vec<i8> = list.iter().map(|&row| problem.signs[row as usize]).collect();
         let costs: Vec<f64> = list.iter().map(|&row| problem.costs[row as usize] * part as f64).collect();
         if !(signs.contains(&1) && signs.contains(&-1)) || costs.iter().all(|&cost| cost == 0.0) {
             continue;
         }
+        let copied = problem.matrix.copied(&list)?;
         let matrix = Matrix { elements: copied.elements(), rows, ..problem.matrix };
         let part_problem = Problem { matrix, signs: &signs, costs: &costs, ..*problem };
         let (max_passes, mut is_stopped) = (limits.max_passes, false);
@@ -472,17 +472,11 @@ impl Task<'_, '_> {
                 // Only slower.
                 Err(_) => work(),
             };
-            // Where the system gives no thread, this one does the work.
-            let started: Vec<_> =
-                (1..threads).map_while(|_| std::thread::Builder::new().spawn_scoped(scope, worker).ok()).collect();
-            if started.is_empty() {
+            // This thread has a pool of its own, in which it would wait for others: it works only where the system gives no
+            // thread.
+            let spawn = || std::thread::Builder::new().spawn_scoped(scope, worker).ok();
+            if (0..threads).map_while(|_| spawn()).count() == 0 {
                 work();
-            } else {
-                // This thread has a pool of its own already, in which it would wait for others.
-                let one_more = std::thread::Builder::new().spawn_scoped(scope, worker);
-                if one_more.is_err() {
-                    work();
-                }
             }
         });
         let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);

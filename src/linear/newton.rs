@@ -266,12 +266,7 @@ impl Solver<'_, '_> {
             let moved = if moved > 0.0 { moved / (self.kappa * cost) } else { 0.0 };
             [problem.loss.value(cost, self.z[row]), a - problem.loss.conjugate(cost, a), moved]
         });
-        let mut image = self.image.clone();
-        if problem.is_free() {
-            image.pop();
-        }
-        let dual = dual - 0.5 * image.iter().map(|x| x * x).sum::<f64>();
-        [problem.penalty(&self.w) + losses, dual, moved]
+        [problem.penalty(&self.w) + losses, dual - problem.penalty(&self.image), moved]
     }
 
     /// The rows inside their bounds now.

@@ -127,12 +127,7 @@ impl Given<'_> {
                 ("--plot-out", common.plot_out.as_deref()),
             ],
         )?;
-        if settings.penalty == PenaltyName::Perceptron && settings.margin != 0.0 {
-            return Err(Failure::usage(format!(
-                "--penalty perceptron is the linear penalty at margin 0, but --margin is {}",
-                settings.margin
-            )));
-        }
+        settings.penalty.check_margin(settings.margin)?;
         if settings.reduction == Reduction::MeanOverActive && common.grad_out.is_some() {
             return Err(Failure::usage(
                 "--grad-out goes with --reduction mean, mean-over-count or sum, got mean-active",

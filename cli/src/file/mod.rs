@@ -30,6 +30,18 @@ pub(crate) fn read(argument: &Path, options: TextOptions) -> Outcome<Array> {
     Source::open(argument, options)?.read_all()
 }
 
+/// Whether an output is to be text.
+pub(crate) fn is_csv(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
+}
+
+/// The columns of features of this shape: the product of all axes but the first.
+pub(crate) fn feature_columns(path: &Path, shape: &[usize]) -> Outcome<usize> {
+    let mut rest = shape.iter().skip(1);
+    let columns = rest.try_fold(1usize, |product, &axis| product.checked_mul(axis)).filter(|&columns| columns > 0);
+    columns.ok_or_else(|| Failure::file(path, format!("features: expected shape (N, D), got {}", Shape(shape))))
+}
+
 /// The whole file. A long one shows a bar on a terminal.
 pub(crate) fn read_bytes(path: &Path) -> Outcome<Vec<u8>> {
     let fail = |error: std::io::Error| Failure::file(path, error);

@@ -23,13 +23,7 @@ impl FileRows {
         let source = Source::open(path, text)?;
         let (has_header, names) = (source.has_header(), source.names());
         let Array { shape, data } = source.read_all()?;
-        let columns = match &shape[..] {
-            [] | [_] => Some(1),
-            [_, rest @ ..] => rest.iter().try_fold(1usize, |product, &axis| product.checked_mul(axis)),
-        };
-        let Some(columns) = columns.filter(|&columns| columns > 0) else {
-            return Err(Failure::file(path, format!("features: expected shape (N, D), got {}", Shape(&shape))));
-        };
+        let columns = file::feature_columns(path, &shape)?;
         let data = match data {
             data @ (Data::F32(_) | Data::F64(_) | Data::F16(_) | Data::BF16(_) | Data::U8(_)) => data,
             other => Data::F64(other.to_f64()?),
@@ -103,12 +97,8 @@ pub(super) fn model(path: &Path) -> Outcome<(LinearModel, Option<Vec<String>>)> 
     let bytes = file::read_bytes(path)?;
     let (model, note) = LinearModel::from_safetensors(&bytes).map_err(|error| Failure::file(path, error))?;
     let names = note.and_then(|note| serde_json::from_str::<Vec<String>>(&note).ok());
-    Ok((model, names.filter(|names| names.len() == model_classes(&bytes))))
-}
-
-/// The number of classes of a model's file.
-fn model_classes(bytes: &[u8]) -> usize {
-    LinearModel::from_safetensors(bytes).map_or(0, |(model, _)| model.classes().len())
+    let names = names.filter(|names| names.len() == model.classes().len());
+    Ok((model, names))
 }
 
 /// The mean loss that `eval` gives on the decision values, and the accuracy.

@@ -70,8 +70,9 @@ pub(crate) fn run(arguments: &FitArguments) -> Outcome<bool> {
     let judge = match (&validation, arguments.folds) {
         (Some((features, labels)), _) => {
             let targets = labels.data.targets().ok_or_else(|| labels.fail("expected whole numbers or text"))?;
-            labels.check_shape(features.rows()?.len())?;
-            Some(Validation::Rows(features.rows()?, targets))
+            let rows = features.rows()?;
+            labels.check_shape(rows.len())?;
+            Some(Validation::Rows(rows, targets))
         }
         (None, Some(count)) => Some(Validation::Folds { count, seed: arguments.seed }),
         (None, None) => None,

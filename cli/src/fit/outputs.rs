@@ -83,6 +83,9 @@ struct Spread {
     accuracy: [f64; 3],
 }
 
+/// The mean, lowest and highest of one measure.
+type Values = fn(&Spread) -> [f64; 3];
+
 impl Summary<'_> {
     fn spreads(&self) -> Vec<Spread> {
         let mut cs: Vec<f64> = self.models.iter().map(|model| model.c).collect();
@@ -126,13 +129,10 @@ impl Summary<'_> {
         let spreads = self.spreads();
         if !spreads.is_empty() {
             let cs: Vec<String> = spreads.iter().map(|spread| number_text(spread.c)).collect();
-            for (title, of) in [("Validation loss", 0), ("Validation accuracy", 1)] {
-                let line = |place: usize| -> Vec<f64> {
-                    spreads
-                        .iter()
-                        .map(|spread| if of == 0 { spread.loss[place] } else { spread.accuracy[place] })
-                        .collect()
-                };
+            let charts: [(&str, Values); 2] =
+                [("Validation loss", |spread| spread.loss), ("Validation accuracy", |spread| spread.accuracy)];
+            for (title, of) in charts {
+                let line = |place: usize| spreads.iter().map(|spread| of(spread)[place]).collect::<Vec<f64>>();
                 let mut chart = Chart::new(title)
                     .x_label("C")
                     .step_names(cs.clone())
@@ -250,12 +250,12 @@ impl Summary<'_> {
         };
         let standardized = if self.arguments.standardize { ", standardized" } else { "" };
         let mut text = format!(
-            "{:<10}{}  (C {}, intercept {}{standardized}, {})\n{:<10}{}, at least {} at the optimum\n{:<10}{:.2e}  ({confirmed})\n",
+            "{:<10}{}  (C {}, intercept {}{standardized}, {} classes)\n{:<10}{}, at least {} at the optimum\n{:<10}{:.2e}  ({confirmed})\n",
             "loss",
             self.arguments.loss_text(),
             number_text(self.c),
             intercept_text(self.arguments.intercept),
-            counted(fit.model.classes().len(), "class").replace("classs", "classes"),
+            fit.model.classes().len(),
             "primal",
             number_text(certificate.primal),
             number_text(certificate.dual),

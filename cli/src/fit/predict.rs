@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::data::{FileRows, Labels, model, score};
 use crate::failure::{Failure, Outcome, listed_paths};
-use crate::file::{PendingOutput, TextOptions, pending, publish_all};
+use crate::file::{PendingOutput, TextOptions, is_csv, pending, publish_all};
 use crate::place::Where;
 use crate::report::{device_json, headers_json, inputs_text, number, print};
 use crate::words::{counted, number_text};
@@ -36,7 +36,7 @@ pub(crate) fn predict(asked: &Asked<'_>) -> Outcome<()> {
     let in_features = |error| Failure::file(asked.features, error);
     let values = linear.decision_values(&rows).map_err(in_features)?;
     let outputs = linear.outputs();
-    if asked.out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
+    if is_csv(asked.out) {
         out.write_bytes(csv(&linear, names.as_deref(), &values).as_bytes())?;
     } else {
         out.begin::<f64>(&[rows.len(), outputs])?;

@@ -7,7 +7,7 @@ use maxmargin::nn::{Dataset, Features};
 
 use super::arguments::TrainArguments;
 use crate::failure::{Failure, Outcome};
-use crate::file::{Array, Data, Shape, Source, TextOptions};
+use crate::file::{Array, Data, Shape, Source, TextOptions, feature_columns};
 use crate::method::LossName;
 use crate::words::{listed, suggestion};
 
@@ -135,13 +135,7 @@ pub(crate) fn read_features(path: &Path, text: TextOptions) -> Outcome<FileFeatu
     let source = Source::open(path, text)?;
     let (has_header, names) = (source.has_header(), source.names());
     let Array { shape, data } = source.read_all()?;
-    let columns = match &shape[..] {
-        [] => Some(1),
-        [_, rest @ ..] => rest.iter().try_fold(1usize, |product, &axis| product.checked_mul(axis)),
-    };
-    let Some(columns) = columns.filter(|&columns| columns > 0) else {
-        return Err(Failure::file(path, format!("features: expected shape (N, D), got {}", Shape(&shape))));
-    };
+    let columns = feature_columns(path, &shape)?;
     if let Some((index, value)) = data.first_beyond_f32() {
         let place = format!("row {}, column {}", index / columns, index % columns);
         let message = format!("features: {place}: expected a finite number in f32's range, got {value:?}");
