@@ -7,8 +7,8 @@ use pulp::{NullaryFnOnce, Simd, WithSimd};
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub(super) use machine::avx2;
-pub(crate) use machine::dispatch;
-pub(super) use machine::{loops, vectorize, vectorize_wide};
+pub(crate) use machine::{dispatch, vectorize};
+pub(super) use machine::{loops, vectorize_wide};
 
 /// A job with separate loops for machines with vectors, where speed counts, and for the baseline, where code size does.
 pub(super) trait Loops: Sized {

@@ -3,6 +3,8 @@
 use rayon::prelude::*;
 
 use super::problem::Problem;
+use crate::data::memory::filled;
+use crate::error::Result;
 
 /// What is known about a binary problem's solution. The true optimum lies between `dual` and `primal`.
 ///
@@ -31,25 +33,63 @@ impl Certificate {
     }
 }
 
-/// The certificate of weights `w` and multipliers `a`, which must lie within their bounds.
-pub(super) fn certify(problem: &Problem<'_>, w: &[f64], a: &[f64]) -> Certificate {
-    let (stored, offset) = problem.in_stored_units(w);
-    let columns = problem.matrix.columns;
-    struct Part {
-        losses: f64,
-        gap: f64,
-        /// The sum of multiplier times y x, of stored features.
-        sums: Vec<f64>,
-        total: f64,
-        /// The largest squared norm of a row.
-        norm: f64,
+/// Numbers that the sums of all blocks of rows may have together: 64 MB.
+const MOST_SUMS: usize = 1 << 23;
+
+/// A problem with its weights and multipliers, which must lie within their bounds.
+pub(super) type Candidate<'a, 'p> = (&'a Problem<'p>, &'a [f64], &'a [f64]);
+
+/// The certificates of candidates for problems that share their features, and the decision values of all rows.
+///
+/// # Errors
+/// [`crate::Error::OutOfMemory`].
+pub(super) fn certify_all(candidates: &[Candidate<'_, '_>]) -> Result<Vec<(Certificate, Vec<f64>)>> {
+    let Some((problem, ..)) = candidates.first() else { return Ok(Vec::new()) };
+    let matrix = &problem.space.matrix;
+    let together = MOST_SUMS / (matrix.columns * matrix.rows.div_ceil(matrix.block())).max(1);
+    let mut all = Vec::new();
+    for candidates in candidates.chunks(together.max(1)) {
+        all.extend(certify_together(candidates)?);
     }
-    let parts = problem.matrix.map_products(&stored, |rows, products| {
-        let mut part = Part { losses: 0.0, gap: 0.0, sums: vec![0.0; columns], total: 0.0, norm: 0.0 };
+    Ok(all)
+}
+
+/// The certificate of one candidate.
+#[cfg(test)]
+pub(super) fn certify(problem: &Problem<'_>, w: &[f64], a: &[f64]) -> Certificate {
+    certify_all(&[(problem, w, a)]).unwrap()[0].0
+}
+
+/// What a block of rows adds to a certificate.
+#[derive(Default)]
+struct Part {
+    losses: f64,
+    gap: f64,
+    /// The sum of multiplier times y x, of stored features.
+    sums: Vec<f64>,
+    total: f64,
+    /// The largest squared norm of a row.
+    norm: f64,
+}
+
+fn certify_together(candidates: &[Candidate<'_, '_>]) -> Result<Vec<(Certificate, Vec<f64>)>> {
+    let matrix = &candidates[0].0.space.matrix;
+    let (stored, offsets): (Vec<Vec<f64>>, Vec<f64>) =
+        candidates.iter().map(|(problem, w, _)| problem.space.in_stored_units(w)).unzip();
+    let vectors: Vec<&[f64]> = stored.iter().map(Vec::as_slice).collect();
+    let mut decisions = Vec::new();
+    for _ in candidates {
+        decisions.push(filled(0.0, matrix.rows)?);
+    }
+    let mut outputs: Vec<&mut [f64]> = decisions.iter_mut().map(Vec::as_mut_slice).collect();
+    let parts = matrix.map_products(&vectors, &mut outputs, &|vector, rows, products| {
+        let (problem, _, a) = candidates[vector];
+        let mut part = Part { sums: vec![0.0; matrix.columns], ..Part::default() };
         let mut list = Vec::new();
         for (row, product) in rows.clone().zip(products) {
-            let (sign, cost) = (problem.sign(row), problem.costs[row]);
-            let z = 1.0 - sign * (product + offset);
+            let (sign, cost) = (problem.sign(row), problem.cost(row));
+            *product += offsets[vector];
+            let z = 1.0 - sign * *product;
             part.losses += problem.loss.value(cost, z);
             part.gap += problem.loss.gap(cost, z, a[row]);
             if a[row] != 0.0 {
@@ -57,35 +97,47 @@ pub(super) fn certify(problem: &Problem<'_>, w: &[f64], a: &[f64]) -> Certificat
                 part.total += a[row] * sign;
             }
         }
-        problem.matrix.add_listed(&list, &mut part.sums);
-        if problem.is_free() {
-            part.norm = problem.matrix.largest_norm(rows, [problem.shift, problem.scale]);
+        matrix.add_listed(&list, &mut part.sums);
+        if problem.space.is_free() {
+            let norms = matrix.norms(rows, [problem.space.shift, problem.space.scale]);
+            part.norm = norms.into_iter().fold(0.0, f64::max);
         }
         part
     });
-    let (mut losses, mut gap, mut total, mut norm) = (0.0, 0.0, 0.0, 0.0f64);
-    let mut sums = vec![0.0; columns];
-    for part in parts {
-        losses += part.losses;
-        gap += part.gap;
-        total += part.total;
-        norm = norm.max(part.norm);
-        sums.iter_mut().zip(&part.sums).for_each(|(sum, x)| *sum += x);
+    let certificates = candidates.iter().enumerate().map(|(vector, (problem, w, _))| {
+        let mut sum = Part { sums: vec![0.0; matrix.columns], ..Part::default() };
+        for part in parts.iter().map(|parts| &parts[vector]) {
+            sum.losses += part.losses;
+            sum.gap += part.gap;
+            sum.total += part.total;
+            sum.norm = sum.norm.max(part.norm);
+            sum.sums.iter_mut().zip(&part.sums).for_each(|(sum, x)| *sum += x);
+        }
+        sum.certificate(problem, w)
+    });
+    Ok(certificates.zip(decisions).collect())
+}
+
+impl Part {
+    /// The certificate of weights, where this is what all rows add.
+    fn certificate(&self, problem: &Problem<'_>, w: &[f64]) -> Certificate {
+        let (space, last) = (&problem.space, w.len() - 1);
+        let mut image = vec![0.0; w.len()];
+        space.add_stored(&self.sums, self.total, &mut image);
+        if space.is_free() {
+            // The intercept has no penalty; what its multipliers leave is bounded below.
+            image[last] = w[last];
+        }
+        let mut gap = self.gap + 0.5 * w.iter().zip(&image).map(|(w, v)| (w - v) * (w - v)).sum::<f64>();
+        let primal = space.penalty(w) + self.losses;
+        if space.is_free() {
+            // With r = sum of a y, the optimum is at least the dual value less |b| |r|, and an optimal b is at most
+            // 1 + max ||x|| ||w||, where 1/2 ||w||^2 is at most the primal value. The term b r of the gap is exact.
+            let bound = 1.0 + self.norm.sqrt() * (2.0 * primal).sqrt();
+            gap += -w[last] * self.total + self.total.abs() * bound;
+        }
+        Certificate::new(primal, gap, problem.floor())
     }
-    let mut image = vec![0.0; w.len()];
-    problem.add_stored(&sums, total, &mut image);
-    if problem.is_free() {
-        // The intercept has no penalty; what its multipliers leave is bounded below.
-        image[columns] = w[columns];
-    }
-    gap += 0.5 * w.iter().zip(&image).map(|(w, v)| (w - v) * (w - v)).sum::<f64>();
-    let primal = problem.penalty(w) + losses;
-    if problem.is_free() {
-        // With r = sum of a y, the optimum is at least the dual value less |b| |r|, and an optimal b is at most
-        // 1 + max ||x|| ||w||, where 1/2 ||w||^2 is at most the primal value. The term b r of the gap is exact.
-        gap += -w[columns] * total + total.abs() * (1.0 + norm.sqrt() * (2.0 * primal).sqrt());
-    }
-    Certificate::new(primal, gap, problem.floor())
 }
 
 /// Rows of a part in which multipliers are clamped.
@@ -93,7 +145,7 @@ const CHUNK: usize = 1 << 14;
 
 /// Moves multipliers into their bounds, which rounding may have left.
 pub(super) fn clamp(problem: &Problem<'_>, a: &mut [f64]) {
-    a.par_chunks_mut(CHUNK).zip(problem.costs.par_chunks(CHUNK)).for_each(|(a, costs)| {
-        a.iter_mut().zip(costs).for_each(|(a, &cost)| *a = a.clamp(0.0, problem.loss.cap(cost)));
+    a.par_chunks_mut(CHUNK).zip(problem.weights.par_chunks(CHUNK)).for_each(|(a, weights)| {
+        a.iter_mut().zip(weights).for_each(|(a, weight)| *a = a.clamp(0.0, problem.loss.cap(problem.c * weight)));
     });
 }

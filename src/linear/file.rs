@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::certificate::Certificate;
 use super::loss::LinearLoss;
 use super::model::LinearModel;
-use super::problem::Intercept;
+use super::space::Intercept;
 use crate::error::{Error, Result};
 
 /// The key of the header's metadata.

@@ -1,4 +1,4 @@
-//! Newton's equations: (R + kappa * sum of c x x' over the rows inside their bounds) d = -g, with R the identity but for
+//! Newton's equations: (R + factor * sum of weight x x' over the rows inside their bounds) d = -g, with R the identity but for
 //! a free intercept.
 //!
 //! Up to [`MOST_GRAM`] columns the sum is kept as a matrix, from which rows that leave are taken and to which rows that
@@ -9,6 +9,7 @@ use nalgebra::{Cholesky, DMatrix, DVector};
 use rayon::prelude::*;
 
 use super::problem::Problem;
+use super::space::Space;
 use crate::cpu::gemm::{Gemm, Strided};
 use crate::data::memory::{check_room, filled};
 use crate::error::Result;
@@ -27,7 +28,7 @@ const TILE: usize = 64;
 const LITTLE: f64 = 1e-12;
 
 pub(super) enum Hessian {
-    /// The lower half of the sum without kappa.
+    /// The lower half of the sum without the factor.
     Gram {
         lower: DMatrix<f64>,
         is_exact: bool,
@@ -45,13 +46,13 @@ pub(super) struct Inside {
 
 impl Hessian {
     pub(super) fn new(problem: &Problem<'_>) -> Result<Self> {
-        let width = problem.width();
+        let width = problem.space.width();
         if width > MOST_GRAM {
             return Ok(Self::Products);
         }
         // Two matrices, the gathered rows and the tiles.
         check_room(8 * width * (2 * width + 2 * GATHERED))?;
-        let is_exact = matches!(problem.matrix.elements, crate::cpu::linear::Elements::F64(_));
+        let is_exact = matches!(problem.space.matrix.elements, crate::cpu::linear::Elements::F64(_));
         Ok(Self::Gram { lower: DMatrix::zeros(width, width), is_exact })
     }
 
@@ -71,11 +72,13 @@ impl Hessian {
         &mut self,
         problem: &Problem<'_>,
         inside: &Inside,
-        kappa: f64,
+        factor: f64,
         gradient: &[f64],
     ) -> Result<(Vec<f64>, usize)> {
+        let space = &problem.space;
+        let ridge = |k: usize, largest: f64| ridge(space, k, largest);
         if let Self::Gram { lower, is_exact } = self {
-            if let Some(direction) = factored(problem, lower, kappa, gradient) {
+            if let Some(direction) = factored(lower, &ridge, factor, gradient) {
                 return Ok((direction, 0));
             }
             if !*is_exact {
@@ -83,27 +86,44 @@ impl Hessian {
                 *is_exact = true;
                 lower.fill(0.0);
                 add_gram(problem, &inside.all, 1.0, true, lower)?;
-                if let Some(direction) = factored(problem, lower, kappa, gradient) {
+                if let Some(direction) = factored(lower, &ridge, factor, gradient) {
                     return Ok((direction, inside.all.len()));
                 }
             }
         }
-        Ok(conjugate_gradients(problem, inside, kappa, gradient))
+        let list: Vec<(u32, f64)> =
+            inside.all.iter().map(|&row| (row, factor * problem.weights[row as usize])).collect();
+        let largest: f64 = list.iter().map(|(_, factor)| factor).sum();
+        let product = |v: &[f64]| -> Vec<f64> {
+            let (stored, offset) = space.in_stored_units(v);
+            let mut sums = vec![0.0; space.matrix.columns];
+            let total = space.matrix.add_products(&list, &stored, offset, &mut sums);
+            let mut result: Vec<f64> = v.iter().enumerate().map(|(k, v)| ridge(k, largest) * v).collect();
+            space.add_stored(&sums, total, &mut result);
+            result
+        };
+        let (direction, steps) = conjugate_gradients(&product, gradient);
+        Ok((direction, steps * list.len()))
     }
 }
 
 /// The diagonal of R.
-fn ridge(problem: &Problem<'_>, index: usize, largest: f64) -> f64 {
-    if problem.is_free() && index + 1 == problem.width() { LITTLE * largest.max(1.0) } else { 1.0 }
+fn ridge(space: &Space<'_>, index: usize, largest: f64) -> f64 {
+    if space.is_free() && index + 1 == space.width() { LITTLE * largest.max(1.0) } else { 1.0 }
 }
 
 /// Cholesky's solution; `None` where the matrix is not positive definite in f64. Its diagonal is scaled to 1 first, so
-/// that features of different units do no harm.
-fn factored(problem: &Problem<'_>, lower: &DMatrix<f64>, kappa: f64, gradient: &[f64]) -> Option<Vec<f64>> {
-    let width = problem.width();
-    let largest = kappa * (0..width).map(|k| lower[(k, k)]).fold(0.0, f64::max);
-    let mut matrix = lower * kappa;
-    (0..width).for_each(|k| matrix[(k, k)] += ridge(problem, k, largest));
+/// that features of different units do no harm. `ridge` gives R's diagonal from the largest of the sum's.
+pub(super) fn factored(
+    lower: &DMatrix<f64>,
+    ridge: &dyn Fn(usize, f64) -> f64,
+    factor: f64,
+    gradient: &[f64],
+) -> Option<Vec<f64>> {
+    let width = gradient.len();
+    let largest = factor * (0..width).map(|k| lower[(k, k)]).fold(0.0, f64::max);
+    let mut matrix = lower * factor;
+    (0..width).for_each(|k| matrix[(k, k)] += ridge(k, largest));
     let roots: Vec<f64> = (0..width).map(|k| matrix[(k, k)].max(f64::MIN_POSITIVE).sqrt()).collect();
     for column in 0..width {
         for row in column..width {
@@ -126,12 +146,13 @@ fn add_gram(problem: &Problem<'_>, rows: &[u32], sign: f64, is_exact: bool, lowe
 }
 
 fn add_gram_in<T: Gemm>(problem: &Problem<'_>, rows: &[u32], sign: f64, lower: &mut DMatrix<f64>) -> Result<()> {
-    let width = problem.width();
+    let width = problem.space.width();
+    let space = &problem.space;
     let mut gathered = filled(T::ZERO, width * GATHERED.min(rows.len()))?;
     for part in rows.chunks(GATHERED) {
-        let list: Vec<(u32, f64)> = part.iter().map(|&row| (row, problem.costs[row as usize].sqrt())).collect();
+        let list: Vec<(u32, f64)> = part.iter().map(|&row| (row, problem.weights[row as usize].sqrt())).collect();
         let gathered = &mut gathered[..width * part.len()];
-        problem.matrix.gather(&list, [problem.shift, problem.scale], problem.constant(), gathered);
+        space.matrix.gather(&list, [space.shift, space.scale], space.constant(), gathered);
         // A tile has the columns from `first` on, and of these the rows on and below the diagonal.
         let tile = |first: usize| {
             let columns = TILE.min(width - first);
@@ -154,19 +175,9 @@ fn add_gram_in<T: Gemm>(problem: &Problem<'_>, rows: &[u32], sign: f64, lower: &
     Ok(())
 }
 
-/// Conjugate gradients, until the residual is a tenth of the gradient or less.
-fn conjugate_gradients(problem: &Problem<'_>, inside: &Inside, kappa: f64, gradient: &[f64]) -> (Vec<f64>, usize) {
-    let width = problem.width();
-    let list: Vec<(u32, f64)> = inside.all.iter().map(|&row| (row, kappa * problem.costs[row as usize])).collect();
-    let largest: f64 = list.iter().map(|(_, factor)| factor).sum();
-    let product = |v: &[f64]| -> Vec<f64> {
-        let (stored, offset) = problem.in_stored_units(v);
-        let mut sums = vec![0.0; problem.matrix.columns];
-        let total = problem.matrix.add_products(&list, &stored, offset, &mut sums);
-        let mut result: Vec<f64> = v.iter().enumerate().map(|(k, v)| ridge(problem, k, largest) * v).collect();
-        problem.add_stored(&sums, total, &mut result);
-        result
-    };
+/// Conjugate gradients, until the residual is a tenth of the gradient or less. Also gives the number of products.
+pub(super) fn conjugate_gradients(product: &dyn Fn(&[f64]) -> Vec<f64>, gradient: &[f64]) -> (Vec<f64>, usize) {
+    let width = gradient.len();
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let norm = dot(gradient, gradient).sqrt();
     let target = norm * norm.sqrt().min(0.1);
@@ -194,5 +205,5 @@ fn conjugate_gradients(problem: &Problem<'_>, inside: &Inside, kappa: f64, gradi
     if steps == 0 {
         solution.copy_from_slice(&gradient.iter().map(|g| -g).collect::<Vec<_>>());
     }
-    (solution, steps * list.len())
+    (solution, steps)
 }

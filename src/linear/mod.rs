@@ -27,10 +27,11 @@
 //! the sum of a_i y_i must be 0, which rounding prevents; what is missing is bounded and added to the gap.
 //!
 //! # The method
-//! An augmented Lagrangian whose steps are minimised by Newton's method (`newton.rs`). Large problems start from the
-//! solution of a sixty-fourth and an eighth of their rows, those with few rows per column from dual coordinate descent. A Newton step reads all rows once for the change of the
-//! violations, and again those rows whose multiplier changed. The same problem gives the same bits on one machine,
-//! whatever the number of threads.
+//! An augmented Lagrangian whose steps are minimised by Newton's method (`newton/`). Large problems start from the
+//! solution of a sixty-fourth and an eighth of their rows, those with few rows per column from dual coordinate descent.
+//! A Newton step reads all rows once for the change of the violations, and again those rows whose multiplier changed.
+//! Classes and folds are solved side by side, so that one read serves all of them. The same problem gives the same bits on
+//! one machine, whatever the number of threads.
 //!
 //! # Coming from another library
 //! | there | here, and what differs |
@@ -46,36 +47,45 @@
 //! | file | content |
 //! |---|---|
 //! | `rows.rs` | features as the caller has them |
+//! | `space.rs` | features in the units that are solved for, the intercept |
 //! | `loss.rs` | losses, conjugates, gaps of a row |
-//! | `problem.rs` | one binary problem and its products |
-//! | `newton.rs` | the solver |
+//! | `problem.rs` | one binary problem |
+//! | `newton/` | its solver, which asks for products with all rows |
+//! | `lockstep.rs` | solvers side by side, and where they start |
 //! | `descent.rs` | the start of problems with few rows per column |
 //! | `hessian.rs` | Newton's equations: Cholesky, conjugate gradients |
+//! | `course.rs` | what a solver does next, and when it ends |
 //! | `certificate.rs` | the certificate |
+//! | `classifier.rs` | options |
+//! | `fit.rs` | checks of the data, one problem per class |
 //! | `path.rs` | lists of C, folds, validation |
-//! | `classifier.rs` | options, checks, one problem per class |
 //! | `file.rs` | models as safetensors files |
 //! | `model.rs` | decision values, labels, certain labels |
 
 mod certificate;
 mod classifier;
+mod course;
 mod descent;
 mod file;
+mod fit;
 mod hessian;
+mod lockstep;
 mod loss;
 mod model;
 mod newton;
 mod path;
 mod problem;
 mod rows;
+mod space;
 #[cfg(test)]
 mod tests;
 
 pub use certificate::Certificate;
-pub use classifier::{ClassWeights, LinearClassifier, LinearFit};
+pub use classifier::{ClassWeights, LinearClassifier};
+pub use course::{FitEnd, FitProgress, OnProgress};
+pub use fit::LinearFit;
 pub use loss::LinearLoss;
 pub use model::LinearModel;
-pub use newton::{FitEnd, FitProgress, OnProgress};
 pub use path::{LinearPath, PathModel, Validation};
-pub use problem::Intercept;
 pub use rows::{RowElements, Rows};
+pub use space::Intercept;

@@ -1,11 +1,16 @@
 //! A fitted model: weights, decision values, labels, and what its certificate says about them.
 
+use rayon::prelude::*;
+
 use super::certificate::Certificate;
 use super::loss::LinearLoss;
-use super::problem::Intercept;
 use super::rows::Rows;
+use super::space::Intercept;
 use crate::data::memory::filled;
 use crate::error::{Error, Input, Result};
+
+/// Rows whose norms are computed at a time.
+const NORMS: usize = 1 << 10;
 
 /// A linear model of two or more classes.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,6 +114,17 @@ impl LinearModel {
         self.classes[self.class_of(values)]
     }
 
+    /// The loss of a row with these decision values and this label, with C = 1: of several classes the sum over their
+    /// problems.
+    pub(super) fn loss_of(&self, values: &[f64], label: i64) -> f64 {
+        let of = |(output, value): (usize, &f64)| {
+            let positive = if values.len() == 1 { 1 } else { output };
+            let sign = if label == self.classes[positive] { 1.0 } else { -1.0 };
+            self.loss.value(1.0, 1.0 - sign * value)
+        };
+        values.iter().enumerate().map(of).sum()
+    }
+
     /// The place of a row's class.
     fn class_of(&self, values: &[f64]) -> usize {
         match values {
@@ -138,7 +154,12 @@ impl LinearModel {
         };
         let values = self.decision_values(rows)?;
         let radii: Vec<f64> = self.certificates.iter().map(|certificate| (2.0 * certificate.gap).sqrt()).collect();
-        let norms = rows.0.norms([&self.shift, &self.scale]);
+        let norms = |units: [&[f64]; 2]| -> Vec<f64> {
+            let starts: Vec<usize> = (0..rows.len()).step_by(NORMS).collect();
+            let part = |start: usize| rows.0.norms(start..(start + NORMS).min(rows.len()), units);
+            starts.into_par_iter().flat_map_iter(part).collect()
+        };
+        let norms_of_units = norms([&self.shift, &self.scale]);
         // Sums of this many terms in f64 are off by less than this share of the sum of their sizes.
         let rounding = f64::EPSILON * (self.columns + 4) as f64;
         let sizes: Vec<f64> = self
@@ -147,9 +168,9 @@ impl LinearModel {
             .zip(&self.bias)
             .map(|(weights, bias)| weights.iter().map(|w| w * w).sum::<f64>().sqrt() + bias.abs())
             .collect();
-        let raw_norms = rows.0.norms([&vec![0.0; self.columns], &vec![1.0; self.columns]]);
+        let raw_norms = norms([&vec![0.0; self.columns], &vec![1.0; self.columns]]);
         let is_certain = |(row, values): (usize, &[f64])| {
-            let norm = (norms[row] + constant * constant).sqrt();
+            let norm = (norms_of_units[row] + constant * constant).sqrt();
             let slack = |output: usize| radii[output] * norm + rounding * sizes[output] * (1.0 + raw_norms[row].sqrt());
             match values {
                 &[value] => value.abs() > slack(0),

@@ -5,9 +5,13 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::certificate::Certificate;
-use super::classifier::{Labelled, LinearClassifier, LinearFit};
+use super::classifier::LinearClassifier;
+use super::course::{FitEnd, FitProgress, OnProgress};
+use super::fit::{Labelled, LinearFit, Prepared, Sides, checked_labels, fit, sum_of};
+use super::lockstep::{go_on_with, side_by_side, solve_all};
 use super::model::LinearModel;
-use super::newton::{FitEnd, FitProgress, OnProgress};
+use super::newton::Solver;
+use super::problem::Problem;
 use super::rows::Rows;
 use crate::data::memory::filled;
 use crate::data::tensor::Targets;
@@ -60,7 +64,8 @@ pub struct LinearPath {
 }
 
 impl LinearClassifier {
-    /// Fits a model for each C and each part, every one from the model of the C before it, and then the best C on all rows.
+    /// Fits a model for each C and each part, the parts side by side, every one from the model of the C before it, and then
+    /// the best C on all rows.
     /// Standardisation and balanced weights are those of the rows that a model is fitted on. Validation rows have weight 1.
     ///
     /// # Errors
@@ -83,7 +88,7 @@ impl LinearClassifier {
         }
         cs.iter().try_for_each(|&c| self.clone().c(c).check())?;
         let data = Labelled::new(rows, targets.into(), sample_weights)?;
-        let judged = match validation {
+        let judge = match validation {
             Validation::Rows(rows, targets) => Some(Judge::new(rows, *targets, &data)?),
             Validation::Folds { .. } => None,
         };
@@ -91,48 +96,74 @@ impl LinearClassifier {
             Validation::Folds { count, seed } => Some(folds(&data, count, seed)?),
             Validation::Rows(..) => None,
         };
-        let mut models = Vec::new();
-        let mut is_stopped = false;
-        let mut spent = FitProgress { passes: 0.0, newton_steps: 0, gap: f64::INFINITY };
-        for fold in 0..folds.as_ref().map_or(1, |(count, _)| *count) {
-            let kept: Option<Vec<bool>> =
-                folds.as_ref().map(|(_, parts)| parts.iter().map(|&part| part as usize != fold).collect());
-            let mut before: Option<LinearModel> = None;
+        let rows = data.rows.len();
+        let parts = folds.as_ref().map(|(_, parts)| parts.as_slice());
+        let all: Vec<Option<usize>> = folds.as_ref().map_or(vec![None], |(count, _)| (0..*count).map(Some).collect());
+        let outputs = if data.classes.len() == 2 { 1 } else { data.classes.len() };
+        let (mut models, mut spent, mut is_stopped) = (Vec::new(), FitProgress::NONE, false);
+        for folds in all.chunks((side_by_side(rows) / outputs).max(1)) {
+            let kept = |fold: &Option<usize>| -> Option<Vec<bool>> {
+                let (fold, parts) = fold.zip(parts)?;
+                Some(parts.iter().map(|&part| part as usize != fold).collect())
+            };
+            let kept: Vec<Option<Vec<bool>>> = folds.iter().map(kept).collect();
+            let prepared = kept.iter().map(|kept| Prepared::new(self, &data, kept.as_deref()));
+            let prepared = prepared.collect::<Result<Vec<Prepared<'_, '_>>>>()?;
+            let sides = prepared.iter().map(|prepared| (0..outputs).map(|output| prepared.sides(output)).collect());
+            let sides = sides.collect::<Result<Vec<Vec<Sides>>>>()?;
+            let problems: Vec<Problem<'_>> = prepared
+                .iter()
+                .zip(&sides)
+                .flat_map(|(prepared, sides)| sides.iter().map(|sides| prepared.problem(sides, cs[0])))
+                .collect();
+            let mut solvers = Vec::new();
             for &c in &cs {
+                let (before, mut goes_on) = (spent, true);
+                let mut told = |now: FitProgress| {
+                    goes_on = on_progress(now.after(before));
+                    goes_on
+                };
+                if solvers.is_empty() {
+                    solvers = solve_all(&problems, None, self.limits(), &mut told)?;
+                } else {
+                    go_on_with(&mut solvers, c, self.limits(), &mut told)?;
+                }
+                spent = solvers.iter().fold(before, |sum, solver| solver.course.progress.after(sum));
+                for ((&fold, prepared), solvers) in folds.iter().zip(&prepared).zip(solvers.chunks(outputs)) {
+                    let certificates: Vec<Certificate> = solvers.iter().map(Solver::certificate).collect();
+                    let [validation_loss, validation_accuracy] = match (&judge, fold.zip(parts)) {
+                        (Some(judge), _) => judge.judge(&prepared.model_of(solvers))?,
+                        (None, Some((fold, parts))) => {
+                            let held_out = (0..rows).filter(|&row| parts[row] as usize == fold);
+                            mean_of(&prepared.model_of(&[]), held_out, &data.labels, &|row, values| {
+                                values.extend(solvers.iter().map(|solver| solver.decisions()[row]));
+                            })
+                        }
+                        (None, None) => [f64::NAN; 2],
+                    };
+                    let ends = solvers.iter().filter_map(|solver| solver.course.end);
+                    models.push(PathModel {
+                        c,
+                        fold,
+                        certificate: sum_of(&certificates),
+                        end: ends.into_iter().find(|&end| end != FitEnd::Converged).unwrap_or(FitEnd::Converged),
+                        validation_loss,
+                        validation_accuracy,
+                    });
+                }
+                is_stopped = !goes_on;
                 if is_stopped {
                     break;
                 }
-                let told = &mut |now: FitProgress| {
-                    let all = FitProgress {
-                        passes: spent.passes + now.passes,
-                        newton_steps: spent.newton_steps + now.newton_steps,
-                        gap: now.gap,
-                    };
-                    is_stopped = !on_progress(all);
-                    !is_stopped
-                };
-                let fit = self.clone().c(c).fit_kept(&data, kept.as_deref(), before.as_ref(), told)?;
-                spent.passes += fit.progress.passes;
-                spent.newton_steps += fit.progress.newton_steps;
-                let (validation_loss, validation_accuracy) = match (&judged, &folds) {
-                    (Some(judge), _) => judge.judge(&fit.model, |_| true)?,
-                    (None, Some((_, parts))) => Judge { rows: data.rows, labels: &data.labels[..] }
-                        .judge(&fit.model, |row| parts[row] as usize == fold)?,
-                    (None, None) => (f64::NAN, f64::NAN),
-                };
-                models.push(PathModel {
-                    c,
-                    fold: folds.as_ref().map(|_| fold),
-                    certificate: fit.certificate(),
-                    end: fit.end,
-                    validation_loss,
-                    validation_accuracy,
-                });
-                before = Some(fit.model);
+            }
+            if is_stopped {
+                break;
             }
         }
+        // Solved side by side, told in the order of the parts.
+        models.sort_by_key(|model| model.fold);
         let best_c = best(&models).unwrap_or(cs[0]);
-        let fit = self.clone().c(best_c).fit_kept(&data, None, None, on_progress)?;
+        let fit = fit(&self.clone().c(best_c), &data, None, &mut |now| on_progress(now.after(spent)))?;
         Ok(LinearPath { models, best_c, fit })
     }
 }
@@ -177,15 +208,15 @@ fn folds(data: &Labelled<'_>, count: usize, seed: u64) -> Result<(usize, Vec<u32
     Ok((count, parts))
 }
 
-/// Rows and labels that models are judged by.
-struct Judge<'a, L> {
+/// Rows and labels of their own, which models are judged by.
+struct Judge<'a> {
     rows: Rows<'a>,
-    labels: L,
+    labels: Vec<i64>,
 }
 
-impl<'a> Judge<'a, Vec<i64>> {
+impl<'a> Judge<'a> {
     fn new(rows: &Rows<'a>, targets: Targets<'_>, data: &Labelled<'_>) -> Result<Self> {
-        let labels = super::classifier::checked_labels(rows, targets).map_err(Error::of_validation)?;
+        let labels = checked_labels(rows, targets).map_err(Error::of_validation)?;
         if rows.columns() != data.rows.columns() {
             let (expected, got) = (data.rows.columns(), rows.columns());
             let (expected, got) = (format!("(N, {expected}), as the features"), format!("(N, {got})"));
@@ -204,28 +235,32 @@ impl<'a> Judge<'a, Vec<i64>> {
         }
         Ok(Self { rows: *rows, labels })
     }
+
+    /// The mean loss of a model, and its share of right labels.
+    fn judge(&self, model: &LinearModel) -> Result<[f64; 2]> {
+        let (all, outputs) = (model.decision_values(&self.rows)?, model.outputs());
+        Ok(mean_of(model, 0..self.rows.len(), &self.labels, &|row, values| {
+            values.extend_from_slice(&all[row * outputs..(row + 1) * outputs]);
+        }))
+    }
 }
 
-impl<L: AsRef<[i64]>> Judge<'_, L> {
-    /// The mean loss, and the share of right labels, of the rows that count.
-    fn judge(&self, model: &LinearModel, counts: impl Fn(usize) -> bool) -> Result<(f64, f64)> {
-        let (values, labels) = (model.decision_values(&self.rows)?, self.labels.as_ref());
-        let (mut loss, mut right, mut rows) = (0.0, 0u64, 0u64);
-        for (row, values) in values.chunks_exact(model.outputs()).enumerate().filter(|(row, _)| counts(*row)) {
-            rows += 1;
-            right += u64::from(model.label_of(values) == labels[row]);
-            loss += values
-                .iter()
-                .enumerate()
-                .map(|(output, value)| {
-                    let positive = if values.len() == 1 { 1 } else { output };
-                    let sign = if labels[row] == model.classes()[positive] { 1.0 } else { -1.0 };
-                    model.loss.value(1.0, 1.0 - sign * value)
-                })
-                .sum::<f64>();
-        }
-        Ok((loss / rows as f64, right as f64 / rows as f64))
+/// The mean loss, and the share of right labels, of rows whose decision values `values_of` appends to its list.
+fn mean_of(
+    model: &LinearModel,
+    rows: impl Iterator<Item = usize>,
+    labels: &[i64],
+    values_of: &dyn Fn(usize, &mut Vec<f64>),
+) -> [f64; 2] {
+    let (mut loss, mut right, mut count, mut values) = (0.0, 0u64, 0u64, Vec::new());
+    for row in rows {
+        values.clear();
+        values_of(row, &mut values);
+        count += 1;
+        right += u64::from(model.label_of(&values) == labels[row]);
+        loss += model.loss_of(&values, labels[row]);
     }
+    [loss / count as f64, right as f64 / count as f64]
 }
 
 #[cfg(test)]

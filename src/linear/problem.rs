@@ -1,138 +1,48 @@
-//! One binary problem, and its products in the units in which it is solved.
-
-use rayon::prelude::*;
+//! One binary problem.
 
 use super::loss::LinearLoss;
-use crate::cpu::linear::Matrix;
+use super::space::{Space, sums};
 
-/// What the constant in the decision value costs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Intercept {
-    /// There is none: the decision value of a row of zeros is 0.
-    None,
-    /// It is the weight of a further feature with this constant value, and penalised as all weights are: LIBLINEAR's bias
-    /// and LinearSVC's `intercept_scaling`. A larger value penalises it less.
-    Penalized(f64),
-    /// It costs nothing, as in SVC and cuML.
-    Free,
-}
-
-impl Default for Intercept {
-    /// Penalised, as a feature of value 1.
-    fn default() -> Self {
-        Self::Penalized(1.0)
-    }
-}
-
-/// Elements that a thread takes at a time in loops over rows. It does not depend on the number of threads, and so
-/// neither do the sums.
-pub(super) const CHUNK: usize = 8192;
-
-/// Weighted features against labels. Weights have one element more than there are columns: that of the intercept's
-/// constant feature, 0 where there is none.
+/// Rows of features against labels.
 #[derive(Clone, Copy)]
 pub(super) struct Problem<'a> {
-    pub(super) matrix: Matrix<'a>,
+    pub(super) space: Space<'a>,
     /// -1 or +1 per row.
     pub(super) signs: &'a [i8],
-    /// C times the weights of the row and of its class.
-    pub(super) costs: &'a [f64],
+    /// The weight of the row times that of its class.
+    pub(super) weights: &'a [f64],
+    pub(super) c: f64,
     pub(super) loss: LinearLoss,
-    pub(super) intercept: Intercept,
-    /// The features are solved for as (x - shift) * scale.
-    pub(super) shift: &'a [f64],
-    pub(super) scale: &'a [f64],
 }
 
 impl Problem<'_> {
     pub(super) fn rows(&self) -> usize {
-        self.matrix.rows
-    }
-
-    /// The length of the weights.
-    pub(super) fn width(&self) -> usize {
-        self.matrix.columns + 1
+        self.space.rows()
     }
 
     pub(super) fn sign(&self, row: usize) -> f64 {
         f64::from(self.signs[row])
     }
 
-    /// The value of the intercept's feature.
-    pub(super) fn constant(&self) -> f64 {
-        match self.intercept {
-            Intercept::None => 0.0,
-            Intercept::Penalized(scale) => scale,
-            Intercept::Free => 1.0,
-        }
-    }
-
-    pub(super) fn is_free(&self) -> bool {
-        self.intercept == Intercept::Free
+    /// The factor of a row's loss.
+    pub(super) fn cost(&self, row: usize) -> f64 {
+        self.c * self.weights[row]
     }
 
     /// What a gap is divided by where the objective is less: 1e-12 of the objective at weights of 0.
     pub(super) fn floor(&self) -> f64 {
-        let [at_zero] = sums(self.rows(), |row| [self.loss.value(self.costs[row], 1.0)]);
-        (1e-12 * at_zero).max(f64::MIN_POSITIVE)
-    }
-
-    /// Half the squared norm of the penalised weights.
-    pub(super) fn penalty(&self, w: &[f64]) -> f64 {
-        let penalised = if self.is_free() { &w[..w.len() - 1] } else { w };
-        0.5 * penalised.iter().map(|x| x * x).sum::<f64>()
-    }
-
-    /// Weights and intercept in the units of the stored features.
-    pub(super) fn in_stored_units(&self, w: &[f64]) -> (Vec<f64>, f64) {
-        let (last, w) = w.split_last().map_or((0.0, w), |(last, w)| (*last, w));
-        let stored: Vec<f64> = w.iter().zip(self.scale).map(|(w, scale)| w * scale).collect();
-        let shifted: f64 = stored.iter().zip(self.shift).map(|(w, shift)| w * shift).sum();
-        (stored, last * self.constant() - shifted)
-    }
-
-    /// Writes -y (x w) of every row: the change of the violations along `w`.
-    pub(super) fn changes(&self, w: &[f64], to: &mut [f64]) {
-        let (stored, offset) = self.in_stored_units(w);
-        self.matrix.products(&stored, to);
-        to.par_chunks_mut(CHUNK).zip(self.signs.par_chunks(CHUNK)).for_each(|(to, signs)| {
-            to.iter_mut().zip(signs).for_each(|(to, &sign)| *to = -f64::from(sign) * (*to + offset));
-        });
+        let [at_zero] = sums(self.rows(), |row| [self.loss.value(self.cost(row), 1.0)]);
+        floor_of(at_zero)
     }
 
     /// Adds the sum of multiplier times y x over the listed rows to `sums`.
     pub(super) fn add(&self, mut list: Vec<(u32, f64)>, sums: &mut [f64]) {
-        list.par_iter_mut().for_each(|(row, multiplier)| *multiplier *= self.sign(*row as usize));
-        let total: f64 = list.iter().map(|(_, factor)| factor).sum();
-        let mut stored = vec![0.0; self.matrix.columns];
-        self.matrix.add_rows(&list, &mut stored);
-        self.add_stored(&stored, total, sums);
-    }
-
-    /// Adds a sum of stored rows, whose factors have the sum `total`, in the problem's units.
-    pub(super) fn add_stored(&self, stored: &[f64], total: f64, sums: &mut [f64]) {
-        let Some((last, sums)) = sums.split_last_mut() else { return };
-        for (((sum, &x), shift), scale) in sums.iter_mut().zip(stored).zip(self.shift).zip(self.scale) {
-            *sum += (x - shift * total) * scale;
-        }
-        *last += self.constant() * total;
+        list.iter_mut().for_each(|(row, multiplier)| *multiplier *= self.sign(*row as usize));
+        self.space.add(&list, sums);
     }
 }
 
-/// Sums of three numbers per row, added in the order of the rows whatever the number of threads.
-pub(super) fn sums<const N: usize>(rows: usize, of: impl Fn(usize) -> [f64; N] + Sync) -> [f64; N] {
-    let chunk = |index: usize| {
-        let mut sums = [0.0; N];
-        for row in index * CHUNK..((index + 1) * CHUNK).min(rows) {
-            of(row).iter().zip(&mut sums).for_each(|(x, sum)| *sum += x);
-        }
-        sums
-    };
-    let parts: Vec<[f64; N]> = (0..rows.div_ceil(CHUNK)).into_par_iter().map(chunk).collect();
-    let mut sums = [0.0; N];
-    for part in parts {
-        part.iter().zip(&mut sums).for_each(|(x, sum)| *sum += x);
-    }
-    sums
+/// What a gap is divided by where the objective is less than this share of the objective at weights of 0.
+pub(super) fn floor_of(at_zero: f64) -> f64 {
+    (1e-12 * at_zero).max(f64::MIN_POSITIVE)
 }

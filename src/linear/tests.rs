@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::certificate::certify;
 use super::problem::Problem;
+use super::space::Space;
 use super::*;
 use crate::cpu::linear::Elements;
 use crate::{Error, Input};
@@ -248,18 +249,11 @@ fn wrong_multipliers_and_dropped_rows_are_seen_by_the_certificate() {
         let order = |&a: &usize, &b: &usize| fit.multipliers[a].total_cmp(&fit.multipliers[b]);
         let row = (0..problem.y.len()).max_by(order).unwrap();
         let signs: Vec<i8> = problem.y.iter().map(|&y| y as i8).collect();
-        let costs = vec![problem.c; problem.y.len()];
+        let weights = vec![1.0; problem.y.len()];
         let (shift, scale) = (vec![0.0; problem.columns], vec![1.0; problem.columns]);
         let matrix = Rows::new(&problem.x, problem.columns).unwrap().0;
-        let own = Problem {
-            matrix,
-            signs: &signs,
-            costs: &costs,
-            loss: problem.loss,
-            intercept: problem.intercept,
-            shift: &shift,
-            scale: &scale,
-        };
+        let space = Space { matrix, intercept: problem.intercept, shift: &shift, scale: &scale };
+        let own = Problem { space, signs: &signs, weights: &weights, c: problem.c, loss: problem.loss };
         let mut w = fit.model.weights().to_vec();
         w.push(if problem.constant() > 0.0 { fit.model.bias()[0] / problem.constant() } else { 0.0 });
         assert!(certify(&own, &w, &fit.multipliers).relative_gap <= 1.01e-6);

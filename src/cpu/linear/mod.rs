@@ -8,10 +8,14 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
+use self::kernels::{AddListed, AddProduct, Gather, Moments, Products, ProductsOfFour, SquaredNorms, SumOfZeros};
+pub(crate) use self::kernels::{add_one, dot};
 use super::HostReal;
-use super::dispatch::dispatch;
+use super::dispatch::vectorize;
 use crate::data::memory::reserved;
 use crate::error::Result;
+
+mod kernels;
 
 /// Features as they are stored, row-major.
 #[derive(Clone, Copy, Debug)]
@@ -68,61 +72,8 @@ enum Decoded<'a> {
     F64(&'a [f64]),
 }
 
-#[inline(always)]
-pub(crate) fn dot<T: Copy + Into<f64>>(x: &[T], w: &[f64]) -> f64 {
-    const LANES: usize = 16;
-    let mut sums = [0f64; LANES];
-    let (x_lanes, x_rest) = x.as_chunks::<LANES>();
-    let (w_lanes, w_rest) = w.as_chunks::<LANES>();
-    for (x, w) in x_lanes.iter().zip(w_lanes) {
-        for lane in 0..LANES {
-            sums[lane] += x[lane].into() * w[lane];
-        }
-    }
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            sums[lane] += sums[lane + half];
-        }
-        half /= 2;
-    }
-    x_rest.iter().zip(w_rest).fold(sums[0], |sum, (&x, w)| sum + x.into() * w)
-}
-
-/// Adds `factors[k]` times row k to `sums`.
-#[inline(always)]
-fn add_four<T: Copy + Into<f64>>(rows: [&[T]; 4], factors: [f64; 4], sums: &mut [f64]) {
-    let [a, b, c, d] = rows.map(|row| &row[..sums.len()]);
-    for (k, sum) in sums.iter_mut().enumerate() {
-        *sum += (factors[0] * a[k].into() + factors[1] * b[k].into())
-            + (factors[2] * c[k].into() + factors[3] * d[k].into());
-    }
-}
-
-#[inline(always)]
-pub(crate) fn add_one<T: Copy + Into<f64>>(row: &[T], factor: f64, sums: &mut [f64]) {
-    sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += factor * x.into());
-}
-
-/// 0, or NaN where an element is not finite: a number times 0. Branches would keep the loop from vectors.
-#[inline(always)]
-fn sum_of_zeros<T: Copy + Into<f64>>(x: &[T]) -> f64 {
-    const LANES: usize = 16;
-    let mut sums = [0f64; LANES];
-    let (lanes, rest) = x.as_chunks::<LANES>();
-    for x in lanes {
-        for lane in 0..LANES {
-            sums[lane] += x[lane].into() * 0.0;
-        }
-    }
-    sums.iter().sum::<f64>() + rest.iter().map(|&x| x.into() * 0.0).sum::<f64>()
-}
-
-/// The squared norm of (x - shift) * scale.
-fn squared_norm<T: Copy + Into<f64>>(row: &[T], [shift, scale]: [&[f64]; 2]) -> f64 {
-    let terms = row.iter().zip(shift).zip(scale).map(|((&x, shift), scale)| (x.into() - shift) * scale);
-    terms.map(|x| x * x).sum()
-}
+/// What is called with the number of a vector, a block of rows and their products with the vector.
+pub(crate) type EachBlock<'a, R> = dyn Fn(usize, std::ops::Range<usize>, &mut [f64]) -> R + Sync + 'a;
 
 /// A matrix of features.
 #[derive(Clone, Copy, Debug)]
@@ -154,43 +105,66 @@ impl<'a> Matrix<'a> {
         (BLOCK_ELEMENTS / self.columns.max(1)).clamp(1, 4096)
     }
 
-    /// Calls `each` with every row and its product with `w`, block by block on all threads, and returns what each block
-    /// made of them, in order.
-    pub(crate) fn map_products<R: Send>(
+    /// Writes the products of these rows with each of the vectors to `to`, one vector after the other.
+    fn write_products(
         &self,
-        w: &[f64],
-        each: impl Fn(std::ops::Range<usize>, &[f64]) -> R + Sync,
-    ) -> Vec<R> {
-        let (block, columns) = (self.block(), self.columns);
-        let starts = (0..self.rows).step_by(block).collect::<Vec<_>>();
-        let run = |(scratch, products): &mut (Vec<f32>, Vec<f64>), start: usize| {
-            let rows = start..(start + block).min(self.rows);
-            products.clear();
-            match self.decoded(rows.clone(), scratch) {
-                Decoded::F32(x) => dispatch(|| products.extend(x.chunks_exact(columns).map(|row| dot(row, w)))),
-                Decoded::F64(x) => dispatch(|| products.extend(x.chunks_exact(columns).map(|row| dot(row, w)))),
-            }
-            each(rows, products)
-        };
-        starts.into_par_iter().map_init(Default::default, run).collect()
+        rows: std::ops::Range<usize>,
+        vectors: &[&[f64]],
+        (scratch, two): &mut (Vec<f32>, Vec<f64>),
+        to: &mut Vec<f64>,
+    ) {
+        let (count, columns) = (rows.len(), self.columns);
+        to.resize(vectors.len() * count, 0.0);
+        macro_rules! write {
+            ($x:expr) => {
+                for (to, vectors) in to.chunks_mut(4 * count).zip(vectors.chunks(4)) {
+                    if let [a, b, c, d] = *vectors {
+                        vectorize(ProductsOfFour { x: $x, columns, vectors: [a, b, c, d], rows: two, to });
+                        continue;
+                    }
+                    for (to, vector) in to.chunks_exact_mut(count).zip(vectors) {
+                        vectorize(Products { x: $x, columns, vector, to });
+                    }
+                }
+            };
+        }
+        match self.decoded(rows, scratch) {
+            Decoded::F32(x) => write!(x),
+            Decoded::F64(x) => write!(x),
+        }
     }
 
-    /// Writes the product of every row with `w` to `to`.
-    pub(crate) fn products(&self, w: &[f64], to: &mut [f64]) {
-        let (block, columns) = (self.block(), self.columns);
-        let run = |scratch: &mut Vec<f32>, (index, to): (usize, &mut [f64])| {
-            let rows = index * block..index * block + to.len();
-            macro_rules! write {
-                ($x:expr) => {
-                    dispatch(|| to.iter_mut().zip($x.chunks_exact(columns)).for_each(|(to, row)| *to = dot(row, w)))
-                };
-            }
-            match self.decoded(rows, scratch) {
-                Decoded::F32(x) => write!(x),
-                Decoded::F64(x) => write!(x),
-            }
+    /// Calls `each` with the number of a vector, a block of rows and their products with the vector, which it may change, and
+    /// writes these to the vector's output. Returns what `each` made of every block and vector, in order. Rows are read once
+    /// for all vectors.
+    pub(crate) fn map_products<R: Send>(
+        &self,
+        vectors: &[&[f64]],
+        outputs: &mut [&mut [f64]],
+        each: &EachBlock<'_, R>,
+    ) -> Vec<Vec<R>> {
+        let block = self.block();
+        let mut parts: Vec<_> = outputs.iter_mut().map(|output| output.chunks_mut(block)).collect();
+        let blocks = (0..self.rows.div_ceil(block)).map(|_| parts.iter_mut().filter_map(Iterator::next).collect());
+        let blocks: Vec<Vec<&mut [f64]>> = blocks.collect();
+        let run = |(scratch, products): &mut ((Vec<f32>, Vec<f64>), Vec<f64>),
+                   (index, outputs): (usize, Vec<&mut [f64]>)| {
+            let rows = index * block..((index + 1) * block).min(self.rows);
+            self.write_products(rows.clone(), vectors, scratch, products);
+            let of_vectors = products.chunks_exact_mut(rows.len()).zip(outputs).enumerate();
+            let each = |(vector, (products, output)): (usize, (&mut [f64], &mut [f64]))| {
+                let made = each(vector, rows.clone(), products);
+                output.copy_from_slice(products);
+                made
+            };
+            of_vectors.map(each).collect()
         };
-        to.par_chunks_mut(block).enumerate().for_each_init(Vec::new, run);
+        blocks.into_par_iter().enumerate().map_init(Default::default, run).collect()
+    }
+
+    /// Writes the products of all rows with `w` to `to`.
+    pub(crate) fn products(&self, w: &[f64], to: &mut [f64]) {
+        self.map_products(&[w], &mut [to], &|_, _, _| ());
     }
 
     /// Adds each listed row, times its factor, to `sums`.
@@ -209,39 +183,26 @@ impl<'a> Matrix<'a> {
     /// As [`Matrix::add_rows`], on this thread alone.
     pub(crate) fn add_listed(&self, list: &[(u32, f64)], sums: &mut [f64]) {
         match self.elements {
-            Elements::F32(x) => return dispatch(|| self.add_stored(x, list, sums)),
-            Elements::F64(x) => return dispatch(|| self.add_stored(x, list, sums)),
+            Elements::F32(x) => return vectorize(AddListed { x, list, sums }),
+            Elements::F64(x) => return vectorize(AddListed { x, list, sums }),
             _ => {}
         }
         let mut scratch = Vec::new();
         for &(row, factor) in list {
             if let Decoded::F32(x) = self.decoded(row as usize..row as usize + 1, &mut scratch) {
-                dispatch(|| add_one(x, factor, sums));
+                vectorize(AddListed { x, list: &[(0, factor)], sums });
             }
         }
     }
 
-    /// The largest squared norm of (x - shift) * scale among these rows.
-    pub(crate) fn largest_norm(&self, rows: std::ops::Range<usize>, [shift, scale]: [&[f64]; 2]) -> f64 {
-        fn largest<T: Copy + Into<f64>>(x: &[T], [shift, scale]: [&[f64]; 2]) -> f64 {
-            x.chunks_exact(shift.len()).map(|row| squared_norm(row, [shift, scale])).fold(0.0, f64::max)
+    /// The squared norm of (x - shift) * scale of these rows.
+    pub(crate) fn norms(&self, rows: std::ops::Range<usize>, units: [&[f64]; 2]) -> Vec<f64> {
+        let (mut norms, mut scratch) = (vec![0.0; rows.len()], Vec::new());
+        match self.decoded(rows, &mut scratch) {
+            Decoded::F32(x) => vectorize(SquaredNorms { x, units, to: &mut norms }),
+            Decoded::F64(x) => vectorize(SquaredNorms { x, units, to: &mut norms }),
         }
-        match self.decoded(rows, &mut Vec::new()) {
-            Decoded::F32(x) => largest(x, [shift, scale]),
-            Decoded::F64(x) => largest(x, [shift, scale]),
-        }
-    }
-
-    #[inline(always)]
-    fn add_stored<T: Copy + Into<f64>>(&self, x: &[T], list: &[(u32, f64)], sums: &mut [f64]) {
-        let row = |index: u32| &x[index as usize * self.columns..(index as usize + 1) * self.columns];
-        let (fours, rest) = list.as_chunks::<4>();
-        for four in fours {
-            add_four(four.map(|(index, _)| row(index)), four.map(|(_, factor)| factor), sums);
-        }
-        for &(index, factor) in rest {
-            add_one(row(index), factor, sums);
-        }
+        norms
     }
 
     /// Adds each listed row, times its factor and its product with `v` plus `offset`, to `sums`. Returns the sum of those
@@ -250,18 +211,10 @@ impl<'a> Matrix<'a> {
         let part = |scratch: &mut Vec<f32>, part: &[(u32, f64)]| {
             let (mut sums, mut total) = (vec![0.0; self.columns], 0.0);
             for &(row, factor) in part {
-                macro_rules! add {
-                    ($x:expr) => {
-                        dispatch(|| {
-                            let multiple = factor * (dot($x, v) + offset);
-                            add_one($x, multiple, &mut sums);
-                            total += multiple;
-                        })
-                    };
-                }
+                let (sums, total) = (&mut sums, &mut total);
                 match self.decoded(row as usize..row as usize + 1, scratch) {
-                    Decoded::F32(x) => add!(x),
-                    Decoded::F64(x) => add!(x),
+                    Decoded::F32(row) => vectorize(AddProduct { row, factor, v, offset, sums, total }),
+                    Decoded::F64(row) => vectorize(AddProduct { row, factor, v, offset, sums, total }),
                 }
             }
             (sums, total)
@@ -275,29 +228,15 @@ impl<'a> Matrix<'a> {
         total
     }
 
-    /// Writes the listed rows, each times its factor, to `to`: element k less `shift[k]`, times `scale[k]`. A row of `to`
+    /// Writes the listed rows, each times its factor, to `to`: element k less the shift of its column, times its scale. A row of `to`
     /// has one number more, which becomes the factor times `last`.
-    pub(crate) fn gather<T: HostReal>(
-        &self,
-        list: &[(u32, f64)],
-        [shift, scale]: [&[f64]; 2],
-        last: f64,
-        to: &mut [T],
-    ) {
+    pub(crate) fn gather<T: HostReal>(&self, list: &[(u32, f64)], units: [&[f64]; 2], last: f64, to: &mut [T]) {
         let columns = self.columns;
         to.par_chunks_mut(columns + 1).zip(list).for_each_init(Vec::new, |scratch, (to, &(row, factor))| {
-            macro_rules! write {
-                ($x:expr) => {
-                    dispatch(|| {
-                        for (k, to) in to[..columns].iter_mut().enumerate() {
-                            *to = T::from_f64(factor * (f64::from($x[k]) - shift[k]) * scale[k]);
-                        }
-                    })
-                };
-            }
+            let rest = &mut to[..columns];
             match self.decoded(row as usize..row as usize + 1, scratch) {
-                Decoded::F32(x) => write!(x),
-                Decoded::F64(x) => write!(x),
+                Decoded::F32(row) => vectorize(Gather { row, factor, units, to: rest }),
+                Decoded::F64(row) => vectorize(Gather { row, factor, units, to: rest }),
             }
             to[columns] = T::from_f64(factor * last);
         });
@@ -327,40 +266,17 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// The squared norm of (x - shift) * scale of every row.
-    pub(crate) fn norms(&self, [shift, scale]: [&[f64]; 2]) -> Vec<f64> {
-        let of = |scratch: &mut Vec<f32>, row: usize| match self.decoded(row..row + 1, scratch) {
-            Decoded::F32(x) => squared_norm(x, [shift, scale]),
-            Decoded::F64(x) => squared_norm(x, [shift, scale]),
-        };
-        (0..self.rows).into_par_iter().map_init(Vec::new, of).collect()
-    }
-
     /// The sums of each column's elements and of their squares about `shift`, over all rows, or those that are kept.
     pub(crate) fn moments(&self, shift: &[f64], kept: Option<&[bool]>) -> [Vec<f64>; 2] {
         let (block, columns) = (self.block(), self.columns);
         let starts = (0..self.rows).step_by(block).collect::<Vec<_>>();
         let run = |scratch: &mut Vec<f32>, start: usize| {
+            let rows = start..(start + block).min(self.rows);
             let (mut first, mut second) = (vec![0.0; columns], vec![0.0; columns]);
-            macro_rules! add {
-                ($x:expr) => {
-                    dispatch(|| {
-                        for (row, place) in $x.chunks_exact(columns).zip(start..) {
-                            if kept.is_some_and(|kept| !kept[place]) {
-                                continue;
-                            }
-                            for (k, &x) in row.iter().enumerate() {
-                                let x = f64::from(x) - shift[k];
-                                first[k] += x;
-                                second[k] += x * x;
-                            }
-                        }
-                    })
-                };
-            }
-            match self.decoded(start..(start + block).min(self.rows), scratch) {
-                Decoded::F32(x) => add!(x),
-                Decoded::F64(x) => add!(x),
+            let kept = kept.map(|kept| &kept[rows.clone()]);
+            match self.decoded(rows, scratch) {
+                Decoded::F32(x) => vectorize(Moments { x, kept, shift, first: &mut first, second: &mut second }),
+                Decoded::F64(x) => vectorize(Moments { x, kept, shift, first: &mut first, second: &mut second }),
             }
             [first, second]
         };
@@ -377,7 +293,11 @@ impl<'a> Matrix<'a> {
     /// The first element that is not finite: its index and value.
     pub(crate) fn first_not_finite(&self) -> Option<(usize, f64)> {
         fn first<T: Copy + Into<f64> + Sync>(x: &[T]) -> Option<(usize, f64)> {
-            let is_bad = |part: &[T]| dispatch(|| sum_of_zeros(part)).is_nan();
+            let is_bad = |x: &[T]| {
+                let mut sum = 0.0;
+                vectorize(SumOfZeros { x, to: &mut sum });
+                sum.is_nan()
+            };
             let part = x.par_chunks(BLOCK_ELEMENTS).position_first(is_bad)?;
             let start = part * BLOCK_ELEMENTS;
             let index = start + x[start..].iter().position(|&x| !x.into().is_finite())?;
