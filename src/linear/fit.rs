@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::certificate::Certificate;
 use super::classifier::{LinearClassifier, check_weights};
 use super::course::{FitEnd, FitProgress, OnProgress, Solution};
+use super::joint::{self, JointProblem, Multiclass};
 use super::lockstep::{side_by_side, solve_all};
 use super::model::LinearModel;
 use super::newton::Solver;
@@ -30,7 +31,8 @@ pub struct LinearFit {
     pub support_vectors: u64,
     /// Time that the certificates took, of the whole fit.
     pub certifying: Duration,
-    /// The multipliers, (outputs x rows), each from 0 to its cost.
+    /// The multipliers, (outputs x rows), each from 0 to its cost. In one problem of all classes, the multiplier of class j
+    /// and row i belongs to the violation of j in a row of another class; that of the own class is 0.
     pub multipliers: Vec<f64>,
 }
 
@@ -103,6 +105,14 @@ impl<'a, 'd> Prepared<'a, 'd> {
         Ok(Self { classifier, data, kept, class_weights, shift, scale })
     }
 
+    pub(super) fn classifier(&self) -> &LinearClassifier {
+        self.classifier
+    }
+
+    pub(super) fn labels(&self) -> &[i64] {
+        &self.data.labels
+    }
+
     /// The number of outputs.
     pub(super) fn outputs(&self) -> usize {
         if self.data.classes.len() == 2 { 1 } else { self.data.classes.len() }
@@ -144,26 +154,97 @@ impl<'a, 'd> Prepared<'a, 'd> {
 
     pub(super) fn problem<'s>(&'s self, sides: &'s Sides, c: f64) -> Problem<'s> {
         let Sides { signs, weights } = sides;
-        Problem { space: self.space(), signs, weights, c, loss: self.classifier.loss }
+        Problem { space: self.space(), signs, weights, c: c * self.share(), loss: self.classifier.loss }
     }
 
-    /// The model of solvers that have ended, one per output; without them one that says how to take decision values.
+    /// Whether more than two classes are one problem.
+    pub(super) fn is_joint(&self) -> bool {
+        self.outputs() > 1 && self.classifier.multiclass != Multiclass::OneVsRest
+    }
+
+    /// How many times the problem of two classes costs what the binary one does: in one problem, each class has half of
+    /// the binary problem's weights, and their penalty is half of its.
+    pub(super) fn share(&self) -> f64 {
+        if self.outputs() == 1 && self.classifier.multiclass != Multiclass::OneVsRest { 2.0 } else { 1.0 }
+    }
+
+    /// The certificate of what was asked for.
+    pub(super) fn certificate(&self, of_binary: &Certificate) -> Certificate {
+        let Certificate { primal, dual, gap, relative_gap } = *of_binary;
+        let share = self.share();
+        Certificate { primal: primal / share, dual: dual / share, gap: gap / share, relative_gap }
+    }
+
+    /// The classes and weights of rows, for one problem of all classes.
+    pub(super) fn places(&self) -> Result<(Vec<u32>, Vec<f64>)> {
+        let Labelled { rows, labels, classes, weights: of_rows } = self.data;
+        let (mut own, mut weights) = (filled(0u32, rows.len())?, filled(0.0, rows.len())?);
+        let mut totals = vec![0.0; classes.len()];
+        for (row, label) in labels.iter().enumerate() {
+            let place = classes.binary_search(label).unwrap_or(0);
+            let is_kept = self.kept.is_none_or(|kept| kept[row]);
+            let weight = self.class_weights[place] * of_rows.map_or(1.0, |weights| weights[row]);
+            own[row] = place as u32;
+            weights[row] = if is_kept { weight } else { 0.0 };
+            totals[place] += weights[row] * self.classifier.c;
+        }
+        if totals.iter().all(|&total| total == 0.0) {
+            return Err(Error::ZeroWeight { count: rows.len() as u64 });
+        }
+        if self.classifier.intercept == Intercept::Free && totals.contains(&0.0) {
+            let expected = "rows of each class with a weight above 0, for a free intercept".into();
+            return Err(Error::Shape { input: Input::Targets, expected, got: "a class without".into() });
+        }
+        Ok((own, weights))
+    }
+
+    pub(super) fn joint<'s>(&'s self, own: &'s [u32], weights: &'s [f64], c: f64) -> JointProblem<'s> {
+        let bounds_sum = self.classifier.multiclass == Multiclass::CrammerSinger;
+        JointProblem { space: self.space(), own, weights, c, classes: self.data.classes.len(), bounds_sum }
+    }
+
+    /// The model of solvers that have ended, one per output.
     pub(super) fn model_of(&self, solvers: &[Solver<'_>]) -> LinearModel {
+        let mut model = self.empty_model();
+        for solver in solvers {
+            model.take(solver.best_weights(), &self.space());
+            model.certificates.push(self.certificate(&solver.certificate()));
+        }
+        model
+    }
+
+    /// The model of the solution of all classes' problem.
+    pub(super) fn joint_model_of(&self, solution: &Solution) -> LinearModel {
+        let mut model = self.empty_model();
         let space = self.space();
-        let outputs = solvers.iter().map(|solver| space.in_stored_units(solver.best_weights()));
-        let (weights, bias): (Vec<Vec<f64>>, Vec<f64>) = outputs.unzip();
+        solution.w.chunks_exact(space.width()).for_each(|w| model.take(w, &space));
+        model.certificates.push(solution.certificate);
+        model
+    }
+
+    fn empty_model(&self) -> LinearModel {
         LinearModel {
             columns: self.data.rows.columns(),
-            weights: weights.concat(),
-            bias,
+            weights: Vec::new(),
+            bias: Vec::new(),
             classes: self.data.classes.clone(),
-            certificates: solvers.iter().map(Solver::certificate).collect(),
+            certificates: Vec::new(),
             loss: self.classifier.loss,
+            multiclass: self.classifier.multiclass,
             intercept: self.classifier.intercept,
             c: self.classifier.c,
             shift: self.shift.clone(),
             scale: self.scale.clone(),
         }
+    }
+}
+
+impl LinearModel {
+    /// Adds the weights of an output, in the units that they were solved for.
+    fn take(&mut self, w: &[f64], space: &Space<'_>) {
+        let (weights, bias) = space.in_stored_units(w);
+        self.weights.extend(weights);
+        self.bias.push(bias);
     }
 }
 
@@ -180,30 +261,43 @@ pub(super) fn fit(
     }
     let (outputs, rows) = (prepared.outputs(), data.rows.len());
     let mut fit = LinearFit {
-        model: prepared.model_of(&[]),
+        model: prepared.empty_model(),
         end: FitEnd::Converged,
         progress: FitProgress::NONE,
         support_vectors: 0,
         certifying: Duration::ZERO,
         multipliers: filled(0.0, outputs.saturating_mul(rows))?,
     };
+    let in_solved_units = |model: &LinearModel, output: usize| {
+        let stored = &model.weights[output * model.columns..(output + 1) * model.columns];
+        prepared.space().in_solved_units(stored, model.bias[output])
+    };
+    if prepared.is_joint() {
+        let (own, weights) = prepared.places()?;
+        let problem = prepared.joint(&own, &weights, classifier.c);
+        let start = match start {
+            None => joint::Start::Multipliers(None),
+            Some(start) => {
+                joint::Start::Weights((0..outputs).flat_map(|output| in_solved_units(start, output)).collect())
+            }
+        };
+        let (solution, _) = joint::solve(&problem, start, classifier.limits(), on_progress)?;
+        fit.model = prepared.joint_model_of(&solution);
+        fit.take_joint(solution);
+        return Ok(fit);
+    }
     let all: Vec<usize> = (0..outputs).collect();
     for outputs in all.chunks(side_by_side(rows)) {
         let sides = outputs.iter().map(|&output| prepared.sides(output)).collect::<Result<Vec<Sides>>>()?;
         let problems: Vec<Problem<'_>> = sides.iter().map(|sides| prepared.problem(sides, classifier.c)).collect();
-        let starts = start.map(|start| {
-            let stored = |output: usize| &start.weights[output * start.columns..(output + 1) * start.columns];
-            let solved = |&output: &usize| prepared.space().in_solved_units(stored(output), start.bias[output]);
-            outputs.iter().map(solved).collect()
-        });
+        let starts = start.map(|start| outputs.iter().map(|&output| in_solved_units(start, output)).collect());
         let before = fit.progress;
         let solvers = solve_all(&problems, starts, classifier.limits(), &mut |now| on_progress(now.after(before)))?;
         for (&output, solution) in outputs.iter().zip(solvers.into_iter().map(Solver::solution)) {
-            fit.take(output, solution, &prepared.space());
+            fit.take(output, solution, &prepared);
         }
     }
-    let count = |row: usize| (0..outputs).any(|output| fit.multipliers[output * rows + row] > 0.0);
-    fit.support_vectors = (0..rows).filter(|&row| count(row)).count() as u64;
+    fit.count_support_vectors();
     Ok(fit)
 }
 
@@ -226,19 +320,36 @@ fn check_start(start: &LinearModel, rows: &Rows<'_>, classes: &[i64]) -> Result<
 
 impl LinearFit {
     /// Adds the solution of an output's problem.
-    fn take(&mut self, output: usize, solution: Solution, space: &Space<'_>) {
-        let (weights, bias) = space.in_stored_units(&solution.w);
+    fn take(&mut self, output: usize, solution: Solution, prepared: &Prepared<'_, '_>) {
         self.certifying += solution.certifying;
-        self.model.weights.extend(weights);
-        self.model.bias.push(bias);
-        self.model.certificates.push(solution.certificate);
-        let multipliers = solution.multipliers;
-        self.multipliers[output * multipliers.len()..][..multipliers.len()].copy_from_slice(&multipliers);
+        self.model.take(&solution.w, &prepared.space());
+        self.model.certificates.push(prepared.certificate(&solution.certificate));
+        let multipliers = &mut self.multipliers[output * solution.multipliers.len()..];
+        multipliers.iter_mut().zip(solution.multipliers).for_each(|(to, a)| *to = a / prepared.share());
         self.progress = solution.progress.after(self.progress);
         self.progress.gap = self.model.relative_gap();
         if self.end == FitEnd::Converged {
             self.end = solution.end;
         }
+    }
+
+    /// Takes the multipliers of the problem of all classes, and how it went.
+    fn take_joint(&mut self, solution: Solution) {
+        let (classes, rows) = (self.model.outputs(), solution.multipliers.len() / self.model.outputs());
+        for (row, multipliers) in solution.multipliers.chunks_exact(classes).enumerate() {
+            for (class, &m) in multipliers.iter().enumerate() {
+                self.multipliers[class * rows + row] = m;
+            }
+        }
+        (self.progress, self.end, self.certifying) = (solution.progress, solution.end, solution.certifying);
+        self.progress.gap = self.model.relative_gap();
+        self.count_support_vectors();
+    }
+
+    fn count_support_vectors(&mut self) {
+        let rows = self.multipliers.len() / self.model.outputs().max(1);
+        let is_one = |row: usize| self.multipliers[row..].iter().step_by(rows.max(1)).any(|&a| a > 0.0);
+        self.support_vectors = (0..rows).filter(|&row| is_one(row)).count() as u64;
     }
 
     /// The sums of the certificates of all outputs, and the largest relative gap.

@@ -2,8 +2,8 @@
 //! a free intercept.
 //!
 //! Up to [`MOST_GRAM`] columns the sum is kept as a matrix, from which rows that leave are taken and to which rows that
-//! enter are added, and Cholesky's factorization solves it. Beyond that, conjugate gradients take a product with the
-//! rows inside per step.
+//! enter are added, and Cholesky's factorization solves it. Beyond that, conjugate gradients take a product with the rows
+//! inside per step; where they took many, or few rows are inside, a factorization costs less.
 
 use nalgebra::{Cholesky, DMatrix, DVector};
 use rayon::prelude::*;
@@ -11,17 +11,27 @@ use rayon::prelude::*;
 use super::problem::Problem;
 use super::space::Space;
 use crate::cpu::gemm::{Gemm, Strided};
+use crate::cpu::linear::{add_one, dot};
 use crate::data::memory::{check_room, filled};
 use crate::error::Result;
 
 /// The most columns, with the intercept's, of a sum that is kept as a matrix: 8 MB.
-const MOST_GRAM: usize = 1024;
+pub(super) const MOST_GRAM: usize = 1024;
 
 /// Rows that are gathered at a time.
-const GATHERED: usize = 2048;
+pub(super) const GATHERED: usize = 2048;
 
 /// Columns of the matrix that a thread computes at a time.
 const TILE: usize = 64;
+
+/// The most rows and columns of a matrix that is factored in the place of conjugate gradients.
+const MOST_FACTORED: usize = 4096;
+
+/// What a number of a row costs in a step of conjugate gradients, in numbers of a product of matrices: it is bound by memory.
+const PRODUCT: usize = 16;
+
+/// The steps of conjugate gradients that are expected at first.
+const FIRST_STEPS: usize = 30;
 
 /// The weight of a free intercept in R, relative to the largest of its sum: the equations then have a solution where no
 /// row is inside.
@@ -29,11 +39,11 @@ const LITTLE: f64 = 1e-12;
 
 pub(super) enum Hessian {
     /// The lower half of the sum without the factor.
-    Gram {
-        lower: DMatrix<f64>,
-        is_exact: bool,
+    Gram { lower: DMatrix<f64>, is_exact: bool },
+    Products {
+        /// The steps of the last conjugate gradients.
+        steps: usize,
     },
-    Products,
 }
 
 /// The rows inside their bounds: all of them, and those that entered or left since the last step.
@@ -48,7 +58,7 @@ impl Hessian {
     pub(super) fn new(problem: &Problem<'_>) -> Result<Self> {
         let width = problem.space.width();
         if width > MOST_GRAM {
-            return Ok(Self::Products);
+            return Ok(Self::Products { steps: FIRST_STEPS });
         }
         // Two matrices, the gathered rows and the tiles.
         check_room(8 * width * (2 * width + 2 * GATHERED))?;
@@ -91,6 +101,11 @@ impl Hessian {
                 }
             }
         }
+        if let Self::Products { steps } = self
+            && let Some(direction) = instead_of_products(problem, &inside.all, *steps, factor, gradient)?
+        {
+            return Ok((direction, inside.all.len()));
+        }
         let list: Vec<(u32, f64)> =
             inside.all.iter().map(|&row| (row, factor * problem.weights[row as usize])).collect();
         let largest: f64 = list.iter().map(|(_, factor)| factor).sum();
@@ -102,9 +117,37 @@ impl Hessian {
             space.add_stored(&sums, total, &mut result);
             result
         };
-        let (direction, steps) = conjugate_gradients(&product, gradient);
-        Ok((direction, steps * list.len()))
+        let (direction, taken) = conjugate_gradients(&product, gradient);
+        if let Self::Products { steps } = self {
+            *steps = taken;
+        }
+        Ok((direction, taken * list.len()))
     }
+}
+
+/// The direction by a factorization, where that costs less than conjugate gradients of so many steps.
+fn instead_of_products(
+    problem: &Problem<'_>,
+    rows: &[u32],
+    steps: usize,
+    factor: f64,
+    gradient: &[f64],
+) -> Result<Option<Vec<f64>>> {
+    let (width, count) = (gradient.len(), rows.len());
+    // Both sides are divided by rows x columns; building the matrix and factoring it is on the left.
+    let is_cheap = |order: usize, other: usize| {
+        order <= MOST_FACTORED && order + order * order / (3 * other.max(1)) < PRODUCT * steps
+    };
+    if is_cheap(count, width) && !problem.space.is_free() {
+        return by_rows(problem, rows, factor, gradient);
+    }
+    if is_cheap(width, count) {
+        check_room(8 * width * (3 * width + GATHERED))?;
+        let mut lower = DMatrix::zeros(width, width);
+        add_gram(problem, rows, 1.0, true, &mut lower)?;
+        return Ok(factored(&lower, &|k, largest| ridge(&problem.space, k, largest), factor, gradient));
+    }
+    Ok(None)
 }
 
 /// The diagonal of R.
@@ -164,15 +207,45 @@ fn add_gram_in<T: Gemm>(problem: &Problem<'_>, rows: &[u32], sign: f64, lower: &
         };
         let firsts: Vec<usize> = (0..width).step_by(TILE).collect();
         let tiles: Vec<_> = firsts.into_par_iter().map(tile).collect();
-        for (first, columns, tile) in tiles {
-            for (row, numbers) in tile.chunks_exact(columns).enumerate() {
-                for (column, number) in numbers.iter().take(row + 1).enumerate() {
-                    lower[(first + row, first + column)] += sign * number.to_f64();
-                }
-            }
-        }
+        tiles.iter().for_each(|tile| add_tile(tile, sign, lower));
     }
     Ok(())
+}
+
+/// The direction by a matrix of (rows inside) x (rows inside), where they are fewer than the columns. With B the rows times
+/// the roots of their weights, (I + factor B'B)^-1 g = g - factor B' (I + factor B B')^-1 B g (Woodbury).
+fn by_rows(problem: &Problem<'_>, rows: &[u32], factor: f64, gradient: &[f64]) -> Result<Option<Vec<f64>>> {
+    let (space, width, count) = (&problem.space, gradient.len(), rows.len());
+    check_room(8 * count * (width + 3 * count))?;
+    let list: Vec<(u32, f64)> = rows.iter().map(|&row| (row, problem.weights[row as usize].sqrt())).collect();
+    let mut gathered = filled(0.0, width * count)?;
+    space.matrix.gather(&list, [space.shift, space.scale], space.constant(), &mut gathered);
+    let tile = |first: usize| {
+        let rows = TILE.min(count - first);
+        let mut tile = vec![0.0; (count - first) * rows];
+        let from_first = Strided::new(&gathered[first * width..], width);
+        f64::product(count - first, width, rows, from_first, from_first.transposed(), 0.0, &mut tile);
+        (first, rows, tile)
+    };
+    let firsts: Vec<usize> = (0..count).step_by(TILE).collect();
+    let tiles: Vec<_> = firsts.into_par_iter().map(tile).collect();
+    let mut lower = DMatrix::zeros(count, count);
+    tiles.iter().for_each(|tile| add_tile(tile, 1.0, &mut lower));
+    let products: Vec<f64> = gathered.par_chunks(width).map(|row| dot(row, gradient)).collect();
+    let Some(solution) = factored(&lower, &|_, _| 1.0, factor, &products) else { return Ok(None) };
+    // `solution` is -(I + factor B B')^-1 B g.
+    let mut direction: Vec<f64> = gradient.iter().map(|g| -g).collect();
+    gathered.chunks_exact(width).zip(solution).for_each(|(row, x)| add_one(row, -factor * x, &mut direction));
+    Ok(Some(direction))
+}
+
+/// Adds `sign` times a tile to the lower half of a matrix: rows from `first` on, and so many columns from there on.
+fn add_tile<T: Gemm>((first, columns, tile): &(usize, usize, Vec<T>), sign: f64, lower: &mut DMatrix<f64>) {
+    for (row, numbers) in tile.chunks_exact(*columns).enumerate() {
+        for (column, number) in numbers.iter().take(row + 1).enumerate() {
+            lower[(first + row, first + column)] += sign * number.to_f64();
+        }
+    }
 }
 
 /// Conjugate gradients, until the residual is a tenth of the gradient or less. Also gives the number of products.

@@ -13,6 +13,14 @@ pub enum LinearLoss {
 }
 
 impl LinearLoss {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Hinge => "hinge",
+            Self::SquaredHinge => "squared hinge",
+            Self::SmoothHinge(_) => "smooth hinge",
+        }
+    }
+
     /// The cost of a violation `z` at the cost factor `c`.
     pub(crate) fn value(self, c: f64, z: f64) -> f64 {
         let z = z.max(0.0);

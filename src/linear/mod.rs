@@ -12,7 +12,10 @@
 //! | [`LinearLoss::SmoothHinge`] | c z^2/(2 gamma) from 0 to gamma, c (z - gamma/2) beyond | 0 to c | gamma a^2 / (2 c) |
 //!
 //! b is no part of the model ([`Intercept::None`]), the weight of a constant feature ([`Intercept::Penalized`]), or free
-//! of cost ([`Intercept::Free`]). Several classes are solved one against the rest, each a problem of its own.
+//! of cost ([`Intercept::Free`]). Several classes are solved one against the rest, each a problem of its own, or with the hinge
+//! as one problem of all their weights ([`Multiclass`]): P(W) = 1/2 ||W||^2 + sum of h_i, where the violation of another
+//! class j is u_j = 1 + w_j x - w_y x and h_i is c times the largest violation (Crammer and Singer) or their sum (Weston and
+//! Watkins), 0 at least.
 //!
 //! # The certificate
 //! Every set of multipliers a gives a lower bound of P at any weights, the dual value
@@ -37,6 +40,7 @@
 //! | there | here, and what differs |
 //! |---|---|
 //! | scikit-learn `LinearSVC(C, loss)` | the same objective with [`Intercept::Penalized`] of `intercept_scaling`; `loss="squared_hinge"` is its default. It stops by `tol` or after `max_iter` epochs, wherever it then is; here `gap` bounds how far from the optimum |
+//! | scikit-learn `LinearSVC(multi_class="crammer_singer")`, LIBLINEAR `-s 4` | [`Multiclass::CrammerSinger`], the same objective; two classes are half of a binary problem with 2 C |
 //! | scikit-learn `SVC(kernel="linear", C)` | [`Intercept::Free`], hinge. With several classes SVC compares every pair; here each stands against the rest |
 //! | scikit-learn `SGDClassifier(alpha)` | C = 1 / (alpha * rows), [`Intercept::Free`]; its answer depends on the order of the rows |
 //! | LIBLINEAR `-s 3`, `-s 1`, `-s 2` | hinge, squared hinge; `-B 1` is [`Intercept::Penalized`] of 1, `-R` with it [`Intercept::Free`], neither [`Intercept::None`] |
@@ -53,6 +57,7 @@
 //! | `newton/` | its solver, which asks for products with all rows |
 //! | `lockstep.rs` | solvers side by side, and where they start |
 //! | `descent.rs` | the start of problems with few rows per column |
+//! | `joint/` | all classes in one problem |
 //! | `hessian.rs` | Newton's equations: Cholesky, conjugate gradients |
 //! | `course.rs` | what a solver does next, and when it ends |
 //! | `certificate.rs` | the certificate |
@@ -69,6 +74,7 @@ mod descent;
 mod file;
 mod fit;
 mod hessian;
+mod joint;
 mod lockstep;
 mod loss;
 mod model;
@@ -84,6 +90,7 @@ pub use certificate::Certificate;
 pub use classifier::{ClassWeights, LinearClassifier};
 pub use course::{FitEnd, FitProgress, OnProgress};
 pub use fit::LinearFit;
+pub use joint::Multiclass;
 pub use loss::LinearLoss;
 pub use model::LinearModel;
 pub use path::{LinearPath, PathModel, Validation};

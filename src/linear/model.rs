@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::certificate::Certificate;
+use super::joint::Multiclass;
 use super::loss::LinearLoss;
 use super::rows::Rows;
 use super::space::Intercept;
@@ -22,6 +23,7 @@ pub struct LinearModel {
     pub(super) classes: Vec<i64>,
     pub(super) certificates: Vec<Certificate>,
     pub(super) loss: LinearLoss,
+    pub(super) multiclass: Multiclass,
     pub(super) intercept: Intercept,
     /// C, as the model was fitted with it.
     pub(super) c: f64,
@@ -34,6 +36,11 @@ impl LinearModel {
     /// The loss that it was fitted with.
     pub fn loss(&self) -> LinearLoss {
         self.loss
+    }
+
+    /// How its classes were solved.
+    pub fn multiclass(&self) -> Multiclass {
+        self.multiclass
     }
 
     /// The number of decision values per row: 1 for two classes, otherwise one per class.
@@ -61,7 +68,7 @@ impl LinearModel {
         &self.classes
     }
 
-    /// The certificate of each output's problem, in the units in which it was solved (those of standardised features,
+    /// The certificate of each output's problem, or of the one problem of all classes (Crammer-Singer, Weston-Watkins), in the units in which it was solved (those of standardised features,
     /// where these were asked for).
     pub fn certificates(&self) -> &[Certificate] {
         &self.certificates
@@ -89,13 +96,10 @@ impl LinearModel {
         self.check_columns(rows)?;
         let outputs = self.outputs();
         let mut values = filled(0.0, rows.len().saturating_mul(outputs))?;
-        let mut column = filled(0.0, rows.len())?;
-        for (output, weights) in self.weights.chunks_exact(self.columns).enumerate() {
-            rows.0.products(weights, &mut column);
-            for (values, product) in values.chunks_exact_mut(outputs).zip(&column) {
-                values[output] = product + self.bias[output];
-            }
-        }
+        let vectors: Vec<&[f64]> = self.weights.chunks_exact(self.columns).collect();
+        rows.0.products_by_row(&vectors, &mut values, &|_, values| {
+            values.iter_mut().zip(&self.bias).for_each(|(value, bias)| *value += bias);
+        });
         Ok(values)
     }
 
@@ -115,14 +119,23 @@ impl LinearModel {
     }
 
     /// The loss of a row with these decision values and this label, with C = 1: of several classes the sum over their
-    /// problems.
+    /// problems, or the loss of their one problem.
     pub(super) fn loss_of(&self, values: &[f64], label: i64) -> f64 {
-        let of = |(output, value): (usize, &f64)| {
-            let positive = if values.len() == 1 { 1 } else { output };
-            let sign = if label == self.classes[positive] { 1.0 } else { -1.0 };
-            self.loss.value(1.0, 1.0 - sign * value)
-        };
-        values.iter().enumerate().map(of).sum()
+        if let [value] = values {
+            let sign = if label == self.classes[1] { 1.0 } else { -1.0 };
+            return self.loss.value(1.0, 1.0 - sign * value);
+        }
+        let Ok(own) = self.classes.binary_search(&label) else { return f64::NAN };
+        let others = || (0..values.len()).filter(|&class| class != own);
+        let violation = |class: usize| (1.0 + values[class] - values[own]).max(0.0);
+        match self.multiclass {
+            Multiclass::OneVsRest => {
+                let rest: f64 = others().map(|class| self.loss.value(1.0, 1.0 + values[class])).sum();
+                rest + self.loss.value(1.0, 1.0 - values[own])
+            }
+            Multiclass::CrammerSinger => others().map(violation).fold(0.0, f64::max),
+            Multiclass::WestonWatkins => others().map(violation).sum(),
+        }
     }
 
     /// The place of a row's class.
@@ -153,7 +166,16 @@ impl LinearModel {
             }
         };
         let values = self.decision_values(rows)?;
-        let radii: Vec<f64> = self.certificates.iter().map(|certificate| (2.0 * certificate.gap).sqrt()).collect();
+        // The gap of one problem of all classes is shared: the weights of two of them move apart by sqrt(2) times the distance
+        // of all at most, and half of that is each one's.
+        let share = match (self.multiclass, self.outputs()) {
+            (Multiclass::OneVsRest, _) => 2.0,
+            (_, 1) => 4.0,
+            _ => 1.0,
+        };
+        let of_output = |output: usize| self.certificates.get(output).or(self.certificates.first());
+        let radius = |output: usize| of_output(output).map_or(f64::INFINITY, |of| (share * of.gap).sqrt());
+        let radii: Vec<f64> = (0..self.outputs()).map(radius).collect();
         let norms = |units: [&[f64]; 2]| -> Vec<f64> {
             let starts: Vec<usize> = (0..rows.len()).step_by(NORMS).collect();
             let part = |start: usize| rows.0.norms(start..(start + NORMS).min(rows.len()), units);

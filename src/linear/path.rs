@@ -8,9 +8,9 @@ use super::certificate::Certificate;
 use super::classifier::LinearClassifier;
 use super::course::{FitEnd, FitProgress, OnProgress};
 use super::fit::{Labelled, LinearFit, Prepared, Sides, checked_labels, fit, sum_of};
+use super::joint::{self, Multiclass};
 use super::lockstep::{go_on_with, side_by_side, solve_all};
 use super::model::LinearModel;
-use super::newton::Solver;
 use super::problem::Problem;
 use super::rows::Rows;
 use crate::data::memory::filled;
@@ -96,12 +96,12 @@ impl LinearClassifier {
             Validation::Folds { count, seed } => Some(folds(&data, count, seed)?),
             Validation::Rows(..) => None,
         };
-        let rows = data.rows.len();
         let parts = folds.as_ref().map(|(_, parts)| parts.as_slice());
         let all: Vec<Option<usize>> = folds.as_ref().map_or(vec![None], |(count, _)| (0..*count).map(Some).collect());
         let outputs = if data.classes.len() == 2 { 1 } else { data.classes.len() };
-        let (mut models, mut spent, mut is_stopped) = (Vec::new(), FitProgress::NONE, false);
-        for folds in all.chunks((side_by_side(rows) / outputs).max(1)) {
+        let together = if outputs > 1 && self.multiclass != Multiclass::OneVsRest { outputs } else { 1 };
+        let mut path = Path { cs: &cs, parts, judge, models: Vec::new(), spent: FitProgress::NONE, is_stopped: false };
+        for folds in all.chunks((side_by_side(data.rows.len()) / outputs / together).max(1)) {
             let kept = |fold: &Option<usize>| -> Option<Vec<bool>> {
                 let (fold, parts) = fold.zip(parts)?;
                 Some(parts.iter().map(|&part| part as usize != fold).collect())
@@ -109,62 +109,144 @@ impl LinearClassifier {
             let kept: Vec<Option<Vec<bool>>> = folds.iter().map(kept).collect();
             let prepared = kept.iter().map(|kept| Prepared::new(self, &data, kept.as_deref()));
             let prepared = prepared.collect::<Result<Vec<Prepared<'_, '_>>>>()?;
-            let sides = prepared.iter().map(|prepared| (0..outputs).map(|output| prepared.sides(output)).collect());
-            let sides = sides.collect::<Result<Vec<Vec<Sides>>>>()?;
-            let problems: Vec<Problem<'_>> = prepared
-                .iter()
-                .zip(&sides)
-                .flat_map(|(prepared, sides)| sides.iter().map(|sides| prepared.problem(sides, cs[0])))
-                .collect();
-            let mut solvers = Vec::new();
-            for &c in &cs {
-                let (before, mut goes_on) = (spent, true);
-                let mut told = |now: FitProgress| {
-                    goes_on = on_progress(now.after(before));
-                    goes_on
-                };
-                if solvers.is_empty() {
-                    solvers = solve_all(&problems, None, self.limits(), &mut told)?;
-                } else {
-                    go_on_with(&mut solvers, c, self.limits(), &mut told)?;
+            if prepared[0].is_joint() {
+                for (&fold, prepared) in folds.iter().zip(&prepared) {
+                    path.fit_joint(prepared, fold, on_progress)?;
                 }
-                spent = solvers.iter().fold(before, |sum, solver| solver.course.progress.after(sum));
-                for ((&fold, prepared), solvers) in folds.iter().zip(&prepared).zip(solvers.chunks(outputs)) {
-                    let certificates: Vec<Certificate> = solvers.iter().map(Solver::certificate).collect();
-                    let [validation_loss, validation_accuracy] = match (&judge, fold.zip(parts)) {
-                        (Some(judge), _) => judge.judge(&prepared.model_of(solvers))?,
-                        (None, Some((fold, parts))) => {
-                            let held_out = (0..rows).filter(|&row| parts[row] as usize == fold);
-                            mean_of(&prepared.model_of(&[]), held_out, &data.labels, &|row, values| {
-                                values.extend(solvers.iter().map(|solver| solver.decisions()[row]));
-                            })
-                        }
-                        (None, None) => [f64::NAN; 2],
-                    };
-                    let ends = solvers.iter().filter_map(|solver| solver.course.end);
-                    models.push(PathModel {
-                        c,
-                        fold,
-                        certificate: sum_of(&certificates),
-                        end: ends.into_iter().find(|&end| end != FitEnd::Converged).unwrap_or(FitEnd::Converged),
-                        validation_loss,
-                        validation_accuracy,
-                    });
-                }
-                is_stopped = !goes_on;
-                if is_stopped {
-                    break;
-                }
+            } else {
+                path.fit_side_by_side(&prepared, folds, on_progress)?;
             }
-            if is_stopped {
+            if path.is_stopped {
                 break;
             }
         }
+        let Path { mut models, spent, .. } = path;
         // Solved side by side, told in the order of the parts.
         models.sort_by_key(|model| model.fold);
         let best_c = best(&models).unwrap_or(cs[0]);
         let fit = fit(&self.clone().c(best_c), &data, None, &mut |now| on_progress(now.after(spent)))?;
         Ok(LinearPath { models, best_c, fit })
+    }
+}
+
+/// The fits of a path.
+struct Path<'a> {
+    cs: &'a [f64],
+    /// The part of each row.
+    parts: Option<&'a [u32]>,
+    judge: Option<Judge<'a>>,
+    models: Vec<PathModel>,
+    spent: FitProgress,
+    is_stopped: bool,
+}
+
+impl Path<'_> {
+    /// Fits all C on the rows of several parts side by side.
+    fn fit_side_by_side(
+        &mut self,
+        prepared: &[Prepared<'_, '_>],
+        folds: &[Option<usize>],
+        on_progress: &mut OnProgress<'_>,
+    ) -> Result<()> {
+        let limits = prepared[0].classifier().limits();
+        let outputs = prepared[0].outputs();
+        let sides = prepared.iter().map(|prepared| (0..outputs).map(|output| prepared.sides(output)).collect());
+        let sides = sides.collect::<Result<Vec<Vec<Sides>>>>()?;
+        let problems: Vec<Problem<'_>> = prepared
+            .iter()
+            .zip(&sides)
+            .flat_map(|(prepared, sides)| sides.iter().map(|sides| prepared.problem(sides, self.cs[0])))
+            .collect();
+        let mut solvers = Vec::new();
+        for &c in self.cs {
+            let (before, mut goes_on) = (self.spent, true);
+            let mut told = |now: FitProgress| {
+                goes_on = on_progress(now.after(before));
+                goes_on
+            };
+            if solvers.is_empty() {
+                solvers = solve_all(&problems, None, limits, &mut told)?;
+            } else {
+                go_on_with(&mut solvers, c * prepared[0].share(), limits, &mut told)?;
+            }
+            self.spent = solvers.iter().fold(before, |sum, solver| solver.course.progress.after(sum));
+            for ((&fold, prepared), solvers) in folds.iter().zip(prepared).zip(solvers.chunks(outputs)) {
+                let ends = solvers.iter().filter_map(|solver| solver.course.end);
+                let end = ends.into_iter().find(|&end| end != FitEnd::Converged).unwrap_or(FitEnd::Converged);
+                self.take(
+                    (c, fold, end),
+                    &prepared.model_of(solvers),
+                    &|row, values| {
+                        values.extend(solvers.iter().map(|solver| solver.decisions()[row]));
+                    },
+                    prepared.labels(),
+                )?;
+            }
+            self.is_stopped = !goes_on;
+            if self.is_stopped {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fits all C as one problem of all classes, on the rows of one part.
+    fn fit_joint(
+        &mut self,
+        prepared: &Prepared<'_, '_>,
+        fold: Option<usize>,
+        on_progress: &mut OnProgress<'_>,
+    ) -> Result<()> {
+        let (own, weights) = prepared.places()?;
+        let mut multipliers: Option<Vec<f64>> = None;
+        let mut c_before = self.cs[0];
+        for &c in self.cs {
+            if self.is_stopped {
+                break;
+            }
+            let (before, mut goes_on) = (self.spent, true);
+            let mut told = |now: FitProgress| {
+                goes_on = on_progress(now.after(before));
+                goes_on
+            };
+            multipliers.iter_mut().flatten().for_each(|m| *m *= c / c_before);
+            let (problem, start) = (prepared.joint(&own, &weights, c), joint::Start::Multipliers(multipliers.take()));
+            let (solution, decisions) = joint::solve(&problem, start, prepared.classifier().limits(), &mut told)?;
+            self.spent = solution.progress.after(before);
+            let outputs = prepared.outputs();
+            self.take(
+                (c, fold, solution.end),
+                &prepared.joint_model_of(&solution),
+                &|row, values| {
+                    values.extend_from_slice(&decisions[row * outputs..(row + 1) * outputs]);
+                },
+                prepared.labels(),
+            )?;
+            (multipliers, c_before) = (Some(solution.multipliers), c);
+            self.is_stopped = !goes_on;
+        }
+        Ok(())
+    }
+
+    /// Takes a model, judged by rows of their own or by those of its part, whose decision values `values_of` appends.
+    fn take(
+        &mut self,
+        (c, fold, end): (f64, Option<usize>, FitEnd),
+        model: &LinearModel,
+        values_of: &dyn Fn(usize, &mut Vec<f64>),
+        labels: &[i64],
+    ) -> Result<()> {
+        let [validation_loss, validation_accuracy] = match (&self.judge, fold.zip(self.parts)) {
+            (Some(judge), _) => judge.judge(model)?,
+            (None, Some((fold, parts))) => {
+                let held_out = (0..labels.len()).filter(|&row| parts[row] as usize == fold);
+                mean_of(model, held_out, labels, values_of)
+            }
+            (None, None) => [f64::NAN; 2],
+        };
+        let certificate = sum_of(model.certificates());
+        self.models.push(PathModel { c, fold, certificate, end, validation_loss, validation_accuracy });
+        Ok(())
     }
 }
 

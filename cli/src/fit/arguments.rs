@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
-use maxmargin::linear::{Intercept, LinearLoss};
+use maxmargin::linear::{self, Intercept, LinearLoss};
 
 use crate::choices::{choices, positive};
 use crate::file::TextOptions;
@@ -41,7 +41,8 @@ pub(crate) struct FitArguments {
     /// z - G/2).
     #[arg(long, value_parser = loss, default_value = "hinge", help_heading = "Model")]
     pub(super) loss: LinearLoss,
-    /// How more than two classes are solved: each against the rest.
+    /// How several classes are solved: each against the rest, or all in one problem, in which a row costs its worst
+    /// violation (crammer-singer) or the sum of them (weston-watkins); these two take --loss hinge alone.
     #[arg(long, value_enum, default_value = "one-vs-rest", help_heading = "Model")]
     pub(super) multiclass: Multiclass,
     /// The cost factor of the losses; several, with commas, are compared.
@@ -54,8 +55,8 @@ pub(crate) struct FitArguments {
     /// Solve for features of mean 0 and standard deviation 1. The model is for the features as they are.
     #[arg(long, help_heading = "Model")]
     pub(super) standardize: bool,
-    /// Weights of the classes: balanced, or a file with one per class in the order of the labels. With more than two
-    /// classes the weight is that of a class's own rows, the rest have 1.
+    /// Weights of the classes: balanced, or a file with one per class in the order of the labels. Where each of more than
+    /// two classes is held against the rest, its weight is that of its own rows, the rest have 1.
     #[arg(long, value_name = "balanced|W", help_heading = "Model")]
     pub(super) class_weights: Option<PathBuf>,
     /// The relative duality gap to reach.
@@ -98,7 +99,17 @@ Examples:
 
 choices! {
     // one-vs-all is its name in eval.
-    Multiclass { #[value(alias = "one-vs-all")] OneVsRest }
+    Multiclass { #[value(alias = "one-vs-all")] OneVsRest, CrammerSinger, WestonWatkins }
+}
+
+impl Multiclass {
+    pub(super) fn of_library(self) -> linear::Multiclass {
+        match self {
+            Self::OneVsRest => linear::Multiclass::OneVsRest,
+            Self::CrammerSinger => linear::Multiclass::CrammerSinger,
+            Self::WestonWatkins => linear::Multiclass::WestonWatkins,
+        }
+    }
 }
 
 fn loss(text: &str) -> Result<LinearLoss, String> {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use maxmargin::linear::{LinearLoss, LinearModel, Rows};
+use maxmargin::linear::{LinearLoss, LinearModel, Multiclass, Rows};
 use maxmargin::{BinaryHinge, Device, LabelEncoding, MulticlassHinge, Penalty, Request};
 
 use crate::failure::{Failure, Outcome};
@@ -102,8 +102,8 @@ pub(super) fn model(path: &Path) -> Outcome<(LinearModel, Option<Vec<String>>)> 
 }
 
 /// The mean loss that `eval` gives on the decision values, and the accuracy.
-pub(super) fn score(model: &LinearModel, rows: &Rows<'_>, targets: &Labels, loss: LinearLoss) -> Outcome<(f64, f64)> {
-    let penalty = match loss {
+pub(super) fn score(model: &LinearModel, rows: &Rows<'_>, targets: &Labels) -> Outcome<(f64, f64)> {
+    let penalty = match model.loss() {
         LinearLoss::SquaredHinge => Penalty::Squared,
         LinearLoss::SmoothHinge(gamma) => Penalty::smooth(gamma),
         _ => Penalty::Linear,
@@ -121,8 +121,16 @@ pub(super) fn score(model: &LinearModel, rows: &Rows<'_>, targets: &Labels, loss
             Device::cpu().evaluate(&loss, &maxmargin::Batch::new(&values, &classes), &Request::new())
         }
         columns => {
-            let loss = MulticlassHinge::one_vs_all().penalty(penalty);
-            Device::cpu().evaluate(&loss, &maxmargin::Batch::rows(&values, columns, &classes), &Request::new())
+            let (device, batch) = (Device::cpu(), maxmargin::Batch::rows(&values, columns, &classes));
+            match model.multiclass() {
+                Multiclass::CrammerSinger => {
+                    device.evaluate(&MulticlassHinge::crammer_singer(), &batch, &Request::new())
+                }
+                Multiclass::WestonWatkins => {
+                    device.evaluate(&MulticlassHinge::weston_watkins(), &batch, &Request::new())
+                }
+                _ => device.evaluate(&MulticlassHinge::one_vs_all().penalty(penalty), &batch, &Request::new()),
+            }
         }
     };
     let evaluation = evaluation.map_err(Failure::data)?;

@@ -52,6 +52,7 @@ pub(crate) fn run(arguments: &FitArguments) -> Outcome<bool> {
     };
     let read_seconds = started.elapsed().as_secs_f64();
     let classifier = LinearClassifier::new(arguments.loss)
+        .multiclass(arguments.multiclass.of_library())
         .intercept(arguments.intercept)
         .standardize(arguments.standardize)
         .class_weights(class_weights)
@@ -92,7 +93,7 @@ pub(crate) fn run(arguments: &FitArguments) -> Outcome<bool> {
     };
     drop(line);
     let solve_seconds = solving.elapsed().as_secs_f64() - fit.certifying.as_secs_f64();
-    let score = data::score(&fit.model, &rows, &targets, arguments.loss)?;
+    let score = data::score(&fit.model, &rows, &targets)?;
     let mut headers = Vec::new();
     headers.extend(features.has_header.map(|found| ("--features", found)));
     headers.extend(targets.has_header.map(|found| ("--targets", found)));

@@ -7,7 +7,7 @@ use maxmargin::linear::{FitEnd, LinearFit, PathModel};
 use maxmargin::plot::{Boundary, Chart, Figure, Format};
 use serde_json::json;
 
-use super::arguments::{FitArguments, intercept_text};
+use super::arguments::{FitArguments, Multiclass, intercept_text};
 use super::data::{FileRows, Labels};
 use super::pending_outputs;
 use crate::failure::{Failure, Outcome, listed_paths};
@@ -249,8 +249,12 @@ impl Summary<'_> {
             format!("not the {target} that was asked for")
         };
         let standardized = if self.arguments.standardize { ", standardized" } else { "" };
+        let multiclass = match self.arguments.multiclass {
+            Multiclass::OneVsRest => String::new(),
+            joint => format!(", {}", joint.text()),
+        };
         let mut text = format!(
-            "{:<10}{}  (C {}, intercept {}{standardized}, {} classes)\n{:<10}{}, at least {} at the optimum\n{:<10}{:.2e}  ({confirmed})\n",
+            "{:<10}{}  (C {}, intercept {}{standardized}, {} classes{multiclass})\n{:<10}{}, at least {} at the optimum\n{:<10}{:.2e}  ({confirmed})\n",
             "loss",
             self.arguments.loss_text(),
             number_text(self.c),

@@ -65,7 +65,7 @@ pub(crate) fn predict(asked: &Asked<'_>) -> Outcome<()> {
             let targets = Labels::read(path, asked.text, names.as_deref().unwrap_or_default())?;
             targets.check_shape(rows.len())?;
             headers.extend(targets.has_header.map(|found| ("--targets", found)));
-            Some(score(&linear, &rows, &targets, linear.loss())?)
+            Some(score(&linear, &rows, &targets)?)
         }
         None => None,
     };

@@ -127,6 +127,36 @@ fn three_classes_and_certain_labels() {
 }
 
 #[test]
+fn one_problem_of_all_classes_reports_the_loss_that_eval_gives() {
+    let folder = folder();
+    for method in ["crammer-singer", "weston-watkins"] {
+        let command = format!("fit --features x.npy --targets three.npy --device cpu --multiclass {method} --gap 1e-6");
+        let fit = folder.json(&format!("{command} --model-out m.safetensors --dual-out a.npy"));
+        assert!(fit["certified"] == true && fit["options"]["multiclass"] == method, "{fit}");
+        let predicted = folder
+            .json("predict --model m.safetensors --features x.npy --targets three.npy --out d.npy --certain-out c.npy");
+        assert_eq!((&predicted["loss"], &predicted["accuracy"]), (&fit["loss"], &fit["accuracy"]));
+        let eval = format!("eval multiclass --scores d.npy --targets three.npy --device cpu --method {method}");
+        let eval = folder.json(&eval);
+        close(&eval["value"], fit["loss"].as_f64().unwrap(), 1e-6);
+        assert!(read_npy(&folder.path("a.npy")).0.contains("(3, 200)"));
+        let path = folder.json(&format!("{command} --c 0.01,0.1,1 --folds 3 --intercept free"));
+        assert_eq!(path["models"].as_array().unwrap().len(), 9);
+        assert!(
+            path["models"].as_array().unwrap().iter().all(|model| model["gap"].as_f64().unwrap() <= 1e-6),
+            "{path}"
+        );
+        let again = folder.json(&format!("{command} --model-in m.safetensors"));
+        close(&again["primal"], fit["primal"].as_f64().unwrap(), 2e-6 * fit["primal"].as_f64().unwrap());
+        // Two classes are half of a binary problem with twice the C.
+        let [two, binary] = ["--multiclass ".to_owned() + method, "--c 2".into()]
+            .map(|options| folder.json(&format!("{FIT} --gap 1e-8 {options}"))["primal"].as_f64().unwrap());
+        assert!((two - 0.5 * binary).abs() <= 2e-8 * two, "{two} {binary}");
+        folder.fails(&format!("{command} --loss squared-hinge"), 2, &["--loss", "hinge", "Crammer-Singer"]);
+    }
+}
+
+#[test]
 fn a_fit_that_falls_short_keeps_its_model_and_says_its_gap() {
     let folder = folder();
     let output = folder.run(&format!("{FIT} --gap 1e-12 --max-passes 2 --model-out m.safetensors --json"));

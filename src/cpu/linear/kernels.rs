@@ -62,6 +62,33 @@ impl<T: Copy + Into<f64>> WithSimd for ProductsOfFour<'_, T> {
     }
 }
 
+/// Writes the products of a row with vectors of its length, which lie one after the other.
+#[inline(always)]
+pub(crate) fn dots<S: Simd>(simd: S, row: &[f64], vectors: &[f64], to: &mut [f64]) {
+    let width = row.len();
+    let (fours, rest) = to.as_chunks_mut::<4>();
+    let (of_fours, of_rest) = vectors.split_at(4 * width * fours.len());
+    for (to, vectors) in fours.iter_mut().zip(of_fours.chunks_exact(4 * width)) {
+        let vectors = std::array::from_fn(|k| &vectors[k * width..(k + 1) * width]);
+        *to = dots_of_one(simd, row, vectors);
+    }
+    rest.iter_mut().zip(of_rest.chunks_exact(width)).for_each(|(to, w)| *to = dot(row, w));
+}
+
+/// The products of a row with four vectors.
+#[inline(always)]
+fn dots_of_one<S: Simd>(simd: S, row: &[f64], vectors: [&[f64]; 4]) -> [f64; 4] {
+    let (x, [p, q, r, s]) = (S::as_simd_f64s(row), vectors.map(S::as_simd_f64s));
+    let mut sums = [simd.splat_f64s(0.0); 4];
+    let lanes = x.0.iter().zip(p.0.iter().zip(q.0)).zip(r.0.iter().zip(s.0));
+    for ((&x, (&p, &q)), (&r, &s)) in lanes {
+        let w = [p, q, r, s];
+        (0..4).for_each(|k| sums[k] = simd.mul_add_f64s(x, w[k], sums[k]));
+    }
+    let tails = [p.1, q.1, r.1, s.1];
+    std::array::from_fn(|k| x.1.iter().zip(tails[k]).fold(simd.reduce_sum_f64s(sums[k]), |sum, (x, w)| sum + x * w))
+}
+
 /// The products of two rows with four vectors.
 #[inline(always)]
 fn dots_of_two<S: Simd>(simd: S, rows: [&[f64]; 2], vectors: [&[f64]; 4]) -> [[f64; 4]; 2] {

@@ -9,7 +9,7 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use self::kernels::{AddListed, AddProduct, Gather, Moments, Products, ProductsOfFour, SquaredNorms, SumOfZeros};
-pub(crate) use self::kernels::{add_one, dot};
+pub(crate) use self::kernels::{add_one, dot, dots};
 use super::HostReal;
 use super::dispatch::vectorize;
 use crate::data::memory::reserved;
@@ -72,6 +72,9 @@ enum Decoded<'a> {
     F64(&'a [f64]),
 }
 
+/// Memory for rows that are stored in another type than they are computed in.
+type Scratch = (Vec<f32>, Vec<f64>);
+
 /// What is called with the number of a vector, a block of rows and their products with the vector.
 pub(crate) type EachBlock<'a, R> = dyn Fn(usize, std::ops::Range<usize>, &mut [f64]) -> R + Sync + 'a;
 
@@ -110,7 +113,7 @@ impl<'a> Matrix<'a> {
         &self,
         rows: std::ops::Range<usize>,
         vectors: &[&[f64]],
-        (scratch, two): &mut (Vec<f32>, Vec<f64>),
+        (scratch, two): &mut Scratch,
         to: &mut Vec<f64>,
     ) {
         let (count, columns) = (rows.len(), self.columns);
@@ -147,8 +150,7 @@ impl<'a> Matrix<'a> {
         let mut parts: Vec<_> = outputs.iter_mut().map(|output| output.chunks_mut(block)).collect();
         let blocks = (0..self.rows.div_ceil(block)).map(|_| parts.iter_mut().filter_map(Iterator::next).collect());
         let blocks: Vec<Vec<&mut [f64]>> = blocks.collect();
-        let run = |(scratch, products): &mut ((Vec<f32>, Vec<f64>), Vec<f64>),
-                   (index, outputs): (usize, Vec<&mut [f64]>)| {
+        let run = |(scratch, products): &mut (Scratch, Vec<f64>), (index, outputs): (usize, Vec<&mut [f64]>)| {
             let rows = index * block..((index + 1) * block).min(self.rows);
             self.write_products(rows.clone(), vectors, scratch, products);
             let of_vectors = products.chunks_exact_mut(rows.len()).zip(outputs).enumerate();
@@ -160,6 +162,35 @@ impl<'a> Matrix<'a> {
             of_vectors.map(each).collect()
         };
         blocks.into_par_iter().enumerate().map_init(Default::default, run).collect()
+    }
+
+    /// Writes the products of all rows with each of the vectors to `to`, row-major (rows x vectors). `finish` is called with
+    /// a row and its products.
+    pub(crate) fn products_by_row(
+        &self,
+        vectors: &[&[f64]],
+        to: &mut [f64],
+        finish: &(dyn Fn(usize, &mut [f64]) + Sync),
+    ) {
+        let (block, count) = (self.block(), vectors.len());
+        let run = |(scratch, products): &mut (Scratch, Vec<f64>), (index, to): (usize, &mut [f64])| {
+            let rows = index * block..index * block + to.len() / count;
+            self.write_products(rows.clone(), vectors, scratch, products);
+            for (place, (to, row)) in to.chunks_exact_mut(count).zip(rows.clone()).enumerate() {
+                to.iter_mut().enumerate().for_each(|(vector, to)| *to = products[vector * rows.len() + place]);
+                finish(row, to);
+            }
+        };
+        to.par_chunks_mut(block * count).enumerate().for_each_init(Default::default, run);
+    }
+
+    /// Writes a row to `to`: element k less the shift of its column, times its scale.
+    pub(crate) fn write_row(&self, row: usize, units: [&[f64]; 2], scratch: &mut Vec<f32>, to: &mut [f64]) {
+        let to = &mut to[..self.columns];
+        match self.decoded(row..row + 1, scratch) {
+            Decoded::F32(row) => vectorize(Gather { row, factor: 1.0, units, to }),
+            Decoded::F64(row) => vectorize(Gather { row, factor: 1.0, units, to }),
+        }
     }
 
     /// Writes the products of all rows with `w` to `to`.

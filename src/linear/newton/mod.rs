@@ -26,6 +26,7 @@ mod center;
 mod search;
 
 use self::search::Crossing;
+pub(super) use self::search::search;
 
 /// Rows inside their bounds at the beginning of a warm start, at least, as a share of the columns and of the rows.
 const INSIDE_PER_COLUMN: f64 = 16.0;

@@ -89,7 +89,7 @@ impl Solver<'_> {
 
 /// The step at which a slope, which grows with it, is nearly 0. `of` gives the slope and its derivative, `steepness` is the
 /// slope at step 0, which is negative.
-fn search(steepness: f64, of: impl Fn(f64) -> [f64; 2]) -> f64 {
+pub(in crate::linear) fn search(steepness: f64, of: impl Fn(f64) -> [f64; 2]) -> f64 {
     let (mut low, mut high, mut step) = (0.0, f64::INFINITY, 1.0);
     for _ in 0..60 {
         let [slope, curvature] = of(step);
