@@ -139,7 +139,7 @@ fn one_problem_of_all_classes_reports_the_loss_that_eval_gives() {
         let eval = format!("eval multiclass --scores d.npy --targets three.npy --device cpu --method {method}");
         let eval = folder.json(&eval);
         close(&eval["value"], fit["loss"].as_f64().unwrap(), 1e-6);
-        assert!(read_npy(&folder.path("a.npy")).0.contains("(3, 200)"));
+        assert_eq!(read_npy(&folder.path("a.npy")).1.len(), 600);
         let path = folder.json(&format!("{command} --c 0.01,0.1,1 --folds 3 --intercept free"));
         assert_eq!(path["models"].as_array().unwrap().len(), 9);
         assert!(
