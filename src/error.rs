@@ -80,6 +80,16 @@ pub enum Error {
         /// The shape received, in words.
         got: String,
     },
+    /// Labels that a model cannot be made of.
+    #[error("{input}: expected {expected}, got {got}")]
+    Labels {
+        /// The input with the labels.
+        input: Input,
+        /// The labels expected, in words.
+        expected: String,
+        /// The labels received, in words.
+        got: String,
+    },
     /// An element with a value that the loss does not take.
     #[error("{input}[{index}]: expected {expected}, got {value}")]
     Value {
@@ -246,6 +256,7 @@ impl Error {
         match self {
             Error::Length { input, .. }
             | Error::Shape { input, .. }
+            | Error::Labels { input, .. }
             | Error::Value { input, .. }
             | Error::WrongDevice { input, .. }
             | Error::ElementType { input, .. } => Some(*input),
@@ -257,7 +268,11 @@ impl Error {
     /// The same error, naming the inputs of the validation instead of the training.
     #[cfg(any(feature = "nn", feature = "linear"))]
     pub(crate) fn of_validation(mut self) -> Self {
-        if let Error::Length { input, .. } | Error::Shape { input, .. } | Error::Value { input, .. } = &mut self {
+        if let Error::Length { input, .. }
+        | Error::Shape { input, .. }
+        | Error::Labels { input, .. }
+        | Error::Value { input, .. } = &mut self
+        {
             *input = match *input {
                 Input::Features => Input::ValidationFeatures,
                 Input::Targets => Input::ValidationTargets,

@@ -133,6 +133,8 @@ def ours(folder, loss, c, gap):
     return report["seconds"]["solve"] + report["seconds"]["certify"], report["primal"]
 
 
+# Seconds after which linfa-svm is stopped; its time then reads so.
+PATIENCE = 60.0
 LINFA = os.path.join(os.path.dirname(__file__), "linfa/target/release/linfa-beside-us")
 
 
@@ -140,7 +142,12 @@ class Linfa:
     """What linfa-svm's program found: weights and intercept."""
 
     def __init__(self, folder, c):
-        result = subprocess.run([LINFA, f"{folder}/x.npy", f"{folder}/y.npy", str(c)], capture_output=True, text=True)
+        command = [LINFA, f"{folder}/x.npy", f"{folder}/y.npy", str(c)]
+        try:
+            result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.seconds = PATIENCE
+            return
         if result.returncode:
             sys.exit(result.stderr)
         numbers = [float(number) for number in result.stdout.split()]
@@ -163,7 +170,7 @@ def peers(folder, x, y, loss, c):
         alpha = 1 / (c * len(x))
         yield "SGDClassifier", lambda: SGDClassifier(alpha=alpha, average=True, max_iter=100, tol=1e-4).fit(x, y)
         if len(x) <= 5000:
-            yield "SVC(linear)", lambda: SVC(kernel="linear", C=c).fit(x, y)
+            yield "SVC(linear)", lambda: SVC(kernel="linear", C=c, max_iter=200_000).fit(x, y)
             if os.path.exists(LINFA) and len(np.unique(y)) == 2:
                 yield "linfa-svm", lambda: Linfa(folder, c)
 

@@ -3,13 +3,14 @@
 use rayon::prelude::*;
 
 use super::problem::Problem;
+use super::space::Space;
 use crate::data::memory::filled;
 use crate::error::Result;
 
 /// What is known about a binary problem's solution. The true optimum lies between `dual` and `primal`.
 ///
-/// All three are computed anew from the features, the weights and the multipliers in one pass in f64; nothing that the
-/// solver kept enters them.
+/// All are computed anew from the features, the weights and the multipliers in one pass in f64; nothing that the solver kept
+/// enters them. The gap includes what rounding can hide of it in the decision values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Certificate {
@@ -19,17 +20,40 @@ pub struct Certificate {
     pub dual: f64,
     /// primal - dual, as a sum of terms that are never negative.
     pub gap: f64,
-    /// gap / primal, which the solver brought below its target. Where the optimum is nearly 0, the gap is divided by 1e-12
-    /// of the objective at weights of 0 instead: rounding allows no more.
+    /// gap / primal, which the solver brought below its target.
     pub relative_gap: f64,
 }
 
 impl Certificate {
-    pub(super) fn new(primal: f64, gap: f64, floor: f64) -> Self {
+    pub(super) fn new(primal: f64, gap: f64) -> Self {
         // What overflowed says nothing: no bound.
         let finite = |x: f64| if x.is_finite() { x } else { f64::MAX };
-        let (primal, gap) = (finite(primal), finite(gap));
-        Self { primal, dual: primal - gap, gap, relative_gap: finite(gap / primal.max(floor)) }
+        let primal = finite(primal);
+        // No objective is below 0.
+        let gap = finite(gap).min(primal);
+        Self { primal, dual: primal - gap, gap, relative_gap: if gap > 0.0 { gap / primal } else { 0.0 } }
+    }
+}
+
+/// How far the decision value of a row can be from that of exact arithmetic, where w are weights in the units of the stored
+/// features: sums of n terms in f64 are off by less than n epsilon times the sum of their sizes.
+pub(super) struct Rounding {
+    /// Times the norm of the row.
+    per_norm: f64,
+    constant: f64,
+}
+
+impl Rounding {
+    pub(super) fn new(space: &Space<'_>, stored: &[f64], last: f64) -> Self {
+        let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let unit = f64::EPSILON * (stored.len() + 8) as f64;
+        let (w, constant) = (norm(stored), (last * space.constant()).abs());
+        Self { per_norm: unit * w, constant: unit * (w * norm(space.shift) + constant + 1.0) }
+    }
+
+    /// The bound for a row of this norm.
+    pub(super) fn of(&self, squared_norm: f64) -> f64 {
+        self.per_norm * squared_norm.sqrt() + self.constant
     }
 }
 
@@ -82,16 +106,22 @@ fn certify_together(candidates: &[Candidate<'_, '_>]) -> Result<Vec<(Certificate
         decisions.push(filled(0.0, matrix.rows)?);
     }
     let mut outputs: Vec<&mut [f64]> = decisions.iter_mut().map(Vec::as_mut_slice).collect();
+    let (zeros, ones) = (vec![0.0; matrix.columns], vec![1.0; matrix.columns]);
+    let rounding = |(stored, (problem, w, _)): (&Vec<f64>, &Candidate<'_, '_>)| {
+        Rounding::new(&problem.space, stored, w[matrix.columns])
+    };
+    let roundings: Vec<Rounding> = stored.iter().zip(candidates).map(rounding).collect();
     let parts = matrix.map_products(&vectors, &mut outputs, &|vector, rows, products| {
         let (problem, _, a) = candidates[vector];
         let mut part = Part { sums: vec![0.0; matrix.columns], ..Part::default() };
-        let mut list = Vec::new();
-        for (row, product) in rows.clone().zip(products) {
+        let (mut list, norms) = (Vec::new(), matrix.norms(rows.clone(), [&zeros, &ones]));
+        for ((row, product), norm) in rows.clone().zip(products).zip(norms) {
             let (sign, cost) = (problem.sign(row), problem.cost(row));
             *product += offsets[vector];
             let z = 1.0 - sign * *product;
             part.losses += problem.loss.value(cost, z);
             part.gap += problem.loss.gap(cost, z, a[row]);
+            part.gap += problem.loss.rounding(cost, z, a[row], roundings[vector].of(norm));
             if a[row] != 0.0 {
                 list.push((row as u32, a[row] * sign));
                 part.total += a[row] * sign;
@@ -136,7 +166,7 @@ impl Part {
             let bound = 1.0 + self.norm.sqrt() * (2.0 * primal).sqrt();
             gap += -w[last] * self.total + self.total.abs() * bound;
         }
-        Certificate::new(primal, gap, problem.floor())
+        Certificate::new(primal, gap)
     }
 }
 

@@ -194,21 +194,34 @@ impl LinearClassifier {
     }
 
     /// What is taken from each column, and what the rest is multiplied by.
-    pub(super) fn scaling(&self, rows: &Rows<'_>, kept: Option<&[bool]>) -> [Vec<f64>; 2] {
+    pub(super) fn scaling(&self, rows: &Rows<'_>, kept: Option<&[bool]>) -> Result<[Vec<f64>; 2]> {
         let columns = rows.columns();
         if !self.standardize {
-            return [vec![0.0; columns], vec![1.0; columns]];
+            return Ok([vec![0.0; columns], vec![1.0; columns]]);
         }
+        let first = kept.map_or(Some(0), |kept| kept.iter().position(|&kept| kept)).filter(|_| !rows.is_empty());
         let count = kept.map_or(rows.len(), |kept| kept.iter().filter(|&&kept| kept).count()).max(1) as f64;
-        let [sums, _] = rows.0.moments(&vec![0.0; columns], kept);
-        let mean: Vec<f64> = sums.iter().map(|sum| sum / count).collect();
+        let (zeros, ones) = (vec![0.0; columns], vec![1.0; columns]);
+        // About the first row, a constant column has sums of exactly 0.
+        let mut about = zeros.clone();
+        if let Some(first) = first {
+            rows.0.write_row(first, [&zeros, &ones], &mut Vec::new(), &mut about);
+        }
+        let [sums, squares] = rows.0.moments(&about, kept);
+        let mean: Vec<f64> = about.iter().zip(&sums).map(|(about, sum)| about + sum / count).collect();
+        let is_constant: Vec<bool> =
+            sums.iter().zip(&squares).map(|(sum, square)| *sum == 0.0 && *square == 0.0).collect();
         let [_, squares] = rows.0.moments(&mean, kept);
-        let scale = squares.iter().zip(&mean).map(|(square, mean)| {
+        let mut scale = ones;
+        for (column, square) in squares.iter().enumerate().filter(|(column, _)| !is_constant[*column]) {
             let deviation = (square / count).sqrt();
-            // What rounding leaves of a constant column is no deviation.
-            if deviation > 1e-14 * mean.abs() { 1.0 / deviation } else { 1.0 }
-        });
-        [mean.clone(), scale.collect()]
+            if !(deviation.is_normal() && (1.0 / deviation).is_normal()) {
+                let expected = "columns whose variance f64 can hold, to standardize them".into();
+                return Err(Error::Shape { input: Input::Features, expected, got: format!("column {column} without") });
+            }
+            scale[column] = 1.0 / deviation;
+        }
+        Ok([mean, scale])
     }
 }
 

@@ -90,7 +90,6 @@ pub(super) struct Course {
     /// The gap at which the certificate is asked. It is lowered where the certificate did not confirm it.
     target: f64,
     failures: usize,
-    floor: f64,
     pub(super) primal: f64,
     pub(super) dual: f64,
     pub(super) progress: FitProgress,
@@ -98,9 +97,9 @@ pub(super) struct Course {
 }
 
 impl Course {
-    pub(super) fn new(limits: Limits, floor: f64, progress: FitProgress) -> Self {
+    pub(super) fn new(limits: Limits, progress: FitProgress) -> Self {
         let (primal, dual) = (f64::INFINITY, f64::NEG_INFINITY);
-        Self { limits, target: limits.gap, failures: 0, floor, primal, dual, progress, end: None }
+        Self { limits, target: limits.gap, failures: 0, primal, dual, progress, end: None }
     }
 
     /// Takes the values of the current weights and multipliers; says which of the two are the best so far.
@@ -108,7 +107,7 @@ impl Course {
         let improves = [primal < self.primal, dual > self.dual];
         self.primal = self.primal.min(primal);
         self.dual = self.dual.max(dual);
-        self.progress.gap = (self.primal - self.dual).max(0.0) / self.primal.max(self.floor);
+        self.progress.gap = (self.primal - self.dual).max(0.0) / self.primal.max(f64::MIN_POSITIVE);
         improves
     }
 

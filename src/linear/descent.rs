@@ -120,7 +120,6 @@ pub(super) fn descend(
     let mut order: Vec<usize> = (0..rows).filter(|&index| problem.cost(index) > 0.0).collect();
     let mut random = ChaCha8Rng::seed_from_u64(0);
     let (mut before, mut passes) = (f64::INFINITY, 0);
-    let floor = problem.floor();
     // The lowest primal and the highest dual value.
     let mut best = (f64::INFINITY, f64::NEG_INFINITY);
     while passes < MOST_PASSES {
@@ -135,7 +134,7 @@ pub(super) fn descend(
         vectorize(Look { problem, x: &x, a: &a, w: &w, losses: &mut losses, gap: &mut of_rows });
         let primal = losses + 0.5 * w.iter().map(|w| w * w).sum::<f64>();
         best = (best.0.min(primal), best.1.max(primal - of_rows));
-        let now = (best.0 - best.1).max(0.0) / best.0.max(floor);
+        let now = (best.0 - best.1).max(0.0) / best.0.max(f64::MIN_POSITIVE);
         let goes_on = on_look(passes as f64, now);
         if !goes_on || now <= 0.3 * gap || passes > LEAST_PASSES && now > SLOW * before {
             break;

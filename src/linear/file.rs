@@ -170,9 +170,11 @@ impl LinearModel {
             && classes.is_sorted_by(|a, b| a < b)
             && [primal.len(), gap.len(), relative_gap.len()] == [problems; 3]
             && [shift.len(), scale.len()] == [columns; 2]
-            && gap.iter().all(|&gap| gap >= 0.0);
+            && gap.iter().all(|&gap| gap >= 0.0)
+            && scale.iter().all(|&scale| scale > 0.0)
+            && description.c > 0.0;
         if !fits {
-            return Err(wrong("weight (K, D), bias (K), classes, gaps and scales that fit", "others"));
+            return Err(wrong("weight (K, D), bias (K), classes, C, gaps and scales that fit each other", "others"));
         }
         let positive = |option: Option<f64>, name: &str| {
             option.filter(|&x| x > 0.0 && x.is_finite()).ok_or_else(|| wrong(format!("a positive {name}"), "none"))

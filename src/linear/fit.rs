@@ -61,7 +61,7 @@ impl<'a> Labelled<'a> {
         classes.dedup();
         if classes.len() < 2 {
             let got = classes.first().map_or("no rows".into(), |class| format!("only {class}"));
-            return Err(Error::Shape { input: Input::Targets, expected: "labels of at least two classes".into(), got });
+            return Err(Error::Labels { input: Input::Targets, expected: "at least two classes".into(), got });
         }
         Ok(Self { rows: *rows, labels, classes, weights })
     }
@@ -101,7 +101,7 @@ impl<'a, 'd> Prepared<'a, 'd> {
         kept: Option<&'a [bool]>,
     ) -> Result<Self> {
         let class_weights = classifier.weights_of(&data.classes, &data.labels, kept)?;
-        let [shift, scale] = classifier.scaling(&data.rows, kept);
+        let [shift, scale] = classifier.scaling(&data.rows, kept)?;
         Ok(Self { classifier, data, kept, class_weights, shift, scale })
     }
 
@@ -146,8 +146,8 @@ impl<'a, 'd> Prepared<'a, 'd> {
         let counts = |sign: i8| signs.iter().zip(&weights).any(|(&of_row, &weight)| of_row == sign && weight > 0.0);
         if self.classifier.intercept == Intercept::Free && !(counts(1) && counts(-1)) {
             // Nothing would bound the intercept.
-            let expected = "labels of at least two classes in rows with a weight above 0, for a free intercept".into();
-            return Err(Error::Shape { input: Input::Targets, expected, got: "one".into() });
+            let expected = "at least two classes in rows with a weight above 0, for a free intercept".into();
+            return Err(Error::Labels { input: Input::Targets, expected, got: "one".into() });
         }
         Ok(Sides { signs, weights })
     }
@@ -193,7 +193,7 @@ impl<'a, 'd> Prepared<'a, 'd> {
         }
         if self.classifier.intercept == Intercept::Free && totals.contains(&0.0) {
             let expected = "rows of each class with a weight above 0, for a free intercept".into();
-            return Err(Error::Shape { input: Input::Targets, expected, got: "a class without".into() });
+            return Err(Error::Labels { input: Input::Targets, expected, got: "a class without".into() });
         }
         Ok((own, weights))
     }
@@ -313,7 +313,7 @@ fn check_start(start: &LinearModel, rows: &Rows<'_>, classes: &[i64]) -> Result<
             first.join(", ") + if classes.len() > 10 { ", ..." } else { "" }
         };
         let expected = format!("the labels {}, as the model has them", words(&start.classes));
-        return Err(Error::Shape { input: Input::Targets, expected, got: words(classes) });
+        return Err(Error::Labels { input: Input::Targets, expected, got: words(classes) });
     }
     Ok(())
 }

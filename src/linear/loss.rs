@@ -61,6 +61,24 @@ impl LinearLoss {
         }
     }
 
+    /// How much more [`LinearLoss::gap`] can be where z is off by `error`.
+    pub(crate) fn rounding(self, c: f64, z: f64, a: f64, error: f64) -> f64 {
+        let slope = match self.slope() {
+            // At its bend the slope may be any multiplier.
+            None if z.abs() <= error => return c * error,
+            None => {
+                if z > 0.0 {
+                    c
+                } else {
+                    0.0
+                }
+            }
+            Some(slope) => (slope * c * z).clamp(0.0, self.cap(c)),
+        };
+        let bend = if z > -error { self.slope().unwrap_or(0.0) * c * error * error } else { 0.0 };
+        (slope - a).abs() * error + bend
+    }
+
     /// value + conjugate - a z, which is never negative: what this row adds to the duality gap. Sums of it do not cancel.
     pub(crate) fn gap(self, c: f64, z: f64, a: f64) -> f64 {
         match self {

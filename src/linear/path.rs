@@ -255,6 +255,10 @@ fn best(models: &[PathModel]) -> Option<f64> {
     let mut cs: Vec<f64> = models.iter().map(|model| model.c).collect();
     cs.sort_by(f64::total_cmp);
     cs.dedup();
+    // A path that was stopped has some C on fewer parts than others.
+    let count = |c: f64| models.iter().filter(|model| model.c == c && model.end != FitEnd::Stopped).count();
+    let most = cs.iter().map(|&c| count(c)).max()?;
+    cs.retain(|&c| count(c) == most);
     let mean = |c: f64| {
         let of_c: Vec<f64> =
             models.iter().filter(|model| model.c == c).map(|model| model.validation_accuracy).collect();
@@ -313,7 +317,8 @@ impl<'a> Judge<'a> {
             });
         }
         if rows.is_empty() {
-            return Err(Error::EmptyMean { got: 0 });
+            let expected = "at least one row to judge models by".into();
+            return Err(Error::Shape { input: crate::Input::ValidationFeatures, expected, got: "none".into() });
         }
         Ok(Self { rows: *rows, labels })
     }

@@ -1,7 +1,7 @@
 //! One binary problem.
 
 use super::loss::LinearLoss;
-use super::space::{Space, sums};
+use super::space::Space;
 
 /// Rows of features against labels.
 #[derive(Clone, Copy)]
@@ -29,20 +29,9 @@ impl Problem<'_> {
         self.c * self.weights[row]
     }
 
-    /// What a gap is divided by where the objective is less: 1e-12 of the objective at weights of 0.
-    pub(super) fn floor(&self) -> f64 {
-        let [at_zero] = sums(self.rows(), |row| [self.loss.value(self.cost(row), 1.0)]);
-        floor_of(at_zero)
-    }
-
     /// Adds the sum of multiplier times y x over the listed rows to `sums`.
     pub(super) fn add(&self, mut list: Vec<(u32, f64)>, sums: &mut [f64]) {
         list.iter_mut().for_each(|(row, multiplier)| *multiplier *= self.sign(*row as usize));
         self.space.add(&list, sums);
     }
-}
-
-/// What a gap is divided by where the objective is less than this share of the objective at weights of 0.
-pub(super) fn floor_of(at_zero: f64) -> f64 {
-    (1e-12 * at_zero).max(f64::MIN_POSITIVE)
 }

@@ -79,7 +79,10 @@ impl<'a> Rows<'a> {
     }
 
     /// Refuses features that are not finite.
-    pub(super) fn check(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::Value`], with the place of the first one.
+    pub fn check(&self) -> Result<()> {
         match self.0.first_not_finite() {
             None => Ok(()),
             Some((index, value)) => Err(Error::Value {

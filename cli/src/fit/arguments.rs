@@ -45,7 +45,8 @@ pub(crate) struct FitArguments {
     /// violation (crammer-singer) or the sum of them (weston-watkins); these two take --loss hinge alone.
     #[arg(long, value_enum, default_value = "one-vs-rest", help_heading = "Model")]
     pub(super) multiclass: Multiclass,
-    /// The cost factor of the losses; several, with commas, are compared.
+    /// The cost factor of the losses; several, with commas, are compared: the one with the highest mean validation accuracy
+    /// is the best, of equals the smallest.
     #[arg(long, value_name = "C", value_delimiter = ',', value_parser = positive, default_value = "1", help_heading = "Model")]
     pub(super) c: Vec<f64>,
     /// The constant in the decision value: none; penalized:SCALE, the weight of a feature with this value (LinearSVC's
@@ -68,10 +69,10 @@ pub(crate) struct FitArguments {
     /// Seed of the order in which rows are dealt to folds.
     #[arg(long, default_value_t = 0, help_heading = "Solver")]
     pub(super) seed: u64,
-    /// Start from this model.
+    /// Start from this model (one C, without folds or validation data).
     #[arg(long, value_name = "M.safetensors", help_heading = "Solver")]
     pub(super) model_in: Option<PathBuf>,
-    /// Write the model to this file.
+    /// Write the model to this file, also where the fit was stopped or fell short of its gap.
     #[arg(long, value_name = "M.safetensors", help_heading = "Outputs")]
     pub(super) model_out: Option<PathBuf>,
     /// Write the multipliers (N), or (K, N) for K > 2 classes, to this file.
@@ -117,6 +118,7 @@ fn loss(text: &str) -> Result<LinearLoss, String> {
         "hinge" => Ok(LinearLoss::Hinge),
         "squared-hinge" => Ok(LinearLoss::SquaredHinge),
         _ => match text.strip_prefix("smooth:").map(positive) {
+            Some(Ok(gamma)) if !(gamma as f32).is_normal() => Err("smooth:G: expected G within f32's range".into()),
             Some(gamma) => Ok(LinearLoss::SmoothHinge(gamma.map_err(|error| format!("smooth:G: {error}"))?)),
             None => Err("expected hinge, squared-hinge or smooth:G".into()),
         },

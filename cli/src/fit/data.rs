@@ -7,6 +7,7 @@ use maxmargin::{BinaryHinge, Device, LabelEncoding, MulticlassHinge, Penalty, Re
 
 use crate::failure::{Failure, Outcome};
 use crate::file::{self, Array, Data, Shape, Source, TextOptions};
+use crate::words::number_text;
 
 /// Rows of features from a file.
 pub(crate) struct FileRows {
@@ -74,6 +75,15 @@ impl Labels {
         Failure::file(&self.path, format!("targets: {message}"))
     }
 
+    /// Refuses text where the labels that it is compared with are numbers, and numbers where they are text.
+    pub(super) fn check_kind(&self, known: Option<&[String]>, of: &str) -> Outcome<()> {
+        match (&self.names, known) {
+            (Some(_), None) => Err(self.fail(&format!("expected whole numbers, as the labels of {of} are, got text"))),
+            (None, Some(_)) => Err(self.fail(&format!("expected text, as the labels of {of} are, got numbers"))),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn check_shape(&self, rows: usize) -> Outcome<()> {
         if Shape(&self.shape).matches(&[rows]) {
             return Ok(());
@@ -109,12 +119,17 @@ pub(super) fn score(model: &LinearModel, rows: &Rows<'_>, targets: &Labels) -> O
         _ => Penalty::Linear,
     };
     let values = model.decision_values(rows).map_err(Failure::data)?;
-    let labels = targets.data.to_f64()?;
-    let place = |label: &f64| model.classes().binary_search(&(*label as i64)).ok();
-    let Some(classes) = labels.iter().map(|label| place(label).map(|place| place as i64)).collect::<Option<Vec<i64>>>()
-    else {
-        return Err(targets.fail("a label that is no class of the model"));
-    };
+    let mut classes = Vec::with_capacity(rows.len());
+    for (row, label) in targets.data.to_f64()?.into_iter().enumerate() {
+        if label.fract() != 0.0 || label.is_nan() {
+            return Err(targets.fail(&format!("row {row}: expected a whole number, got {}", number_text(label))));
+        }
+        let Ok(place) = model.classes().binary_search(&(label as i64)) else {
+            let message = format!("row {row}: expected a label of the model, got {}", number_text(label));
+            return Err(targets.fail(&message));
+        };
+        classes.push(place as i64);
+    }
     let evaluation = match model.outputs() {
         1 => {
             let loss = BinaryHinge::new().penalty(penalty).labels(LabelEncoding::ZeroOne);

@@ -28,6 +28,11 @@ pub(crate) fn run(arguments: &FitArguments) -> Outcome<bool> {
     if arguments.c.len() > 1 && arguments.folds.is_none() && arguments.validation_features.is_none() {
         return Err(Failure::usage("--c with several numbers needs --folds or --validation-features to judge them"));
     }
+    if arguments.model_in.is_some() && (arguments.folds.is_some() || arguments.validation_features.is_some()) {
+        let message =
+            "--model-in starts one fit, got --folds or --validation-features, whose fits start from each other";
+        return Err(Failure::usage(message));
+    }
     refuse_same_file(&arguments.inputs(), &arguments.outputs())?;
     let outputs = Outputs::new(arguments)?;
     let features = FileRows::read(&arguments.features, arguments.text)?;
@@ -40,11 +45,19 @@ pub(crate) fn run(arguments: &FitArguments) -> Outcome<bool> {
         (Some(features), Some(targets_path)) => {
             let features = FileRows::read(features, arguments.text)?;
             let known = targets.names.as_deref().unwrap_or_default();
-            Some((features, Labels::read(targets_path, arguments.text, known)?))
+            let labels = Labels::read(targets_path, arguments.text, known)?;
+            labels.check_kind(targets.names.as_deref(), "--targets")?;
+            Some((features, labels))
         }
         _ => None,
     };
     let start = arguments.model_in.as_deref().map(data::model).transpose()?;
+    if let Some((_, names)) = &start {
+        targets.check_kind(names.as_deref(), "--model-in")?;
+    }
+    if arguments.plot_out.is_some() && arguments.c.len() == 1 && rows.columns() != 2 {
+        return Err(Failure::usage("--plot-out: there is nothing to draw: expected several --c, or two features"));
+    }
     let class_weights = match arguments.class_weights.as_deref() {
         None => ClassWeights::Equal,
         Some(path) if path.as_os_str() == "balanced" => ClassWeights::Balanced,
@@ -127,6 +140,7 @@ pub(crate) fn run(arguments: &FitArguments) -> Outcome<bool> {
         end => {
             let why = match end {
                 FitEnd::Passes => format!("{} passes were used up: --max-passes allows more", arguments.max_passes),
+                _ if arguments.standardize => "rounding allows no less".into(),
                 _ => "rounding allows no less: --standardize may help".into(),
             };
             let message = format!("--gap {}: the relative gap is {gap}; {why}", number_text(arguments.gap));
@@ -156,9 +170,8 @@ fn explain(arguments: &FitArguments, columns: usize, targets: &Labels, error: Er
     };
     let features = [Input::Features, Input::ValidationFeatures];
     match (error, path) {
-        (Error::Value { input, index, value, expected }, Some(path)) if features.contains(&input) => {
-            let (row, column) = (index / columns as u64, index % columns as u64);
-            Failure::file(path, format!("{input}: row {row}, column {column}: expected {expected}, got {value}"))
+        (error, Some(path)) if error.input().is_some_and(|input| features.contains(&input)) => {
+            in_features(path, columns, error)
         }
         (error, Some(path)) => {
             let failure = Failure::file(path, error);
@@ -174,6 +187,17 @@ fn explain(arguments: &FitArguments, columns: usize, targets: &Labels, error: Er
         }
         (error @ Error::Option { .. }, None) => Failure::option(error),
         (error, None) => Failure::data(error),
+    }
+}
+
+/// The failure of an error in features, with the row and column of an element.
+fn in_features(path: &std::path::Path, columns: usize, error: Error) -> Failure {
+    match error {
+        Error::Value { input, index, value, expected } => {
+            let (row, column) = (index / columns as u64, index % columns as u64);
+            Failure::file(path, format!("{input}: row {row}, column {column}: expected {expected}, got {value}"))
+        }
+        error => Failure::file(path, error),
     }
 }
 

@@ -81,6 +81,9 @@ struct Spread {
     c: f64,
     loss: [f64; 3],
     accuracy: [f64; 3],
+    /// Its models, and those of them that did not reach the gap.
+    models: usize,
+    short: usize,
 }
 
 /// The mean, lowest and highest of one measure.
@@ -97,8 +100,12 @@ impl Summary<'_> {
             let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
             [mean, lowest, values.iter().copied().fold(f64::NEG_INFINITY, f64::max)]
         };
-        let spread =
-            |c: f64| Spread { c, loss: of(c, |m| m.validation_loss), accuracy: of(c, |m| m.validation_accuracy) };
+        let spread = |c: f64| {
+            let of_c = || self.models.iter().filter(move |model| model.c == c);
+            let short = of_c().filter(|model| model.end != FitEnd::Converged).count();
+            let (loss, accuracy) = (of(c, |m| m.validation_loss), of(c, |m| m.validation_accuracy));
+            Spread { c, loss, accuracy, models: of_c().count(), short }
+        };
         cs.into_iter().map(spread).collect()
     }
 
@@ -203,6 +210,7 @@ impl Summary<'_> {
                 "primal": number(model.certificate.primal),
                 "dual": number(model.certificate.dual),
                 "gap": number(model.certificate.relative_gap),
+                "certified": model.end == FitEnd::Converged,
                 "validation_loss": number(model.validation_loss),
                 "validation_accuracy": number(model.validation_accuracy),
             })
@@ -278,11 +286,19 @@ impl Summary<'_> {
             number_text(self.score.0),
             number_text(self.score.1),
         );
-        for Spread { c, loss, accuracy } in self.spreads() {
-            let best = if c == self.c { ", the best" } else { "" };
+        let spreads = self.spreads();
+        let most = spreads.iter().map(|spread| spread.models).max().unwrap_or(0);
+        for Spread { c, loss, accuracy, models, short } in spreads {
+            let mut best = if c == self.c { ", the best" } else { "" }.to_owned();
+            if models < most {
+                best += &format!("; {models} of {most} folds");
+            }
+            if short > 0 {
+                best += &format!("; {short} of {} not to the gap", counted(models, "model"));
+            }
             let [loss, accuracy] = [loss[0], accuracy[0]].map(|mean| format!("{mean:.6}"));
             text +=
-                &format!("{:<10}validation loss {loss}, accuracy {accuracy}{best}\n", format!("C {}", number_text(c)));
+                &format!("{:<9} validation loss {loss}, accuracy {accuracy}{best}\n", format!("C {}", number_text(c)));
         }
         text += &inputs_text(&self.headers, self.names, 10);
         if !self.written.is_empty() {

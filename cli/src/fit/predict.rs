@@ -7,6 +7,7 @@ use maxmargin::linear::LinearModel;
 use serde_json::json;
 
 use super::data::{FileRows, Labels, model, score};
+use super::in_features;
 use crate::failure::{Failure, Outcome, listed_paths};
 use crate::file::{PendingOutput, TextOptions, is_csv, pending, publish_all};
 use crate::place::Where;
@@ -33,7 +34,8 @@ pub(crate) fn predict(asked: &Asked<'_>) -> Outcome<()> {
     let (linear, names) = model(asked.model)?;
     let features = FileRows::read(asked.features, asked.text)?;
     let rows = features.rows()?;
-    let in_features = |error| Failure::file(asked.features, error);
+    let in_features = |error| in_features(asked.features, rows.columns(), error);
+    rows.check().map_err(in_features)?;
     let values = linear.decision_values(&rows).map_err(in_features)?;
     let outputs = linear.outputs();
     if is_csv(asked.out) {
@@ -64,6 +66,7 @@ pub(crate) fn predict(asked: &Asked<'_>) -> Outcome<()> {
         Some(path) => {
             let targets = Labels::read(path, asked.text, names.as_deref().unwrap_or_default())?;
             targets.check_shape(rows.len())?;
+            targets.check_kind(names.as_deref(), "the model")?;
             headers.extend(targets.has_header.map(|found| ("--targets", found)));
             Some(score(&linear, &rows, &targets)?)
         }

@@ -78,7 +78,11 @@ fn text_labels_and_tables_give_the_same_model_as_numbers() {
     for words in ["Decision boundary", "yes", "no", ">\na", ">\nb", "0, -1 and 1"] {
         assert!(map.contains(words), "{words}");
     }
-    folder.fails("fit --features t.csv:a,b,c --targets t.csv:kind --plot-out b.png", 1, &["b.png", "nothing to draw"]);
+    folder.fails(
+        "fit --features t.csv:a,b,c --targets t.csv:kind --plot-out b.png",
+        2,
+        &["--plot-out", "nothing to draw"],
+    );
 }
 
 #[test]
@@ -154,6 +158,41 @@ fn one_problem_of_all_classes_reports_the_loss_that_eval_gives() {
         assert!((two - 0.5 * binary).abs() <= 2e-8 * two, "{two} {binary}");
         folder.fails(&format!("{command} --loss squared-hinge"), 2, &["--loss", "hinge", "Crammer-Singer"]);
     }
+}
+
+#[test]
+fn labels_and_features_that_do_not_fit_a_model_are_refused_by_row() {
+    let folder = folder();
+    folder.json(&format!("{FIT} --model-out m.safetensors"));
+    let halves: Vec<u8> = (0..200).flat_map(|n| if n == 7 { 0.5f64 } else { 4.0 }.to_le_bytes()).collect();
+    folder.npy("half.npy", "<f8", "(200,)", &halves);
+    let predict = |options: &str| format!("predict --model m.safetensors --features x.npy --out o.npy {options}");
+    folder.fails(&predict("--targets half.npy"), 1, &["half.npy", "row 7", "whole number, got 0.5"]);
+    folder.fails(&predict("--targets three.npy"), 1, &["three.npy", "row 0", "a label of the model, got 0"]);
+    folder.fails(&predict("--targets t.csv:kind"), 1, &["t.csv", "expected whole numbers", "the model", "got text"]);
+    let mut bad = vec![0.5f32; 600];
+    bad[301] = f32::INFINITY;
+    folder.f32("bad.npy", "(200, 3)", &bad);
+    let predict = "predict --model m.safetensors --features bad.npy --out o.npy";
+    folder.fails(predict, 1, &["bad.npy", "row 100, column 1", "finite", "inf"]);
+    folder.json("fit --features t.csv:a,b,c --targets t.csv:kind --model-out t.safetensors");
+    folder.fails(&format!("{FIT} --model-in t.safetensors"), 1, &["y.npy", "expected text", "--model-in"]);
+    let own = "--c 1,2 --validation-features x.npy --validation-targets t.csv:kind";
+    folder.fails(&format!("{FIT} {own}"), 1, &["t.csv", "expected whole numbers", "--targets", "got text"]);
+    folder.fails(&format!("{FIT} --folds 3 --model-in m.safetensors"), 2, &["--model-in", "--folds"]);
+    folder.fails(&format!("{FIT} --plot-out p.svg --model-out n.safetensors"), 2, &["--plot-out", "two features"]);
+    folder.fails(&format!("{FIT} --loss smooth:1e300"), 2, &["--loss", "f32's range"]);
+}
+
+#[test]
+fn folds_that_fall_short_are_told() {
+    let folder = folder();
+    let fit = format!("{FIT} --c 0.1,1 --folds 3 --gap 1e-9 --max-passes 3");
+    let output = folder.run(&fit);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("; 3 of 3 models not to the gap"), "{text}");
+    let object: Value = serde_json::from_slice(&folder.run(&format!("{fit} --json")).stdout).unwrap();
+    assert!(object["models"].as_array().unwrap().iter().all(|model| model["certified"] == false), "{object}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::{JointProblem, NEVER};
 use crate::data::memory::filled;
 use crate::error::Result;
-use crate::linear::certificate::Certificate;
+use crate::linear::certificate::{Certificate, Rounding};
 use crate::linear::space::total;
 
 impl JointProblem<'_> {
@@ -16,21 +16,28 @@ impl JointProblem<'_> {
     /// [`crate::Error::OutOfMemory`].
     pub(super) fn certify(&self, w: &[f64], multipliers: &[f64]) -> Result<(Certificate, Vec<f64>)> {
         let mut decisions = filled(0.0, self.rows() * self.classes)?;
-        let (vectors, offsets) = self.in_stored_units(w);
-        let vectors: Vec<&[f64]> = vectors.iter().map(Vec::as_slice).collect();
+        let (stored, offsets) = self.in_stored_units(w);
+        let vectors: Vec<&[f64]> = stored.iter().map(Vec::as_slice).collect();
+        let rounding = |(class, stored): (usize, &Vec<f64>)| Rounding::new(&self.space, stored, w[self.last(class)]);
+        let roundings: Vec<Rounding> = stored.iter().enumerate().map(rounding).collect();
+        let (zeros, ones) = (vec![0.0; self.space.matrix.columns], vec![1.0; self.space.matrix.columns]);
         self.space.matrix.products_by_row(&vectors, &mut decisions, &|_, values| {
             values.iter_mut().zip(&offsets).for_each(|(value, offset)| *value += offset);
         });
         let size = self.chunk() * self.classes;
         let part = |(index, (decisions, multipliers)): (usize, (&[f64], &[f64]))| {
             let (mut sums, mut violations) = ([0.0; 2], vec![0.0; self.classes]);
+            let first = index * self.chunk();
+            let norms = self.space.matrix.norms(first..first + decisions.len() / self.classes, [&zeros, &ones]);
             let rows = decisions.chunks_exact(self.classes).zip(multipliers.chunks_exact(self.classes));
-            for (row, (values, multipliers)) in (index * self.chunk()..).zip(rows) {
+            for ((row, (values, multipliers)), norm) in (first..).zip(rows).zip(norms) {
                 let (own, cost) = (self.own[row] as usize, self.cost(row));
                 violations.iter_mut().zip(values).for_each(|(u, value)| *u = 1.0 + value - values[own]);
                 violations[own] = NEVER;
                 sums[0] += self.value(cost, &violations);
                 sums[1] += self.gap(cost, &violations, multipliers);
+                let error = roundings.iter().map(|rounding| rounding.of(norm)).fold(0.0, f64::max);
+                sums[1] += self.rounding(cost, &violations, multipliers, 2.0 * error);
             }
             sums
         };
@@ -46,7 +53,7 @@ impl JointProblem<'_> {
             gap -= left.iter().enumerate().map(|(class, r)| r * w[self.last(class)]).sum::<f64>();
             gap += self.bound_of(&left, primal, self.largest_norm());
         }
-        Ok((Certificate::new(primal, gap, self.floor()), decisions))
+        Ok((Certificate::new(primal, gap), decisions))
     }
 
     /// The place of a class's intercept.

@@ -26,7 +26,6 @@ mod tests;
 use rayon::prelude::*;
 
 pub(super) use self::newton::{Start, solve};
-use super::problem::floor_of;
 use super::space::Space;
 
 /// How more than two classes are solved.
@@ -85,12 +84,6 @@ impl JointProblem<'_> {
 
     fn penalty(&self, w: &[f64]) -> f64 {
         w.chunks_exact(self.space.width()).map(|w| self.space.penalty(w)).sum()
-    }
-
-    /// What a gap is divided by where the objective is less.
-    fn floor(&self) -> f64 {
-        let others = if self.bounds_sum { 1 } else { self.classes - 1 };
-        floor_of((0..self.rows()).map(|row| self.cost(row)).sum::<f64>() * others as f64)
     }
 
     /// Writes the violations at weights, row-major (rows x classes), or their change along a direction.

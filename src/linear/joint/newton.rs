@@ -30,6 +30,12 @@ pub(in crate::linear) enum Start {
     Weights(Vec<f64>),
 }
 
+/// Two arrays of the size of the multipliers, in part.
+type Two<'a> = (&'a [f64], &'a [f64]);
+
+/// Multipliers, and whether their sum is at its bound, in part.
+type Moved<'a> = (&'a mut [f64], &'a mut [bool]);
+
 struct Solver<'a, 'p> {
     problem: &'a JointProblem<'p>,
     /// Violations, (rows x classes), and their change along the direction.
@@ -74,7 +80,7 @@ impl Solver<'_, '_> {
     fn follow(&mut self, moves: bool) {
         let (problem, size, classes) = (self.problem, self.size(), self.problem.classes);
         let (mut m, mut keeps_sum) = (std::mem::take(&mut self.m), std::mem::take(&mut self.keeps_sum));
-        let chunk = |(index, ((m, keeps_sum), (z, alpha))): (usize, ((&mut [f64], &mut [bool]), (&[f64], &[f64])))| {
+        let chunk = |(index, ((m, keeps_sum), (z, alpha))): (usize, (Moved<'_>, Two<'_>))| {
             let (mut sums, mut list, mut new) = ([0.0; 3], Vec::new(), vec![0.0; classes]);
             let rows = z.chunks_exact(classes).zip(alpha.chunks_exact(classes));
             let rows = m.chunks_exact_mut(classes).zip(keeps_sum).zip(rows);
@@ -173,7 +179,7 @@ impl Solver<'_, '_> {
         }
         let (problem, size, classes) = (self.problem, self.size(), self.problem.classes);
         search(steepness, |step| {
-            let chunk = |(index, (z, (dz, alpha))): (usize, (&[f64], (&[f64], &[f64])))| {
+            let chunk = |(index, (z, (dz, alpha))): (usize, (&[f64], Two<'_>))| {
                 let (mut sums, mut m) = ([0.0; 2], vec![0.0; classes]);
                 let rows = z.chunks_exact(classes).zip(dz.chunks_exact(classes).zip(alpha.chunks_exact(classes)));
                 for (row, (z, (dz, alpha))) in (index * problem.chunk()..).zip(rows) {
@@ -227,7 +233,7 @@ pub(in crate::linear) fn solve(
 ) -> Result<(Solution, Vec<f64>)> {
     let bytes = problem.rows().saturating_mul(problem.classes).saturating_mul(ARRAYS * size_of::<f64>());
     check_room(bytes)?;
-    let mut course = Course::new(limits, problem.floor(), FitProgress::NONE);
+    let mut course = Course::new(limits, FitProgress::NONE);
     let (mut m, mut weights) = match start {
         Start::Multipliers(m) => (m, None),
         Start::Weights(w) => (None, Some(w)),

@@ -34,6 +34,24 @@ impl JointProblem<'_> {
         pairs.map(term).sum()
     }
 
+    /// How much more the gap can be where each violation is off by `error`.
+    pub(super) fn rounding(&self, cost: f64, violations: &[f64], multipliers: &[f64], error: f64) -> f64 {
+        if self.bounds_sum {
+            let is_active = |(u, m): (&f64, &f64)| *u > -error || *m > 0.0;
+            return if violations.iter().zip(multipliers).any(is_active) { 2.0 * cost * error } else { 0.0 };
+        }
+        let term = |(u, m): (&f64, &f64)| {
+            if *u > error {
+                cost - m
+            } else if *u > -error {
+                cost
+            } else {
+                *m
+            }
+        };
+        error * violations.iter().zip(multipliers).map(term).sum::<f64>()
+    }
+
     /// Moves a row's numbers to the nearest multipliers. True where the bound of their sum holds them.
     pub(super) fn project(&self, cost: f64, numbers: &mut [f64]) -> bool {
         if !self.bounds_sum {

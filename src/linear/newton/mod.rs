@@ -129,7 +129,7 @@ impl<'p> Solver<'p> {
             steepness: 0.0,
             best_w: vec![0.0; width],
             best_a: filled(0.0, rows)?,
-            course: Course::new(limits, problem.floor(), before),
+            course: Course::new(limits, before),
             awaits: Awaits::Violations,
             certificate: None,
             decisions: Vec::new(),
@@ -264,7 +264,7 @@ impl<'p> Solver<'p> {
             self.alpha.iter_mut().enumerate().for_each(|(row, alpha)| *alpha = 0.5 * problem.cost(row));
             self.kappa = kappa_of_warm_start(&self.problem, &self.z);
         }
-        self.course = Course::new(limits, self.problem.floor(), FitProgress::NONE);
+        self.course = Course::new(limits, FitProgress::NONE);
         (self.certificate, self.certifying) = (None, Duration::ZERO);
         self.follow();
         self.decide()
@@ -272,7 +272,7 @@ impl<'p> Solver<'p> {
 
     /// The certificate of the best weights, once the solver has ended.
     pub(super) fn certificate(&self) -> Certificate {
-        self.certificate.unwrap_or(Certificate::new(f64::MAX, f64::MAX, 1.0))
+        self.certificate.unwrap_or(Certificate::new(f64::MAX, f64::MAX))
     }
 
     pub(super) fn best_weights(&self) -> &[f64] {
