@@ -108,13 +108,11 @@ pub(super) fn descend(
     let norm =
         |index: usize| x[index * width..(index + 1) * width].iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
     let steepness: Vec<f64> = (0..rows).map(|index| norm(index) + curvature(problem, index)).collect();
-    let mut w = vec![0.0; width];
-    let mut a = match start {
-        None => filled(0.0, rows)?,
+    let (mut a, mut w) = match start {
+        None => (filled(0.0, rows)?, vec![0.0; width]),
         Some(a) => {
-            let list = a.iter().zip(0u32..).filter(|(a, _)| **a != 0.0).map(|(&a, row)| (row, a)).collect();
-            problem.add(list, &mut w);
-            a
+            let w = problem.image_of(&a);
+            (a, w)
         }
     };
     let mut order: Vec<usize> = (0..rows).filter(|&index| problem.cost(index) > 0.0).collect();

@@ -65,6 +65,11 @@ impl<'a> Labelled<'a> {
         }
         Ok(Self { rows: *rows, labels, classes, weights })
     }
+
+    /// The number of decision values per row: 1 for two classes, otherwise one per class.
+    pub(super) fn outputs(&self) -> usize {
+        if self.classes.len() == 2 { 1 } else { self.classes.len() }
+    }
 }
 
 /// The labels of finite rows.
@@ -115,7 +120,7 @@ impl<'a, 'd> Prepared<'a, 'd> {
 
     /// The number of outputs.
     pub(super) fn outputs(&self) -> usize {
-        if self.data.classes.len() == 2 { 1 } else { self.data.classes.len() }
+        self.data.outputs()
     }
 
     pub(super) fn space(&self) -> Space<'_> {

@@ -1,7 +1,5 @@
 //! A fitted model: weights, decision values, labels, and what its certificate says about them.
 
-use rayon::prelude::*;
-
 use super::certificate::Certificate;
 use super::joint::Multiclass;
 use super::loss::LinearLoss;
@@ -9,9 +7,6 @@ use super::rows::Rows;
 use super::space::Intercept;
 use crate::data::memory::filled;
 use crate::error::{Error, Input, Result};
-
-/// Rows whose norms are computed at a time.
-const NORMS: usize = 1 << 10;
 
 /// A linear model of two or more classes.
 #[derive(Clone, Debug, PartialEq)]
@@ -176,12 +171,7 @@ impl LinearModel {
         let of_output = |output: usize| self.certificates.get(output).or(self.certificates.first());
         let radius = |output: usize| of_output(output).map_or(f64::INFINITY, |of| (share * of.gap).sqrt());
         let radii: Vec<f64> = (0..self.outputs()).map(radius).collect();
-        let norms = |units: [&[f64]; 2]| -> Vec<f64> {
-            let starts: Vec<usize> = (0..rows.len()).step_by(NORMS).collect();
-            let part = |start: usize| rows.0.norms(start..(start + NORMS).min(rows.len()), units);
-            starts.into_par_iter().flat_map_iter(part).collect()
-        };
-        let norms_of_units = norms([&self.shift, &self.scale]);
+        let norms = rows.0.all_norms([&self.shift, &self.scale]);
         // Sums of this many terms in f64 are off by less than this share of the sum of their sizes.
         let rounding = f64::EPSILON * (self.columns + 4) as f64;
         let sizes: Vec<f64> = self
@@ -190,9 +180,9 @@ impl LinearModel {
             .zip(&self.bias)
             .map(|(weights, bias)| weights.iter().map(|w| w * w).sum::<f64>().sqrt() + bias.abs())
             .collect();
-        let raw_norms = norms([&vec![0.0; self.columns], &vec![1.0; self.columns]]);
+        let raw_norms = rows.0.all_norms([&vec![0.0; self.columns], &vec![1.0; self.columns]]);
         let is_certain = |(row, values): (usize, &[f64])| {
-            let norm = (norms_of_units[row] + constant * constant).sqrt();
+            let norm = (norms[row] + constant * constant).sqrt();
             let slack = |output: usize| radii[output] * norm + rounding * sizes[output] * (1.0 + raw_norms[row].sqrt());
             match values {
                 &[value] => value.abs() > slack(0),

@@ -98,7 +98,7 @@ impl LinearClassifier {
         };
         let parts = folds.as_ref().map(|(_, parts)| parts.as_slice());
         let all: Vec<Option<usize>> = folds.as_ref().map_or(vec![None], |(count, _)| (0..*count).map(Some).collect());
-        let outputs = if data.classes.len() == 2 { 1 } else { data.classes.len() };
+        let outputs = data.outputs();
         let together = if outputs > 1 && self.multiclass != Multiclass::OneVsRest { outputs } else { 1 };
         let mut path = Path { cs: &cs, parts, judge, models: Vec::new(), spent: FitProgress::NONE, is_stopped: false };
         for folds in all.chunks((side_by_side(data.rows.len()) / outputs / together).max(1)) {

@@ -29,6 +29,14 @@ impl Problem<'_> {
         self.c * self.weights[row]
     }
 
+    /// The sum of multiplier times y x over all rows.
+    pub(super) fn image_of(&self, multipliers: &[f64]) -> Vec<f64> {
+        let mut image = vec![0.0; self.space.width()];
+        let list = multipliers.iter().zip(0u32..).filter(|(a, _)| **a != 0.0).map(|(&a, row)| (row, a)).collect();
+        self.add(list, &mut image);
+        image
+    }
+
     /// Adds the sum of multiplier times y x over the listed rows to `sums`.
     pub(super) fn add(&self, mut list: Vec<(u32, f64)>, sums: &mut [f64]) {
         list.iter_mut().for_each(|(row, multiplier)| *multiplier *= self.sign(*row as usize));

@@ -236,6 +236,13 @@ impl<'a> Matrix<'a> {
         norms
     }
 
+    /// As [`Matrix::norms`], of all rows, on all threads.
+    pub(crate) fn all_norms(&self, units: [&[f64]; 2]) -> Vec<f64> {
+        let block = self.block();
+        let of = |index: usize| self.norms(index * block..((index + 1) * block).min(self.rows), units);
+        (0..self.rows.div_ceil(block)).into_par_iter().flat_map_iter(of).collect()
+    }
+
     /// Adds each listed row, times its factor and its product with `v` plus `offset`, to `sums`. Returns the sum of those
     /// multiples. A row is read once.
     pub(crate) fn add_products(&self, list: &[(u32, f64)], v: &[f64], offset: f64, sums: &mut [f64]) -> f64 {

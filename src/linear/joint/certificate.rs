@@ -84,13 +84,7 @@ impl JointProblem<'_> {
 
     /// The largest norm of a row.
     pub(super) fn largest_norm(&self) -> f64 {
-        let (matrix, units) = (&self.space.matrix, [self.space.shift, self.space.scale]);
-        let block = matrix.block();
-        let of = |index: usize| {
-            let norms = matrix.norms(index * block..((index + 1) * block).min(matrix.rows), units);
-            norms.into_iter().fold(0.0, f64::max)
-        };
-        let squares: Vec<f64> = (0..matrix.rows.div_ceil(block)).into_par_iter().map(of).collect();
+        let squares = self.space.matrix.all_norms([self.space.shift, self.space.scale]);
         squares.into_iter().fold(0.0, f64::max).sqrt()
     }
 }

@@ -13,7 +13,7 @@ use super::{Change, JointProblem};
 use crate::data::memory::{check_room, filled};
 use crate::error::Result;
 use crate::linear::course::{Course, FitEnd, FitProgress, GROWTH, Limits, Next, OnProgress, Solution};
-use crate::linear::newton::{kappa_of_distances, search};
+use crate::linear::newton::{descending, kappa_of_distances, search};
 use crate::linear::space::total;
 
 /// The least weight of a free intercept's proximal term.
@@ -148,15 +148,9 @@ impl Solver<'_, '_> {
     fn step(&mut self, gradient: &[f64]) -> Result<()> {
         let inside = Inside::new(self.problem, self.kappa, &self.m, &self.keeps_sum);
         let ridges = self.ridges();
-        let (mut direction, read) = inside.direction(self.problem, &ridges, gradient)?;
+        let (direction, read) = inside.direction(self.problem, &ridges, gradient)?;
         self.count(read);
-        let slope = |direction: &[f64]| direction.iter().zip(gradient).map(|(d, g)| d * g).sum::<f64>();
-        let mut steepness = slope(&direction);
-        if steepness >= 0.0 || steepness.is_nan() {
-            // Rounding only: the steepest descent always descends.
-            direction = gradient.iter().map(|g| -g).collect();
-            steepness = slope(&direction);
-        }
+        let (direction, steepness) = descending(direction, gradient);
         self.problem.violations(&direction, true, &mut self.dz);
         self.count(self.problem.rows());
         let length = self.length(&direction, &ridges, steepness);

@@ -26,7 +26,7 @@ mod center;
 mod search;
 
 use self::search::Crossing;
-pub(super) use self::search::search;
+pub(super) use self::search::{descending, search};
 
 /// Rows inside their bounds at the beginning of a warm start, at least, as a share of the columns and of the rows.
 const INSIDE_PER_COLUMN: f64 = 16.0;
@@ -148,9 +148,7 @@ impl<'p> Solver<'p> {
                 solver.kappa = slope.unwrap_or(f64::NAN);
             }
             Start::Multipliers(multipliers) => {
-                let list =
-                    multipliers.iter().zip(0u32..).filter(|(a, _)| **a != 0.0).map(|(&a, row)| (row, a)).collect();
-                problem.add(list, &mut solver.w);
+                solver.w = problem.image_of(&multipliers);
                 if solver.is_hinge() {
                     solver.alpha = multipliers;
                 }
@@ -419,15 +417,8 @@ impl<'p> Solver<'p> {
         self.hessian.update(&self.problem, &inside)?;
         self.count(inside.entered.len() + inside.left.len());
         let (direction, read) = self.hessian.direction(&self.problem, &inside, factor, gradient)?;
-        self.direction = direction;
         self.count(read);
-        let slope = |direction: &[f64]| direction.iter().zip(gradient).map(|(d, g)| d * g).sum::<f64>();
-        self.steepness = slope(&self.direction);
-        if self.steepness >= 0.0 || self.steepness.is_nan() {
-            // Rounding only: the steepest descent always descends.
-            self.direction = gradient.iter().map(|g| -g).collect();
-            self.steepness = slope(&self.direction);
-        }
+        (self.direction, self.steepness) = descending(direction, gradient);
         Ok(())
     }
 }

@@ -110,3 +110,12 @@ pub(in crate::linear) fn search(steepness: f64, of: impl Fn(f64) -> [f64; 2]) ->
     }
     step
 }
+
+/// A direction and its slope, which is negative. Where rounding made it another, it is the steepest descent.
+pub(in crate::linear) fn descending(direction: Vec<f64>, gradient: &[f64]) -> (Vec<f64>, f64) {
+    let slope: f64 = direction.iter().zip(gradient).map(|(d, g)| d * g).sum();
+    if slope < 0.0 {
+        return (direction, slope);
+    }
+    (gradient.iter().map(|g| -g).collect(), -gradient.iter().map(|g| g * g).sum::<f64>())
+}
