@@ -46,7 +46,7 @@ pub(super) struct Rounding {
 impl Rounding {
     pub(super) fn new(space: &Space<'_>, stored: &[f64], last: f64) -> Self {
         let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
-        let unit = f64::EPSILON * (stored.len() + 8) as f64;
+        let unit = f64::EPSILON * (space.matrix.most_terms() + 8) as f64;
         let (w, constant) = (norm(stored), (last * space.constant()).abs());
         Self { per_norm: unit * w, constant: unit * (w * norm(space.shift) + constant + 1.0) }
     }
@@ -70,7 +70,9 @@ pub(super) type Candidate<'a, 'p> = (&'a Problem<'p>, &'a [f64], &'a [f64]);
 pub(super) fn certify_all(candidates: &[Candidate<'_, '_>]) -> Result<Vec<(Certificate, Vec<f64>)>> {
     let Some((problem, ..)) = candidates.first() else { return Ok(Vec::new()) };
     let matrix = &problem.space.matrix;
-    let together = MOST_SUMS / (matrix.columns * matrix.rows.div_ceil(matrix.block())).max(1);
+    let of_one =
+        if matrix.sparse().is_some() { matrix.columns } else { matrix.columns * matrix.rows.div_ceil(matrix.block()) };
+    let together = MOST_SUMS / of_one.max(1);
     let mut all = Vec::new();
     for candidates in candidates.chunks(together.max(1)) {
         all.extend(certify_together(candidates)?);
@@ -89,6 +91,8 @@ pub(super) fn certify(problem: &Problem<'_>, w: &[f64], a: &[f64]) -> Certificat
 struct Part {
     losses: f64,
     gap: f64,
+    /// The rows whose multipliers are not 0, with multiplier times y, of sparse features, whose sum needs long vectors.
+    list: Vec<(u32, f64)>,
     /// The sum of multiplier times y x, of stored features.
     sums: Vec<f64>,
     total: f64,
@@ -113,7 +117,7 @@ fn certify_together(candidates: &[Candidate<'_, '_>]) -> Result<Vec<(Certificate
     let roundings: Vec<Rounding> = stored.iter().zip(candidates).map(rounding).collect();
     let parts = matrix.map_products(&vectors, &mut outputs, &|vector, rows, products| {
         let (problem, _, a) = candidates[vector];
-        let mut part = Part { sums: vec![0.0; matrix.columns], ..Part::default() };
+        let mut part = Part::default();
         let (mut list, norms) = (Vec::new(), matrix.norms(rows.clone(), [&zeros, &ones]));
         for ((row, product), norm) in rows.clone().zip(products).zip(norms) {
             let (sign, cost) = (problem.sign(row), problem.cost(row));
@@ -127,7 +131,12 @@ fn certify_together(candidates: &[Candidate<'_, '_>]) -> Result<Vec<(Certificate
                 part.total += a[row] * sign;
             }
         }
-        matrix.add_listed(&list, &mut part.sums);
+        if matrix.sparse().is_some() {
+            part.list = list;
+        } else {
+            part.sums = vec![0.0; matrix.columns];
+            matrix.add_listed(&list, &mut part.sums);
+        }
         if problem.space.is_free() {
             let norms = matrix.norms(rows, [problem.space.shift, problem.space.scale]);
             part.norm = norms.into_iter().fold(0.0, f64::max);
@@ -142,6 +151,10 @@ fn certify_together(candidates: &[Candidate<'_, '_>]) -> Result<Vec<(Certificate
             sum.total += part.total;
             sum.norm = sum.norm.max(part.norm);
             sum.sums.iter_mut().zip(&part.sums).for_each(|(sum, x)| *sum += x);
+            sum.list.extend(&part.list);
+        }
+        if !sum.list.is_empty() {
+            matrix.add_rows(&sum.list, &mut sum.sums);
         }
         sum.certificate(problem, w)
     });

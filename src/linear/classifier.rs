@@ -221,7 +221,8 @@ impl LinearClassifier {
             }
             scale[column] = 1.0 / deviation;
         }
-        Ok([mean, scale])
+        // A shift would leave no element 0.
+        Ok([if rows.0.sparse().is_some() { zeros } else { mean }, scale])
     }
 }
 

@@ -107,7 +107,9 @@ impl Course {
         let improves = [primal < self.primal, dual > self.dual];
         self.primal = self.primal.min(primal);
         self.dual = self.dual.max(dual);
-        self.progress.gap = (self.primal - self.dual).max(0.0) / self.primal.max(f64::MIN_POSITIVE);
+        if self.primal.is_finite() {
+            self.progress.gap = (self.primal - self.dual).max(0.0) / self.primal.max(f64::MIN_POSITIVE);
+        }
         improves
     }
 

@@ -292,7 +292,7 @@ pub(super) fn fit(
         return Ok(fit);
     }
     let all: Vec<usize> = (0..outputs).collect();
-    for outputs in all.chunks(side_by_side(rows)) {
+    for outputs in all.chunks(side_by_side(rows, data.rows.columns())) {
         let sides = outputs.iter().map(|&output| prepared.sides(output)).collect::<Result<Vec<Sides>>>()?;
         let problems: Vec<Problem<'_>> = sides.iter().map(|sides| prepared.problem(sides, classifier.c)).collect();
         let starts = start.map(|start| outputs.iter().map(|&output| in_solved_units(start, output)).collect());

@@ -18,6 +18,9 @@ use crate::error::Result;
 /// The most columns, with the intercept's, of a sum that is kept as a matrix: 8 MB.
 pub(super) const MOST_GRAM: usize = 1024;
 
+/// As [`MOST_GRAM`], of sparse rows: a product with them costs little.
+const MOST_GRAM_OF_SPARSE: usize = 256;
+
 /// Rows that are gathered at a time.
 pub(super) const GATHERED: usize = 2048;
 
@@ -57,7 +60,8 @@ pub(super) struct Inside {
 impl Hessian {
     pub(super) fn new(problem: &Problem<'_>) -> Result<Self> {
         let width = problem.space.width();
-        if width > MOST_GRAM {
+        let most = if problem.space.matrix.sparse().is_some() { MOST_GRAM_OF_SPARSE } else { MOST_GRAM };
+        if width > most {
             return Ok(Self::Products { steps: FIRST_STEPS });
         }
         // Two matrices, the gathered rows and the tiles.
@@ -102,6 +106,7 @@ impl Hessian {
             }
         }
         if let Self::Products { steps } = self
+            && space.matrix.sparse().is_none()
             && let Some(direction) = instead_of_products(problem, &inside.all, *steps, factor, gradient)?
         {
             return Ok((direction, inside.all.len()));
@@ -117,7 +122,15 @@ impl Hessian {
             space.add_stored(&sums, total, &mut result);
             result
         };
-        let (direction, taken) = conjugate_gradients(&product, gradient);
+        let diagonal = space.matrix.sparse().map(|rows| {
+            let mut diagonal: Vec<f64> = (0..space.width()).map(|k| ridge(k, largest)).collect();
+            for &(row, factor) in &list {
+                rows.each(row as usize, |k, x| diagonal[k] += factor * (x * space.scale[k]) * (x * space.scale[k]));
+            }
+            diagonal[space.matrix.columns] += largest * space.constant() * space.constant();
+            diagonal
+        });
+        let (direction, taken) = conjugate_gradients(&product, gradient, diagonal.as_deref());
         if let Self::Products { steps } = self {
             *steps = taken;
         }
@@ -248,17 +261,28 @@ fn add_tile<T: Gemm>((first, columns, tile): &(usize, usize, Vec<T>), sign: f64,
     }
 }
 
-/// Conjugate gradients, until the residual is a tenth of the gradient or less. Also gives the number of products.
-pub(super) fn conjugate_gradients(product: &dyn Fn(&[f64]) -> Vec<f64>, gradient: &[f64]) -> (Vec<f64>, usize) {
+/// Conjugate gradients, until the residual is a tenth of the gradient or less. Also gives the number of products. The
+/// matrix's diagonal, where it is given, preconditions them (Jacobi).
+pub(super) fn conjugate_gradients(
+    product: &dyn Fn(&[f64]) -> Vec<f64>,
+    gradient: &[f64],
+    diagonal: Option<&[f64]>,
+) -> (Vec<f64>, usize) {
     let width = gradient.len();
+    let conditioned = |residual: &[f64]| -> Vec<f64> {
+        match diagonal {
+            Some(diagonal) => residual.iter().zip(diagonal).map(|(r, d)| r / d).collect(),
+            None => residual.to_vec(),
+        }
+    };
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let norm = dot(gradient, gradient).sqrt();
     let target = norm * norm.sqrt().min(0.1);
     let (mut solution, mut residual) = (vec![0.0; width], gradient.iter().map(|g| -g).collect::<Vec<_>>());
-    let mut direction = residual.clone();
-    let mut rho = dot(&residual, &residual);
+    let mut direction = conditioned(&residual);
+    let mut rho = dot(&residual, &direction);
     let mut steps = 0;
-    while rho.sqrt() > target && steps < 4 * width.min(1000) {
+    while dot(&residual, &residual).sqrt() > target && steps < 4 * width.min(1000) {
         let image = product(&direction);
         steps += 1;
         let curvature = dot(&direction, &image);
@@ -270,9 +294,10 @@ pub(super) fn conjugate_gradients(product: &dyn Fn(&[f64]) -> Vec<f64>, gradient
             solution[k] += length * direction[k];
             residual[k] -= length * image[k];
         }
-        let next = dot(&residual, &residual);
-        let (share, residual) = (next / rho, &residual);
-        direction.iter_mut().zip(residual).for_each(|(d, r)| *d = r + share * *d);
+        let towards = conditioned(&residual);
+        let next = dot(&residual, &towards);
+        let share = next / rho;
+        direction.iter_mut().zip(&towards).for_each(|(d, r)| *d = r + share * *d);
         rho = next;
     }
     if steps == 0 {

@@ -25,15 +25,17 @@ const MOST_SOLVERS: usize = 64;
 const STARTS: [usize; 2] = [64, 8];
 
 /// A part must have this many rows per column, and this many rows, to say anything about the whole.
-const START_ROWS_PER_COLUMN: usize = 10;
+const ROWS_PER_COLUMN: usize = 10;
 const START_ROWS: usize = 500;
 
 /// The relative gap at which a part has said what it can.
 const START_GAP: f64 = 1e-2;
 
-/// How many problems of so many rows are solved side by side.
-pub(super) fn side_by_side(rows: usize) -> usize {
-    (MOST_BYTES / rows.saturating_mul(Solver::BYTES_PER_ROW).max(1)).clamp(1, MOST_SOLVERS)
+/// How many problems of so many rows and columns are solved side by side.
+pub(super) fn side_by_side(rows: usize, columns: usize) -> usize {
+    let bytes =
+        rows.saturating_mul(Solver::BYTES_PER_ROW).saturating_add(columns.saturating_mul(Solver::BYTES_PER_COLUMN));
+    (MOST_BYTES / bytes.max(1)).clamp(1, MOST_SOLVERS)
 }
 
 /// Runs solvers until each has ended. False where `on_progress`, which is told the sums of their progress and the largest
@@ -102,13 +104,13 @@ pub(super) fn solve_all<'p>(
     let Some(Problem { space, .. }) = problems.first() else { return Ok(Vec::new()) };
     let mut progress = vec![FitProgress::NONE; problems.len()];
     let starts = match starts {
-        Some(starts) if has_few_rows(space) => {
+        Some(starts) if starts_by_descent(space) => {
             let near =
                 problems.iter().zip(starts).map(|(problem, w)| Ok((*problem, Some(multipliers_near(problem, &w)?))));
             start_by_descent(near.collect::<Result<_>>()?, &mut progress, limits, on_progress)?
         }
         Some(starts) => starts.into_iter().map(Start::Weights).collect(),
-        None if has_few_rows(space) => {
+        None if starts_by_descent(space) => {
             let problems = problems.iter().map(|problem| (*problem, None)).collect();
             start_by_descent(problems, &mut progress, limits, on_progress)?
         }
@@ -129,7 +131,7 @@ pub(super) fn go_on_with(
     on_progress: &mut OnProgress<'_>,
 ) -> Result<()> {
     let Some(Solver { problem: Problem { space, .. }, .. }) = solvers.first() else { return Ok(()) };
-    if has_few_rows(space) {
+    if starts_by_descent(space) {
         let scaled = |solver: &mut Solver<'_>| {
             let ratio = c / solver.problem.c;
             solver.problem.c = c;
@@ -150,9 +152,14 @@ pub(super) fn go_on_with(
     run(solvers, on_progress).map(|_| ())
 }
 
+/// Whether a problem starts by descent, which reads its rows in turn.
+fn starts_by_descent(space: &Space<'_>) -> bool {
+    space.matrix.sparse().is_some() || has_few_rows(space)
+}
+
 /// Whether there are few rows per column.
-fn has_few_rows(space: &Space<'_>) -> bool {
-    space.rows() < START_ROWS_PER_COLUMN * space.matrix.columns
+pub(super) fn has_few_rows(space: &Space<'_>) -> bool {
+    space.rows() < ROWS_PER_COLUMN * space.matrix.columns
 }
 
 /// Multipliers near the optima, from those given or from 0.
@@ -172,7 +179,7 @@ fn start_by_descent(
             *goes_on &= on_progress(FitProgress { passes, newton_steps: 0, gap });
             *goes_on && all[index].passes < limits.max_passes
         };
-        Ok(Start::Multipliers(descend(&problem, start, limits.gap, &mut on_look)?.0))
+        Ok(Start::Multipliers(descend(&problem, start, limits.gap, &mut on_look)?))
     };
     problems.into_par_iter().enumerate().map(start).collect()
 }

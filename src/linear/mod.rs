@@ -31,7 +31,8 @@
 //!
 //! # The method
 //! An augmented Lagrangian whose steps are minimised by Newton's method (`newton/`). Large problems start from the
-//! solution of a sixty-fourth and an eighth of their rows, those with few rows per column from dual coordinate descent.
+//! solution of a sixty-fourth and an eighth of their rows; sparse ones ([`Rows::sparse`]), and those with few rows per column, from
+//! dual coordinate descent.
 //! A Newton step reads all rows once for the change of the violations, and again those rows whose multiplier changed.
 //! Classes and folds are solved side by side, so that one read serves all of them. The same problem gives the same bits on
 //! one machine, whatever the number of threads.
@@ -52,11 +53,12 @@
 //! |---|---|
 //! | `rows.rs` | features as the caller has them |
 //! | `space.rs` | features in the units that are solved for, the intercept |
+//! | `solved.rs` | rows in these units, one at a time |
 //! | `loss.rs` | losses, conjugates, gaps of a row |
 //! | `problem.rs` | one binary problem |
 //! | `newton/` | its solver, which asks for products with all rows |
 //! | `lockstep.rs` | solvers side by side, and where they start |
-//! | `descent.rs` | the start of problems with few rows per column |
+//! | `descent.rs` | the start of sparse problems, and of those with few rows per column |
 //! | `joint/` | all classes in one problem |
 //! | `hessian.rs` | Newton's equations: Cholesky, conjugate gradients |
 //! | `course.rs` | what a solver does next, and when it ends |
@@ -82,7 +84,10 @@ mod newton;
 mod path;
 mod problem;
 mod rows;
+mod solved;
 mod space;
+#[cfg(test)]
+mod sparse_tests;
 #[cfg(test)]
 mod tests;
 
@@ -94,5 +99,5 @@ pub use joint::Multiclass;
 pub use loss::LinearLoss;
 pub use model::LinearModel;
 pub use path::{LinearPath, PathModel, Validation};
-pub use rows::{RowElements, Rows};
+pub use rows::{EntryValues, RowElements, Rows};
 pub use space::Intercept;

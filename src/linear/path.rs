@@ -101,7 +101,7 @@ impl LinearClassifier {
         let outputs = data.outputs();
         let together = if outputs > 1 && self.multiclass != Multiclass::OneVsRest { outputs } else { 1 };
         let mut path = Path { cs: &cs, parts, judge, models: Vec::new(), spent: FitProgress::NONE, is_stopped: false };
-        for folds in all.chunks((side_by_side(data.rows.len()) / outputs / together).max(1)) {
+        for folds in all.chunks((side_by_side(data.rows.len(), data.rows.columns()) / outputs / together).max(1)) {
             let kept = |fold: &Option<usize>| -> Option<Vec<bool>> {
                 let (fold, parts) = fold.zip(parts)?;
                 Some(parts.iter().map(|&part| part as usize != fold).collect())

@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use super::certificate::certify;
 use super::problem::Problem;
 use super::space::Space;
+use super::sparse_tests::Entries;
 use super::*;
 use crate::cpu::linear::Elements;
 use crate::{Error, Input};
@@ -79,6 +80,13 @@ impl Small {
     fn fit(&self, gap: f64) -> LinearFit {
         let rows = Rows::new(&self.x, self.columns).unwrap();
         self.classifier(gap).fit_with(&rows, &self.y, Some(&self.weights), None, &mut |_| true).unwrap()
+    }
+
+    /// The same with more than half of the elements 0, solved as sparse rows.
+    fn fit_sparse(&mut self, random: &mut ChaCha8Rng, gap: f64) -> LinearFit {
+        self.x.iter_mut().filter(|_| random.random_bool(0.6)).for_each(|x| *x = 0.0);
+        let entries = Entries::of(&self.x, self.columns);
+        self.classifier(gap).fit_with(&entries.rows(), &self.y, Some(&self.weights), None, &mut |_| true).unwrap()
     }
 
     fn cost(&self, row: usize) -> f64 {
@@ -211,12 +219,12 @@ fn fits_lie_at_the_optimum_of_a_slow_solver_and_the_gap_is_never_below_the_true_
 #[test]
 fn random_problems_converge_and_their_certificates_are_true() {
     let mut random = generator(2);
-    for number in 0..2000 {
-        let problem = Small::random(&mut random);
+    for number in 0..4000 {
+        let mut problem = Small::random(&mut random);
         if !problem.is_valid() {
             continue;
         }
-        let fit = problem.fit(1e-6);
+        let fit = if number < 2000 { problem.fit(1e-6) } else { problem.fit_sparse(&mut random, 1e-6) };
         let certificate = fit.certificate();
         assert_eq!(fit.end, FitEnd::Converged, "{number}: {certificate:?} {problem:?}");
         let (w, bias) = (fit.model.weights(), fit.model.bias()[0]);

@@ -10,14 +10,16 @@ use rayon::prelude::*;
 
 use self::kernels::{AddListed, AddProduct, Gather, Moments, Products, ProductsOfFour, SquaredNorms, SumOfZeros};
 pub(crate) use self::kernels::{add_one, dot, dots};
+pub(crate) use self::sparse::{CopiedEntries, CopiedValues, Sparse, Values};
 use super::HostReal;
 use super::dispatch::vectorize;
 use crate::data::memory::reserved;
 use crate::error::Result;
 
 mod kernels;
+mod sparse;
 
-/// Features as they are stored, row-major.
+/// Features as they are stored: all, row-major, or those that are not 0.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Elements<'a> {
     F32(&'a [f32]),
@@ -25,6 +27,7 @@ pub(crate) enum Elements<'a> {
     F16(&'a [f16]),
     BF16(&'a [bf16]),
     U8(&'a [u8]),
+    Sparse(Sparse<'a>),
 }
 
 impl Elements<'_> {
@@ -35,6 +38,7 @@ impl Elements<'_> {
             Elements::F16(x) => x.len(),
             Elements::BF16(x) => x.len(),
             Elements::U8(x) => x.len(),
+            Elements::Sparse(x) => x.indices.len(),
         }
     }
 }
@@ -46,6 +50,7 @@ pub(crate) enum Copied {
     F16(Vec<f16>),
     BF16(Vec<bf16>),
     U8(Vec<u8>),
+    Sparse(CopiedEntries),
 }
 
 impl Copied {
@@ -56,6 +61,7 @@ impl Copied {
             Copied::F16(x) => Elements::F16(x),
             Copied::BF16(x) => Elements::BF16(x),
             Copied::U8(x) => Elements::U8(x),
+            Copied::Sparse(x) => Elements::Sparse(x.sparse()),
         }
     }
 }
@@ -70,6 +76,7 @@ const LISTED_ROWS: usize = 1024;
 enum Decoded<'a> {
     F32(&'a [f32]),
     F64(&'a [f64]),
+    Sparse(Sparse<'a>),
 }
 
 /// Memory for rows that are stored in another type than they are computed in.
@@ -91,6 +98,9 @@ impl<'a> Matrix<'a> {
     where
         'a: 'b,
     {
+        if let Elements::Sparse(x) = self.elements {
+            return Decoded::Sparse(x.part(rows));
+        }
         let range = rows.start * self.columns..rows.end * self.columns;
         scratch.resize(if matches!(self.elements, Elements::F32(_) | Elements::F64(_)) { 0 } else { range.len() }, 0.0);
         match self.elements {
@@ -99,13 +109,34 @@ impl<'a> Matrix<'a> {
             Elements::F16(x) => x[range].convert_to_f32_slice(scratch),
             Elements::BF16(x) => x[range].convert_to_f32_slice(scratch),
             Elements::U8(x) => scratch.iter_mut().zip(&x[range]).for_each(|(to, &x)| *to = x.into()),
+            Elements::Sparse(_) => {}
         }
         Decoded::F32(scratch)
     }
 
+    /// The rows where only entries that are not 0 are stored.
+    pub(crate) fn sparse(&self) -> Option<Sparse<'a>> {
+        if let Elements::Sparse(x) = self.elements { Some(x) } else { None }
+    }
+
+    /// Numbers that a product with a row reads, on average.
+    pub(crate) fn row_length(&self) -> usize {
+        self.sparse().map_or(self.columns, |x| x.entries_per_row())
+    }
+
+    /// Terms of the longest sum over a row.
+    pub(crate) fn most_terms(&self) -> usize {
+        self.sparse().map_or(self.columns, |x| x.longest_row())
+    }
+
     /// Rows per block.
     pub(crate) fn block(&self) -> usize {
-        (BLOCK_ELEMENTS / self.columns.max(1)).clamp(1, 4096)
+        (BLOCK_ELEMENTS / self.row_length().max(1)).clamp(1, 4096)
+    }
+
+    /// How many rows of a list of this length are added up in one part.
+    fn listed_rows(&self, listed: usize) -> usize {
+        self.sparse().map_or(LISTED_ROWS, |x| x.listed_rows(listed, self.columns))
     }
 
     /// Writes the products of these rows with each of the vectors to `to`, one vector after the other.
@@ -134,6 +165,11 @@ impl<'a> Matrix<'a> {
         match self.decoded(rows, scratch) {
             Decoded::F32(x) => write!(x),
             Decoded::F64(x) => write!(x),
+            Decoded::Sparse(x) => {
+                for (to, vector) in to.chunks_exact_mut(count).zip(vectors) {
+                    to.iter_mut().enumerate().for_each(|(row, to)| *to = x.dot(row, vector));
+                }
+            }
         }
     }
 
@@ -184,12 +220,14 @@ impl<'a> Matrix<'a> {
         to.par_chunks_mut(block * count).enumerate().for_each_init(Default::default, run);
     }
 
-    /// Writes a row to `to`: element k less the shift of its column, times its scale.
+    /// Writes a row to `to`: element k less the shift of its column, times its scale. Rows of which only entries are stored
+    /// have no shifts.
     pub(crate) fn write_row(&self, row: usize, units: [&[f64]; 2], scratch: &mut Vec<f32>, to: &mut [f64]) {
         let to = &mut to[..self.columns];
         match self.decoded(row..row + 1, scratch) {
             Decoded::F32(row) => vectorize(Gather { row, factor: 1.0, units, to }),
             Decoded::F64(row) => vectorize(Gather { row, factor: 1.0, units, to }),
+            Decoded::Sparse(x) => scatter(&x, 1.0, units, to),
         }
     }
 
@@ -205,7 +243,11 @@ impl<'a> Matrix<'a> {
             self.add_listed(part, &mut sums);
             sums
         };
-        let parts: Vec<Vec<f64>> = list.par_chunks(LISTED_ROWS).map(part).collect();
+        let size = self.listed_rows(list.len());
+        if self.sparse().is_some() && list.len() <= size {
+            return self.add_listed(list, sums);
+        }
+        let parts: Vec<Vec<f64>> = list.par_chunks(size).map(part).collect();
         for part in parts {
             sums.iter_mut().zip(&part).for_each(|(sum, x)| *sum += x);
         }
@@ -216,6 +258,7 @@ impl<'a> Matrix<'a> {
         match self.elements {
             Elements::F32(x) => return vectorize(AddListed { x, list, sums }),
             Elements::F64(x) => return vectorize(AddListed { x, list, sums }),
+            Elements::Sparse(x) => return list.iter().for_each(|&(row, factor)| x.add(row as usize, factor, sums)),
             _ => {}
         }
         let mut scratch = Vec::new();
@@ -232,6 +275,9 @@ impl<'a> Matrix<'a> {
         match self.decoded(rows, &mut scratch) {
             Decoded::F32(x) => vectorize(SquaredNorms { x, units, to: &mut norms }),
             Decoded::F64(x) => vectorize(SquaredNorms { x, units, to: &mut norms }),
+            Decoded::Sparse(x) => {
+                norms.iter_mut().enumerate().for_each(|(row, to)| *to = x.squared_norm(row, units[1]))
+            }
         }
         norms
     }
@@ -253,11 +299,16 @@ impl<'a> Matrix<'a> {
                 match self.decoded(row as usize..row as usize + 1, scratch) {
                     Decoded::F32(row) => vectorize(AddProduct { row, factor, v, offset, sums, total }),
                     Decoded::F64(row) => vectorize(AddProduct { row, factor, v, offset, sums, total }),
+                    Decoded::Sparse(x) => {
+                        let multiple = factor * (x.dot(0, v) + offset);
+                        x.add(0, multiple, sums);
+                        *total += multiple;
+                    }
                 }
             }
             (sums, total)
         };
-        let parts: Vec<_> = list.par_chunks(LISTED_ROWS).map_init(Vec::new, part).collect();
+        let parts: Vec<_> = list.par_chunks(self.listed_rows(list.len())).map_init(Vec::new, part).collect();
         let mut total = 0.0;
         for (part, multiples) in parts {
             sums.iter_mut().zip(&part).for_each(|(sum, x)| *sum += x);
@@ -275,6 +326,7 @@ impl<'a> Matrix<'a> {
             match self.decoded(row as usize..row as usize + 1, scratch) {
                 Decoded::F32(row) => vectorize(Gather { row, factor, units, to: rest }),
                 Decoded::F64(row) => vectorize(Gather { row, factor, units, to: rest }),
+                Decoded::Sparse(x) => scatter(&x, factor, units, rest),
             }
             to[columns] = T::from_f64(factor * last);
         });
@@ -301,11 +353,15 @@ impl<'a> Matrix<'a> {
             Elements::F16(x) => copy!(F16, x),
             Elements::BF16(x) => copy!(BF16, x),
             Elements::U8(x) => copy!(U8, x),
+            Elements::Sparse(x) => x.copied(list).map(Copied::Sparse),
         }
     }
 
     /// The sums of each column's elements and of their squares about `shift`, over all rows, or those that are kept.
     pub(crate) fn moments(&self, shift: &[f64], kept: Option<&[bool]>) -> [Vec<f64>; 2] {
+        if let Elements::Sparse(x) = self.elements {
+            return x.moments(shift, kept);
+        }
         let (block, columns) = (self.block(), self.columns);
         let starts = (0..self.rows).step_by(block).collect::<Vec<_>>();
         let run = |scratch: &mut Vec<f32>, start: usize| {
@@ -315,6 +371,7 @@ impl<'a> Matrix<'a> {
             match self.decoded(rows, scratch) {
                 Decoded::F32(x) => vectorize(Moments { x, kept, shift, first: &mut first, second: &mut second }),
                 Decoded::F64(x) => vectorize(Moments { x, kept, shift, first: &mut first, second: &mut second }),
+                Decoded::Sparse(_) => {}
             }
             [first, second]
         };
@@ -328,7 +385,7 @@ impl<'a> Matrix<'a> {
         sums
     }
 
-    /// The first element that is not finite: its index and value.
+    /// The first element that is not finite: its index, as if all were stored, and value.
     pub(crate) fn first_not_finite(&self) -> Option<(usize, f64)> {
         fn first<T: Copy + Into<f64> + Sync>(x: &[T]) -> Option<(usize, f64)> {
             let is_bad = |x: &[T]| {
@@ -347,6 +404,20 @@ impl<'a> Matrix<'a> {
             Elements::F16(x) => first(x),
             Elements::BF16(x) => first(x),
             Elements::U8(_) => None,
+            Elements::Sparse(x) => {
+                let (place, value) = match x.values {
+                    Values::F32(x) => first(x),
+                    Values::F64(x) => first(x),
+                }?;
+                let row = x.starts.partition_point(|&start| start <= place) - 1;
+                Some((row * self.columns + x.indices[place] as usize, value))
+            }
         }
     }
+}
+
+/// Writes a row of which only entries are stored, times its factor and the scale of each column.
+fn scatter<T: HostReal>(row: &Sparse<'_>, factor: f64, [_, scale]: [&[f64]; 2], to: &mut [T]) {
+    to.fill(T::from_f64(0.0));
+    row.each(0, |column, x| to[column] = T::from_f64(factor * x * scale[column]));
 }

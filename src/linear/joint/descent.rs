@@ -13,10 +13,11 @@ use rayon::prelude::*;
 use super::row::threshold;
 use super::{JointProblem, NEVER};
 use crate::cpu::dispatch::vectorize;
-use crate::cpu::linear::{add_one, dot, dots};
+use crate::cpu::linear::{CopiedEntries, add_one, dot, dots};
 use crate::data::memory::filled;
 use crate::error::Result;
 use crate::linear::hessian::MOST_GRAM;
+use crate::linear::solved::{Entries, scaled_entries};
 use crate::linear::space::total;
 
 /// Visits of the rows that changed, between two passes over all rows, at most.
@@ -50,6 +51,13 @@ pub(super) fn descend(
     let mut z = filled(0.0, rows * problem.classes)?;
     let mut order: Vec<u32> = (0..rows as u32).filter(|&row| problem.cost(row as usize) > 0.0).collect();
     let mut random = ChaCha8Rng::seed_from_u64(0);
+    let sparse = space.matrix.sparse();
+    let scaled = sparse.map(|rows| scaled_entries(&rows, space)).transpose()?.flatten();
+    let sparse = sparse
+        .map(|rows| Entries { rows: scaled.as_ref().map_or(rows, CopiedEntries::sparse), constant: space.constant() });
+    if sparse.is_some() {
+        w = transposed(&w, space.width());
+    }
     let (mut x, mut scratch) = (vec![0.0; space.width()], Vec::new());
     let mut numbers = [vec![0.0; problem.classes], vec![0.0; problem.classes]];
     let (mut before, mut passes, mut passes_before) = (f64::INFINITY, 0.0, 0.0);
@@ -61,20 +69,18 @@ pub(super) fn descend(
         for _ in 0..=VISITS {
             passes += visited.len() as f64 / rows as f64;
             visited.retain(|&row| {
-                space.matrix.write_row(row as usize, [space.shift, space.scale], &mut scratch, &mut x);
-                x[space.matrix.columns] = space.constant();
-                let multipliers = &mut multipliers[row as usize * problem.classes..][..problem.classes];
-                let mut changed = false;
                 let row = row as usize;
-                vectorize(Visit {
-                    problem,
-                    row,
-                    x: &x,
-                    multipliers,
-                    numbers: &mut numbers,
-                    w: &mut w,
-                    changed: &mut changed,
-                });
+                let multipliers = &mut multipliers[row * problem.classes..][..problem.classes];
+                let (numbers, w, mut changed) = (&mut numbers, &mut w[..], false);
+                if let Some(entries) = sparse {
+                    let x = Spread { row, entries };
+                    vectorize(Visit { problem, row, x, multipliers, numbers, w, changed: &mut changed });
+                } else {
+                    space.matrix.write_row(row, [space.shift, space.scale], &mut scratch, &mut x);
+                    x[space.matrix.columns] = space.constant();
+                    let x = Whole(&x);
+                    vectorize(Visit { problem, row, x, multipliers, numbers, w, changed: &mut changed });
+                }
                 changed
             });
             // A pass over few rows is worth its order only once.
@@ -83,7 +89,10 @@ pub(super) fn descend(
             }
         }
         passes += 1.0;
-        problem.violations(&w, false, &mut z);
+        match sparse {
+            Some(_) => problem.violations(&transposed(&w, problem.classes), false, &mut z),
+            None => problem.violations(&w, false, &mut z),
+        }
         let losses = |(index, z): (usize, &[f64])| {
             let rows = (index * problem.chunk()..).zip(z.chunks_exact(problem.classes));
             [rows.map(|(row, z)| problem.value(problem.cost(row), z)).sum::<f64>()]
@@ -101,44 +110,113 @@ pub(super) fn descend(
     Ok(())
 }
 
+/// The numbers of a matrix in its other order, where rows of it have this length.
+fn transposed(numbers: &[f64], length: usize) -> Vec<f64> {
+    (0..length).flat_map(|column| numbers[column..].iter().step_by(length).copied()).collect()
+}
+
+/// A row as it is solved for, and weights of all classes in the order that suits it.
+trait VisitedRow: Copy {
+    /// Writes the decision values of all classes.
+    fn products<S: Simd>(self, simd: S, w: &[f64], to: &mut [f64]);
+
+    fn squared_norm(self) -> f64;
+
+    /// Adds the row, times a factor, to the weights of a class.
+    fn add(self, class: usize, classes: usize, factor: f64, w: &mut [f64]);
+}
+
+/// A dense row. The weights of one class come after those of another.
+#[derive(Clone, Copy)]
+struct Whole<'a>(&'a [f64]);
+
+impl VisitedRow for Whole<'_> {
+    #[inline(always)]
+    fn products<S: Simd>(self, simd: S, w: &[f64], to: &mut [f64]) {
+        dots(simd, self.0, w, to);
+    }
+
+    #[inline(always)]
+    fn squared_norm(self) -> f64 {
+        dot(self.0, self.0)
+    }
+
+    #[inline(always)]
+    fn add(self, class: usize, _: usize, factor: f64, w: &mut [f64]) {
+        add_one(self.0, factor, &mut w[class * self.0.len()..][..self.0.len()]);
+    }
+}
+
+/// A sparse row. The weights of a column for all classes lie together.
+#[derive(Clone, Copy)]
+struct Spread<'a> {
+    row: usize,
+    entries: Entries<'a>,
+}
+
+impl VisitedRow for Spread<'_> {
+    #[inline(always)]
+    fn products<S: Simd>(self, _: S, w: &[f64], to: &mut [f64]) {
+        let (classes, constant) = (to.len(), self.entries.constant);
+        let last = &w[w.len() - classes..];
+        to.iter_mut().zip(last).for_each(|(to, w)| *to = constant * w);
+        self.entries.rows.each(self.row, |column, x| {
+            let w = &w[column * classes..][..classes];
+            to.iter_mut().zip(w).for_each(|(to, w)| *to += x * w);
+        });
+    }
+
+    #[inline(always)]
+    fn squared_norm(self) -> f64 {
+        let mut sum = self.entries.constant * self.entries.constant;
+        self.entries.rows.each(self.row, |_, x| sum += x * x);
+        sum
+    }
+
+    #[inline(always)]
+    fn add(self, class: usize, classes: usize, factor: f64, w: &mut [f64]) {
+        self.entries.rows.each(self.row, |column, x| w[column * classes + class] += factor * x);
+        let last = w.len() - classes;
+        w[last + class] += factor * self.entries.constant;
+    }
+}
+
 /// Sets the multipliers of one row.
-struct Visit<'a> {
+struct Visit<'a, X> {
     problem: &'a JointProblem<'a>,
     row: usize,
-    /// The row as it is solved for.
-    x: &'a [f64],
+    x: X,
     multipliers: &'a mut [f64],
     /// Memory for two numbers per class.
     numbers: &'a mut [Vec<f64>; 2],
-    /// The weights of all classes, one class after the other.
     w: &'a mut [f64],
     changed: &'a mut bool,
 }
 
-impl WithSimd for Visit<'_> {
+impl<X: VisitedRow> WithSimd for Visit<'_, X> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { problem, row, x, multipliers, numbers: [violations, new], w, changed } = self;
-        let (own, cost, width) = (problem.own[row] as usize, problem.cost(row), x.len());
-        dots(simd, x, w, violations);
+        let (own, cost, classes) = (problem.own[row] as usize, problem.cost(row), problem.classes);
+        x.products(simd, w, violations);
         let of_own = violations[own];
         violations.iter_mut().for_each(|u| *u += 1.0 - of_own);
         violations[own] = NEVER;
-        best(problem, cost, dot(x, x), violations, multipliers, new, own);
+        best(problem, cost, x.squared_norm(), violations, multipliers, new, own);
         let mut sum = 0.0;
         for (class, (old, new)) in multipliers.iter_mut().zip(&*new).enumerate() {
             let by = new - *old;
             if by != 0.0 {
-                add_one(x, -by, &mut w[class * width..][..width]);
+                x.add(class, classes, -by, w);
                 sum += by;
                 *old = *new;
                 *changed = true;
             }
         }
         if sum != 0.0 {
-            add_one(x, sum, &mut w[own * width..][..width]);
+            x.add(own, classes, sum, w);
         }
     }
 }

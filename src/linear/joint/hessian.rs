@@ -8,10 +8,10 @@ use rayon::prelude::*;
 use super::JointProblem;
 use crate::cpu::dispatch::vectorize;
 use crate::cpu::gemm::{Gemm, Strided};
-use crate::cpu::linear::{add_one, dot};
 use crate::data::memory::{check_room, filled};
 use crate::error::Result;
 use crate::linear::hessian::{GATHERED, MOST_GRAM, conjugate_gradients, factored};
+use crate::linear::solved::{Dense, Entries, SolvedRows};
 
 /// Rows that are gathered at a time for products.
 const GATHERED_FOR_PRODUCTS: usize = 256;
@@ -82,7 +82,8 @@ impl Inside {
             }
         }
         let product = |v: &[f64]| self.product(problem, ridge, v);
-        let (direction, steps) = conjugate_gradients(&product, gradient);
+        let diagonal = problem.space.matrix.sparse().map(|_| self.diagonal(problem, ridge));
+        let (direction, steps) = conjugate_gradients(&product, gradient, diagonal.as_deref());
         Ok((direction, steps * self.len()))
     }
 
@@ -138,62 +139,121 @@ impl Inside {
         Ok(lower)
     }
 
+    /// The diagonal of the matrix of sparse rows.
+    fn diagonal(&self, problem: &JointProblem<'_>, ridge: &[f64]) -> Vec<f64> {
+        let (space, width) = (&problem.space, problem.space.width());
+        let mut diagonal = ridge.to_vec();
+        let Some(sparse) = space.matrix.sparse() else { return diagonal };
+        for row in &self.rows {
+            let mut add = |class: u32, factor: f64| {
+                let of_class = &mut diagonal[class as usize * width..][..width];
+                sparse
+                    .each(row.row as usize, |k, x| of_class[k] += factor * (x * space.scale[k]) * (x * space.scale[k]));
+                of_class[width - 1] += factor * space.constant() * space.constant();
+            };
+            let kept = if row.keeps_sum { row.factor / f64::from(row.count) } else { 0.0 };
+            self.classes_of(row).iter().for_each(|&class| add(class, row.factor - kept));
+            if !row.keeps_sum {
+                add(problem.own[row.row as usize], row.factor * f64::from(row.count));
+            }
+        }
+        diagonal
+    }
+
     fn product(&self, problem: &JointProblem<'_>, ridge: &[f64], v: &[f64]) -> Vec<f64> {
         let (space, width) = (&problem.space, problem.space.width());
+        if let Some(rows) = space.matrix.sparse() {
+            return self.product_of_sparse(problem, Entries { rows, constant: space.constant() }, ridge, v);
+        }
         let of_part = |rows: &[InsideRow]| {
             let (mut sums, mut x) = (vec![0.0; v.len()], Vec::new());
             for rows in rows.chunks(GATHERED_FOR_PRODUCTS) {
                 let list: Vec<(u32, f64)> = rows.iter().map(|row| (row.row, 1.0)).collect();
                 x.resize(rows.len() * width, 0.0);
                 space.matrix.gather(&list, [space.shift, space.scale], space.constant(), &mut x);
-                vectorize(AddProducts { inside: self, problem, rows, x: &x, v, sums: &mut sums });
+                vectorize(AddProducts {
+                    inside: self,
+                    problem,
+                    rows,
+                    x: Dense(&x),
+                    place: |index, _| index,
+                    v,
+                    sums: &mut sums,
+                });
             }
             sums
         };
         let size = self.len().div_ceil(PARTS).max(GATHERED_FOR_PRODUCTS);
-        let parts: Vec<Vec<f64>> = self.rows.par_chunks(size).map(of_part).collect();
         let mut result: Vec<f64> = v.iter().zip(ridge).map(|(v, ridge)| v * ridge).collect();
-        for part in parts {
+        for part in self.rows.par_chunks(size).map(of_part).collect::<Vec<_>>() {
             result.iter_mut().zip(&part).for_each(|(sum, x)| *sum += x);
         }
+        result
+    }
+
+    /// As above. The rows stay in the units that they are stored in.
+    fn product_of_sparse(&self, problem: &JointProblem<'_>, x: Entries<'_>, ridge: &[f64], v: &[f64]) -> Vec<f64> {
+        let (scale, width) = (problem.space.scale, problem.space.width());
+        let in_stored_units = |v: &mut [f64]| {
+            for v in v.chunks_exact_mut(width) {
+                v.iter_mut().zip(scale).for_each(|(v, scale)| *v *= scale);
+            }
+        };
+        let mut stored = v.to_vec();
+        in_stored_units(&mut stored);
+        let of_part = |rows: &[InsideRow]| {
+            let mut sums = vec![0.0; v.len()];
+            let (place, v, sums_of_part) = (|_, row| row, &stored, &mut sums);
+            vectorize(AddProducts { inside: self, problem, rows, x, place, v, sums: sums_of_part });
+            sums
+        };
+        let size = x.rows.listed_rows(self.len(), problem.space.matrix.columns * problem.classes);
+        let mut result = vec![0.0; v.len()];
+        for part in self.rows.par_chunks(size).map(of_part).collect::<Vec<_>>() {
+            result.iter_mut().zip(&part).for_each(|(sum, x)| *sum += x);
+        }
+        in_stored_units(&mut result);
+        result.iter_mut().zip(v.iter().zip(ridge)).for_each(|(sum, (v, ridge))| *sum += v * ridge);
         result
     }
 }
 
 /// Adds the products of rows' parts of the matrix with a vector.
-struct AddProducts<'a> {
+struct AddProducts<'a, R> {
     inside: &'a Inside,
     problem: &'a JointProblem<'a>,
     rows: &'a [InsideRow],
-    /// The rows as they are solved for.
-    x: &'a [f64],
+    x: R,
+    /// Where x has a row, from its place in `rows` and in the problem.
+    place: fn(usize, usize) -> usize,
     v: &'a [f64],
     sums: &'a mut [f64],
 }
 
-impl WithSimd for AddProducts<'_> {
+impl<R: SolvedRows> WithSimd for AddProducts<'_, R> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Self { inside, problem, rows, x, v, sums } = self;
+        let Self { inside, problem, rows, x, place: place_of, v, sums } = self;
         let width = problem.space.width();
         let place = |class: usize| class * width..(class + 1) * width;
         let mut changes = Vec::new();
-        for (row, x) in rows.iter().zip(x.chunks_exact(width)) {
+        for (index, row) in rows.iter().enumerate() {
+            let at = place_of(index, row.row as usize);
             let (own, classes) = (problem.own[row.row as usize] as usize, inside.classes_of(row));
-            let of_own = if row.keeps_sum { 0.0 } else { dot(x, &v[place(own)]) };
+            let of_own = if row.keeps_sum { 0.0 } else { x.dot(at, &v[place(own)]) };
             changes.clear();
-            changes.extend(classes.iter().map(|&class| dot(x, &v[place(class as usize)]) - of_own));
+            changes.extend(classes.iter().map(|&class| x.dot(at, &v[place(class as usize)]) - of_own));
             if row.keeps_sum {
                 let mean = changes.iter().sum::<f64>() / f64::from(row.count);
                 changes.iter_mut().for_each(|change| *change -= mean);
             }
             for (&class, change) in classes.iter().zip(&changes) {
-                add_one(x, row.factor * change, &mut sums[place(class as usize)]);
+                x.add(at, row.factor * change, &mut sums[place(class as usize)]);
             }
             if !row.keeps_sum {
-                add_one(x, -row.factor * changes.iter().sum::<f64>(), &mut sums[place(own)]);
+                x.add(at, -row.factor * changes.iter().sum::<f64>(), &mut sums[place(own)]);
             }
         }
     }

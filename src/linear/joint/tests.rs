@@ -3,6 +3,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::linear::sparse_tests::Entries;
 use crate::linear::{FitEnd, Intercept, LinearClassifier, LinearFit, LinearLoss, Multiclass, Rows};
 
 #[derive(Clone, Debug)]
@@ -81,6 +82,14 @@ impl Small {
         let rows = Rows::new(&self.x, self.columns).unwrap();
         let classifier = self.classifier(gap);
         classifier.fit_with(&rows, &self.y, Some(&self.weights), None, &mut |_| true).unwrap()
+    }
+
+    /// The same with half of the elements 0, solved as sparse rows.
+    fn fit_sparse(&mut self, random: &mut ChaCha8Rng, gap: f64) -> LinearFit {
+        self.x.iter_mut().filter(|_| random.random_bool(0.5)).for_each(|x| *x = 0.0);
+        let entries = Entries::of(&self.x, self.columns);
+        let classifier = self.classifier(gap);
+        classifier.fit_with(&entries.rows(), &self.y, Some(&self.weights), None, &mut |_| true).unwrap()
     }
 
     fn constant(&self) -> f64 {
@@ -202,12 +211,12 @@ impl Small {
 fn random_problems_converge_and_their_certificates_are_true() {
     let mut random = ChaCha8Rng::seed_from_u64(1);
     let (mut fits, mut longest) = (0, 0.0f64);
-    for number in 0..1500 {
-        let problem = Small::random(&mut random);
+    for number in 0..2500 {
+        let mut problem = Small::random(&mut random);
         if !problem.is_valid() {
             continue;
         }
-        let fit = problem.fit(1e-6);
+        let fit = if number < 1500 { problem.fit(1e-6) } else { problem.fit_sparse(&mut random, 1e-6) };
         let certificate = fit.certificate();
         assert_eq!(fit.end, FitEnd::Converged, "{number}: {certificate:?} {:?} {problem:?}", fit.progress);
         let (w, m) = (problem.weights_of(&fit), problem.multipliers(&fit));

@@ -18,7 +18,7 @@ use super::certificate::{Certificate, clamp};
 use super::course::{Course, FitEnd, FitProgress, GROWTH, Limits, Next, Solution};
 use super::hessian::{Hessian, Inside};
 use super::problem::Problem;
-use super::space::{CHUNK, total};
+use super::space::{CHUNK, sums, total};
 use crate::data::memory::{check_room, filled};
 use crate::error::Result;
 
@@ -149,6 +149,13 @@ impl<'p> Solver<'p> {
             }
             Start::Multipliers(multipliers) => {
                 solver.w = problem.image_of(&multipliers);
+                if !problem.space.is_free() {
+                    let dual =
+                        |row: usize| [multipliers[row] - problem.loss.conjugate(problem.cost(row), multipliers[row])];
+                    let [duals] = sums(problem.rows(), dual);
+                    solver.course.improves(f64::INFINITY, duals - problem.space.penalty(&solver.w));
+                    solver.best_a.copy_from_slice(&multipliers);
+                }
                 if solver.is_hinge() {
                     solver.alpha = multipliers;
                 }
@@ -162,6 +169,9 @@ impl<'p> Solver<'p> {
     /// Bytes that a solver needs per row: the numbers and flags above, and lists of rows that changed.
     pub(super) const BYTES_PER_ROW: usize =
         5 * size_of::<f64>() + size_of::<Crossing>() + 2 * size_of::<(u32, f64)>() + 10;
+
+    /// And per column, of its vectors and those of conjugate gradients.
+    pub(super) const BYTES_PER_COLUMN: usize = 10 * size_of::<f64>();
 
     fn is_hinge(&self) -> bool {
         !self.alpha.is_empty()
