@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::choices::parsed;
 use crate::failure::{Failure, Outcome};
+use crate::file::sparse::Base;
 use crate::file::{self, PendingOutput, TextOptions, is_csv, pending, publish_all, refuse_same_file};
 use crate::fit::{Asked, predict as predict_linear};
 use crate::objective::{ChosenLoss, Objective};
@@ -33,10 +34,12 @@ pub(crate) struct PredictArguments {
     /// The dense layers, as for `maxmargin train`, where the weights are of another program. Files of `train` say them.
     #[arg(long, value_delimiter = ',', value_parser = parsed::<Dense>)]
     pub(crate) layers: Vec<Dense>,
-    /// File with features, one row per sample. Further axes are flattened.
+    /// File with features, one row per sample. Further axes are flattened. With --model also sparse rows, as for fit: columns
+    /// that svmlight text lacks are 0.
     #[arg(long)]
     pub(crate) features: PathBuf,
-    /// File with targets, one per row. The loss and the accuracy are then reported.
+    /// File with targets, one per row. The loss and the accuracy are then reported. With --model they are also those of svmlight
+    /// text, where the model has all of them.
     #[arg(long)]
     pub(crate) targets: Option<PathBuf>,
     /// Write the outputs (N, units of the last layer) to this file: .npy as f32, or .csv with a line for each row. Of a linear
@@ -53,6 +56,9 @@ pub(crate) struct PredictArguments {
     /// The loss of --targets. A file of `train --weights-out` says it; these options change it.
     #[command(flatten)]
     pub(crate) objective: Objective,
+    /// The number of the first column in svmlight text, 1 or 0.
+    #[arg(long, value_name = "1|0", default_value = "1", hide_default_value = true, help_heading = "Files of text")]
+    pub(crate) svmlight_base: Base,
     #[command(flatten)]
     pub(crate) text: TextOptions,
     #[command(flatten)]
@@ -92,6 +98,7 @@ pub(crate) fn run(arguments: &PredictArguments) -> Outcome<()> {
             labels_out: &arguments.labels_out,
             certain_out: &arguments.certain_out,
             text: arguments.text,
+            svmlight_base: arguments.svmlight_base,
             place: &arguments.place,
         });
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::sparse;
 use crate::failure::{Failure, Outcome};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,9 @@ const EXTENSIONS: [(&str, Format); 11] = [
     (".ipc", Format::Ipc),
 ];
 
+/// svmlight text.
+const SVMLIGHT: [&str; 3] = [".svm", ".libsvm", ".svmlight"];
+
 #[derive(Debug, PartialEq)]
 pub(super) struct Argument {
     pub(super) path: PathBuf,
@@ -64,6 +68,10 @@ impl Argument {
                     COMMA
                 }
             }
+            None if is_svmlight(&path) => {
+                let message = "sparse rows are features of fit and of predict --model; here a dense array is expected";
+                return Err(Failure::usage(format!("{text}: {message}")));
+            }
             None => {
                 return Err(Failure::usage(format!(
                     "{text}: expected .npy, .npz:ARRAY, .safetensors:TENSOR, or .csv, .tsv, .parquet or .arrow with \
@@ -82,6 +90,24 @@ impl Argument {
         }
         Ok(Self { path, format, within })
     }
+}
+
+impl Argument {
+    /// The format of sparse rows; `None` for a dense array.
+    pub(super) fn of_sparse(argument: &Path) -> Option<sparse::Format> {
+        let (path, within) = split(argument);
+        let is_npz = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npz"));
+        match (is_svmlight(argument), is_npz && within.is_empty()) {
+            (true, _) => Some(sparse::Format::Svmlight),
+            (false, true) => Some(sparse::Format::Csr),
+            (false, false) => None,
+        }
+    }
+}
+
+fn is_svmlight(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    SVMLIGHT.iter().any(|extension| name.ends_with(extension))
 }
 
 /// The file that an argument names, without the name of an array in it.
@@ -128,7 +154,16 @@ mod tests {
             let expected = Argument { path: path.into(), format, within: within.into() };
             assert_eq!(Argument::of(Path::new(text)).unwrap(), expected, "{text}");
         }
-        for text in ["x.txt", "x.csv", "x.csv:", "x.npz", "x.npy:a", "x", "x.parquet"] {
+        for (text, format) in [
+            ("a/x.svm", Some(sparse::Format::Svmlight)),
+            ("x.LIBSVM", Some(sparse::Format::Svmlight)),
+            ("x.npz", Some(sparse::Format::Csr)),
+            ("x.npz:a", None),
+            ("x.npy", None),
+        ] {
+            assert_eq!(Argument::of_sparse(Path::new(text)), format, "{text}");
+        }
+        for text in ["x.svm", "x.txt", "x.csv", "x.csv:", "x.npz", "x.npy:a", "x", "x.parquet"] {
             assert!(Argument::of(Path::new(text)).is_err(), "{text}");
         }
     }

@@ -1,4 +1,5 @@
-//! Arrays in files: .npy; .npz and .safetensors as FILE:NAME; .csv, .tsv, .parquet and .arrow as FILE:COLUMN,COLUMN.
+//! Arrays in files: .npy; .npz and .safetensors as FILE:NAME; .csv, .tsv, .parquet and .arrow as FILE:COLUMN,COLUMN. Sparse
+//! rows: svmlight text, and .npz without a name.
 
 mod argument;
 mod columns;
@@ -10,6 +11,7 @@ mod output;
 mod safetensors;
 mod shape;
 mod source;
+pub(crate) mod sparse;
 #[cfg(feature = "arrow")]
 mod table;
 

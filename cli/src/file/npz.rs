@@ -13,6 +13,22 @@ use super::{npy, read_all_of};
 use crate::failure::{Failure, Outcome};
 use crate::words::{listed, suggestion};
 
+/// The text in an array of one string; `None` where there is no such array.
+pub(super) fn text(path: &Path, name: &str) -> Outcome<Option<String>> {
+    const MOST: u64 = 1 << 12;
+    let fail = |error: zip::result::ZipError| Failure::file(path, error);
+    let io = |error: std::io::Error| Failure::file(path, error);
+    let file = File::open(path).map_err(io)?;
+    let mut archive = ZipArchive::new(&file).map_err(fail)?;
+    let Some(place) = archive.index_for_name(&format!("{name}.npy")) else { return Ok(None) };
+    let mut bytes = Vec::new();
+    archive.by_index(place).map_err(fail)?.take(MOST).read_to_end(&mut bytes).map_err(io)?;
+    // Behind the header's line come the characters, of one byte or of four.
+    let header = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |at| at + 1);
+    let characters = bytes[header..].iter().filter(|byte| byte.is_ascii_graphic());
+    Ok(Some(characters.map(|&byte| char::from(byte)).collect()))
+}
+
 /// Opens an array. One that is stored as it is, as `numpy.savez` does, is read from the file part by part; a compressed
 /// one goes to memory. The flag is true for row-major order.
 pub(super) fn open(path: &Path, name: &str) -> Outcome<(Bytes, StoredAt, bool)> {

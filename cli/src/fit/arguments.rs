@@ -8,6 +8,7 @@ use maxmargin::linear::{self, Intercept, LinearLoss};
 
 use crate::choices::{choices, positive};
 use crate::file::TextOptions;
+use crate::file::sparse::Base;
 use crate::place::Where;
 
 /// Fit a linear max-margin model (a support vector machine), with a certificate of how close to the optimum it is.
@@ -18,13 +19,14 @@ use crate::place::Where;
 #[derive(Debug, Args)]
 #[command(allow_negative_numbers = true, after_help = EXAMPLES)]
 pub(crate) struct FitArguments {
-    /// File with features, one row per sample. Further axes are flattened. Bytes are 0 to 255.
+    /// File with features, one row per sample. Further axes are flattened. Bytes are 0 to 255. Sparse rows: svmlight text
+    /// (.svm, .libsvm, .svmlight), or SciPy's CSR matrix, an .npz without :ARRAY.
     #[arg(long, value_name = "X", help_heading = "Data")]
     pub(super) features: PathBuf,
     /// File with labels, one per row: any whole numbers, or text. Of two labels the larger is the positive one; text is in
-    /// the order of its characters.
+    /// the order of its characters. Without it, they are those in front of the lines of svmlight text.
     #[arg(long, value_name = "T", help_heading = "Data")]
-    pub(super) targets: PathBuf,
+    pub(super) targets: Option<PathBuf>,
     /// File with one weight per row, 0 or more.
     #[arg(long, value_name = "W", help_heading = "Data")]
     pub(super) sample_weights: Option<PathBuf>,
@@ -32,9 +34,9 @@ pub(crate) struct FitArguments {
     #[arg(long, value_name = "K", conflicts_with = "validation_features", help_heading = "Data")]
     pub(super) folds: Option<usize>,
     /// File with features to judge each C on.
-    #[arg(long, value_name = "X", requires = "validation_targets", help_heading = "Data")]
+    #[arg(long, value_name = "X", help_heading = "Data")]
     pub(super) validation_features: Option<PathBuf>,
-    /// File with labels to judge each C on.
+    /// File with labels to judge each C on. Without it, they are those of svmlight text, as for --targets.
     #[arg(long, value_name = "T", requires = "validation_features", help_heading = "Data")]
     pub(super) validation_targets: Option<PathBuf>,
     /// The loss of a violation z: hinge (z, the default), squared-hinge (z^2), or smooth:G (z^2/(2G) up to G, beyond it
@@ -53,7 +55,8 @@ pub(crate) struct FitArguments {
     /// intercept_scaling); or free, which costs nothing (as in SVC).
     #[arg(long, value_parser = intercept, default_value = "penalized:1", help_heading = "Model")]
     pub(super) intercept: Intercept,
-    /// Solve for features of mean 0 and standard deviation 1. The model is for the features as they are.
+    /// Solve for features of mean 0 and standard deviation 1; sparse ones are only divided by it. The model is for the
+    /// features as they are.
     #[arg(long, help_heading = "Model")]
     pub(super) standardize: bool,
     /// Weights of the classes: balanced, or a file with one per class in the order of the labels. Where each of more than
@@ -85,6 +88,9 @@ pub(crate) struct FitArguments {
     /// classes the decision boundary with its margins, support vectors with a dark rim.
     #[arg(long, value_name = "F", help_heading = "Outputs")]
     pub(super) plot_out: Option<PathBuf>,
+    /// The number of the first column in svmlight text, 1 or 0.
+    #[arg(long, value_name = "1|0", default_value = "1", hide_default_value = true, help_heading = "Files of text")]
+    pub(super) svmlight_base: Base,
     #[command(flatten)]
     pub(super) text: TextOptions,
     #[command(flatten)]
@@ -96,6 +102,7 @@ Examples:
   maxmargin fit --features features.npy --targets labels.npy --model-out model.safetensors
   maxmargin fit --features class_features.npy --targets classes.npy --c 0.01,0.1,1 --folds 4 \\
       --standardize --path-out path.csv --plot-out path.svg
+  maxmargin fit --features rows.svm --c 0.1 --model-out sparse.safetensors
   maxmargin predict --model model.safetensors --features features.npy --out decisions.npy";
 
 choices! {

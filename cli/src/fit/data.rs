@@ -1,4 +1,4 @@
-//! The files of a fit: features as they are stored, labels as numbers or text, models.
+//! The files of a fit: features as they are stored, dense or sparse, labels as numbers or text, models.
 
 use std::path::{Path, PathBuf};
 
@@ -6,21 +6,29 @@ use maxmargin::linear::{LinearLoss, LinearModel, Multiclass, Rows};
 use maxmargin::{BinaryHinge, Device, LabelEncoding, MulticlassHinge, Penalty, Request};
 
 use crate::failure::{Failure, Outcome};
+use crate::file::sparse::{self, SparseArray, Wanted};
 use crate::file::{self, Array, Data, Shape, Source, TextOptions};
 use crate::words::number_text;
 
 /// Rows of features from a file.
 pub(crate) struct FileRows {
     path: PathBuf,
-    data: Data,
-    columns: usize,
+    data: Stored,
     /// For text: whether a header was found, and the names of the columns in it.
     pub(super) has_header: Option<bool>,
     pub(super) names: Vec<String>,
 }
 
+enum Stored {
+    Dense { data: Data, columns: usize },
+    Sparse(SparseArray),
+}
+
 impl FileRows {
-    pub(super) fn read(path: &Path, text: TextOptions) -> Outcome<Self> {
+    pub(super) fn read(path: &Path, text: TextOptions, wanted: Wanted) -> Outcome<Self> {
+        if let Some(rows) = sparse::read(path, wanted)? {
+            return Ok(Self { path: path.into(), data: Stored::Sparse(rows), has_header: None, names: Vec::new() });
+        }
         let source = Source::open(path, text)?;
         let (has_header, names) = (source.has_header(), source.names());
         let Array { shape, data } = source.read_all()?;
@@ -29,25 +37,38 @@ impl FileRows {
             data @ (Data::F32(_) | Data::F64(_) | Data::F16(_) | Data::BF16(_) | Data::U8(_)) => data,
             other => Data::F64(other.to_f64()?),
         };
-        Ok(Self { path: path.into(), data, columns, has_header, names })
+        Ok(Self { path: path.into(), data: Stored::Dense { data, columns }, has_header, names })
     }
 
     pub(super) fn rows(&self) -> Outcome<Rows<'_>> {
         let rows = match &self.data {
-            Data::F32(x) => Rows::new(x, self.columns),
-            Data::F64(x) => Rows::new(x, self.columns),
-            Data::F16(x) => Rows::new(x, self.columns),
-            Data::BF16(x) => Rows::new(x, self.columns),
-            Data::U8(x) => Rows::new(x, self.columns),
-            _ => Rows::new(&[0.0f64; 0], self.columns),
+            Stored::Sparse(rows) => rows.rows(),
+            Stored::Dense { data: Data::F32(x), columns } => Rows::new(x, *columns),
+            Stored::Dense { data: Data::F64(x), columns } => Rows::new(x, *columns),
+            Stored::Dense { data: Data::F16(x), columns } => Rows::new(x, *columns),
+            Stored::Dense { data: Data::BF16(x), columns } => Rows::new(x, *columns),
+            Stored::Dense { data: Data::U8(x), columns } => Rows::new(x, *columns),
+            Stored::Dense { columns, .. } => Rows::new(&[0.0f64; 0], *columns),
         };
         rows.map_err(|error| Failure::file(&self.path, error))
     }
 
+    /// The labels that the file has beside the features.
+    pub(super) fn labels(&mut self) -> Option<Labels> {
+        let Stored::Sparse(rows) = &mut self.data else { return None };
+        let labels = rows.labels.take()?;
+        let shape = vec![labels.len()];
+        Some(Labels { path: self.path.clone(), shape, data: Data::F64(labels), names: None, has_header: None })
+    }
+
     /// The first rows of two features, for a plot.
     pub(super) fn points(&self, most: usize) -> Outcome<Vec<(f64, f64)>> {
-        let all = self.data.to_f64()?;
-        Ok(all.chunks_exact(2).take(most).map(|row| (row[0], row[1])).collect())
+        match &self.data {
+            Stored::Sparse(rows) => Ok(rows.points(most)),
+            Stored::Dense { data, .. } => {
+                Ok(data.to_f64()?.chunks_exact(2).take(most).map(|row| (row[0], row[1])).collect())
+            }
+        }
     }
 }
 
@@ -82,6 +103,12 @@ impl Labels {
             (None, Some(_)) => Err(self.fail(&format!("expected text, as the labels of {of} are, got numbers"))),
             _ => Ok(()),
         }
+    }
+
+    /// Whether a model has all labels.
+    pub(super) fn are_of(&self, model: &LinearModel) -> Outcome<bool> {
+        let has = |label: f64| label.fract() == 0.0 && model.classes().binary_search(&(label as i64)).is_ok();
+        Ok(self.data.to_f64()?.into_iter().all(has))
     }
 
     pub(super) fn check_shape(&self, rows: usize) -> Outcome<()> {

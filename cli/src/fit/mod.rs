@@ -5,6 +5,7 @@ mod data;
 mod outputs;
 mod predict;
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use maxmargin::linear::{ClassWeights, FitEnd, FitProgress, LinearClassifier, LinearFit, PathModel, Validation};
@@ -16,6 +17,7 @@ use self::data::{FileRows, Labels};
 use self::outputs::{Outputs, Summary};
 pub(crate) use self::predict::{Asked, predict};
 use crate::failure::{Failure, Outcome};
+use crate::file::sparse::{self, Wanted};
 use crate::file::{self, pending, refuse_same_file};
 use crate::place::{self, Place};
 use crate::words::number_text;
@@ -35,23 +37,22 @@ pub(crate) fn run(arguments: &FitArguments) -> Outcome<bool> {
     }
     refuse_same_file(&arguments.inputs(), &arguments.outputs())?;
     let outputs = Outputs::new(arguments)?;
-    let features = FileRows::read(&arguments.features, arguments.text)?;
+    let start = arguments.model_in.as_deref().map(data::model).transpose()?;
+    let columns = start.as_ref().map(|(model, _)| model.columns());
+    let (features, targets) = labelled(arguments, Options::OF_FIT, columns, &[])?;
     let rows = features.rows()?;
-    let targets = Labels::read(&arguments.targets, arguments.text, &[])?;
     targets.check_shape(rows.len())?;
     let weights = arguments.sample_weights.as_deref();
     let weights = weights.map(|path| data::numbers(path, arguments.text, "sample weights", rows.len())).transpose()?;
-    let validation = match (&arguments.validation_features, &arguments.validation_targets) {
-        (Some(features), Some(targets_path)) => {
-            let features = FileRows::read(features, arguments.text)?;
+    let validation = match &arguments.validation_features {
+        Some(_) => {
             let known = targets.names.as_deref().unwrap_or_default();
-            let labels = Labels::read(targets_path, arguments.text, known)?;
+            let (features, labels) = labelled(arguments, Options::OF_VALIDATION, Some(rows.columns()), known)?;
             labels.check_kind(targets.names.as_deref(), "--targets")?;
             Some((features, labels))
         }
-        _ => None,
+        None => None,
     };
-    let start = arguments.model_in.as_deref().map(data::model).transpose()?;
     if let Some((_, names)) = &start {
         targets.check_kind(names.as_deref(), "--model-in")?;
     }
@@ -149,6 +150,55 @@ pub(crate) fn run(arguments: &FitArguments) -> Outcome<bool> {
     }
 }
 
+/// Where features and their labels are given.
+struct Options {
+    features: &'static str,
+    targets: &'static str,
+    of: fn(&FitArguments) -> (Option<&PathBuf>, Option<&PathBuf>),
+}
+
+impl Options {
+    const OF_FIT: Self = Self {
+        features: "--features",
+        targets: "--targets",
+        of: |arguments| (Some(&arguments.features), arguments.targets.as_ref()),
+    };
+
+    const OF_VALIDATION: Self = Self {
+        features: "--validation-features",
+        targets: "--validation-targets",
+        of: |arguments| (arguments.validation_features.as_ref(), arguments.validation_targets.as_ref()),
+    };
+}
+
+/// Features and their labels, which svmlight text holds itself.
+fn labelled(
+    arguments: &FitArguments,
+    options: Options,
+    columns: Option<usize>,
+    known: &[String],
+) -> Outcome<(FileRows, Labels)> {
+    let (Some(path), targets) = (options.of)(arguments) else {
+        return Err(Failure::usage(format!("{} is needed", options.features)));
+    };
+    if targets.is_none() && sparse::has_labels(path) != Some(true) {
+        let Options { features, targets, .. } = options;
+        return Err(Failure::usage(format!(
+            "{targets} is needed: only svmlight text holds labels, got {features} {}",
+            path.display()
+        )));
+    }
+    let wanted = Wanted { base: arguments.svmlight_base, labels: targets.is_none(), columns };
+    let mut features = FileRows::read(path, arguments.text, wanted)?;
+    let own = features.labels();
+    let targets = match (targets, own) {
+        (Some(targets), _) => Labels::read(targets, arguments.text, known)?,
+        (None, Some(labels)) => labels,
+        (None, None) => return Err(Failure::usage(format!("{} is needed", options.targets))),
+    };
+    Ok((features, targets))
+}
+
 /// Only the CPU fits linear models.
 fn check_device(arguments: &FitArguments) -> Outcome<()> {
     match place::of(&arguments.place)? {
@@ -161,11 +211,13 @@ fn check_device(arguments: &FitArguments) -> Outcome<()> {
 fn explain(arguments: &FitArguments, columns: usize, targets: &Labels, error: Error) -> Failure {
     let path = match error.input() {
         Some(Input::Features) => Some(&arguments.features),
-        Some(Input::Targets) => Some(&arguments.targets),
+        Some(Input::Targets) => arguments.targets.as_ref().or(Some(&arguments.features)),
         Some(Input::SampleWeights) => arguments.sample_weights.as_ref(),
         Some(Input::ClassWeights) => arguments.class_weights.as_ref(),
         Some(Input::ValidationFeatures) => arguments.validation_features.as_ref(),
-        Some(Input::ValidationTargets) => arguments.validation_targets.as_ref(),
+        Some(Input::ValidationTargets) => {
+            arguments.validation_targets.as_ref().or(arguments.validation_features.as_ref())
+        }
         _ => None,
     };
     let features = [Input::Features, Input::ValidationFeatures];
@@ -206,7 +258,7 @@ impl FitArguments {
         let weights = self.class_weights.as_deref().filter(|path| path.as_os_str() != "balanced");
         [
             ("--features", Some(&self.features)),
-            ("--targets", Some(&self.targets)),
+            ("--targets", self.targets.as_deref()),
             ("--sample-weights", self.sample_weights.as_deref()),
             ("--class-weights", weights),
             ("--validation-features", self.validation_features.as_deref()),

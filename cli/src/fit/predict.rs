@@ -9,6 +9,7 @@ use serde_json::json;
 use super::data::{FileRows, Labels, model, score};
 use super::in_features;
 use crate::failure::{Failure, Outcome, listed_paths};
+use crate::file::sparse::{Base, Wanted};
 use crate::file::{PendingOutput, TextOptions, is_csv, pending, publish_all};
 use crate::place::Where;
 use crate::report::{device_json, headers_json, inputs_text, number, print};
@@ -23,6 +24,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) labels_out: &'a Option<PathBuf>,
     pub(crate) certain_out: &'a Option<PathBuf>,
     pub(crate) text: TextOptions,
+    pub(crate) svmlight_base: Base,
     pub(crate) place: &'a Where,
 }
 
@@ -32,7 +34,9 @@ pub(crate) fn predict(asked: &Asked<'_>) -> Outcome<()> {
     let mut labels_out = pending("--labels-out", asked.labels_out, &[".npy"])?;
     let mut certain_out = pending("--certain-out", asked.certain_out, &[".npy"])?;
     let (linear, names) = model(asked.model)?;
-    let features = FileRows::read(asked.features, asked.text)?;
+    let wanted = Wanted { base: asked.svmlight_base, labels: false, columns: Some(linear.columns()) };
+    let mut features = FileRows::read(asked.features, asked.text, wanted)?;
+    let own_labels = features.labels();
     let rows = features.rows()?;
     let in_features = |error| in_features(asked.features, rows.columns(), error);
     rows.check().map_err(in_features)?;
@@ -70,7 +74,11 @@ pub(crate) fn predict(asked: &Asked<'_>) -> Outcome<()> {
             headers.extend(targets.has_header.map(|found| ("--targets", found)));
             Some(score(&linear, &rows, &targets)?)
         }
-        None => None,
+        // Where svmlight text is to be labelled, what stands in front of its lines need not be a label of the model.
+        None => match own_labels {
+            Some(labels) if names.is_none() && labels.are_of(&linear)? => Some(score(&linear, &rows, &labels)?),
+            _ => None,
+        },
     };
     let written: Vec<PathBuf> = [Some(&asked.out.to_path_buf()), asked.labels_out.as_ref(), asked.certain_out.as_ref()]
         .into_iter()

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::{Folder, close, read_npy};
 
 /// Two classes of 200 rows with three features that overlap, and the same rows as text.
-fn folder() -> Folder {
+pub(crate) fn folder() -> Folder {
     let folder = Folder::new();
     let x = |n: usize, column: usize| ((n * (31 + 17 * column) + n / 3 * 11) % 64) as f32 / 16.0 - 2.0;
     let features: Vec<f32> = (0..200).flat_map(|n| (0..3).map(move |column| x(n, column))).collect();
@@ -21,7 +21,7 @@ fn folder() -> Folder {
     folder
 }
 
-const FIT: &str = "fit --features x.npy --targets y.npy --device cpu";
+pub(crate) const FIT: &str = "fit --features x.npy --targets y.npy --device cpu";
 
 #[test]
 fn a_fit_is_certified_and_its_model_predicts_what_it_reports() {

@@ -15,6 +15,7 @@ mod presets;
 mod readme;
 mod reports;
 mod shapes;
+mod sparse;
 mod stream;
 mod support;
 mod tables;

@@ -37,6 +37,7 @@ fn example_files() -> Folder {
     for (n, name) in ["anchors.npy", "positives.npy", "negatives.npy"].into_iter().enumerate() {
         folder.f32(name, "(40, 6)", &numbers(240, n * 17));
     }
+    folder.write("rows.svm", b"+1 1:0.5 3:2 # a comment\n-1 2:1.5\n+1 1:1\n-1 2:0.25 3:1\n");
     folder
 }
 
