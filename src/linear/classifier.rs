@@ -158,8 +158,11 @@ impl LinearClassifier {
         on_progress: &mut OnProgress<'_>,
     ) -> Result<LinearFit> {
         self.check()?;
-        let data = Labelled::new(rows, targets.into(), sample_weights)?;
-        fit(self, &data, start, on_progress)
+        let targets = targets.into();
+        on_threads(|| {
+            let data = Labelled::new(rows, targets, sample_weights)?;
+            fit(self, &data, start, on_progress)
+        })
     }
 
     /// The weights of the classes, by the rows that are kept.
@@ -236,4 +239,10 @@ pub(super) fn check_weights(input: Input, weights: &[f64]) -> Result<()> {
             expected: "a finite weight, 0 or more".into(),
         }),
     }
+}
+
+/// Runs a fit on one of the threads that it shares its loops with. From another one, each of its many short loops would
+/// wait for them to wake up.
+pub(super) fn on_threads<R: Send>(fit: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| fit())
 }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::problem::Problem;
 use super::space::Space;
 use crate::cpu::gemm::{Gemm, Strided};
-use crate::cpu::linear::{add_one, dot};
+use crate::cpu::linear::{Matrix, add_one, dot};
 use crate::data::memory::{check_room, filled};
 use crate::error::Result;
 
@@ -114,15 +114,25 @@ impl Hessian {
         let list: Vec<(u32, f64)> =
             inside.all.iter().map(|&row| (row, factor * problem.weights[row as usize])).collect();
         let largest: f64 = list.iter().map(|(_, factor)| factor).sum();
+        // Sparse rows that lie apart are copied: each is read many times.
+        let copied = space.matrix.sparse().map(|_| space.matrix.copied(&inside.all)).transpose()?;
+        let (matrix, list) = match &copied {
+            None => (space.matrix, list),
+            Some(copied) => {
+                let rows = list.len();
+                let list = (0..).zip(list).map(|(place, (_, factor))| (place, factor)).collect();
+                (Matrix { elements: copied.elements(), rows, ..space.matrix }, list)
+            }
+        };
         let product = |v: &[f64]| -> Vec<f64> {
             let (stored, offset) = space.in_stored_units(v);
             let mut sums = vec![0.0; space.matrix.columns];
-            let total = space.matrix.add_products(&list, &stored, offset, &mut sums);
+            let total = matrix.add_products(&list, &stored, offset, &mut sums);
             let mut result: Vec<f64> = v.iter().enumerate().map(|(k, v)| ridge(k, largest) * v).collect();
             space.add_stored(&sums, total, &mut result);
             result
         };
-        let diagonal = space.matrix.sparse().map(|rows| {
+        let diagonal = matrix.sparse().map(|rows| {
             let mut diagonal: Vec<f64> = (0..space.width()).map(|k| ridge(k, largest)).collect();
             for &(row, factor) in &list {
                 rows.each(row as usize, |k, x| diagonal[k] += factor * (x * space.scale[k]) * (x * space.scale[k]));

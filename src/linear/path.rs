@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::certificate::Certificate;
-use super::classifier::LinearClassifier;
+use super::classifier::{LinearClassifier, on_threads};
 use super::course::{FitEnd, FitProgress, OnProgress};
 use super::fit::{Labelled, LinearFit, Prepared, Sides, checked_labels, fit, sum_of};
 use super::joint::{self, Multiclass};
@@ -80,6 +80,19 @@ impl LinearClassifier {
         validation: &Validation<'_>,
         on_progress: &mut OnProgress<'_>,
     ) -> Result<LinearPath> {
+        let targets = targets.into();
+        on_threads(|| self.path(rows, targets, sample_weights, cs, validation, on_progress))
+    }
+
+    fn path(
+        &self,
+        rows: &Rows<'_>,
+        targets: Targets<'_>,
+        sample_weights: Option<&[f64]>,
+        cs: &[f64],
+        validation: &Validation<'_>,
+        on_progress: &mut OnProgress<'_>,
+    ) -> Result<LinearPath> {
         let mut cs = cs.to_vec();
         cs.sort_by(f64::total_cmp);
         cs.dedup();
@@ -87,7 +100,7 @@ impl LinearClassifier {
             return Err(Error::Option { option: "c", expected: "at least one number".into(), got: "none".into() });
         }
         cs.iter().try_for_each(|&c| self.clone().c(c).check())?;
-        let data = Labelled::new(rows, targets.into(), sample_weights)?;
+        let data = Labelled::new(rows, targets, sample_weights)?;
         let judge = match validation {
             Validation::Rows(rows, targets) => Some(Judge::new(rows, *targets, &data)?),
             Validation::Folds { .. } => None,

@@ -1,7 +1,14 @@
 //! Sparse rows in files: svmlight text and SciPy's CSR matrices, in `fit` and `predict --model`.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::io::{Cursor, Write};
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
 use crate::fit::{FIT, folder};
-use crate::support::{Folder, close, read_npy};
+use crate::support::{close, npy, read_npy};
 
 /// The rows of `folder` as svmlight text whose indices begin at `base`, with the labels in front.
 fn svmlight(x: &[f64], y: &[i64], columns: usize, base: usize) -> String {
@@ -15,17 +22,13 @@ fn svmlight(x: &[f64], y: &[i64], columns: usize, base: usize) -> String {
 
 /// An .npz as SciPy's save_npz writes it, by the names and bytes of its arrays.
 fn npz(arrays: &[(&str, &str, &str, Vec<u8>)]) -> Vec<u8> {
-    let folder = Folder::new();
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    let mut archive = zip::ZipWriter::new(&mut bytes);
+    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
     for (name, descr, shape, data) in arrays {
-        folder.npy("member.npy", descr, shape, data);
-        let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
         archive.start_file(format!("{name}.npy"), options).unwrap();
-        std::io::Write::write_all(&mut archive, &std::fs::read(folder.path("member.npy")).unwrap()).unwrap();
+        archive.write_all(&npy(descr, shape, false, data)).unwrap();
     }
-    archive.finish().unwrap();
-    bytes.into_inner()
+    archive.finish().unwrap().into_inner()
 }
 
 fn bytes_of<const N: usize>(numbers: &[i64], bytes: fn(i64) -> [u8; N]) -> Vec<u8> {

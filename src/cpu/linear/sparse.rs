@@ -13,6 +13,9 @@ const PARTS: usize = 16;
 /// Entries per column that a part must have: making and adding up its sums then costs little beside its entries.
 const ENTRIES_PER_COLUMN: usize = 4;
 
+/// Entries that a part must have at least: a thread takes some microseconds to begin it.
+const LEAST_ENTRIES: usize = 1 << 14;
+
 /// The values of entries.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Values<'a> {
@@ -66,7 +69,7 @@ impl<'a> Sparse<'a> {
     /// How many listed rows are added up in one part, where so many are listed.
     pub(crate) fn listed_rows(&self, listed: usize, columns: usize) -> usize {
         let entries = listed.saturating_mul(self.entries_per_row());
-        listed.div_ceil((entries / (ENTRIES_PER_COLUMN * columns)).clamp(1, PARTS)).max(1)
+        listed.div_ceil((entries / (ENTRIES_PER_COLUMN * columns).max(LEAST_ENTRIES)).clamp(1, PARTS)).max(1)
     }
 
     /// The product of a row with a vector.
