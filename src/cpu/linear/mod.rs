@@ -72,6 +72,9 @@ const BLOCK_ELEMENTS: usize = 1 << 15;
 /// Rows of a list that are added up in one part. It does not depend on the number of threads, and so neither do the sums.
 const LISTED_ROWS: usize = 1024;
 
+/// Rows that a thread gathers at a time.
+const GATHERED_ROWS: usize = 64;
+
 /// A row, or several, in a type that is computed with.
 enum Decoded<'a> {
     F32(&'a [f32]),
@@ -320,16 +323,22 @@ impl<'a> Matrix<'a> {
     /// Writes the listed rows, each times its factor, to `to`: element k less the shift of its column, times its scale. A row of `to`
     /// has one number more, which becomes the factor times `last`.
     pub(crate) fn gather<T: HostReal>(&self, list: &[(u32, f64)], units: [&[f64]; 2], last: f64, to: &mut [T]) {
-        let columns = self.columns;
-        to.par_chunks_mut(columns + 1).zip(list).for_each_init(Vec::new, |scratch, (to, &(row, factor))| {
+        let parts = to.par_chunks_mut(GATHERED_ROWS * (self.columns + 1)).zip(list.par_chunks(GATHERED_ROWS));
+        parts.for_each(|(to, list)| self.gather_here(list, units, last, to));
+    }
+
+    /// As above, on this thread alone.
+    pub(crate) fn gather_here<T: HostReal>(&self, list: &[(u32, f64)], units: [&[f64]; 2], last: f64, to: &mut [T]) {
+        let (columns, mut scratch) = (self.columns, Vec::new());
+        for (to, &(row, factor)) in to.chunks_exact_mut(columns + 1).zip(list) {
             let rest = &mut to[..columns];
-            match self.decoded(row as usize..row as usize + 1, scratch) {
+            match self.decoded(row as usize..row as usize + 1, &mut scratch) {
                 Decoded::F32(row) => vectorize(Gather { row, factor, units, to: rest }),
                 Decoded::F64(row) => vectorize(Gather { row, factor, units, to: rest }),
                 Decoded::Sparse(x) => scatter(&x, factor, units, rest),
             }
             to[columns] = T::from_f64(factor * last);
-        });
+        }
     }
 
     /// The listed rows in memory of their own.
