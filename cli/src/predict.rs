@@ -35,7 +35,7 @@ pub(crate) struct PredictArguments {
     #[arg(long, value_delimiter = ',', value_parser = parsed::<Dense>)]
     pub(crate) layers: Vec<Dense>,
     /// File with features, one row per sample. Further axes are flattened. With --model also sparse rows, as for fit: columns
-    /// that svmlight text lacks are 0.
+    /// that svmlight text lacks are 0, an index beyond those of the model is an error.
     #[arg(long)]
     pub(crate) features: PathBuf,
     /// File with targets, one per row. The loss and the accuracy are then reported. With --model they are also those of svmlight

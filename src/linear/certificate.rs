@@ -35,20 +35,22 @@ impl Certificate {
     }
 }
 
-/// How far the decision value of a row can be from that of exact arithmetic, where w are weights in the units of the stored
-/// features: sums of n terms in f64 are off by less than n epsilon times the sum of their sizes.
+/// How far the decision value of a row can be from that of exact arithmetic: sums of n terms in f64 are off by less than n
+/// epsilon times the sum of their sizes, which is at most ||w|| ||x scale||, with w in the units that are solved for.
 pub(super) struct Rounding {
-    /// Times the norm of the row.
+    /// Times the norm of the row, whose elements are scaled but not shifted.
     per_norm: f64,
     constant: f64,
 }
 
 impl Rounding {
-    pub(super) fn new(space: &Space<'_>, stored: &[f64], last: f64) -> Self {
+    pub(super) fn new(space: &Space<'_>, w: &[f64]) -> Self {
         let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
         let unit = f64::EPSILON * (space.matrix.most_terms() + 8) as f64;
-        let (w, constant) = (norm(stored), (last * space.constant()).abs());
-        Self { per_norm: unit * w, constant: unit * (w * norm(space.shift) + constant + 1.0) }
+        let (last, w) = w.split_last().map_or((0.0, w), |(last, w)| (*last, w));
+        let shift: Vec<f64> = space.shift.iter().zip(space.scale).map(|(shift, scale)| shift * scale).collect();
+        let constant = (last * space.constant()).abs() + 1.0;
+        Self { per_norm: unit * norm(w), constant: unit * (norm(w) * norm(&shift) + constant) }
     }
 
     /// The bound for a row of this norm.
@@ -110,15 +112,12 @@ fn certify_together(candidates: &[Candidate<'_, '_>]) -> Result<Vec<(Certificate
         decisions.push(filled(0.0, matrix.rows)?);
     }
     let mut outputs: Vec<&mut [f64]> = decisions.iter_mut().map(Vec::as_mut_slice).collect();
-    let (zeros, ones) = (vec![0.0; matrix.columns], vec![1.0; matrix.columns]);
-    let rounding = |(stored, (problem, w, _)): (&Vec<f64>, &Candidate<'_, '_>)| {
-        Rounding::new(&problem.space, stored, w[matrix.columns])
-    };
-    let roundings: Vec<Rounding> = stored.iter().zip(candidates).map(rounding).collect();
+    let zeros = vec![0.0; matrix.columns];
+    let roundings: Vec<Rounding> = candidates.iter().map(|(problem, w, _)| Rounding::new(&problem.space, w)).collect();
     let parts = matrix.map_products(&vectors, &mut outputs, &|vector, rows, products| {
         let (problem, _, a) = candidates[vector];
         let mut part = Part::default();
-        let (mut list, norms) = (Vec::new(), matrix.norms(rows.clone(), [&zeros, &ones]));
+        let (mut list, norms) = (Vec::new(), matrix.norms(rows.clone(), [&zeros, problem.space.scale]));
         for ((row, product), norm) in rows.clone().zip(products).zip(norms) {
             let (sign, cost) = (problem.sign(row), problem.cost(row));
             *product += offsets[vector];

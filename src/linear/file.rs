@@ -1,5 +1,6 @@
-//! Models as safetensors files: `weight` (outputs, columns) and `bias` (outputs) in f64, `classes` in i64, and all else as
-//! JSON in the header's metadata.
+//! Models as safetensors files: `weight` (outputs, columns) and `bias` (outputs) in f64, `classes` in i64; of standardised
+//! features what was taken from each column, `shift`, and what the rest was multiplied by, `scale`, in f64; and all else as JSON
+//! in the header's metadata.
 
 use std::collections::HashMap;
 
@@ -11,6 +12,7 @@ use super::joint::Multiclass;
 use super::loss::LinearLoss;
 use super::model::LinearModel;
 use super::space::Intercept;
+use crate::data::memory::filled;
 use crate::error::{Error, Result};
 
 /// The key of the header's metadata.
@@ -34,9 +36,6 @@ struct Description {
     primal: Vec<f64>,
     gap: Vec<f64>,
     relative_gap: Vec<f64>,
-    /// The features were solved for as (x - shift) * scale.
-    shift: Vec<f64>,
-    scale: Vec<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     note: Option<String>,
 }
@@ -108,8 +107,6 @@ impl LinearModel {
             primal: of(|certificate| certificate.primal),
             gap: of(|certificate| certificate.gap),
             relative_gap: of(|certificate| certificate.relative_gap),
-            shift: self.shift.clone(),
-            scale: self.scale.clone(),
             note: note.map(String::from),
         };
         let text = serde_json::to_string(&description).map_err(|error| wrong("options as JSON", error.to_string()))?;
@@ -119,11 +116,16 @@ impl LinearModel {
         let failed = |error: safetensors::SafeTensorError| wrong("tensors that can be written", error.to_string());
         let view = |dtype, shape, bytes| TensorView::new(dtype, shape, bytes).map_err(failed);
         let outputs = self.outputs();
-        let tensors = [
+        let mut tensors = vec![
             ("weight", view(Dtype::F64, vec![outputs, self.columns], &weight)?),
             ("bias", view(Dtype::F64, vec![outputs], &bias)?),
             ("classes", view(Dtype::I64, vec![self.classes.len()], &classes)?),
         ];
+        let (shift, scale) = (f64s(&self.shift), f64s(&self.scale));
+        if self.shift.iter().any(|&shift| shift != 0.0) || self.scale.iter().any(|&scale| scale != 1.0) {
+            tensors.push(("shift", view(Dtype::F64, vec![self.columns], &shift)?));
+            tensors.push(("scale", view(Dtype::F64, vec![self.columns], &scale)?));
+        }
         serialize(tensors, Some(HashMap::from([(KEY.to_owned(), text)]))).map_err(failed)
     }
 
@@ -159,7 +161,13 @@ impl LinearModel {
         let classes: Vec<i64> = classes.data().as_chunks().0.iter().map(|&x| i64::from_le_bytes(x)).collect();
         let outputs = if classes.len() == 2 { 1 } else { classes.len() };
         let columns = weight_shape.get(1).copied().unwrap_or(0);
-        let Description { primal, gap, relative_gap, shift, scale, .. } = &description;
+        let Description { primal, gap, relative_gap, .. } = &description;
+        let has_units = file.names().iter().any(|&name| name == "shift" || name == "scale");
+        let (shift, scale) = if has_units {
+            (f64s("shift")?.1, f64s("scale")?.1)
+        } else {
+            (filled(0.0, columns)?, filled(1.0, columns)?)
+        };
         let multiclass = MULTICLASS.iter().find(|names| names.1 == description.multiclass);
         let multiclass = multiclass.map(|names| names.0).unwrap_or_default();
         let problems = if multiclass == Multiclass::OneVsRest { outputs } else { 1 };
@@ -205,8 +213,8 @@ impl LinearModel {
             multiclass,
             intercept,
             c: description.c,
-            shift: description.shift,
-            scale: description.scale,
+            shift,
+            scale,
         };
         Ok((model, description.note))
     }
@@ -224,7 +232,8 @@ mod tests {
         for targets in [[0i64, 0, 1, 1, 0, 1], [-3, -3, 1, 1, 8, 8]] {
             for loss in [LinearLoss::Hinge, LinearLoss::SquaredHinge, LinearLoss::SmoothHinge(0.3)] {
                 for intercept in [Intercept::None, Intercept::Penalized(2.0), Intercept::Free] {
-                    let classifier = LinearClassifier::new(loss).intercept(intercept).standardize(true).c(0.7);
+                    let standardize = intercept != Intercept::None;
+                    let classifier = LinearClassifier::new(loss).intercept(intercept).standardize(standardize).c(0.7);
                     let model = classifier.fit(&rows, &targets).unwrap().model;
                     let bytes = model.to_safetensors(Some("x")).unwrap();
                     assert_eq!(LinearModel::from_safetensors(&bytes), Ok((model, Some("x".into()))));

@@ -112,6 +112,22 @@ fn sparse_rows_are_scaled_but_not_shifted() {
 }
 
 #[test]
+fn rare_columns_that_are_scaled_are_certified() {
+    // Every column has one entry, whose size is that of its standard deviation: scales differ as much as the entries.
+    let (rows, per_row) = (200, 500);
+    let columns = rows * per_row;
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    let starts: Vec<usize> = (0..=rows).map(|row| row * per_row).collect();
+    let indices: Vec<u32> = (0..columns as u32).collect();
+    let values: Vec<f32> = (0..columns).map(|_| 10f32.powf(random.random_range(-6.0..0.0))).collect();
+    let rows = Rows::sparse(&starts, &indices, &values, columns).unwrap();
+    let y: Vec<i64> = (0..rows.len() as i64).map(|n| n % 2).collect();
+    let classifier = LinearClassifier::new(LinearLoss::Hinge).standardize(true).gap(1e-6);
+    let fit = classifier.fit(&rows, &y).unwrap();
+    assert_eq!(fit.end, FitEnd::Converged, "{:?}", fit.certificate());
+}
+
+#[test]
 fn the_number_of_threads_changes_no_bit_of_sparse_fits() {
     let mut random = ChaCha8Rng::seed_from_u64(3);
     let (x, y) = data(&mut random, 20_000, 30, 3);

@@ -55,8 +55,8 @@ pub(crate) struct FitArguments {
     /// intercept_scaling); or free, which costs nothing (as in SVC).
     #[arg(long, value_parser = intercept, default_value = "penalized:1", help_heading = "Model")]
     pub(super) intercept: Intercept,
-    /// Solve for features of mean 0 and standard deviation 1; sparse ones are only divided by it. The model is for the
-    /// features as they are.
+    /// Solve for features of mean 0 and standard deviation 1; sparse ones are divided by their standard deviation (about the
+    /// mean), but not shifted. The model is for the features as they are.
     #[arg(long, help_heading = "Model")]
     pub(super) standardize: bool,
     /// Weights of the classes: balanced, or a file with one per class in the order of the labels. Where each of more than

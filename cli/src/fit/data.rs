@@ -61,6 +61,14 @@ impl FileRows {
         Some(Labels { path: self.path.clone(), shape, data: Data::F64(labels), names: None, has_header: None })
     }
 
+    /// The number of stored entries of sparse rows.
+    pub(super) fn entries(&self) -> Option<usize> {
+        match &self.data {
+            Stored::Sparse(rows) => Some(rows.entries()),
+            Stored::Dense { .. } => None,
+        }
+    }
+
     /// The first rows of two features, for a plot.
     pub(super) fn points(&self, most: usize) -> Outcome<Vec<(f64, f64)>> {
         match &self.data {
@@ -105,10 +113,15 @@ impl Labels {
         }
     }
 
-    /// Whether a model has all labels.
-    pub(super) fn are_of(&self, model: &LinearModel) -> Outcome<bool> {
+    /// The first of these numbers that is no label of a model, in words.
+    pub(super) fn stranger_to(&self, model: &LinearModel, names: Option<&[String]>) -> Outcome<Option<String>> {
+        if names.is_some() {
+            return Ok(Some("the labels of the model are text".into()));
+        }
         let has = |label: f64| label.fract() == 0.0 && model.classes().binary_search(&(label as i64)).is_ok();
-        Ok(self.data.to_f64()?.into_iter().all(has))
+        let labels = self.data.to_f64()?;
+        let place = labels.iter().position(|&label| !has(label));
+        Ok(place.map(|row| format!("row {row} has the label {}, which the model has not", number_text(labels[row]))))
     }
 
     pub(super) fn check_shape(&self, rows: usize) -> Outcome<()> {

@@ -118,6 +118,7 @@ pub(crate) fn run(arguments: &FitArguments) -> Outcome<bool> {
         fit: &fit,
         score,
         rows: rows.len(),
+        entries: features.entries(),
         names: targets.names.as_deref(),
         headers,
         written: Vec::new(),
@@ -184,7 +185,7 @@ fn labelled(
     if targets.is_none() && sparse::has_labels(path) != Some(true) {
         let Options { features, targets, .. } = options;
         return Err(Failure::usage(format!(
-            "{targets} is needed: only svmlight text holds labels, got {features} {}",
+            "{targets} is needed: only svmlight text (.svm, .libsvm, .svmlight) holds labels, got {features} {}",
             path.display()
         )));
     }

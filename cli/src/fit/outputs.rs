@@ -68,6 +68,8 @@ pub(super) struct Summary<'a> {
     /// The mean loss and the accuracy on all rows.
     pub(super) score: (f64, f64),
     pub(super) rows: usize,
+    /// Stored entries of sparse rows.
+    pub(super) entries: Option<usize>,
     /// The texts that the labels stand for.
     pub(super) names: Option<&'a [String]>,
     pub(super) headers: Vec<(&'static str, bool)>,
@@ -242,6 +244,10 @@ impl Summary<'_> {
             "precision": "f64",
             "seconds": { "read": read, "solve": solve, "certify": certify, "total": total },
         });
+        if let Some(entries) = self.entries {
+            object["columns"] = json!(self.fit.model.columns());
+            object["entries"] = json!(entries);
+        }
         if !self.headers.is_empty() {
             object["csv_header"] = headers_json(&self.headers);
         }
@@ -286,6 +292,10 @@ impl Summary<'_> {
             number_text(self.score.0),
             number_text(self.score.1),
         );
+        if let Some(entries) = self.entries {
+            let columns = counted(fit.model.columns(), "column");
+            text += &format!("{:<10}{columns}, {entries} elements stored\n", "sparse");
+        }
         let spreads = self.spreads();
         let most = spreads.iter().map(|spread| spread.models).max().unwrap_or(0);
         for Spread { c, loss, accuracy, models, short } in spreads {

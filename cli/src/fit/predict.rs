@@ -67,6 +67,7 @@ pub(crate) fn predict(asked: &Asked<'_>) -> Outcome<()> {
         file.write_part(&flags.into_iter().map(u8::from).collect::<Vec<_>>(), 0)?;
     }
     let mut headers: Vec<_> = features.has_header.map(|found| ("--features", found)).into_iter().collect();
+    let mut unscored = None;
     let scored = match asked.targets {
         Some(path) => {
             let targets = Labels::read(path, asked.text, names.as_deref().unwrap_or_default())?;
@@ -77,7 +78,13 @@ pub(crate) fn predict(asked: &Asked<'_>) -> Outcome<()> {
         }
         // Where svmlight text is to be labelled, what stands in front of its lines need not be a label of the model.
         None => match own_labels {
-            Some(labels) if names.is_none() && labels.are_of(&linear)? => Some(score(&linear, &rows, &labels)?),
+            Some(labels) if !rows.is_empty() => match labels.stranger_to(&linear, names.as_deref())? {
+                None => Some(score(&linear, &rows, &labels)?),
+                Some(why) => {
+                    unscored = Some(why);
+                    None
+                }
+            },
             _ => None,
         },
     };
@@ -110,6 +117,9 @@ pub(crate) fn predict(asked: &Asked<'_>) -> Outcome<()> {
         let mut text = format!("{:<10}{} of {}\n", "outputs", counted(rows.len(), "row"), counted(outputs, "number"));
         if let Some((loss, accuracy)) = scored {
             text += &format!("{:<10}{}\n{:<10}{}\n", "loss", number_text(loss), "accuracy", number_text(accuracy));
+        }
+        if let Some(why) = unscored {
+            text += &format!("{:<10}none: {why}\n", "loss");
         }
         if let Some(certain) = certain {
             text += &format!("{:<10}{certain} of {}\n", "certain", counted(rows.len(), "label"));

@@ -110,23 +110,23 @@ fn sparse_files_that_lie_are_refused_by_line() {
     folder.write("wide.npz", &csr([2, 1 << 40], starts, indices, values));
     folder.i64("two.npy", &[4, -2]);
     for (command, code, part) in [
-        ("fit --features x.npy", 2, "--targets is needed: only svmlight text holds labels"),
+        ("fit --features x.npy", 2, "--targets is needed: only svmlight text (.svm, .libsvm, .svmlight) holds labels"),
         ("fit --features falls.npz", 2, "--targets is needed"),
         ("fit --features twice.svm", 1, "twice.svm: line 1: index 1 behind 1: expected ascending indices"),
         ("fit --features huge.svm", 1, "huge.svm: line 2: index 9223372036854775808: expected one below"),
-        ("fit --features wide.svm", 1, "wide.svm: line 2: index 2147483648: at most 4194304 columns"),
-        ("fit --features half.svm", 1, "half.svm: line 2: expected a whole number as label, got 0.5"),
+        ("fit --features wide.svm", 1, "wide.svm: line 2: index 2147483648: expected at most 1048576 columns"),
+        ("fit --features half.svm", 1, "half.svm: line 2: expected a whole number up to 2^53 as label, got 0.5"),
         ("fit --features cut.svm", 1, "cut.svm: line 2: expected INDEX:VALUE, got \"2:\""),
         (
             "predict --model m.safetensors --features more.svm --out o.npy",
             1,
-            "more.svm: line 2: index 4: the model has 3 columns",
+            "more.svm: line 2: index 4: expected one of the 3 columns that are known",
         ),
-        ("fit --features falls.npz --targets two.npy", 1, "indptr: row 1: expected an end at 3 or behind it, got 1"),
-        ("fit --features beyond.npz --targets two.npy", 1, "indptr: expected numbers from 0 to at most 3, got 0 to 9"),
+        ("fit --features falls.npz --targets two.npy", 1, "indptr[2], the end of row 1: expected 3 to 3, got 1"),
+        ("fit --features beyond.npz --targets two.npy", 1, "indptr[2], the end of row 1: expected 1 to 3, got 9"),
         ("fit --features short.npz --targets two.npy", 1, "indptr: expected 6 numbers for 5 rows, got 3"),
         ("fit --features column.npz --targets two.npy", 1, "indices: row 1: expected a column below 3, got 3"),
-        ("fit --features wide.npz --targets two.npy", 1, "shape (2, 1099511627776): at most 4194304 columns"),
+        ("fit --features wide.npz --targets two.npy", 1, "shape (2, 1099511627776): expected at most 1048576 columns"),
         (
             "train --features more.svm --targets y.npy --layers 1",
             2,

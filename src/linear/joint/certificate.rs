@@ -18,9 +18,9 @@ impl JointProblem<'_> {
         let mut decisions = filled(0.0, self.rows() * self.classes)?;
         let (stored, offsets) = self.in_stored_units(w);
         let vectors: Vec<&[f64]> = stored.iter().map(Vec::as_slice).collect();
-        let rounding = |(class, stored): (usize, &Vec<f64>)| Rounding::new(&self.space, stored, w[self.last(class)]);
-        let roundings: Vec<Rounding> = stored.iter().enumerate().map(rounding).collect();
-        let (zeros, ones) = (vec![0.0; self.space.matrix.columns], vec![1.0; self.space.matrix.columns]);
+        let classes = w.chunks_exact(self.space.width());
+        let roundings: Vec<Rounding> = classes.map(|w| Rounding::new(&self.space, w)).collect();
+        let zeros = vec![0.0; self.space.matrix.columns];
         self.space.matrix.products_by_row(&vectors, &mut decisions, &|_, values| {
             values.iter_mut().zip(&offsets).for_each(|(value, offset)| *value += offset);
         });
@@ -28,7 +28,8 @@ impl JointProblem<'_> {
         let part = |(index, (decisions, multipliers)): (usize, (&[f64], &[f64]))| {
             let (mut sums, mut violations) = ([0.0; 2], vec![0.0; self.classes]);
             let first = index * self.chunk();
-            let norms = self.space.matrix.norms(first..first + decisions.len() / self.classes, [&zeros, &ones]);
+            let norms =
+                self.space.matrix.norms(first..first + decisions.len() / self.classes, [&zeros, self.space.scale]);
             let rows = decisions.chunks_exact(self.classes).zip(multipliers.chunks_exact(self.classes));
             for ((row, (values, multipliers)), norm) in (first..).zip(rows).zip(norms) {
                 let (own, cost) = (self.own[row] as usize, self.cost(row));

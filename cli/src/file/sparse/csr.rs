@@ -9,29 +9,39 @@ use crate::file::{Shape, TextOptions, npz, read as read_array};
 
 pub(super) fn read(path: &Path) -> Outcome<SparseArray> {
     let fail = |message: String| Failure::file(path, message);
-    match npz::text(path, "format")?.as_deref() {
+    let format = npz::text(path, "format")?.filter(|text| text.len() == 3);
+    match format.as_deref() {
         Some("csr") => {}
-        Some(other) => return Err(fail(format!("expected a CSR matrix, got {other}: save matrix.tocsr()"))),
+        Some(other) => return Err(fail(format!("expected a CSR matrix, got {other:?}: save matrix.tocsr()"))),
         None => {
             let text = path.display();
             return Err(fail(format!("expected SciPy's CSR matrix, or the name of a dense array, as {text}:ARRAY")));
         }
     }
-    let array = |name: &str| -> Outcome<Array> {
+    let array = |name: &str| -> Outcome<Data> {
         let mut argument = path.as_os_str().to_owned();
         argument.push(format!(":{name}"));
-        read_array(Path::new(&argument), TextOptions::default())
+        let Array { shape, data } = read_array(Path::new(&argument), TextOptions::default())?;
+        match shape.len() {
+            1 => Ok(data),
+            _ => Err(fail(format!("{name}: expected one axis, got shape {}", Shape(&shape)))),
+        }
     };
     let whole = |name: &str| -> Outcome<Vec<u64>> {
-        let Array { shape, data } = array(name)?;
-        let numbers: Option<Vec<u64>> = match &data {
-            Data::I32(x) => x.iter().map(|&x| u64::try_from(x).ok()).collect(),
-            Data::I64(x) => x.iter().map(|&x| u64::try_from(x).ok()).collect(),
-            Data::U64(x) => Some(x.clone()),
-            _ => None,
+        let all = |numbers: &mut dyn Iterator<Item = i64>| -> Outcome<Vec<u64>> {
+            let number = |(at, number): (usize, i64)| {
+                u64::try_from(number).map_err(|_| fail(format!("{name}[{at}]: expected 0 or more, got {number}")))
+            };
+            numbers.enumerate().map(number).collect()
         };
-        let got = || format!("{name}: expected whole numbers, 0 or more, got shape {} of others", Shape(&shape));
-        numbers.filter(|_| shape.len() == 1).ok_or_else(|| fail(got()))
+        match array(name)? {
+            Data::U64(x) => Ok(x),
+            Data::I64(x) => all(&mut x.into_iter()),
+            Data::I32(x) => all(&mut x.into_iter().map(i64::from)),
+            Data::I8(x) => all(&mut x.into_iter().map(i64::from)),
+            Data::U8(x) => all(&mut x.into_iter().map(i64::from)),
+            other => Err(fail(format!("{name}: expected integers, got {}", other.type_name()))),
+        }
     };
     let shape = whole("shape")?;
     let &[rows, columns] = &shape[..] else {
@@ -39,7 +49,7 @@ pub(super) fn read(path: &Path) -> Outcome<SparseArray> {
     };
     let starts = whole("indptr")?;
     let mut indices = whole("indices")?;
-    let values = array("data")?.data;
+    let values = array("data")?;
     let mut values = match values {
         Data::F32(x) => Values::F32(x),
         other => Values::F64(other.to_f64()?),
@@ -48,18 +58,20 @@ pub(super) fn read(path: &Path) -> Outcome<SparseArray> {
     if indices.len() != count {
         return Err(fail(format!("indices: expected one for each of {count} elements of data, got {}", indices.len())));
     }
-    if starts.len() as u64 != rows.saturating_add(1) {
-        return Err(fail(format!("indptr: expected {} numbers for {rows} rows, got {}", rows + 1, starts.len())));
+    let expected = rows.saturating_add(1);
+    if starts.is_empty() || starts.len() as u64 != expected {
+        return Err(fail(format!("indptr: expected {expected} numbers for {rows} rows, got {}", starts.len())));
     }
-    let entries = starts.last().copied().unwrap_or(0);
-    if starts.first() != Some(&0) || entries > count as u64 {
-        let (first, last) = (starts.first().copied().unwrap_or(0), entries);
-        return Err(fail(format!("indptr: expected numbers from 0 to at most {count}, got {first} to {last}")));
+    if starts[0] != 0 {
+        return Err(fail(format!("indptr[0]: expected 0, got {}", starts[0])));
     }
-    if let Some(row) = starts.windows(2).position(|ends| ends[0] > ends[1]) {
-        let (expected, got) = (starts[row], starts[row + 1]);
-        return Err(fail(format!("indptr: row {row}: expected an end at {expected} or behind it, got {got}")));
+    for (row, ends) in starts.windows(2).enumerate() {
+        if ends[1] < ends[0] || ends[1] > count as u64 {
+            let place = format!("indptr[{}], the end of row {row}", row + 1);
+            return Err(fail(format!("{place}: expected {} to {count}, got {}", ends[0], ends[1])));
+        }
     }
+    let entries = starts[starts.len() - 1];
     let mut starts: Vec<usize> = starts.into_iter().map(|start| start as usize).collect();
     let entries = entries as usize;
     indices.truncate(entries);

@@ -11,8 +11,8 @@ pub(crate) use self::svmlight::Base;
 use super::argument::Argument;
 use crate::failure::{Failure, Outcome};
 
-/// Columns that a file may have however few its entries are: the weights of so many take 32 MB.
-const MOST_COLUMNS: u64 = 1 << 22;
+/// Columns that a file may have however few its entries are: the weights of so many take 8 MB per class.
+const MOST_COLUMNS: u64 = 1 << 20;
 
 /// Columns per entry that a file with more of them may have.
 const COLUMNS_PER_ENTRY: u64 = 4;
@@ -25,7 +25,7 @@ pub(crate) struct SparseArray {
     indices: Vec<u32>,
     values: Values,
     pub(crate) columns: usize,
-    /// The labels that svmlight text has in front of each row, and the line of each.
+    /// The labels that svmlight text has in front of each row.
     pub(crate) labels: Option<Vec<f64>>,
 }
 
@@ -77,6 +77,10 @@ impl SparseArray {
         }
     }
 
+    pub(crate) fn entries(&self) -> usize {
+        self.indices.len()
+    }
+
     /// The elements of the first rows of two columns.
     pub(crate) fn points(&self, most: usize) -> Vec<(f64, f64)> {
         let value = |entry: usize| match &self.values {
@@ -110,6 +114,8 @@ fn check_columns(path: &Path, columns: u64, entries: usize, place: &str) -> Outc
     if columns <= most {
         return Ok(());
     }
-    let message = format!("{place}: at most {most} columns are taken for {entries} entries: number those that occur");
+    let message = format!(
+        "{place}: expected at most {most} columns for {entries} entries: give those that occur consecutive numbers"
+    );
     Err(Failure::file(path, message))
 }

@@ -19,6 +19,9 @@ use crate::words::number_text;
 const PIECE: usize = 16 << 20;
 const CHUNK: usize = 256 << 10;
 
+/// The largest whole number below which f64 has all.
+const MOST_LABEL: f64 = (1u64 << 53) as f64;
+
 /// The number of the first column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Base(u64);
@@ -62,12 +65,12 @@ struct Wrong {
 
 pub(super) fn read(path: &Path, wanted: Wanted) -> Outcome<SparseArray> {
     let fail = |error: std::io::Error| Failure::file(path, error);
-    let mut file = File::open(path).map_err(fail)?;
-    let size = file.metadata().map_err(fail)?;
-    if !size.is_file() {
+    // Opening a pipe would wait for its writer.
+    let about = std::fs::metadata(path).map_err(fail)?;
+    if !about.is_file() {
         return Err(Failure::file(path, "is no regular file: svmlight text is read in two passes"));
     }
-    let size = size.len();
+    let (mut file, size) = (File::open(path).map_err(fail)?, about.len());
     let (lines, most) = count(&mut file).map_err(fail)?;
     file.rewind().map_err(fail)?;
     let mut all = Part::default();
@@ -81,7 +84,9 @@ pub(super) fn read(path: &Path, wanted: Wanted) -> Outcome<SparseArray> {
     let bar = progress::bytes(size, &format!("reading {}", path.display()));
     let mut pieces = Pieces { file: &mut file, bytes: Vec::new(), taken: 0, ended: false };
     while let Some(piece) = pieces.next().map_err(fail)? {
-        let parts: Vec<Result<Part, Wrong>> = chunks(piece).into_par_iter().map(|lines| parse(lines, wanted)).collect();
+        // Programs of Windows put a mark before the text.
+        let text = if all.lines == 0 { piece.strip_prefix(b"\xef\xbb\xbf").unwrap_or(piece) } else { piece };
+        let parts: Vec<Result<Part, Wrong>> = chunks(text).into_par_iter().map(|lines| parse(lines, wanted)).collect();
         for part in parts {
             let part = part.map_err(|Wrong { line, what }| {
                 Failure::file(path, format!("line {}: {what}", all.lines + line + 1))
@@ -145,9 +150,15 @@ struct Pieces<'a> {
 impl Pieces<'_> {
     fn next(&mut self) -> std::io::Result<Option<&[u8]>> {
         self.bytes.drain(..self.taken);
+        // What is left has no end of a line.
+        let mut searched = self.bytes.len();
         loop {
-            let last = if self.ended { Some(self.bytes.len()) } else { self.end_of_lines() };
-            if let Some(end) = last {
+            let end = match self.ended {
+                true => Some(self.bytes.len()),
+                false => self.bytes[searched..].iter().rposition(|&byte| byte == b'\n').map(|at| searched + at + 1),
+            };
+            searched = self.bytes.len();
+            if let Some(end) = end {
                 self.taken = end;
                 return Ok((end > 0).then_some(&self.bytes[..end]));
             }
@@ -157,14 +168,6 @@ impl Pieces<'_> {
             self.ended = read < PIECE;
             debug_assert!(self.bytes.len() == filled + read);
         }
-    }
-
-    /// Where the last whole line of a filled piece ends.
-    fn end_of_lines(&self) -> Option<usize> {
-        if self.bytes.len() < PIECE {
-            return None;
-        }
-        self.bytes.iter().rposition(|&byte| byte == b'\n').map(|at| at + 1)
     }
 }
 
@@ -242,7 +245,7 @@ fn column_of(index: &[u8], least: u64, wanted: Wanted) -> Option<Result<u32, Str
         return Some(Err(format!("index {number} behind {}: expected ascending indices", least - 1 + base)));
     }
     if let Some(columns) = wanted.columns.filter(|&columns| column >= columns as u64) {
-        return Some(Err(format!("index {}: the model has {columns} columns", shown(index))));
+        return Some(Err(format!("index {}: expected one of the {columns} columns that are known", shown(index))));
     }
     match u32::try_from(column) {
         Ok(column) if column < u32::MAX => Some(Ok(column)),
@@ -259,8 +262,8 @@ fn label_of(word: &[u8], must_be_whole: bool) -> Result<f64, String> {
         return Err(format!("expected one label, got several: {:?}", shown(word)));
     }
     let label = number_of(word).ok_or_else(expected)?;
-    if must_be_whole && label.fract() != 0.0 || !label.is_finite() {
-        return Err(format!("expected a whole number as label, got {}", number_text(label)));
+    if must_be_whole && (label.fract() != 0.0 || label.abs() > MOST_LABEL) || !label.is_finite() {
+        return Err(format!("expected a whole number up to 2^53 as label, got {}", shown(word)));
     }
     Ok(label)
 }
@@ -343,11 +346,12 @@ mod tests {
             ("1 -5:1", ANY, "expected INDEX:VALUE"),
             ("1,2 1:1", ANY, "line 1: expected one label, got several"),
             ("yes 1:1", ANY, "line 1: expected a label in front, got \"yes\""),
-            ("1.5 1:1", ANY, "line 1: expected a whole number as label, got 1.5"),
-            ("1 1:1\n1 2147483648:1\n", ANY, "line 2: index 2147483648: at most 4194304 columns"),
+            ("1.5 1:1", ANY, "line 1: expected a whole number up to 2^53 as label, got 1.5"),
+            ("1 1:1\n1 2147483648:1\n", ANY, "line 2: index 2147483648: expected at most 1048576 columns"),
+            ("1 1:1\n\n1e300 1:1\n", ANY, "line 3: expected a whole number up to 2^53 as label, got 1e300"),
             ("1 9223372036854775808:1\n", ANY, "line 1: index 9223372036854775808: expected one below"),
             ("1 99999999999999999999999:1\n", ANY, "line 1: index 99999999999999999999999: expected one below"),
-            ("1 4:1\n", model, "line 1: index 4: the model has 3 columns"),
+            ("1 4:1\n", model, "line 1: index 4: expected one of the 3 columns that are known"),
             ("", ANY, "no rows"),
             ("# nothing\n", ANY, "no rows"),
             ("1\n-1\n", ANY, "rows without entries"),
@@ -356,6 +360,8 @@ mod tests {
             assert!(failure.contains(part), "{text:?}: {failure}");
         }
         // Labels that are not asked for may have a fraction, and indices may begin at 0.
+        let marked = read_text("\u{feff}1 1:1\n", ANY).unwrap();
+        assert_eq!(marked.labels, Some(vec![1.0]));
         let other = Wanted { labels: false, base: Base(0), columns: Some(5) };
         let rows = read_text("1.5 0:1 4:2\n", other).unwrap();
         assert_eq!((rows.indices, rows.columns), (vec![0, 4], 5));
