@@ -252,6 +252,16 @@ def main():
                 reading(folder, x, y, rounds)
 
 
+def most_memory(process):
+    """The most bytes that a process had in memory so far; 0 where the system does not say."""
+    try:
+        with open(f"/proc/{process}/status") as status:
+            lines = [line for line in status if line.startswith("VmHWM")]
+    except OSError:
+        return 0
+    return int(lines[0].split()[1]) * 1024 if lines else 0
+
+
 def reading(folder, x, y, rounds):
     """Times the reading of svmlight text, in turns, and shows the memory that a fit of it takes."""
     path = f"{folder}/x.svm"
@@ -260,8 +270,11 @@ def reading(folder, x, y, rounds):
     for _ in range(rounds):
         command = [PROGRAM, "fit", "--features", path, "--gap", "1e-3", "--json"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        memory = 0
+        while process.poll() is None:
+            memory = max(memory, most_memory(process.pid))
+            time.sleep(0.005)
         report = json.loads(process.stdout.read())
-        memory = os.wait4(process.pid, 0)[2].ru_maxrss * 1024
         ours.append(report["seconds"]["read"])
         started = time.perf_counter()
         load_svmlight_file(path)

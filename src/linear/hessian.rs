@@ -5,9 +5,10 @@
 //! enter are added, and Cholesky's factorization solves it. Beyond that, conjugate gradients take a product with the rows
 //! inside per step; where they took many, or few rows are inside, a factorization costs less.
 
-use nalgebra::{Cholesky, DMatrix, DVector};
+use nalgebra::DMatrix;
 use rayon::prelude::*;
 
+use super::cholesky;
 use super::problem::Problem;
 use super::space::Space;
 use crate::cpu::gemm::{Gemm, Strided};
@@ -202,8 +203,8 @@ pub(super) fn factored(
             matrix[(row, column)] /= roots[row] * roots[column];
         }
     }
-    let right = DVector::from_iterator(width, gradient.iter().zip(&roots).map(|(g, root)| -g / root));
-    let solution = Cholesky::new(matrix)?.solve(&right);
+    let right: Vec<f64> = gradient.iter().zip(&roots).map(|(g, root)| -g / root).collect();
+    let solution = cholesky::solve(matrix, &right)?;
     let solution: Vec<f64> = solution.iter().zip(&roots).map(|(x, root)| x / root).collect();
     solution.iter().all(|x| x.is_finite()).then_some(solution)
 }

@@ -61,6 +61,7 @@
 //! | `descent.rs` | the start of sparse problems, and of those with few rows per column |
 //! | `joint/` | all classes in one problem |
 //! | `hessian.rs` | Newton's equations: Cholesky, conjugate gradients |
+//! | `cholesky.rs` | the factorization |
 //! | `course.rs` | what a solver does next, and when it ends |
 //! | `certificate.rs` | the certificate |
 //! | `classifier.rs` | options |
@@ -70,6 +71,7 @@
 //! | `model.rs` | decision values, labels, certain labels |
 
 mod certificate;
+mod cholesky;
 mod classifier;
 mod course;
 mod descent;
