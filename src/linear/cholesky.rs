@@ -55,14 +55,12 @@ fn factor_rows(upper: &mut [f64], width: usize, first: usize) -> Option<()> {
     for i in 0..rows {
         (i..rows).for_each(|j| below[i * width + first + j] = block[(j, i)]);
     }
-    vectorize(SolveRows { block: &below[..rows * width].to_vec(), below, width, first, rows });
+    vectorize(SolveRows { below, width, first, rows });
     Some(())
 }
 
 /// Divides the columns behind a block on the diagonal by it.
 struct SolveRows<'a> {
-    /// The block's rows.
-    block: &'a [f64],
     below: &'a mut [f64],
     width: usize,
     first: usize,
@@ -74,15 +72,15 @@ impl WithSimd for SolveRows<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Self { block, below, width, first, rows } = self;
+        let Self { below, width, first, rows } = self;
         let behind = first + rows;
         for row in 0..rows {
             let (known, rest) = below.split_at_mut(row * width);
-            let own = &mut rest[behind..width];
-            for (other, known) in known.chunks_exact(width).enumerate() {
-                add_one(&known[behind..], -block[other * width + first + row], own);
+            let (before, own) = rest[..width].split_at_mut(behind);
+            for known in known.chunks_exact(width) {
+                add_one(&known[behind..], -known[first + row], own);
             }
-            let pivot = 1.0 / block[row * width + first + row];
+            let pivot = 1.0 / before[first + row];
             own.iter_mut().for_each(|x| *x *= pivot);
         }
     }
