@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{Seek, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
@@ -17,6 +17,27 @@ thread_local! {
 /// # Errors
 /// Where the file cannot be written.
 pub fn read(extension: &str, bytes: &[u8], within: &str) -> std::io::Result<()> {
+    with_file(extension, bytes, |path| {
+        let argument = PathBuf::from(format!("{}{within}", path.display()));
+        if let Ok((shape, elements)) = maxmargin_cli::read_array(&argument) {
+            assert_eq!(shape.iter().product::<usize>(), elements, "shape {shape:?}");
+        }
+    })
+}
+
+/// Reads sparse rows out of these bytes. Rows that are read are rows.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub fn read_sparse_rows(extension: &str, bytes: &[u8]) -> std::io::Result<()> {
+    with_file(extension, bytes, |path| {
+        if let Err(message) = maxmargin_cli::read_sparse_rows(path) {
+            assert!(!message.contains(maxmargin_cli::UNCHECKED), "{message}");
+        }
+    })
+}
+
+fn with_file(extension: &str, bytes: &[u8], read: impl FnOnce(&Path)) -> std::io::Result<()> {
     FILE.with_borrow_mut(|kept| {
         let file = match kept {
             Some(file) => file,
@@ -25,10 +46,7 @@ pub fn read(extension: &str, bytes: &[u8], within: &str) -> std::io::Result<()> 
         file.rewind()?;
         file.write_all(bytes)?;
         file.as_file().set_len(bytes.len() as u64)?;
-        let argument = PathBuf::from(format!("{}{within}", file.path().display()));
-        if let Ok((shape, elements)) = maxmargin_cli::read_array(&argument) {
-            assert_eq!(shape.iter().product::<usize>(), elements, "shape {shape:?}");
-        }
+        read(file.path());
         Ok(())
     })
 }

@@ -1,7 +1,7 @@
 //! The program `maxmargin`: max-margin losses of arrays in files, and networks trained with them, on the CPU or any GPU.
 //!
 //! The library `maxmargin` is what other programs use. Here there is only what the program and its fuzz targets need:
-//! [`run`], and [`read_array`], which reads any file that the program reads.
+//! [`run`], and [`read_array`] and [`read_sparse_rows`], which read any file that the program reads.
 
 mod arguments;
 mod bench;
@@ -83,6 +83,23 @@ pub fn read_array(argument: &Path) -> Result<(Vec<usize>, usize), String> {
     let array = file::read(argument, file::TextOptions::default()).map_err(|failure| failure.line())?;
     Ok((array.shape, array.data.len()))
 }
+
+/// Reads the sparse rows that an argument names (`x.svm`, `x.npz`), and returns the numbers of rows and columns.
+///
+/// # Errors
+/// The message of the program.
+pub fn read_sparse_rows(argument: &Path) -> Result<(usize, usize), String> {
+    let wanted = file::sparse::Wanted { base: Default::default(), labels: true, columns: None };
+    let rows = file::sparse::read(argument, wanted).map_err(|failure| failure.line())?;
+    let rows = rows.ok_or("a dense array")?;
+    match rows.rows() {
+        Ok(rows) => Ok((rows.len(), rows.columns())),
+        Err(error) => Err(format!("{UNCHECKED}{error}")),
+    }
+}
+
+/// What the message of [`read_sparse_rows`] begins with where rows were read that are none.
+pub const UNCHECKED: &str = "read, but not rows: ";
 
 /// The standard library's words for a text that is no number, replaced.
 fn in_plain_words(message: &str) -> String {

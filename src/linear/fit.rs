@@ -13,7 +13,7 @@ use super::problem::Problem;
 use super::rows::Rows;
 use super::space::{Intercept, Space};
 use crate::data::labels::integers;
-use crate::data::memory::{filled, reserved};
+use crate::data::memory::{check_room, filled, reserved};
 use crate::data::tensor::Targets;
 use crate::error::{Error, Input, Result};
 
@@ -265,6 +265,7 @@ pub(super) fn fit(
         check_start(start, &data.rows, &data.classes)?;
     }
     let (outputs, rows) = (prepared.outputs(), data.rows.len());
+    check_room(outputs.saturating_mul(data.rows.columns()).saturating_mul(size_of::<f64>()))?;
     let mut fit = LinearFit {
         model: prepared.empty_model(),
         end: FitEnd::Converged,

@@ -22,6 +22,9 @@ const LEAST_RHO: f64 = 1e-9;
 /// Arrays of the size of the multipliers that a fit needs at a time.
 const ARRAYS: usize = 7;
 
+/// Vectors of as many numbers as there are weights, with those of conjugate gradients.
+const VECTORS: usize = 12;
+
 /// Where a problem starts.
 pub(in crate::linear) enum Start {
     /// From these multipliers, or from 0: dual coordinate descent leads on from there.
@@ -225,8 +228,9 @@ pub(in crate::linear) fn solve(
     limits: Limits,
     on_progress: &mut OnProgress<'_>,
 ) -> Result<(Solution, Vec<f64>)> {
-    let bytes = problem.rows().saturating_mul(problem.classes).saturating_mul(ARRAYS * size_of::<f64>());
-    check_room(bytes)?;
+    let per_row = problem.rows().saturating_mul(problem.classes).saturating_mul(ARRAYS * size_of::<f64>());
+    let per_weight = problem.width().saturating_mul(VECTORS * size_of::<f64>());
+    check_room(per_row.saturating_add(per_weight))?;
     let mut course = Course::new(limits, FitProgress::NONE);
     let (mut m, mut weights) = match start {
         Start::Multipliers(m) => (m, None),

@@ -109,7 +109,8 @@ struct Part {
 impl<'p> Solver<'p> {
     pub(super) fn new(problem: Problem<'p>, start: Start, before: FitProgress, limits: Limits) -> Result<Self> {
         let (rows, width) = (problem.rows(), problem.space.width());
-        check_room(rows.saturating_mul(Self::BYTES_PER_ROW))?;
+        let per_row = rows.saturating_mul(Self::BYTES_PER_ROW);
+        check_room(per_row.saturating_add(width.saturating_mul(Self::BYTES_PER_COLUMN)))?;
         let slope = problem.loss.slope();
         let mut solver = Self {
             problem,

@@ -110,6 +110,9 @@ impl Values {
 
 /// Refuses columns whose weights would need memory that the entries do not account for.
 fn check_columns(path: &Path, columns: u64, entries: usize, place: &str) -> Outcome<()> {
+    if columns == 0 {
+        return Err(Failure::file(path, format!("{place}: expected at least one column")));
+    }
     let most = MOST_COLUMNS.max(COLUMNS_PER_ENTRY.saturating_mul(entries as u64)).min(u32::MAX.into());
     if columns <= most {
         return Ok(());
@@ -118,4 +121,75 @@ fn check_columns(path: &Path, columns: u64, entries: usize, place: &str) -> Outc
         "{place}: expected at most {most} columns for {entries} entries: give those that occur consecutive numbers"
     );
     Err(Failure::file(path, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Write};
+
+    use npyz::WriterBuilder;
+    use zip::ZipWriter;
+    use zip::write::SimpleFileOptions;
+
+    use crate::{UNCHECKED, read_sparse_rows};
+
+    fn member<T: npyz::AutoSerialize + Copy>(shape: &[u64], elements: &[T]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut writer =
+            npyz::WriteOptions::<T>::new().default_dtype().shape(shape).writer(&mut bytes).begin_nd().unwrap();
+        writer.extend(elements.iter().copied()).unwrap();
+        writer.finish().unwrap();
+        bytes
+    }
+
+    /// (0, 2, 0, 1), (0, 0, 0, 0), (3, 0, 0, 0) as SciPy saves it.
+    fn archive() -> Vec<u8> {
+        let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+        // Stored as it is: a changed byte changes an element.
+        let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        for (name, bytes) in [
+            ("indptr", member(&[4], &[0i32, 2, 2, 3])),
+            ("indices", member(&[3], &[1i32, 3, 0])),
+            ("data", member(&[3], &[2.0f32, 1.0, 3.0])),
+            ("shape", member(&[2], &[3i64, 4])),
+            ("format", b"header\ncsr".to_vec()),
+        ] {
+            archive.start_file(format!("{name}.npy"), options).unwrap();
+            archive.write_all(&bytes).unwrap();
+        }
+        archive.finish().unwrap().into_inner()
+    }
+
+    #[test]
+    fn changed_bytes_are_read_as_rows_or_refused() {
+        let text = b"+1 1:0.5 3:2 # comment\n-1 qid:2 2:1e-3\n\n2 4:-1\n".to_vec();
+        for (extension, bytes) in [(".svm", text), (".npz", archive())] {
+            let file = tempfile::Builder::new().suffix(extension).tempfile().unwrap();
+            std::fs::write(file.path(), &bytes).unwrap();
+            assert_eq!(read_sparse_rows(file.path()), Ok((3, 4)), "{extension}");
+            let mut state = 1u64;
+            let mut next = |most: usize| {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                (state >> 33) as usize % most
+            };
+            let (mut read, mut refused) = (0, 0);
+            for _ in 0..3000 {
+                let mut changed = bytes.clone();
+                for _ in 0..=next(3) {
+                    let at = next(changed.len());
+                    changed[at] = [b'0', b':', b' ', b'\n', b'-', 0, 255, 1 << next(8)][next(8)];
+                }
+                changed.truncate(changed.len() - if next(10) == 0 { next(changed.len()) } else { 0 });
+                std::fs::write(file.path(), &changed).unwrap();
+                match read_sparse_rows(file.path()) {
+                    Ok(_) => read += 1,
+                    Err(message) => {
+                        assert!(!message.contains(UNCHECKED), "{message}: {changed:?}");
+                        refused += 1;
+                    }
+                }
+            }
+            assert!(read > 20 && refused > 500, "{extension}: {read} {refused}");
+        }
+    }
 }
