@@ -20,55 +20,34 @@ pub struct Rows<'a>(pub(super) Matrix<'a>);
 #[derive(Clone, Copy, Debug)]
 pub struct RowElements<'a>(Elements<'a>);
 
-macro_rules! elements_from {
-    ($($variant:ident($t:ty)),+) => {$(
-        impl<'a> From<&'a [$t]> for RowElements<'a> {
-            fn from(x: &'a [$t]) -> Self {
-                Self(Elements::$variant(x))
-            }
-        }
-
-        impl<'a> From<&'a Vec<$t>> for RowElements<'a> {
-            fn from(x: &'a Vec<$t>) -> Self {
-                Self(Elements::$variant(x))
-            }
-        }
-
-        impl<'a, const N: usize> From<&'a [$t; N]> for RowElements<'a> {
-            fn from(x: &'a [$t; N]) -> Self {
-                Self(Elements::$variant(x))
-            }
-        }
-    )+};
-}
-elements_from!(F32(f32), F64(f64), F16(f16), BF16(bf16), U8(u8));
-
 /// The values of sparse rows' entries: slices and vectors of f32 and f64.
 #[derive(Clone, Copy, Debug)]
 pub struct EntryValues<'a>(Values<'a>);
 
-macro_rules! values_from {
-    ($($variant:ident($t:ty)),+) => {$(
-        impl<'a> From<&'a [$t]> for EntryValues<'a> {
+/// Makes a wrapper of slices, vectors and arrays.
+macro_rules! wraps {
+    ($wrapper:ident of $inner:ident: $($variant:ident($t:ty)),+) => {$(
+        impl<'a> From<&'a [$t]> for $wrapper<'a> {
             fn from(x: &'a [$t]) -> Self {
-                Self(Values::$variant(x))
+                Self($inner::$variant(x))
             }
         }
 
-        impl<'a> From<&'a Vec<$t>> for EntryValues<'a> {
+        impl<'a> From<&'a Vec<$t>> for $wrapper<'a> {
             fn from(x: &'a Vec<$t>) -> Self {
-                Self(Values::$variant(x))
+                Self($inner::$variant(x))
             }
         }
 
-        impl<'a, const N: usize> From<&'a [$t; N]> for EntryValues<'a> {
+        impl<'a, const N: usize> From<&'a [$t; N]> for $wrapper<'a> {
             fn from(x: &'a [$t; N]) -> Self {
-                Self(Values::$variant(x))
+                Self($inner::$variant(x))
             }
         }
     )+};
 }
-values_from!(F32(f32), F64(f64));
+wraps!(RowElements of Elements: F32(f32), F64(f64), F16(f16), BF16(bf16), U8(u8));
+wraps!(EntryValues of Values: F32(f32), F64(f64));
 
 impl<'a> Rows<'a> {
     /// Rows of `columns` elements each.

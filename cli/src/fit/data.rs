@@ -124,6 +124,14 @@ impl Labels {
         Ok(place.map(|row| format!("row {row} has the label {}, which the model has not", number_text(labels[row]))))
     }
 
+    /// Whether there are two different labels.
+    pub(super) fn are_two(&self) -> Outcome<bool> {
+        let mut labels = self.data.to_f64()?;
+        labels.sort_unstable_by(f64::total_cmp);
+        labels.dedup();
+        Ok(labels.len() == 2)
+    }
+
     pub(super) fn check_shape(&self, rows: usize) -> Outcome<()> {
         if Shape(&self.shape).matches(&[rows]) {
             return Ok(());

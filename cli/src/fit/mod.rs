@@ -56,8 +56,9 @@ pub(crate) fn run(arguments: &FitArguments) -> Outcome<bool> {
     if let Some((_, names)) = &start {
         targets.check_kind(names.as_deref(), "--model-in")?;
     }
-    if arguments.plot_out.is_some() && arguments.c.len() == 1 && rows.columns() != 2 {
-        return Err(Failure::usage("--plot-out: there is nothing to draw: expected several --c, or two features"));
+    if arguments.plot_out.is_some() && arguments.c.len() == 1 && !(rows.columns() == 2 && targets.are_two()?) {
+        let message = "--plot-out: there is nothing to draw: expected several --c, or two features and two labels";
+        return Err(Failure::usage(message));
     }
     let class_weights = match arguments.class_weights.as_deref() {
         None => ClassWeights::Equal,

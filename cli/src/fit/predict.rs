@@ -103,6 +103,9 @@ pub(crate) fn predict(asked: &Asked<'_>) -> Outcome<()> {
             "device": device_json(&device),
             "seconds": { "total": seconds },
         });
+        if let Some(why) = unscored {
+            object["no_loss"] = json!(why);
+        }
         if let Some((loss, accuracy)) = scored {
             object["loss"] = number(loss);
             object["accuracy"] = number(accuracy);

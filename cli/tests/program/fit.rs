@@ -181,6 +181,9 @@ fn labels_and_features_that_do_not_fit_a_model_are_refused_by_row() {
     folder.fails(&format!("{FIT} {own}"), 1, &["t.csv", "expected whole numbers", "--targets", "got text"]);
     folder.fails(&format!("{FIT} --folds 3 --model-in m.safetensors"), 2, &["--model-in", "--folds"]);
     folder.fails(&format!("{FIT} --plot-out p.svg --model-out n.safetensors"), 2, &["--plot-out", "two features"]);
+    folder.f32("two.npy", "(200, 2)", &[0.5; 400]);
+    let three = "fit --features two.npy --targets three.npy --plot-out p.svg";
+    folder.fails(three, 2, &["--plot-out", "two features and two labels"]);
     folder.fails(&format!("{FIT} --loss smooth:1e300"), 2, &["--loss", "f32's range"]);
 }
 

@@ -90,6 +90,7 @@ fn sparse_files_give_the_model_of_the_dense_one() {
     folder.write("few.svm", b"0 2:1\n7\n");
     let few = folder.json("predict --model s0.safetensors --features few.svm --out f.npy");
     assert_eq!((&few["shape"], few.get("loss")), (&serde_json::json!([2, 1]), None));
+    assert_eq!(few["no_loss"], "row 0 has the label 0, which the model has not");
 }
 
 #[test]
