@@ -1,5 +1,5 @@
 //! Cholesky's factorization in blocks: nalgebra factors the blocks on the diagonal, and products of matrices, on all threads,
-//! make up the rest. nalgebra alone works column by column: 650 columns took it 14 ms, and this 2 ms.
+//! make up the rest. nalgebra alone works column by column: a Newton step with 650 columns took 15 ms with it, and 5 with this.
 
 use nalgebra::{Cholesky, DMatrix};
 use pulp::{Simd, WithSimd};

@@ -208,7 +208,7 @@ impl LinearClassifier {
         // About the first row, a constant column has sums of exactly 0.
         let mut about = zeros.clone();
         if let Some(first) = first {
-            rows.0.write_row(first, [&zeros, &ones], &mut Vec::new(), &mut about);
+            rows.0.write_row((first, 1.0), [&zeros, &ones], &mut Vec::new(), &mut about);
         }
         let [sums, squares] = rows.0.moments(&about, kept);
         let mean: Vec<f64> = about.iter().zip(&sums).map(|(about, sum)| about + sum / count).collect();

@@ -142,7 +142,7 @@ impl Hessian {
         let diagonal = matrix.sparse().map(|rows| {
             let mut diagonal: Vec<f64> = (0..space.width()).map(|k| ridge(k, largest)).collect();
             for &(row, factor) in &list {
-                rows.each(row as usize, |k, x| diagonal[k] += factor * (x * space.scale[k]) * (x * space.scale[k]));
+                rows.add_squares(row as usize, factor, space.scale, &mut diagonal);
             }
             diagonal[space.matrix.columns] += largest * space.constant() * space.constant();
             diagonal

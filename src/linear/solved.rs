@@ -1,9 +1,8 @@
 //! Rows in the units that are solved for, one at a time: for descent, and for the Hessian of all classes.
 
+use super::space::Space;
 use crate::cpu::linear::{CopiedEntries, CopiedValues, Sparse, add_one, dot};
 use crate::error::Result;
-
-use super::space::Space;
 
 /// Rows as they are solved for, with the intercept's feature.
 pub(super) trait SolvedRows: Copy + Sync {

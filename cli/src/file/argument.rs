@@ -90,9 +90,7 @@ impl Argument {
         }
         Ok(Self { path, format, within })
     }
-}
 
-impl Argument {
     /// The format of sparse rows; `None` for a dense array.
     pub(super) fn of_sparse(argument: &Path) -> Option<sparse::Format> {
         let (path, within) = split(argument);

@@ -5,7 +5,7 @@ mod data;
 mod outputs;
 mod predict;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Instant;
 
 use maxmargin::linear::{ClassWeights, FitEnd, FitProgress, LinearClassifier, LinearFit, PathModel, Validation};
@@ -39,15 +39,18 @@ pub(crate) fn run(arguments: &FitArguments) -> Outcome<bool> {
     let outputs = Outputs::new(arguments)?;
     let start = arguments.model_in.as_deref().map(data::model).transpose()?;
     let columns = start.as_ref().map(|(model, _)| model.columns());
-    let (features, targets) = labelled(arguments, Options::OF_FIT, columns, &[])?;
+    let labels = ("--targets", arguments.targets.as_deref());
+    let (features, targets) = labelled(arguments, ("--features", &arguments.features), labels, columns, &[])?;
     let rows = features.rows()?;
     targets.check_shape(rows.len())?;
     let weights = arguments.sample_weights.as_deref();
     let weights = weights.map(|path| data::numbers(path, arguments.text, "sample weights", rows.len())).transpose()?;
     let validation = match &arguments.validation_features {
-        Some(_) => {
+        Some(path) => {
             let known = targets.names.as_deref().unwrap_or_default();
-            let (features, labels) = labelled(arguments, Options::OF_VALIDATION, Some(rows.columns()), known)?;
+            let labels = ("--validation-targets", arguments.validation_targets.as_deref());
+            let columns = Some(rows.columns());
+            let (features, labels) = labelled(arguments, ("--validation-features", path), labels, columns, known)?;
             labels.check_kind(targets.names.as_deref(), "--targets")?;
             Some((features, labels))
         }
@@ -152,53 +155,28 @@ pub(crate) fn run(arguments: &FitArguments) -> Outcome<bool> {
     }
 }
 
-/// Where features and their labels are given.
-struct Options {
-    features: &'static str,
-    targets: &'static str,
-    of: fn(&FitArguments) -> (Option<&PathBuf>, Option<&PathBuf>),
-}
-
-impl Options {
-    const OF_FIT: Self = Self {
-        features: "--features",
-        targets: "--targets",
-        of: |arguments| (Some(&arguments.features), arguments.targets.as_ref()),
-    };
-
-    const OF_VALIDATION: Self = Self {
-        features: "--validation-features",
-        targets: "--validation-targets",
-        of: |arguments| (arguments.validation_features.as_ref(), arguments.validation_targets.as_ref()),
-    };
-}
-
-/// Features and their labels, which svmlight text holds itself.
+/// Features and their labels, which svmlight text holds itself. Both come with their options.
 fn labelled(
     arguments: &FitArguments,
-    options: Options,
+    (features_option, path): (&str, &Path),
+    (targets_option, targets): (&str, Option<&Path>),
     columns: Option<usize>,
     known: &[String],
 ) -> Outcome<(FileRows, Labels)> {
-    let (Some(path), targets) = (options.of)(arguments) else {
-        return Err(Failure::usage(format!("{} is needed", options.features)));
-    };
-    if targets.is_none() && sparse::has_labels(path) != Some(true) {
-        let Options { features, targets, .. } = options;
-        return Err(Failure::usage(format!(
-            "{targets} is needed: only svmlight text (.svm, .libsvm, .svmlight) holds labels, got {features} {}",
-            path.display()
-        )));
-    }
     let wanted = Wanted { base: arguments.svmlight_base, labels: targets.is_none(), columns };
-    let mut features = FileRows::read(path, arguments.text, wanted)?;
-    let own = features.labels();
-    let targets = match (targets, own) {
-        (Some(targets), _) => Labels::read(targets, arguments.text, known)?,
-        (None, Some(labels)) => labels,
-        (None, None) => return Err(Failure::usage(format!("{} is needed", options.targets))),
-    };
-    Ok((features, targets))
+    let read = || FileRows::read(path, arguments.text, wanted);
+    if let Some(targets) = targets {
+        return Ok((read()?, Labels::read(targets, arguments.text, known)?));
+    }
+    // Looked at before a file that may be large is read.
+    let mut features = if sparse::has_labels(path) { Some(read()?) } else { None };
+    let labels = features.as_mut().and_then(FileRows::labels);
+    features.zip(labels).ok_or_else(|| {
+        Failure::usage(format!(
+            "{targets_option} is needed: only svmlight text (.svm, .libsvm, .svmlight) holds labels, got {features_option} {}",
+            path.display()
+        ))
+    })
 }
 
 /// Only the CPU fits linear models and computes with them: another device is refused where it was asked for, not where it is

@@ -223,14 +223,20 @@ impl<'a> Matrix<'a> {
         to.par_chunks_mut(block * count).enumerate().for_each_init(Default::default, run);
     }
 
-    /// Writes a row to `to`: element k less the shift of its column, times its scale. Rows of which only entries are stored
-    /// have no shifts.
-    pub(crate) fn write_row(&self, row: usize, units: [&[f64]; 2], scratch: &mut Vec<f32>, to: &mut [f64]) {
+    /// Writes a row, times a factor, to `to`: element k less the shift of its column, times its scale. Rows of which only
+    /// entries are stored have no shifts.
+    pub(crate) fn write_row<T: HostReal>(
+        &self,
+        (row, factor): (usize, f64),
+        units: [&[f64]; 2],
+        scratch: &mut Vec<f32>,
+        to: &mut [T],
+    ) {
         let to = &mut to[..self.columns];
         match self.decoded(row..row + 1, scratch) {
-            Decoded::F32(row) => vectorize(Gather { row, factor: 1.0, units, to }),
-            Decoded::F64(row) => vectorize(Gather { row, factor: 1.0, units, to }),
-            Decoded::Sparse(x) => scatter(&x, 1.0, units, to),
+            Decoded::F32(row) => vectorize(Gather { row, factor, units, to }),
+            Decoded::F64(row) => vectorize(Gather { row, factor, units, to }),
+            Decoded::Sparse(x) => scatter(&x, factor, units, to),
         }
     }
 
@@ -331,12 +337,7 @@ impl<'a> Matrix<'a> {
     pub(crate) fn gather_here<T: HostReal>(&self, list: &[(u32, f64)], units: [&[f64]; 2], last: f64, to: &mut [T]) {
         let (columns, mut scratch) = (self.columns, Vec::new());
         for (to, &(row, factor)) in to.chunks_exact_mut(columns + 1).zip(list) {
-            let rest = &mut to[..columns];
-            match self.decoded(row as usize..row as usize + 1, &mut scratch) {
-                Decoded::F32(row) => vectorize(Gather { row, factor, units, to: rest }),
-                Decoded::F64(row) => vectorize(Gather { row, factor, units, to: rest }),
-                Decoded::Sparse(x) => scatter(&x, factor, units, rest),
-            }
+            self.write_row((row as usize, factor), units, &mut scratch, to);
             to[columns] = T::from_f64(factor * last);
         }
     }

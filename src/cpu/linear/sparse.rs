@@ -147,6 +147,11 @@ impl<'a> Sparse<'a> {
         sums
     }
 
+    /// Adds the squares of a row times `scale`, times a factor, to `sums`.
+    pub(crate) fn add_squares(&self, row: usize, factor: f64, scale: &[f64], sums: &mut [f64]) {
+        self.each(row, |column, x| sums[column] += factor * (x * scale[column]) * (x * scale[column]));
+    }
+
     /// The squared norm of a row times `scale`.
     pub(crate) fn squared_norm(&self, row: usize, scale: &[f64]) -> f64 {
         let mut sum = 0.0;

@@ -76,7 +76,7 @@ pub(super) fn descend(
                     let x = Spread { row, entries };
                     vectorize(Visit { problem, row, x, multipliers, numbers, w, changed: &mut changed });
                 } else {
-                    space.matrix.write_row(row, [space.shift, space.scale], &mut scratch, &mut x);
+                    space.matrix.write_row((row, 1.0), [space.shift, space.scale], &mut scratch, &mut x);
                     x[space.matrix.columns] = space.constant();
                     let x = Whole(&x);
                     vectorize(Visit { problem, row, x, multipliers, numbers, w, changed: &mut changed });

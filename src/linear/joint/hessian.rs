@@ -147,8 +147,7 @@ impl Inside {
         for row in &self.rows {
             let mut add = |class: u32, factor: f64| {
                 let of_class = &mut diagonal[class as usize * width..][..width];
-                sparse
-                    .each(row.row as usize, |k, x| of_class[k] += factor * (x * space.scale[k]) * (x * space.scale[k]));
+                sparse.add_squares(row.row as usize, factor, space.scale, of_class);
                 of_class[width - 1] += factor * space.constant() * space.constant();
             };
             let kept = if row.keeps_sum { row.factor / f64::from(row.count) } else { 0.0 };

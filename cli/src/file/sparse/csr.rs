@@ -49,8 +49,7 @@ pub(super) fn read(path: &Path) -> Outcome<SparseArray> {
     };
     let starts = whole("indptr")?;
     let mut indices = whole("indices")?;
-    let values = array("data")?;
-    let mut values = match values {
+    let mut values = match array("data")? {
         Data::F32(x) => Values::F32(x),
         other => Values::F64(other.to_f64()?),
     };
@@ -71,9 +70,8 @@ pub(super) fn read(path: &Path) -> Outcome<SparseArray> {
             return Err(fail(format!("{place}: expected {} to {count}, got {}", ends[0], ends[1])));
         }
     }
-    let entries = starts[starts.len() - 1];
+    let entries = starts[starts.len() - 1] as usize;
     let mut starts: Vec<usize> = starts.into_iter().map(|start| start as usize).collect();
-    let entries = entries as usize;
     indices.truncate(entries);
     if let Some(place) = indices.iter().position(|&index| index >= columns) {
         let row = starts.partition_point(|&start| start <= place) - 1;
@@ -115,13 +113,6 @@ impl Values {
         match self {
             Self::F32(x) => x.len(),
             Self::F64(x) => x.len(),
-        }
-    }
-
-    fn get(&self, at: usize) -> f64 {
-        match self {
-            Self::F32(x) => x[at].into(),
-            Self::F64(x) => x[at],
         }
     }
 

@@ -46,12 +46,9 @@ pub(crate) struct Wanted {
     pub(crate) columns: Option<usize>,
 }
 
-/// Whether an argument names svmlight text, which holds labels, or another file of sparse rows; `None` for dense ones.
-pub(crate) fn has_labels(argument: &Path) -> Option<bool> {
-    match Argument::of_sparse(argument)? {
-        Format::Svmlight => Some(true),
-        Format::Csr => Some(false),
-    }
+/// Whether an argument names svmlight text, which holds labels.
+pub(crate) fn has_labels(argument: &Path) -> bool {
+    Argument::of_sparse(argument) == Some(Format::Svmlight)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,13 +80,9 @@ impl SparseArray {
 
     /// The elements of the first rows of two columns.
     pub(crate) fn points(&self, most: usize) -> Vec<(f64, f64)> {
-        let value = |entry: usize| match &self.values {
-            Values::F32(x) => x[entry].into(),
-            Values::F64(x) => x[entry],
-        };
         let point = |ends: &[usize]| {
             let mut point = [0.0; 2];
-            (ends[0]..ends[1]).for_each(|entry| point[self.indices[entry] as usize] = value(entry));
+            (ends[0]..ends[1]).for_each(|entry| point[self.indices[entry] as usize] = self.values.get(entry));
             (point[0], point[1])
         };
         self.starts.windows(2).take(most).map(point).collect()
@@ -97,6 +90,13 @@ impl SparseArray {
 }
 
 impl Values {
+    fn get(&self, at: usize) -> f64 {
+        match self {
+            Self::F32(x) => x[at].into(),
+            Self::F64(x) => x[at],
+        }
+    }
+
     /// The same values in half the memory, where f32 holds all of them.
     fn narrowed(self) -> Self {
         match self {
