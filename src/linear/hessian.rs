@@ -147,7 +147,8 @@ impl Hessian {
             diagonal[space.matrix.columns] += largest * space.constant() * space.constant();
             diagonal
         });
-        let (direction, taken) = conjugate_gradients(&product, gradient, diagonal.as_deref());
+        let solve = if space.is_free() { conjugate_gradients_of_free } else { conjugate_gradients };
+        let (direction, taken) = solve(&product, gradient, diagonal.as_deref());
         if let Self::Products { steps } = self {
             *steps = taken;
         }
@@ -289,6 +290,33 @@ fn add_tile<T: Gemm>((first, columns, tile): &(usize, usize, Vec<T>), sign: f64,
             lower[(first + row, first + column)] += sign * number.to_f64();
         }
     }
+}
+
+/// As [`conjugate_gradients`], where the last weight is that of a free intercept. It is eliminated: for any others it is set
+/// to its best value, which amounts to features less their means. Means far from 0 would take many steps.
+pub(super) fn conjugate_gradients_of_free(
+    product: &dyn Fn(&[f64]) -> Vec<f64>,
+    gradient: &[f64],
+    diagonal: Option<&[f64]>,
+) -> (Vec<f64>, usize) {
+    let last = gradient.len() - 1;
+    let mut unit = vec![0.0; gradient.len()];
+    unit[last] = 1.0;
+    let column = product(&unit);
+    let mean: Vec<f64> = column[..last].iter().map(|x| x / column[last]).collect();
+    let reduced = |mut x: Vec<f64>| -> Vec<f64> {
+        let of_last = std::mem::take(&mut x[last]);
+        x.iter_mut().zip(&mean).for_each(|(x, mean)| *x -= mean * of_last);
+        x
+    };
+    let product = |v: &[f64]| {
+        let mut v = v.to_vec();
+        v[last] = -dot(&v[..last], &mean);
+        reduced(product(&v))
+    };
+    let (mut direction, steps) = conjugate_gradients(&product, &reduced(gradient.to_vec()), diagonal);
+    direction[last] = -gradient[last] / column[last] - dot(&direction[..last], &mean);
+    (direction, steps + 1)
 }
 
 /// Conjugate gradients, until the residual is a tenth of the gradient or less. Also gives the number of products. The
