@@ -12,7 +12,7 @@ use crate::loss::Loss;
 pub const DEVICE_VARIABLE: &str = "MAXMARGIN_DEVICE";
 
 /// Where losses are evaluated: the native CPU backend or a GPU.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Device {
     /// The native backend: threads and vector instructions, without a driver.

@@ -6,11 +6,14 @@
 //! | `workgroups.rs` | how work is spread over lanes and workgroups |
 //! | `losses/` | the kernels of the losses |
 //! | `network/` | training: its kernels other than the losses', and the plan of an epoch |
+//! | `linear/` | the steps of a linear model's solver that read every row |
 //! | `probe.rs` | how fast the device's own memory is |
 //!
 //! The functions ending in `_async` do the work; the others block on them and exist on native targets only.
 
 mod device;
+#[cfg(feature = "linear")]
+pub(crate) mod linear;
 mod losses;
 #[cfg(feature = "nn")]
 pub(crate) mod network;
@@ -28,6 +31,9 @@ pub(crate) use losses::{accumulate, evaluate};
 // Only for the tests and the program's benchmark: kernels without a device, and probes of memory and products.
 #[doc(hidden)]
 pub use device::kernel::{ParamsLayout, ParamsMember};
+#[doc(hidden)]
+#[cfg(feature = "linear")]
+pub use linear::LinearKernel;
 #[doc(hidden)]
 pub use losses::partial::Partial;
 #[doc(hidden)]

@@ -1,13 +1,18 @@
 //! The options of a fit, and what follows from them for the rows that it is made on.
 
-use super::course::{Limits, OnProgress};
-use super::fit::{Labelled, LinearFit, fit};
+use super::OnGpu;
+use std::time::{Duration, Instant};
+
+use super::course::{FitEnd, Limits, OnProgress};
+use super::fit::{Labelled, LinearFit, checked_labels, fit};
 use super::joint::Multiclass;
 use super::loss::LinearLoss;
 use super::model::LinearModel;
 use super::rows::Rows;
 use super::space::Intercept;
+use crate::cpu::linear::Matrix;
 use crate::data::tensor::Targets;
+use crate::device::Device;
 use crate::error::{Error, Input, Result};
 
 /// Weights of classes: factors of C for the rows of a class. Where each of three classes or more is held against the rest,
@@ -46,6 +51,8 @@ pub struct LinearClassifier {
     pub(super) multiclass: Multiclass,
     pub(super) gap: f64,
     pub(super) max_passes: f64,
+    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "there is one device"))]
+    pub(super) device: Device,
 }
 
 impl LinearClassifier {
@@ -61,6 +68,7 @@ impl LinearClassifier {
             multiclass: Multiclass::OneVsRest,
             gap: 1e-4,
             max_passes: 1000.0,
+            device: Device::Cpu,
         }
     }
 
@@ -108,6 +116,14 @@ impl LinearClassifier {
         self
     }
 
+    /// Where the steps are taken that read every row: the CPU, unless this is called. On a GPU the features stay, as f32, f16,
+    /// bf16 or u8 (f64 is rounded to f32), and f32 is what it computes in; the CPU ends the fit in f64, so the certificate says
+    /// as much as without a GPU. Of dense rows alone, and not of one problem of all classes.
+    pub fn device(mut self, device: impl Into<Device>) -> Self {
+        self.device = device.into();
+        self
+    }
+
     /// Checks the options alone.
     ///
     /// # Errors
@@ -147,7 +163,8 @@ impl LinearClassifier {
     /// # Errors
     /// [`Error::Option`] for options without meaning; [`Error::Length`], [`Error::Shape`] for inputs that do not match;
     /// [`Error::Value`] for a feature that is not finite, a label with a fraction, a weight that is negative or not
-    /// finite; [`Error::Shape`] for labels of one class only; [`Error::ZeroWeight`] where all weights are 0; [`Error::OutOfMemory`]. A fit that does not converge is no
+    /// finite; [`Error::Shape`] for labels of one class only; [`Error::ZeroWeight`] where all weights are 0; [`Error::OutOfMemory`]; [`Error::Option`] for what only the CPU
+    /// solves, and the device's own failures. A fit that does not converge is no
     /// error: its [`LinearFit::end`] and certificate say so.
     pub fn fit_with<'t>(
         &self,
@@ -161,8 +178,40 @@ impl LinearClassifier {
         let targets = targets.into();
         on_threads(|| {
             let data = Labelled::new(rows, targets, sample_weights)?;
-            fit(self, &data, start, on_progress)
+            let mut on_gpu = OnGpu::new(self, &data.rows)?;
+            fit(self, &data, start, on_gpu.as_mut(), on_progress)
         })
+    }
+
+    /// The rows per second that a fit on about `count` rows takes in, which are spread over all of them: what speaks for one
+    /// device or another before a long fit. `None` where it takes longer than `most`. The first call on a GPU compiles its
+    /// kernels.
+    ///
+    /// # Errors
+    /// As [`LinearClassifier::fit_with`], and [`Error::Option`] where a GPU can take no step.
+    pub fn rows_per_second<'t>(
+        &self,
+        rows: &Rows<'_>,
+        targets: impl Into<Targets<'t>>,
+        count: usize,
+        most: Duration,
+    ) -> Result<Option<f64>> {
+        let labels = checked_labels(rows, targets.into())?;
+        let step = rows.len().div_ceil(count.max(1)).max(1);
+        let list: Vec<u32> = (0..rows.len() as u32).step_by(step).collect();
+        let copied = rows.0.copied(&list)?;
+        let labels: Vec<i64> = list.iter().map(|&row| labels[row as usize]).collect();
+        let part = Rows(Matrix { elements: copied.elements(), rows: list.len(), ..rows.0 });
+        let started = Instant::now();
+        let fit = self.fit_with(&part, &labels, None, None, &mut |_| started.elapsed() <= most)?;
+        if fit.end == FitEnd::Stopped {
+            return Ok(None);
+        }
+        if self.device != Device::Cpu && fit.steps_on_gpu == 0 {
+            let expected = "the CPU, for numbers that f32 cannot hold".into();
+            return Err(Error::Option { option: "device", expected, got: self.device.name().into() });
+        }
+        Ok(Some(list.len() as f64 / started.elapsed().as_secs_f64()))
     }
 
     /// The weights of the classes, by the rows that are kept.
@@ -190,6 +239,11 @@ impl LinearClassifier {
                 Ok(weights.clone())
             }
         }
+    }
+
+    #[cfg(feature = "gpu")]
+    pub(super) fn is_standardized(&self) -> bool {
+        self.standardize
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -220,7 +274,7 @@ impl LinearClassifier {
             let deviation = (square / count).sqrt();
             if !(deviation.is_normal() && (1.0 / deviation).is_normal()) {
                 let expected = "columns whose variance f64 can hold, to standardize them".into();
-                return Err(Error::Shape { input: Input::Features, expected, got: format!("column {column} without") });
+                return Err(Error::Shape { input: Input::Features, expected, got: format!("column {column}") });
             }
             scale[column] = 1.0 / deviation;
         }

@@ -139,6 +139,11 @@ impl Course {
         if self.end.is_some() {
             return;
         }
+        if self.primal.is_infinite() {
+            // A start that was good enough, perhaps.
+            self.improves(certificate.primal, certificate.dual);
+            return;
+        }
         self.failures += 1;
         if self.failures == MOST_FAILURES {
             self.end = Some(FitEnd::Precision);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::OnGpu;
 use super::certificate::Certificate;
 use super::classifier::{LinearClassifier, check_weights};
 use super::course::{FitEnd, FitProgress, OnProgress, Solution};
@@ -31,6 +32,8 @@ pub struct LinearFit {
     pub support_vectors: u64,
     /// Time that the certificates took, of the whole fit.
     pub certifying: Duration,
+    /// Of the Newton steps, those that a GPU took.
+    pub steps_on_gpu: u64,
     /// The multipliers, (outputs x rows), each from 0 to its cost. In one problem of all classes, the multiplier of class j
     /// and row i belongs to the violation of j in a row of another class; that of the own class is 0.
     pub multipliers: Vec<f64>,
@@ -258,6 +261,7 @@ pub(super) fn fit(
     classifier: &LinearClassifier,
     data: &Labelled<'_>,
     start: Option<&LinearModel>,
+    mut on_gpu: Option<&mut OnGpu>,
     on_progress: &mut OnProgress<'_>,
 ) -> Result<LinearFit> {
     let prepared = Prepared::new(classifier, data, None)?;
@@ -272,6 +276,7 @@ pub(super) fn fit(
         progress: FitProgress::NONE,
         support_vectors: 0,
         certifying: Duration::ZERO,
+        steps_on_gpu: 0,
         multipliers: filled(0.0, outputs.saturating_mul(rows))?,
     };
     let in_solved_units = |model: &LinearModel, output: usize| {
@@ -279,6 +284,9 @@ pub(super) fn fit(
         prepared.space().in_solved_units(stored, model.bias[output])
     };
     if prepared.is_joint() {
+        if let Some(on_gpu) = on_gpu {
+            return Err(on_gpu.refuse_joint());
+        }
         let (own, weights) = prepared.places()?;
         let problem = prepared.joint(&own, &weights, classifier.c);
         let start = match start {
@@ -292,17 +300,21 @@ pub(super) fn fit(
         fit.take_joint(solution);
         return Ok(fit);
     }
+    let steps_before = on_gpu.as_deref().map_or(0, OnGpu::steps);
     let all: Vec<usize> = (0..outputs).collect();
     for outputs in all.chunks(side_by_side(rows, data.rows.columns())) {
         let sides = outputs.iter().map(|&output| prepared.sides(output)).collect::<Result<Vec<Sides>>>()?;
         let problems: Vec<Problem<'_>> = sides.iter().map(|sides| prepared.problem(sides, classifier.c)).collect();
         let starts = start.map(|start| outputs.iter().map(|&output| in_solved_units(start, output)).collect());
         let before = fit.progress;
-        let solvers = solve_all(&problems, starts, classifier.limits(), &mut |now| on_progress(now.after(before)))?;
+        let told = &mut |now: FitProgress| on_progress(now.after(before));
+        let on_gpu = on_gpu.as_deref_mut();
+        let solvers = solve_all(&problems, starts, classifier.limits(), on_gpu, told)?;
         for (&output, solution) in outputs.iter().zip(solvers.into_iter().map(Solver::solution)) {
             fit.take(output, solution, &prepared);
         }
     }
+    fit.steps_on_gpu = on_gpu.as_deref().map_or(0, OnGpu::steps) - steps_before;
     fit.count_support_vectors();
     Ok(fit)
 }

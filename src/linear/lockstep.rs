@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
+use super::OnGpu;
 use super::certificate::certify_all;
 use super::course::{FitProgress, Limits, OnProgress};
 use super::descent::descend;
@@ -99,22 +100,22 @@ pub(super) fn solve_all<'p>(
     problems: &[Problem<'p>],
     starts: Option<Vec<Vec<f64>>>,
     limits: Limits,
+    on_gpu: Option<&mut OnGpu>,
     on_progress: &mut OnProgress<'_>,
 ) -> Result<Vec<Solver<'p>>> {
     let Some(Problem { space, .. }) = problems.first() else { return Ok(Vec::new()) };
     let mut progress = vec![FitProgress::NONE; problems.len()];
-    let starts = match starts {
-        Some(starts) if starts_by_descent(space) => {
-            let near =
-                problems.iter().zip(starts).map(|(problem, w)| Ok((*problem, Some(multipliers_near(problem, &w)?))));
-            start_by_descent(near.collect::<Result<_>>()?, &mut progress, limits, on_progress)?
+    let starts = match (on_gpu, starts) {
+        (Some(on_gpu), starts) => {
+            let starts = match starts {
+                Some(starts) => starts.into_iter().map(Start::Weights).collect(),
+                None if has_few_rows(space) => problems.iter().map(|_| Start::Zero).collect(),
+                // All rows cost a device little: a small part says enough.
+                None => start_by_parts(problems, &STARTS[..1], &mut progress, limits, on_progress)?,
+            };
+            start_on_gpu(on_gpu, problems, starts, &mut progress, limits, on_progress)?
         }
-        Some(starts) => starts.into_iter().map(Start::Weights).collect(),
-        None if starts_by_descent(space) => {
-            let problems = problems.iter().map(|problem| (*problem, None)).collect();
-            start_by_descent(problems, &mut progress, limits, on_progress)?
-        }
-        None => start_by_parts(problems, &mut progress, limits, on_progress)?,
+        (None, starts) => start_on_cpu(problems, starts, &mut progress, limits, on_progress)?,
     };
     let solvers = problems.iter().zip(starts).zip(progress);
     let solvers = solvers.map(|((problem, start), before)| Solver::new(*problem, start, before, limits));
@@ -123,15 +124,79 @@ pub(super) fn solve_all<'p>(
     Ok(solvers)
 }
 
+/// Where the CPU's solvers start.
+fn start_on_cpu(
+    problems: &[Problem<'_>],
+    starts: Option<Vec<Vec<f64>>>,
+    progress: &mut [FitProgress],
+    limits: Limits,
+    on_progress: &mut OnProgress<'_>,
+) -> Result<Vec<Start>> {
+    let Some(Problem { space, .. }) = problems.first() else { return Ok(Vec::new()) };
+    match starts {
+        Some(starts) if starts_by_descent(space) => {
+            let near =
+                problems.iter().zip(starts).map(|(problem, w)| Ok((*problem, Some(multipliers_near(problem, &w)?))));
+            start_by_descent(near.collect::<Result<_>>()?, progress, limits, on_progress)
+        }
+        Some(starts) => Ok(starts.into_iter().map(Start::Weights).collect()),
+        None if starts_by_descent(space) => {
+            let problems = problems.iter().map(|problem| (*problem, None)).collect();
+            start_by_descent(problems, progress, limits, on_progress)
+        }
+        None => start_by_parts(problems, &STARTS, progress, limits, on_progress),
+    }
+}
+
+/// Where problems, one after the other, get to on a GPU. Those that f32 cannot hold start on the CPU. Those of few rows per
+/// column that fall short of the gap go on from there by descent.
+fn start_on_gpu(
+    on_gpu: &mut OnGpu,
+    problems: &[Problem<'_>],
+    starts: Vec<Start>,
+    progress: &mut [FitProgress],
+    limits: Limits,
+    on_progress: &mut OnProgress<'_>,
+) -> Result<Vec<Start>> {
+    let mut reached = Vec::new();
+    for (place, (problem, start)) in problems.iter().zip(starts).enumerate() {
+        let (before, own) = progress.split_at_mut(place);
+        let (before, own) = (before.iter().fold(FitProgress::NONE, |sum, of| of.after(sum)), &mut own[..1]);
+        let mut told = |now: FitProgress| on_progress(now.after(before));
+        let start = match on_gpu.approach(problem, start, &mut own[0], limits, &mut told)? {
+            None => start_on_cpu(std::slice::from_ref(problem), None, own, limits, &mut told)?,
+            Some((Start::Near { multipliers, .. }, false)) if has_few_rows(&problem.space) => {
+                let mut of_descent = [FitProgress::NONE];
+                let problems = vec![(*problem, Some(multipliers))];
+                let starts = start_by_descent(problems, &mut of_descent, limits, &mut told)?;
+                own[0].passes += of_descent[0].passes;
+                starts
+            }
+            Some((start, _)) => vec![start],
+        };
+        reached.extend(start);
+    }
+    Ok(reached)
+}
+
 /// Solves the problems of solvers that have ended with another C.
 pub(super) fn go_on_with(
     solvers: &mut [Solver<'_>],
     c: f64,
     limits: Limits,
+    on_gpu: Option<&mut OnGpu>,
     on_progress: &mut OnProgress<'_>,
 ) -> Result<()> {
     let Some(Solver { problem: Problem { space, .. }, .. }) = solvers.first() else { return Ok(()) };
-    if starts_by_descent(space) {
+    if let Some(on_gpu) = on_gpu {
+        let problems: Vec<Problem<'_>> = solvers.iter().map(|solver| Problem { c, ..solver.problem }).collect();
+        let starts = solvers.iter().map(|solver| Start::Weights(solver.best_weights().to_vec())).collect();
+        let mut progress = vec![FitProgress::NONE; solvers.len()];
+        let starts = start_on_gpu(on_gpu, &problems, starts, &mut progress, limits, on_progress)?;
+        for (((solver, problem), start), before) in solvers.iter_mut().zip(problems).zip(starts).zip(progress) {
+            *solver = Solver::new(problem, start, before, limits)?;
+        }
+    } else if starts_by_descent(space) {
         let scaled = |solver: &mut Solver<'_>| {
             let ratio = c / solver.problem.c;
             solver.problem.c = c;
@@ -184,16 +249,17 @@ fn start_by_descent(
     problems.into_par_iter().enumerate().map(start).collect()
 }
 
-/// The weights that solve parts of the rows.
+/// The weights that solve parts of the rows, a share of one in so many each.
 fn start_by_parts(
     problems: &[Problem<'_>],
+    parts: &[usize],
     progress: &mut [FitProgress],
     limits: Limits,
     on_progress: &mut OnProgress<'_>,
 ) -> Result<Vec<Start>> {
     let space = &problems[0].space;
     let mut starts: Vec<Option<Vec<f64>>> = vec![None; problems.len()];
-    for part in STARTS {
+    for &part in parts {
         let rows = space.rows() / part;
         if has_few_rows(&Space { matrix: Matrix { rows, ..space.matrix }, ..*space }) || rows < START_ROWS {
             continue;

@@ -58,6 +58,7 @@
 //! | `problem.rs` | one binary problem |
 //! | `newton/` | its solver, which asks for products with all rows |
 //! | `lockstep.rs` | solvers side by side, and where they start |
+//! | `on_gpu.rs` | the solver with its rows on a GPU |
 //! | `descent.rs` | the start of sparse problems, and of those with few rows per column |
 //! | `joint/` | all classes in one problem |
 //! | `hessian.rs` | Newton's equations: Cholesky, conjugate gradients |
@@ -77,12 +78,19 @@ mod course;
 mod descent;
 mod file;
 mod fit;
+#[cfg(test)]
+#[cfg(feature = "gpu")]
+mod gpu_tests;
 mod hessian;
 mod joint;
 mod lockstep;
 mod loss;
 mod model;
 mod newton;
+#[cfg(not(feature = "gpu"))]
+mod no_gpu;
+#[cfg(feature = "gpu")]
+mod on_gpu;
 mod path;
 mod problem;
 mod rows;
@@ -103,3 +111,8 @@ pub use model::LinearModel;
 pub use path::{LinearPath, PathModel, Validation};
 pub use rows::{EntryValues, RowElements, Rows};
 pub use space::Intercept;
+
+#[cfg(not(feature = "gpu"))]
+use no_gpu::OnGpu;
+#[cfg(feature = "gpu")]
+use on_gpu::OnGpu;

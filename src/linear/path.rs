@@ -4,6 +4,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+use super::OnGpu;
 use super::certificate::Certificate;
 use super::classifier::{LinearClassifier, on_threads};
 use super::course::{FitEnd, FitProgress, OnProgress};
@@ -113,7 +114,9 @@ impl LinearClassifier {
         let all: Vec<Option<usize>> = folds.as_ref().map_or(vec![None], |(count, _)| (0..*count).map(Some).collect());
         let outputs = data.outputs();
         let together = if outputs > 1 && self.multiclass != Multiclass::OneVsRest { outputs } else { 1 };
-        let mut path = Path { cs: &cs, parts, judge, models: Vec::new(), spent: FitProgress::NONE, is_stopped: false };
+        let on_gpu = OnGpu::new(self, &data.rows)?;
+        let (models, spent) = (Vec::new(), FitProgress::NONE);
+        let mut path = Path { cs: &cs, parts, judge, on_gpu, models, spent, is_stopped: false };
         for folds in all.chunks((side_by_side(data.rows.len(), data.rows.columns()) / outputs / together).max(1)) {
             let kept = |fold: &Option<usize>| -> Option<Vec<bool>> {
                 let (fold, parts) = fold.zip(parts)?;
@@ -122,6 +125,9 @@ impl LinearClassifier {
             let kept: Vec<Option<Vec<bool>>> = folds.iter().map(kept).collect();
             let prepared = kept.iter().map(|kept| Prepared::new(self, &data, kept.as_deref()));
             let prepared = prepared.collect::<Result<Vec<Prepared<'_, '_>>>>()?;
+            if let (true, Some(on_gpu)) = (prepared[0].is_joint(), &path.on_gpu) {
+                return Err(on_gpu.refuse_joint());
+            }
             if prepared[0].is_joint() {
                 for (&fold, prepared) in folds.iter().zip(&prepared) {
                     path.fit_joint(prepared, fold, on_progress)?;
@@ -133,11 +139,12 @@ impl LinearClassifier {
                 break;
             }
         }
-        let Path { mut models, spent, .. } = path;
+        let Path { mut models, spent, mut on_gpu, .. } = path;
         // Solved side by side, told in the order of the parts.
         models.sort_by_key(|model| model.fold);
         let best_c = best(&models).unwrap_or(cs[0]);
-        let fit = fit(&self.clone().c(best_c), &data, None, &mut |now| on_progress(now.after(spent)))?;
+        let told = &mut |now: FitProgress| on_progress(now.after(spent));
+        let fit = fit(&self.clone().c(best_c), &data, None, on_gpu.as_mut(), told)?;
         Ok(LinearPath { models, best_c, fit })
     }
 }
@@ -148,6 +155,7 @@ struct Path<'a> {
     /// The part of each row.
     parts: Option<&'a [u32]>,
     judge: Option<Judge<'a>>,
+    on_gpu: Option<OnGpu>,
     models: Vec<PathModel>,
     spent: FitProgress,
     is_stopped: bool,
@@ -178,9 +186,10 @@ impl Path<'_> {
                 goes_on
             };
             if solvers.is_empty() {
-                solvers = solve_all(&problems, None, limits, &mut told)?;
+                solvers = solve_all(&problems, None, limits, self.on_gpu.as_mut(), &mut told)?;
             } else {
-                go_on_with(&mut solvers, c * prepared[0].share(), limits, &mut told)?;
+                let c = c * prepared[0].share();
+                go_on_with(&mut solvers, c, limits, self.on_gpu.as_mut(), &mut told)?;
             }
             self.spent = solvers.iter().fold(before, |sum, solver| solver.course.progress.after(sum));
             for ((&fold, prepared), solvers) in folds.iter().zip(prepared).zip(solvers.chunks(outputs)) {

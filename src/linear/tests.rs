@@ -10,7 +10,7 @@ use super::space::Space;
 use super::sparse_tests::Entries;
 use super::*;
 use crate::cpu::linear::Elements;
-use crate::{Error, Input};
+use crate::{Device, Error, Input};
 
 fn generator(seed: u64) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(seed)
@@ -18,7 +18,7 @@ fn generator(seed: u64) -> ChaCha8Rng {
 
 /// A binary problem with its own memory.
 #[derive(Clone, Debug)]
-struct Small {
+pub(super) struct Small {
     x: Vec<f64>,
     columns: usize,
     y: Vec<i64>,
@@ -29,7 +29,7 @@ struct Small {
 }
 
 impl Small {
-    fn random(random: &mut ChaCha8Rng) -> Self {
+    pub(super) fn random(random: &mut ChaCha8Rng) -> Self {
         let (rows, columns) = (random.random_range(2..40), random.random_range(1..8));
         // Features of different sizes, some of them constant, some columns equal.
         let scales: Vec<f64> = (0..columns).map(|_| 10f64.powi(random.random_range(-2..3))).collect();
@@ -67,7 +67,7 @@ impl Small {
     }
 
     /// Whether there is something to fit.
-    fn is_valid(&self) -> bool {
+    pub(super) fn is_valid(&self) -> bool {
         let counts = |label: i64| self.y.iter().zip(&self.weights).any(|(&y, &weight)| y == label && weight > 0.0);
         self.weights.iter().any(|&weight| weight > 0.0)
             && (self.intercept != Intercept::Free || counts(1) && counts(-1))
@@ -78,8 +78,12 @@ impl Small {
     }
 
     fn fit(&self, gap: f64) -> LinearFit {
+        self.fit_on(Device::Cpu, gap)
+    }
+
+    pub(super) fn fit_on(&self, device: Device, gap: f64) -> LinearFit {
         let rows = Rows::new(&self.x, self.columns).unwrap();
-        self.classifier(gap).fit_with(&rows, &self.y, Some(&self.weights), None, &mut |_| true).unwrap()
+        self.classifier(gap).device(device).fit_with(&rows, &self.y, Some(&self.weights), None, &mut |_| true).unwrap()
     }
 
     /// The same with more than half of the elements 0, solved as sparse rows.
@@ -149,6 +153,26 @@ impl Small {
             v.pop();
         }
         value - 0.5 * v.iter().map(|v| v * v).sum::<f64>()
+    }
+
+    /// Fails unless a fit converged, and its certificate is that of its model and multipliers. Returns the objective.
+    pub(super) fn assert_certified(&self, fit: &LinearFit, number: usize) -> f64 {
+        let certificate = fit.certificate();
+        assert_eq!(fit.end, FitEnd::Converged, "{number}: {certificate:?} {self:?}");
+        let primal = self.primal(fit.model.weights(), fit.model.bias()[0]);
+        let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * primal.abs() + 1e-12;
+        assert!(close(primal, certificate.primal), "{number}: {primal} {certificate:?}");
+        let dual = self.dual(&fit.multipliers);
+        match self.intercept {
+            // The bound for what the multipliers leave lies below.
+            Intercept::Free => assert!(certificate.dual <= dual + 1e-9 * primal, "{number}: {dual} {certificate:?}"),
+            // So does the bound for rounding.
+            _ => {
+                let below = dual - certificate.dual;
+                assert!(below >= -1e-9 * primal && below <= 1e-7 * primal + 1e-12, "{number}: {dual} {certificate:?}");
+            }
+        }
+        primal
     }
 
     /// The optimum by dual coordinate ascent, one multiplier after the other, for problems without a free intercept.
@@ -225,22 +249,8 @@ fn random_problems_converge_and_their_certificates_are_true() {
             continue;
         }
         let fit = if number < 2000 { problem.fit(1e-6) } else { problem.fit_sparse(&mut random, 1e-6) };
-        let certificate = fit.certificate();
-        assert_eq!(fit.end, FitEnd::Converged, "{number}: {certificate:?} {problem:?}");
-        let (w, bias) = (fit.model.weights(), fit.model.bias()[0]);
-        let primal = problem.primal(w, bias);
-        let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * primal.abs() + 1e-12;
-        assert!(close(primal, certificate.primal), "{number}: {primal} {certificate:?}");
-        let dual = problem.dual(&fit.multipliers);
-        match problem.intercept {
-            // The bound for what the multipliers leave lies below.
-            Intercept::Free => assert!(certificate.dual <= dual + 1e-9 * primal, "{number}: {dual} {certificate:?}"),
-            // So does the bound for rounding.
-            _ => {
-                let below = dual - certificate.dual;
-                assert!(below >= -1e-9 * primal && below <= 1e-7 * primal + 1e-12, "{number}: {dual} {certificate:?}");
-            }
-        }
+        let primal = problem.assert_certified(&fit, number);
+        let (w, bias, certificate) = (fit.model.weights(), fit.model.bias()[0], fit.certificate());
         // No weights are better than the dual value says.
         for _ in 0..5 {
             let near: Vec<f64> = w.iter().map(|w| w * random.random_range(0.9..1.1)).collect();
@@ -248,6 +258,19 @@ fn random_problems_converge_and_their_certificates_are_true() {
             assert!(problem.primal(&near, shifted) >= certificate.dual - 1e-9 * primal, "{number}");
         }
     }
+}
+
+#[test]
+fn means_far_from_zero_do_no_harm_to_wide_rows_with_a_free_intercept() {
+    let (mut random, columns) = (generator(12), 1100);
+    let x: Vec<f64> = (0..1500 * columns).map(|_| random.random_range(2.0..6.0)).collect();
+    let plane: Vec<f64> = (0..columns).map(|_| random.random_range(-1.0..1.0)).collect();
+    let distance = |row: &[f64]| row.iter().zip(&plane).map(|(x, w)| (x - 4.0) * w).sum::<f64>();
+    let y: Vec<i64> =
+        x.chunks_exact(columns).map(|row| i64::from(distance(row) > 20.0 * random.random_range(-1.0..1.0))).collect();
+    let classifier = LinearClassifier::new(LinearLoss::SquaredHinge).c(0.01).intercept(Intercept::Free);
+    let fit = classifier.fit(&Rows::new(&x, columns).unwrap(), &y).unwrap();
+    assert_eq!(fit.end, FitEnd::Converged, "{:?} {:?}", fit.progress, fit.certificate());
 }
 
 #[test]

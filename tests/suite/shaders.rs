@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use libtest_mimic::Trial;
 use maxmargin::gpu::{
-    Arithmetic, Exchange, Loads, MemoryProbe, NetworkKernel, ParamsLayout, Partial, Variant, variants,
+    Arithmetic, Exchange, LinearKernel, Loads, MemoryProbe, NetworkKernel, ParamsLayout, Partial, Variant, variants,
 };
 use maxmargin::loss::{LossShader, Pattern, SHADERS};
 use naga::back::{hlsl, msl, spv};
@@ -100,12 +100,13 @@ fn translate_parsed(
 
 pub(crate) fn trials() -> Vec<Trial> {
     type Test = fn() -> Outcome;
-    let tests: [(&str, Test); 9] = [
+    let tests: [(&str, Test); 10] = [
         ("every file is part of a variant", every_file_is_part_of_a_variant),
         ("every variant validates and translates", every_variant_validates_and_translates),
         ("a broken shader fails the validation", a_broken_shader_fails),
         ("host structs match the shaders", host_structs_match),
         ("every kernel of training validates and translates", every_kernel_of_training),
+        ("every kernel of linear models validates and translates", every_kernel_of_linear_models),
         ("the probe of memory validates and translates", the_probe_of_memory),
         ("workgroup memory is what the host says", workgroup_memory),
         ("both arithmetics are listed", both_arithmetics_are_listed),
@@ -117,10 +118,11 @@ pub(crate) fn trials() -> Vec<Trial> {
 fn every_file_is_part_of_a_variant() -> Outcome {
     let sources = sources();
     let mut texts: Vec<String> = NetworkKernel::all().iter().map(NetworkKernel::source).collect();
+    texts.extend(LinearKernel::all().iter().map(LinearKernel::source));
     texts.push(MemoryProbe::source());
     texts.extend(sources.values().map(|parsed| parsed.source.clone()));
     let (mut losses, mut orphans) = (BTreeSet::new(), Vec::new());
-    for folder in ["patterns", "loss", "common", "network", "probe"] {
+    for folder in ["patterns", "loss", "common", "network", "linear", "probe"] {
         for entry in std::fs::read_dir(format!("{}/shaders/{folder}", env!("CARGO_MANIFEST_DIR")))? {
             let path = entry?.path();
             let text = std::fs::read_to_string(&path)?;
@@ -237,6 +239,20 @@ fn every_kernel_of_training() -> Outcome {
     Ok(())
 }
 
+fn every_kernel_of_linear_models() -> Outcome {
+    let kernels = LinearKernel::all();
+    assert!(kernels.len() > 20, "only {} kernels", kernels.len());
+    let failures = failures(&kernels, |kernel| {
+        let parsed = parse(&kernel.source())?;
+        translate_parsed(&parsed, kernel.constants()).map_err(|error| format!("{kernel:?}: {error}"))?;
+        check_params(&parsed.0, kernel.name(), kernel.params())
+    });
+    assert!(failures.is_empty(), "{} of {} fail, first: {}", failures.len(), kernels.len(), failures[0]);
+    let source = kernels[0].source();
+    assert!(translate(&source.replace("var own = Sums();", "var own = 0.5;"), vec![]).is_err());
+    Ok(())
+}
+
 fn the_probe_of_memory() -> Outcome {
     let parsed = parse(&MemoryProbe::source())?;
     translate_parsed(&parsed, vec![])?;
@@ -262,7 +278,8 @@ fn both_arithmetics_are_listed() -> Outcome {
 }
 
 /// Functions that may use a builtin whose result on NaN is open, and why none reaches it there.
-const GUARDED: [(&str, &str); 8] = [
+const GUARDED: [(&str, &str); 9] = [
+    ("clipped", "a solver's violation: whatever it becomes, the CPU certifies the solution from the features"),
     ("three_max", "magnitudes of vectors, where NaN is a flag"),
     ("scale", "the largest magnitude, where NaN is a flag"),
     ("root", "a sum over finite components"),
@@ -295,8 +312,10 @@ fn no_open_builtin_sees_nan() -> Outcome {
     for parsed in sources().values() {
         found.append(&mut open_builtins(parsed.module.as_ref().map_err(String::clone)?));
     }
-    for kernel in NetworkKernel::all() {
-        found.append(&mut open_builtins(&parse(&kernel.source())?));
+    let of_training = NetworkKernel::all().into_iter().map(|kernel| kernel.source());
+    let of_models = LinearKernel::all().into_iter().map(|kernel| kernel.source());
+    for source in of_training.chain(of_models) {
+        found.append(&mut open_builtins(&parse(&source)?));
     }
     let guarded: BTreeSet<String> = GUARDED.map(|(name, _)| name.into()).into();
     assert_eq!(found, guarded, "functions with such builtins, and those known to be guarded");

@@ -273,7 +273,7 @@ pub enum NetworkKernel {
     },
 }
 
-/// The number of the features' element type in shaders/network/feature.wgsl, which reads a u8 as x / 255.
+/// The number of the features' element type in shaders/common/feature.wgsl, which reads a u8 as x / 255.
 pub(super) fn feature_number(element: ElementType) -> u8 {
     match element {
         ElementType::U8 => 3,
@@ -342,7 +342,7 @@ impl NetworkKernel {
     /// The WGSL text, without the constants.
     pub fn source(&self) -> String {
         let activation = include_str!("../../../shaders/network/activation.wgsl");
-        let feature = include_str!("../../../shaders/network/feature.wgsl");
+        let feature = include_str!("../../../shaders/common/feature.wgsl");
         let optimizer = include_str!("../../../shaders/network/optimizer.wgsl");
         let header = header(&self.params(), self.bindings());
         let kernel = match self {

@@ -26,6 +26,8 @@ mod center;
 mod search;
 
 use self::search::Crossing;
+#[cfg(feature = "gpu")]
+pub(super) use self::search::FLAT;
 pub(super) use self::search::{descending, search};
 
 /// Rows inside their bounds at the beginning of a warm start, at least, as a share of the columns and of the rows.
@@ -39,6 +41,12 @@ pub(super) enum Start {
     Weights(Vec<f64>),
     /// From these multipliers, and the weights that are their image.
     Multipliers(Vec<f64>),
+    /// From weights and multipliers that may be as good as those that are sought.
+    Near {
+        w: Vec<f64>,
+        multipliers: Vec<f64>,
+        kappa: f64,
+    },
 }
 
 /// What a solver waits for.
@@ -161,6 +169,18 @@ impl<'p> Solver<'p> {
                     solver.alpha = multipliers;
                 }
                 solver.kappa = slope.unwrap_or(f64::NAN);
+            }
+            Start::Near { w, multipliers, kappa } => {
+                solver.w = w;
+                solver.best_a.copy_from_slice(&multipliers);
+                clamp(&problem, &mut solver.best_a);
+                if solver.is_hinge() {
+                    solver.alpha.copy_from_slice(&solver.best_a);
+                }
+                solver.kappa = kappa;
+                if !problem.space.is_free() {
+                    solver.awaits = Awaits::Certificate;
+                }
             }
         }
         solver.best_w.copy_from_slice(&solver.w);

@@ -6,7 +6,7 @@ use super::Solver;
 use crate::linear::space::{CHUNK, sums, total};
 
 /// The slope along a direction at which its search ends, as a share of the slope at its beginning.
-const FLAT: f64 = 0.05;
+pub(in crate::linear) const FLAT: f64 = 0.05;
 
 /// The search looks once at all rows, for those whose multiplier leaves or reaches a bound within this step. Beyond it, every
 /// look is at all rows.
