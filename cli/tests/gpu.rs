@@ -1,5 +1,5 @@
 //! Every family of `eval` has the same value (to 1e-6) and the same counts on each GPU as on the CPU. `--device
-//! auto:gpu:N` and `bench` work with each GPU too.
+//! auto:gpu:N` and `bench` work with each GPU too, and `fit` reaches the optimum of the CPU.
 
 #[path = "../../tests/suite/harness.rs"]
 mod harness;
@@ -98,6 +98,41 @@ fn measures_for_auto(index: usize) {
     folder.fails(&format!("{bad} --device auto:gpu:{index}"), 1, &["two.npy", "3000"]);
 }
 
+/// `fit` with rows on the device: the optimum of the CPU, and its own way to say where it ran.
+fn fits_to_the_same_optimum(index: usize) {
+    let folder = Folder::new();
+    let x: Vec<f32> = (0..900 * 5).map(|i| (i * i % 1013) as f32 / 256.0 - 2.0).collect();
+    folder.f32("x.npy", "(900, 5)", &x);
+    let of = |row: &[f32]| if row[0] + row[1] * row[2] > 0.5 { 2 } else { i64::from(row[3] > 0.0) };
+    let labels: Vec<i64> = x.chunks_exact(5).map(of).collect();
+    folder.i64("y.npy", &labels);
+    folder.i64("two.npy", &labels.iter().map(|label| label % 2).collect::<Vec<_>>());
+    folder.write("s.svm", b"1 1:0.5 3:1\n0 2:1\n");
+    for options in [
+        "--targets y.npy --standardize",
+        "--targets two.npy --loss squared-hinge --intercept free",
+        "--targets two.npy --loss smooth:0.5 --c 0.01,1 --folds 3",
+    ] {
+        let fit = format!("fit --features x.npy --gap 1e-5 {options}");
+        let cpu = folder.json(&format!("{fit} --device cpu"));
+        let gpu = folder.json(&format!("{fit} --device gpu:{index}"));
+        let [low, high] = ["dual", "primal"].map(|key| gpu[key].as_f64().unwrap_or(f64::NAN));
+        let [dual, primal] = ["dual", "primal"].map(|key| cpu[key].as_f64().unwrap_or(f64::NAN));
+        assert!(low <= primal && dual <= high && gpu["certified"] == true, "{options}: {cpu} {gpu}");
+        assert_eq!((&gpu["device"]["kind"], &gpu["precision"]), (&json!("gpu"), &json!("f64")), "{options}");
+        assert!(gpu["steps_on_gpu"].as_u64() > Some(0) && cpu["steps_on_gpu"] == 0, "{options}: {gpu}");
+        let auto = folder.json(&format!("{fit} --device auto:gpu:{index}"));
+        let note = auto["device"]["note"].as_str().unwrap_or_default();
+        assert!(note.contains("rows per second") && auto["certified"] == true, "{options}: {note}");
+    }
+    let sparse = format!("fit --features s.svm --device gpu:{index}");
+    folder.fails(&sparse, 2, &["--device", "sparse"]);
+    let auto = folder.json(&sparse.replace("gpu:", "auto:gpu:"));
+    assert_eq!(auto["device"]["kind"], "cpu");
+    let joint = "fit --features x.npy --targets y.npy --multiclass crammer-singer";
+    folder.fails(&format!("{joint} --device gpu:{index}"), 2, &["--device", "all classes"]);
+}
+
 /// The benchmark's cases with labels run on the device: f32, i8 and bit labels, f32 and f16 scores.
 fn measures_labels(index: usize) {
     let json = Folder::new().json(&format!("bench --quick --filter labels, --device gpu:{index}"));
@@ -125,6 +160,13 @@ fn main() {
             measures_for_auto(index);
             Ok(())
         }));
+        trials.push(Trial::test(
+            format!("[{}] fit reaches the optimum of the CPU", harness::label(adapter)),
+            move || {
+                fits_to_the_same_optimum(index);
+                Ok(())
+            },
+        ));
         // By index, and by the first word of its name. The word is in capitals, because case must not matter.
         let word = adapter.name.split(' ').next().unwrap_or_default().to_uppercase();
         for device in [format!("gpu:{}", adapter.index), word] {

@@ -69,6 +69,18 @@ impl FileRows {
         }
     }
 
+    /// Bytes of dense features.
+    pub(super) fn dense_bytes(&self) -> Option<usize> {
+        match &self.data {
+            Stored::Sparse(_) => None,
+            Stored::Dense { data: Data::F64(x), .. } => Some(size_of_val(&x[..])),
+            Stored::Dense { data: Data::F32(x), .. } => Some(size_of_val(&x[..])),
+            Stored::Dense { data: Data::U8(x), .. } => Some(x.len()),
+            // Half precision.
+            Stored::Dense { data, .. } => Some(2 * data.len()),
+        }
+    }
+
     /// The first rows of two features, for a plot.
     pub(super) fn points(&self, most: usize) -> Outcome<Vec<(f64, f64)>> {
         match &self.data {

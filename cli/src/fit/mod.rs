@@ -1,6 +1,7 @@
 //! `maxmargin fit`: a linear model with a certificate, and `predict --model`.
 
 mod arguments;
+mod auto;
 mod data;
 mod outputs;
 mod predict;
@@ -8,25 +9,27 @@ mod predict;
 use std::path::Path;
 use std::time::Instant;
 
-use maxmargin::linear::{ClassWeights, FitEnd, FitProgress, LinearClassifier, LinearFit, PathModel, Validation};
+use maxmargin::linear::{
+    ClassWeights, FitEnd, FitProgress, LinearClassifier, LinearFit, Multiclass, PathModel, Validation,
+};
 use maxmargin::{Error, Input};
 
 pub(crate) use self::arguments::FitArguments;
 use self::arguments::loss_text;
+use self::auto::Task;
 use self::data::{FileRows, Labels};
 use self::outputs::{Outputs, Summary};
 pub(crate) use self::predict::{Asked, predict};
 use crate::failure::{Failure, Outcome};
 use crate::file::sparse::{self, Wanted};
 use crate::file::{self, pending, refuse_same_file};
-use crate::place::{self, Place, Where};
 use crate::words::number_text;
 use crate::{interrupt, progress};
 
 /// Fits a model. The result is true where a signal ended the fit.
 pub(crate) fn run(arguments: &FitArguments) -> Outcome<bool> {
     let started = Instant::now();
-    check_device(&arguments.place, "fit")?;
+    progress::set_quiet(arguments.place.quiet);
     if arguments.c.len() > 1 && arguments.folds.is_none() && arguments.validation_features.is_none() {
         return Err(Failure::usage("--c with several numbers needs --folds or --validation-features to judge them"));
     }
@@ -76,6 +79,11 @@ pub(crate) fn run(arguments: &FitArguments) -> Outcome<bool> {
         .class_weights(class_weights)
         .gap(arguments.gap)
         .max_passes(arguments.max_passes);
+    let labels = targets.data.targets().ok_or_else(|| targets.fail("expected whole numbers or text"))?;
+    let is_joint = arguments.multiclass.of_library() != Multiclass::OneVsRest && !targets.are_two()?;
+    let task = Task { classifier: &classifier, rows: &rows, targets: labels, bytes: features.dense_bytes(), is_joint };
+    let mut chosen = auto::choose(&arguments.place, &task)?;
+    let classifier = classifier.device(chosen.device.clone());
     let solving = Instant::now();
     let line = progress::stage("fitting");
     let stop = interrupt::stop_flag();
@@ -85,7 +93,6 @@ pub(crate) fn run(arguments: &FitArguments) -> Outcome<bool> {
         !stop.load(std::sync::atomic::Ordering::Relaxed)
     };
     let explain = |error| explain(arguments, rows.columns(), &targets, error);
-    let labels = targets.data.targets().ok_or_else(|| targets.fail("expected whole numbers or text"))?;
     let judge = match (&validation, arguments.folds) {
         (Some((features, labels)), _) => {
             let targets = labels.data.targets().ok_or_else(|| labels.fail("expected whole numbers or text"))?;
@@ -96,19 +103,26 @@ pub(crate) fn run(arguments: &FitArguments) -> Outcome<bool> {
         (None, Some(count)) => Some(Validation::Folds { count, seed: arguments.seed }),
         (None, None) => None,
     };
-    let (c, models, fit): (f64, Vec<PathModel>, LinearFit) = match judge {
-        Some(validation) => {
-            let path =
-                classifier.fit_path(&rows, labels, weights.as_deref(), &arguments.c, &validation, &mut on_progress);
-            let path = path.map_err(explain)?;
-            (path.best_c, path.models, path.fit)
+    let mut solve = |classifier: LinearClassifier| -> maxmargin::Result<(f64, Vec<PathModel>, LinearFit)> {
+        let weights = weights.as_deref();
+        if let Some(validation) = &judge {
+            let path = classifier.fit_path(&rows, labels, weights, &arguments.c, validation, &mut on_progress)?;
+            return Ok((path.best_c, path.models, path.fit));
         }
-        None => {
-            let (c, start) = (arguments.c[0], start.as_ref().map(|start| &start.0));
-            let fit = classifier.c(c).fit_with(&rows, labels, weights.as_deref(), start, &mut on_progress);
-            (c, Vec::new(), fit.map_err(explain)?)
-        }
+        let (c, start) = (arguments.c[0], start.as_ref().map(|start| &start.0));
+        Ok((c, Vec::new(), classifier.c(c).fit_with(&rows, labels, weights, start, &mut on_progress)?))
     };
+    let solved = match solve(classifier.clone()) {
+        // A device that was not asked for by name may be too small for all rows.
+        Err(error @ (Error::OutOfMemory { .. } | Error::DeviceLimit { .. } | Error::DeviceLost { .. }))
+            if chosen.may_change() =>
+        {
+            chosen.cpu_after(error);
+            solve(classifier.device(maxmargin::Device::Cpu))
+        }
+        solved => solved,
+    };
+    let (c, models, fit) = solved.map_err(explain)?;
     drop(line);
     let solve_seconds = solving.elapsed().as_secs_f64() - fit.certifying.as_secs_f64();
     let score = data::score(&fit.model, &rows, &targets)?;
@@ -124,6 +138,7 @@ pub(crate) fn run(arguments: &FitArguments) -> Outcome<bool> {
         rows: rows.len(),
         entries: features.entries(),
         names: targets.names.as_deref(),
+        chosen: &chosen,
         headers,
         written: Vec::new(),
         seconds: [read_seconds, solve_seconds, fit.certifying.as_secs_f64(), 0.0],
@@ -145,7 +160,7 @@ pub(crate) fn run(arguments: &FitArguments) -> Outcome<bool> {
         }
         end => {
             let why = match end {
-                FitEnd::Passes => format!("{} passes were used up: --max-passes allows more", arguments.max_passes),
+                FitEnd::Passes => format!("--max-passes {} is used up", number_text(arguments.max_passes)),
                 _ if arguments.standardize => "rounding allows no less".into(),
                 _ => "rounding allows no less: --standardize may help".into(),
             };
@@ -177,19 +192,6 @@ fn labelled(
             path.display()
         ))
     })
-}
-
-/// Only the CPU fits linear models and computes with them: another device is refused where it was asked for, not where it is
-/// the environment's default.
-fn check_device(place: &Where, command: &str) -> Outcome<()> {
-    progress::set_quiet(place.quiet);
-    if place.device.is_none() {
-        return Ok(());
-    }
-    match place::of(place)? {
-        Place::Named(maxmargin::Device::Cpu) | Place::Auto(None) => Ok(()),
-        _ => Err(Failure::usage(format!("--device: {command} runs on the CPU, got a GPU"))),
-    }
 }
 
 /// The failure of a fit, with the file or the option that caused it.

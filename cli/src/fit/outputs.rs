@@ -8,11 +8,12 @@ use maxmargin::plot::{Boundary, Chart, Figure, Format};
 use serde_json::json;
 
 use super::arguments::{FitArguments, Multiclass, intercept_text};
+use super::auto::Chosen;
 use super::data::{FileRows, Labels};
 use super::pending_outputs;
 use crate::failure::{Failure, Outcome, listed_paths};
 use crate::file::PendingOutput;
-use crate::report::{device_json, headers_json, inputs_text, number, print};
+use crate::report::{device_json, device_text, headers_json, inputs_text, number, print};
 use crate::words::{counted, number_text};
 
 /// Grid cells per axis in the plot of the decision boundary.
@@ -72,6 +73,8 @@ pub(super) struct Summary<'a> {
     pub(super) entries: Option<usize>,
     /// The texts that the labels stand for.
     pub(super) names: Option<&'a [String]>,
+    /// Where the steps were taken.
+    pub(super) chosen: &'a Chosen,
     pub(super) headers: Vec<(&'static str, bool)>,
     pub(super) written: Vec<PathBuf>,
     /// read, solve, certify, total
@@ -240,10 +243,17 @@ impl Summary<'_> {
                 "max_passes": self.arguments.max_passes,
             },
             "written": self.written.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
-            "device": device_json(&maxmargin::Device::cpu()),
+            "device": device_json(&self.chosen.device),
+            "steps_on_gpu": self.fit.steps_on_gpu,
             "precision": "f64",
             "seconds": { "read": read, "solve": solve, "certify": certify, "total": total },
         });
+        if self.chosen.seconds > 0.0 {
+            object["seconds"]["choose"] = json!(self.chosen.seconds);
+        }
+        if let Some(why) = &self.chosen.why {
+            object["device"]["note"] = json!(why);
+        }
         if let Some(entries) = self.entries {
             object["columns"] = json!(self.fit.model.columns());
             object["entries"] = json!(entries);
@@ -314,8 +324,21 @@ impl Summary<'_> {
         if !self.written.is_empty() {
             text += &format!("{:<10}{}\n", "wrote", listed_paths(&self.written));
         }
-        text += &format!("{:<10}{}, sums in f64\n", "device", maxmargin::Device::cpu().name());
+        text += &format!("{:<10}{}", "device", device_text(&self.chosen.device));
+        text += &match self.chosen.device {
+            maxmargin::Device::Cpu => ", sums in f64".to_owned(),
+            _ if fit.steps_on_gpu == 0 => {
+                " for none of the steps: f32 cannot hold these numbers, or got no further".into()
+            }
+            _ => format!(" for {} of the steps in f32; ended and certified on the CPU in f64", fit.steps_on_gpu),
+        };
+        text += &self.chosen.why.as_ref().map_or("\n".into(), |why| format!(" ({why})\n"));
         let [read, solve, certify, total] = self.seconds;
-        text + &format!("{:<10}read {read:.4}, solve {solve:.4}, certify {certify:.4}, total {total:.4}", "seconds")
+        let choose = self.chosen.seconds;
+        let choose = if choose < 0.01 { String::new() } else { format!("choose {choose:.4}, ") };
+        text + &format!(
+            "{:<10}read {read:.4}, {choose}solve {solve:.4}, certify {certify:.4}, total {total:.4}",
+            "seconds"
+        )
     }
 }

@@ -7,11 +7,12 @@ use maxmargin::linear::LinearModel;
 use serde_json::json;
 
 use super::data::{FileRows, Labels, model, score};
-use super::{check_device, in_features};
+use super::in_features;
 use crate::failure::{Failure, Outcome, listed_paths};
 use crate::file::sparse::{Base, Wanted};
 use crate::file::{PendingOutput, TextOptions, is_csv, pending, publish_all};
-use crate::place::Where;
+use crate::place::{self, Place, Where};
+use crate::progress;
 use crate::report::{device_json, headers_json, inputs_text, number, print};
 use crate::words::{counted, number_text};
 
@@ -30,7 +31,7 @@ pub(crate) struct Asked<'a> {
 
 pub(crate) fn predict(asked: &Asked<'_>) -> Outcome<()> {
     let started = Instant::now();
-    check_device(asked.place, "predict --model")?;
+    check_device(asked.place)?;
     let mut out = PendingOutput::new("--out", asked.out, &[".npy", ".csv"])?;
     let mut labels_out = pending("--labels-out", asked.labels_out, &[".npy"])?;
     let mut certain_out = pending("--certain-out", asked.certain_out, &[".npy"])?;
@@ -135,6 +136,19 @@ pub(crate) fn predict(asked: &Asked<'_>) -> Outcome<()> {
         print(&text)?;
     }
     publish_all([Some(out), labels_out, certain_out].into_iter().flatten())
+}
+
+/// Only the CPU computes with linear models: another device is refused where it was asked for, not where it is the
+/// environment's default.
+fn check_device(place: &Where) -> Outcome<()> {
+    progress::set_quiet(place.quiet);
+    if place.device.is_none() {
+        return Ok(());
+    }
+    match place::of(place)? {
+        Place::Named(maxmargin::Device::Cpu) | Place::Auto(None) => Ok(()),
+        _ => Err(Failure::usage("--device: predict --model runs on the CPU, got a GPU")),
+    }
 }
 
 /// A line of names, and a line for each row.
