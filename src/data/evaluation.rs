@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::device_tensor::DeviceTensor;
-use super::exact;
 use super::real::Real;
 use crate::error::{Error, Result, number};
 use crate::names::names;
@@ -337,16 +336,13 @@ impl SumRequest {
 }
 
 /// The sums of one pass over the samples, from which an [`Evaluation`] is made. Parts are merged in a fixed order.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Totals {
-    #[serde(with = "exact::number")]
     pub(crate) sum: f64,
-    #[serde(with = "exact::number")]
     pub(crate) weight_sum: f64,
     pub(crate) count: u64,
     pub(crate) active: u64,
     pub(crate) correct: u64,
-    #[serde(with = "exact::numbers")]
     pub(crate) per_class: Vec<f64>,
 }
 

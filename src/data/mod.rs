@@ -5,6 +5,7 @@ pub(crate) mod batch;
 pub(crate) mod device_tensor;
 pub(crate) mod evaluation;
 pub(crate) mod exact;
+pub(crate) mod exact_sum;
 pub(crate) mod jobs;
 pub(crate) mod labels;
 pub(crate) mod memory;

@@ -107,7 +107,7 @@ impl Accumulator<'_> {
         let mut totals = self.seen.totals.clone();
         for (number, pending) in &*self.pending {
             let part = pending.totals().await.map_err(|error| in_update(*number, error))?;
-            totals.merge(&part);
+            totals.add(&part);
         }
         self.seen.totals = totals;
         self.pending.clear();

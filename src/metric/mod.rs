@@ -13,8 +13,9 @@
 //! ```
 //!
 //! # Numbers
-//! On the CPU every loss is added in f64. How the data is split into batches changes the value only by the order of f64
-//! additions (1e-12 relative to the sum of the losses' magnitudes). On a GPU an update appends its workgroups' sums to
+//! On the CPU every loss of a batch is added in f64. How the data is split into batches changes the value only by the order
+//! of these additions (1e-12 relative to the sum of the losses' magnitudes). The sums of batches are added exactly: the same
+//! batches give the same bits in any order, and so do metrics of parts of them that are merged in any order. On a GPU an update appends its workgroups' sums to
 //! the state on the device, without waiting; computing the value folds them in f64. Counts are u64. Unless the batch
 //! says otherwise scores are raw, and label encodings are stated, so no batch decides for itself what it means.
 //!
@@ -25,6 +26,7 @@
 mod accumulator;
 mod collection;
 mod state;
+mod totals;
 
 use std::sync::Arc;
 

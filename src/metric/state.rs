@@ -2,11 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::totals::ExactTotals;
 use crate::data::batch::Batch;
 use crate::data::evaluation::{Evaluation, Outputs, Precision, Reduction, Request, SumRequest, Totals};
 use crate::error::{Error, Result};
 use crate::loss::difference::first_difference;
 use crate::loss::{Loss, Pattern};
+
+/// The version of saved states. It grows where an older program would misread one.
+const VERSION: u32 = 1;
 
 /// Configuration and sums of a [`super::Metric`]. Serialisable with serde; text formats keep every bit of the sums.
 ///
@@ -40,12 +44,13 @@ pub(super) struct SeenSamples {
     pub(super) samples: u64,
     /// The lowest precision so far: f32 from the first f32 update on.
     pub(super) precision: Precision,
-    pub(super) totals: Totals,
+    pub(super) totals: ExactTotals,
 }
 
 /// A state as it is written, or as it was read and not yet checked.
 #[derive(Serialize, Deserialize)]
 struct SavedState<L> {
+    version: u32,
     /// The loss's name, since two losses may have the same options.
     name: String,
     loss: L,
@@ -54,14 +59,24 @@ struct SavedState<L> {
     updates: u64,
     samples: u64,
     precision: Precision,
-    totals: Totals,
+    totals: ExactTotals,
 }
 
 impl<L: Loss> From<MetricState<L>> for SavedState<L> {
     fn from(state: MetricState<L>) -> Self {
         let MetricState { loss, seen: SeenSamples { reduction, per_class, updates, samples, precision, totals } } =
             state;
-        Self { name: loss.name().into(), loss, reduction, per_class, updates, samples, precision, totals }
+        Self {
+            version: VERSION,
+            name: loss.name().into(),
+            loss,
+            reduction,
+            per_class,
+            updates,
+            samples,
+            precision,
+            totals,
+        }
     }
 }
 
@@ -69,7 +84,11 @@ impl<L: Loss> TryFrom<SavedState<L>> for MetricState<L> {
     type Error = Error;
 
     fn try_from(saved: SavedState<L>) -> Result<Self> {
-        let SavedState { name, loss, reduction, per_class, updates, samples, precision, totals } = saved;
+        let SavedState { version, name, loss, reduction, per_class, updates, samples, precision, totals } = saved;
+        if version != VERSION {
+            let expected = format!("version {VERSION}");
+            return Err(Error::File { what: "saved metric", expected, got: version.to_string() });
+        }
         let seen = SeenSamples { reduction, per_class, updates, samples, precision, totals };
         seen.check(&name, &loss)?;
         Ok(Self { loss, seen })
@@ -85,7 +104,7 @@ impl<L> MetricState<L> {
 impl SeenSamples {
     fn new() -> Self {
         let (reduction, per_class, precision) = (Reduction::Mean, false, Precision::F64);
-        Self { reduction, per_class, updates: 0, samples: 0, precision, totals: Totals::default() }
+        Self { reduction, per_class, updates: 0, samples: 0, precision, totals: ExactTotals::default() }
     }
 
     fn check(&self, name: &str, loss: &dyn Loss) -> Result<()> {
@@ -95,7 +114,8 @@ impl SeenSamples {
         }
         loss.check()?;
         let counts = [totals.active, totals.correct].iter().all(|&part| part <= totals.count);
-        let weights = totals.weight_sum >= 0.0 && totals.weight_sum.is_finite();
+        let weight_sum = totals.weight_sum.value();
+        let weights = weight_sum >= 0.0 && weight_sum.is_finite();
         let classes =
             if *per_class { totals.count == 0 || !totals.per_class.is_empty() } else { totals.per_class.is_empty() };
         if !counts || totals.count > *samples || !weights || !classes {
@@ -119,7 +139,7 @@ impl SeenSamples {
     }
 
     pub(super) fn add(&mut self, loss: &dyn Loss, sums: &Totals, precision: Precision, batch: &Batch<'_>) {
-        self.totals.merge(sums);
+        self.totals.add(sums);
         self.count(loss, batch);
         if precision == Precision::F32 {
             self.precision = Precision::F32;
@@ -182,6 +202,6 @@ impl SeenSamples {
     fn finish(&self, loss: &dyn Loss, request: &Request) -> Result<Evaluation> {
         let precision = self.precision;
         let outputs = Outputs { losses: None, gradient: None, precision, upload_time: Default::default() };
-        self.totals.clone().finish(request, self.samples as usize, loss.has_correct(), outputs)
+        self.totals.rounded().finish(request, self.samples as usize, loss.has_correct(), outputs)
     }
 }
