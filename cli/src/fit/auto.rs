@@ -119,6 +119,7 @@ fn measured(gpu: Option<Gpu>, task: &Task<'_>) -> (Device, String) {
             (if gpu_rate > cpu_rate { gpu } else { Device::Cpu }, rates)
         }
         Ok(None) => cpu(&format!("{of_cpu}, {} less than a quarter of that", gpu.name())),
+        Err(Error::Option { option: "device", .. }) => cpu("f32, a GPU's type, cannot hold these numbers"),
         Err(error) => cpu(&format!("{} cannot be used: {}", gpu.name(), Failure::data(error).line())),
     }
 }

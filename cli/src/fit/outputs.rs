@@ -327,7 +327,7 @@ impl Summary<'_> {
         text += &format!("{:<10}{}", "device", device_text(&self.chosen.device));
         text += &match self.chosen.device {
             maxmargin::Device::Cpu => ", sums in f64".to_owned(),
-            _ if fit.steps_on_gpu == 0 => {
+            _ if fit.steps_on_gpu == 0 && matches!(fit.end, FitEnd::Converged | FitEnd::Precision) => {
                 " for none of the steps: f32 cannot hold these numbers, or got no further".into()
             }
             _ => format!(" for {} of the steps in f32; ended and certified on the CPU in f64", fit.steps_on_gpu),
