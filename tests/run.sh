@@ -13,7 +13,7 @@ if [ ${#packages[@]} != 0 ] && command -v apt-get >/dev/null; then
     $sudo apt-get install -y -qq "${packages[@]}"
 fi
 # Every combination of the library's features builds.
-for features in "" gpu nn plot linear gpu,nn gpu,plot nn,plot nn,linear gpu,nn,plot; do
+for features in "" gpu nn plot linear gpu,nn gpu,plot nn,plot nn,linear gpu,linear gpu,nn,plot; do
     cargo check --quiet -p maxmargin --no-default-features --features "$features" --locked
 done
 # So do the fuzz targets.

@@ -51,7 +51,6 @@ pub struct LinearClassifier {
     pub(super) multiclass: Multiclass,
     pub(super) gap: f64,
     pub(super) max_passes: f64,
-    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "there is one device"))]
     pub(super) device: Device,
 }
 

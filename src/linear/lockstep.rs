@@ -148,7 +148,7 @@ fn start_on_cpu(
     }
 }
 
-/// Where problems, one after the other, get to on a GPU. Those that f32 cannot hold start on the CPU. Those of few rows per
+/// Where problems, one after the other, get to on a GPU. Those for which f32 is of no use start on the CPU. Those of few rows per
 /// column that fall short of the gap go on from there by descent.
 fn start_on_gpu(
     on_gpu: &mut OnGpu,
@@ -163,17 +163,16 @@ fn start_on_gpu(
         let (before, own) = progress.split_at_mut(place);
         let (before, own) = (before.iter().fold(FitProgress::NONE, |sum, of| of.after(sum)), &mut own[..1]);
         let mut told = |now: FitProgress| on_progress(now.after(before));
+        let mut of_cpu = [FitProgress::NONE];
         let start = match on_gpu.approach(problem, start, &mut own[0], limits, &mut told)? {
-            None => start_on_cpu(std::slice::from_ref(problem), None, own, limits, &mut told)?,
+            None => start_on_cpu(std::slice::from_ref(problem), None, &mut of_cpu, limits, &mut told)?,
             Some((Start::Near { multipliers, .. }, false)) if has_few_rows(&problem.space) => {
-                let mut of_descent = [FitProgress::NONE];
                 let problems = vec![(*problem, Some(multipliers))];
-                let starts = start_by_descent(problems, &mut of_descent, limits, &mut told)?;
-                own[0].passes += of_descent[0].passes;
-                starts
+                start_by_descent(problems, &mut of_cpu, limits, &mut told)?
             }
             Some((start, _)) => vec![start],
         };
+        own[0] = of_cpu[0].after(own[0]);
         reached.extend(start);
     }
     Ok(reached)

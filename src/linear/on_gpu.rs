@@ -39,6 +39,9 @@ const SHARE: f64 = 0.5;
 /// The most columns, with the intercept's, of a matrix that is read back and factored: 16 MB.
 const MOST_FACTORED: usize = 2048;
 
+/// The gap at which a start that fell short is still better than the CPU's own.
+const USEFUL_GAP: f64 = 0.1;
+
 /// Rows that the first `kappa` of a start from weights follows from.
 const SAMPLED_ROWS: usize = 20_000;
 
@@ -113,7 +116,7 @@ impl OnGpu {
     }
 
     /// Goes from a start towards the optimum. Also says whether the gap seems to be reached. `None` where f32 cannot hold the
-    /// numbers. `progress` is what was done before, and then what was done in all; `on_progress` is told it, and ends the
+    /// numbers, or led nowhere. `progress` is what was done before, and then what was done in all; `on_progress` is told it, and ends the
     /// approach by false.
     pub(super) fn approach(
         &mut self,
@@ -188,7 +191,9 @@ impl OnGpu {
         }
         *progress = FitProgress { gap: f64::INFINITY, ..course.progress };
         let is_reached = course.progress.gap <= target;
-        let Some(w) = best_w.filter(|_| has_multipliers) else { return Ok(None) };
+        let is_stopped = course.end == Some(FitEnd::Stopped);
+        let is_useful = is_reached || is_stopped || course.progress.gap <= USEFUL_GAP;
+        let Some(w) = best_w.filter(|_| has_multipliers && is_useful) else { return Ok(None) };
         let mut multipliers = reserved(problem.rows())?;
         multipliers.extend(self.rows.kept()?.into_iter().map(|a| problem.c * f64::from(a)));
         Ok(Some((Start::Near { w, multipliers, kappa: state.kappa }, is_reached)))

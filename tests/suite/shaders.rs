@@ -225,32 +225,45 @@ fn check_struct(
     Err(format!("{name} of {shader}: {wgsl:?} of {span} bytes, but {members:?} of {size}"))
 }
 
-fn every_kernel_of_training() -> Outcome {
-    let kernels = NetworkKernel::all();
+/// A kernel that is no variant of a loss.
+struct OtherKernel {
+    name: &'static str,
+    source: String,
+    constants: Vec<(&'static str, f64)>,
+    params: ParamsLayout,
+}
+
+/// Validates and translates kernels. With `good` replaced by `bad`, the first one that has it must fail.
+fn validate_others(kernels: &[OtherKernel], good: &str, bad: &str) -> Outcome {
     assert!(kernels.len() > 20, "only {} kernels", kernels.len());
-    let failures = failures(&kernels, |kernel| {
-        let parsed = parse(&kernel.source())?;
-        translate_parsed(&parsed, kernel.constants()).map_err(|error| format!("{kernel:?}: {error}"))?;
-        check_params(&parsed.0, kernel.name(), kernel.params())
+    let failures = failures(kernels, |kernel| {
+        let parsed = parse(&kernel.source)?;
+        let OtherKernel { name, constants, params, .. } = kernel;
+        translate_parsed(&parsed, constants.clone()).map_err(|error| format!("{name} {constants:?}: {error}"))?;
+        check_params(&parsed.0, name, *params)
     });
     assert!(failures.is_empty(), "{} of {} fail, first: {}", failures.len(), kernels.len(), failures[0]);
-    let source = NetworkKernel::KerasAccuracy.source();
-    assert!(translate(&source.replace("var own = 0u;", "var own = 0.5;"), vec![]).is_err());
+    let source = kernels.iter().map(|kernel| &kernel.source).find(|source| source.contains(good));
+    assert!(translate(&source.ok_or("no kernel to break")?.replace(good, bad), vec![]).is_err());
     Ok(())
 }
 
+fn every_kernel_of_training() -> Outcome {
+    let of = |kernel: NetworkKernel| {
+        let (source, constants, params) = (kernel.source(), kernel.constants(), kernel.params());
+        OtherKernel { name: kernel.name(), source, constants, params }
+    };
+    let kernels: Vec<OtherKernel> = NetworkKernel::all().into_iter().map(of).collect();
+    validate_others(&kernels, "var own = 0u;", "var own = 0.5;")
+}
+
 fn every_kernel_of_linear_models() -> Outcome {
-    let kernels = LinearKernel::all();
-    assert!(kernels.len() > 20, "only {} kernels", kernels.len());
-    let failures = failures(&kernels, |kernel| {
-        let parsed = parse(&kernel.source())?;
-        translate_parsed(&parsed, kernel.constants()).map_err(|error| format!("{kernel:?}: {error}"))?;
-        check_params(&parsed.0, kernel.name(), kernel.params())
-    });
-    assert!(failures.is_empty(), "{} of {} fail, first: {}", failures.len(), kernels.len(), failures[0]);
-    let source = kernels[0].source();
-    assert!(translate(&source.replace("var own = Sums();", "var own = 0.5;"), vec![]).is_err());
-    Ok(())
+    let of = |kernel: LinearKernel| {
+        let (source, constants, params) = (kernel.source(), kernel.constants(), kernel.params());
+        OtherKernel { name: kernel.name(), source, constants, params }
+    };
+    let kernels: Vec<OtherKernel> = LinearKernel::all().into_iter().map(of).collect();
+    validate_others(&kernels, "var own = Sums();", "var own = 0.5;")
 }
 
 fn the_probe_of_memory() -> Outcome {

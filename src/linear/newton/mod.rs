@@ -42,6 +42,7 @@ pub(super) enum Start {
     /// From these multipliers, and the weights that are their image.
     Multipliers(Vec<f64>),
     /// From weights and multipliers that may be as good as those that are sought.
+    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "where a GPU led to"))]
     Near {
         w: Vec<f64>,
         multipliers: Vec<f64>,
