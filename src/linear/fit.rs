@@ -78,6 +78,11 @@ impl<'a> Labelled<'a> {
 /// The labels of finite rows.
 pub(super) fn checked_labels(rows: &Rows<'_>, targets: Targets<'_>) -> Result<Vec<i64>> {
     rows.check()?;
+    labels_of(rows, targets)
+}
+
+/// One label per row, whatever the rows hold.
+pub(super) fn labels_of(rows: &Rows<'_>, targets: Targets<'_>) -> Result<Vec<i64>> {
     let labels = integers(targets)?;
     if labels.len() != rows.len() {
         let (input, expected, got) = (Input::Targets, rows.len(), labels.len());

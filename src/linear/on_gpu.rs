@@ -137,8 +137,9 @@ impl OnGpu {
             None => 1.0,
         };
         self.begin(problem, slope.is_none() && starts_from_weights)?;
-        let mut state = State { problem, w: rounded(&w).into_iter().map(f64::from).collect(), kappa };
-        self.rows.multiply(&rounded(&state.w), false)?;
+        let w = rounded(&w);
+        self.rows.multiply(&w, false)?;
+        let mut state = State { problem, w: w.into_iter().map(f64::from).collect(), kappa };
         let mut followed = self.rows.follow(0.0, kappa, false)?;
         let target = (TARGET * limits.gap).max(LEAST_GAP);
         let max_passes = progress.passes + SHARE * limits.max_passes;

@@ -8,6 +8,7 @@ use super::context::Gpu;
 use super::pool::PooledBuffer;
 use super::readback::elements;
 use crate::data::device_tensor::{DeviceMemory, DeviceTensor, ElementType};
+use crate::data::memory::reserved;
 use crate::data::tensor::{Floats, Targets};
 use crate::error::{Error, Input, Result, number};
 
@@ -224,7 +225,11 @@ impl Gpu {
     pub async fn upload_floats_async(&self, elements: Floats<'_>) -> Result<DeviceTensor> {
         match elements {
             Floats::F32(x) => self.upload_f32_async(x).await,
-            Floats::F64(x) => self.upload_f32_async(&x.iter().map(|&x| x as f32).collect::<Vec<_>>()).await,
+            Floats::F64(x) => {
+                let mut rounded = reserved(x.len())?;
+                rounded.extend(x.iter().map(|&x| x as f32));
+                self.upload_f32_async(&rounded).await
+            }
             Floats::F16(x) => self.upload(bytemuck::cast_slice(x), x.len(), ElementType::F16).await,
             Floats::BF16(x) => self.upload(bytemuck::cast_slice(x), x.len(), ElementType::BF16).await,
             Floats::Device(_) => {

@@ -55,15 +55,7 @@ impl HostRows<'_> {
     async fn upload(&self, gpu: &Gpu, range: std::ops::Range<usize>) -> Result<DeviceTensor> {
         match *self {
             Self::Bytes(x) => gpu.upload_labels_async(Targets::U8(&x[range])).await,
-            Self::Floats(Floats::F64(x)) => {
-                let mut rounded = reserved(range.len())?;
-                rounded.extend(x[range].iter().map(|&x| x as f32));
-                gpu.upload_f32_async(&rounded).await
-            }
-            Self::Floats(Floats::F32(x)) => gpu.upload_f32_async(&x[range]).await,
-            Self::Floats(Floats::F16(x)) => gpu.upload_floats_async(Floats::F16(&x[range])).await,
-            Self::Floats(Floats::BF16(x)) => gpu.upload_floats_async(Floats::BF16(&x[range])).await,
-            Self::Floats(device @ Floats::Device(_)) => gpu.upload_floats_async(device).await,
+            Self::Floats(x) => gpu.upload_floats_async(x.slice(range).unwrap_or(x)).await,
         }
     }
 }
@@ -282,20 +274,28 @@ impl DeviceRows {
         Ok(Followed { sums: [losses, duals, moved], inside, above, image })
     }
 
-    /// Runs what is recorded and reads so many bytes of the results: the sums of all segments, and the sum of rows.
-    fn read_sums(&self, record: impl FnOnce(&mut wgpu::CommandEncoder), bytes: u64) -> Result<([f64; 8], Vec<f64>)> {
+    /// Runs what is recorded, and reads so many bytes of a buffer.
+    fn read(
+        &self,
+        record: impl FnOnce(&mut wgpu::CommandEncoder),
+        from: (&wgpu::Buffer, u64),
+        bytes: u64,
+    ) -> Result<Vec<f32>> {
         pollster::block_on(async {
-            let readback = self.gpu.submit_and_read(OPERATION, record, (&self.results.buffer, 0), bytes).await?;
-            let take = |bytes: &[u8]| {
-                let mut sums = [0.0; 8];
-                for segment in elements::<f32>(&bytes[..self.sums_window.1 as usize]).chunks_exact(8) {
-                    sums.iter_mut().zip(segment).for_each(|(sum, &x)| *sum += f64::from(x));
-                }
-                let image = bytes.get(self.image_window.0 as usize..).unwrap_or_default();
-                (sums, elements::<f32>(image).iter().map(|&x| x.into()).collect())
-            };
-            readback.take(&self.gpu, take).await
+            let readback = self.gpu.submit_and_read(OPERATION, record, from, bytes).await?;
+            readback.take(&self.gpu, |bytes| elements(bytes).into_owned()).await
         })
+    }
+
+    /// As above, of the results: the sums of all segments, and the sum of rows.
+    fn read_sums(&self, record: impl FnOnce(&mut wgpu::CommandEncoder), bytes: u64) -> Result<([f64; 8], Vec<f64>)> {
+        let all = self.read(record, (&self.results.buffer, 0), bytes)?;
+        let mut sums = [0.0; 8];
+        for segment in all[..self.sums_window.1 as usize / 4].chunks_exact(8) {
+            sums.iter_mut().zip(segment).for_each(|(sum, &x)| *sum += f64::from(x));
+        }
+        let image = all.get(self.image_window.0 as usize / 4..).unwrap_or_default();
+        Ok((sums, image.iter().map(|&x| x.into()).collect()))
     }
 
     /// The sum of weight times x x' over the rows inside their bounds: row-major, (columns + 1) squared, of which the lower half
@@ -307,11 +307,7 @@ impl DeviceRows {
             self.record(encoder, |part| part.gram.as_ref());
             reduce.record(&mut self.gpu.begin_pass(encoder));
         };
-        pollster::block_on(async {
-            let bytes = 4 * width * width;
-            let readback = self.gpu.submit_and_read(OPERATION, record, (&matrix.buffer, 0), bytes).await?;
-            readback.take(&self.gpu, |bytes| elements::<f32>(bytes).into_owned()).await
-        })
+        self.read(record, (&matrix.buffer, 0), 4 * width * width)
     }
 
     /// The sum of weight times x (x v) over the rows inside their bounds. It overwrites what the violations change by.
@@ -324,10 +320,8 @@ impl DeviceRows {
             self.reduce_rows.record(&mut self.gpu.begin_pass(encoder));
         };
         let (offset, bytes) = self.image_window;
-        pollster::block_on(async {
-            let readback = self.gpu.submit_and_read(OPERATION, record, (&self.results.buffer, offset), bytes).await?;
-            readback.take(&self.gpu, |bytes| elements::<f32>(bytes).iter().map(|&x| x.into()).collect()).await
-        })
+        let sum = self.read(record, (&self.results.buffer, offset), bytes)?;
+        Ok(sum.into_iter().map(f64::from).collect())
     }
 
     /// Keeps a copy of the multipliers.
