@@ -49,6 +49,7 @@ mod multilabel;
 mod one_vs_all;
 pub(crate) mod penalty;
 mod ranking;
+mod saved;
 mod sorted_pairs;
 mod spec;
 mod terms;

@@ -63,6 +63,45 @@ impl Penalty {
     }
 }
 
+/// `linear`, `squared`, `softplus`, `smooth:GAMMA` or, with a scale, `smooth:GAMMA:SCALE`.
+impl std::fmt::Display for Penalty {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Linear => f.write_str("linear"),
+            Self::Squared => f.write_str("squared"),
+            Self::Softplus => f.write_str("softplus"),
+            Self::Smooth { gamma, scale: 1.0 } => write!(f, "smooth:{}", number(*gamma)),
+            Self::Smooth { gamma, scale } => write!(f, "smooth:{}:{}", number(*gamma), number(*scale)),
+        }
+    }
+}
+
+/// What `Display` writes, and `rennie` and `modified-huber`.
+impl std::str::FromStr for Penalty {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let smooth = |numbers: &str| {
+            let (gamma, scale) = numbers.split_once(':').unwrap_or((numbers, "1"));
+            Some(Self::Smooth { gamma: gamma.parse().ok()?, scale: scale.parse().ok()? })
+        };
+        let penalty = match text {
+            "linear" => Some(Self::Linear),
+            "squared" => Some(Self::Squared),
+            "softplus" => Some(Self::Softplus),
+            "rennie" => Some(Self::RENNIE),
+            "modified-huber" => Some(Self::MODIFIED_HUBER),
+            _ => text.strip_prefix("smooth:").and_then(smooth),
+        };
+        penalty.ok_or_else(|| Error::Option {
+            option: "penalty",
+            expected: "one of linear, squared, softplus, rennie, modified-huber, smooth:GAMMA, smooth:GAMMA:SCALE"
+                .into(),
+            got: text.into(),
+        })
+    }
+}
+
 /// The slope of the hinge at its kink, v = 0 exactly, where every value in [0, 1] is a subgradient.
 ///
 /// torch takes 0, JAX one half, burn and older torch 1. Only [`Penalty::Linear`] has a kink.

@@ -43,8 +43,7 @@ use crate::engine::Pending;
 use crate::error::Result;
 use crate::loss::Loss;
 
-/// A loss accumulated over batches. `L` is a loss, or `Box<dyn Loss>` for one chosen at run time; the state of the
-/// latter cannot be saved with serde.
+/// A loss accumulated over batches. `L` is a loss, or `Box<dyn Loss>` for one chosen at run time.
 #[derive(Clone, Debug)]
 pub struct Metric<L> {
     state: MetricState<L>,
