@@ -20,3 +20,4 @@ done
 cargo build --workspace --all-features --bins --locked
 export MAXMARGIN_GPU=require
 cargo test --workspace --all-features --locked "$@"
+tests/python.sh

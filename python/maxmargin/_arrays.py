@@ -1,0 +1,84 @@
+"""Arrays that cannot be read in place: copied once into C order, native byte order and aligned memory."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._errors import DeviceError, ElementTypeError
+
+Array = NDArray[Any]
+
+
+def _on_host(x: Any, input: str) -> tuple[Any, bool]:
+    """A torch tensor's memory as an array, and whether its 16 bits are a bfloat16. Anything else as it is."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(x, torch.Tensor):
+        return x, False
+    if x.device.type != "cpu":
+        error = DeviceError(f"{input}: expected a tensor on the CPU, got one on {x.device}; call .cpu() on it first")
+        error.input = input
+        raise error
+    x = x.detach()
+    return (x.view(torch.int16).numpy(), True) if x.dtype == torch.bfloat16 else (x.numpy(), False)
+
+
+def is_bfloat16(x: Any) -> bool:
+    """Whether an array or tensor holds bfloat16."""
+    return _type_name(x) == "bfloat16"
+
+
+def as_array(x: Any, input: str) -> Array:
+    """The array of any object: its own memory where it offers that, by the array protocols, the buffer protocol or DLPack.
+
+    bfloat16 of a torch tensor comes as float32, which numpy knows.
+    """
+    x, has_bits = _on_host(x, input)
+    if has_bits:
+        wide: Array = x.view(np.uint16).astype(np.uint32) << 16
+        return wide.view(np.float32)
+    if isinstance(x, np.ndarray):
+        return x
+    if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
+        return np.from_dlpack(x)
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        # A list of lists of several lengths.
+        raise element_type_error(input, "numbers", f"{type(x).__name__}: {error}") from None
+    # Whole numbers in a list are numbers as well.
+    is_number = isinstance(x, (list, tuple, int)) and array.dtype.kind in "iu" and input != "targets"
+    return array.astype(np.float64) if is_number else array
+
+
+def prepare(x: Any, input: str) -> tuple[Array, bool]:
+    """What the native part reads: an array in C order, and whether its 16 bits are a bfloat16."""
+    x, has_bits = _on_host(x, input)
+    array = x if has_bits else as_array(x, input)
+    if has_bits or is_bfloat16(array):
+        return np.ascontiguousarray(array).view(np.uint16), True
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise element_type_error(input, "numbers", str(array.dtype))
+    # A copy where the memory is strided, misaligned or of the other byte order.
+    return np.require(array, dtype=array.dtype.newbyteorder("="), requirements=["C", "A"]), False
+
+
+def element_type_error(input: str, expected: str, got: str) -> ElementTypeError:
+    """The error of an element type that is not taken."""
+    error = ElementTypeError(f"{input}: expected elements of type {expected}, got {got}")
+    error.input, error.expected, error.value = input, expected, got
+    return error
+
+
+def computes_in_f64(x: Any) -> bool:
+    """Whether the CPU computes in double precision for these scores."""
+    return _type_name(x) == "float64"
+
+
+def _type_name(x: Any) -> str:
+    """The name of an array's or a tensor's element type; empty for anything else."""
+    dtype = getattr(x, "dtype", "")
+    return str(getattr(dtype, "name", dtype)).rpartition(".")[2]

@@ -1,0 +1,45 @@
+"""The package's exceptions. They survive pickling, so that a worker's error reaches whoever waits for it."""
+
+from __future__ import annotations
+
+__all__ = [
+    "DeviceError",
+    "DivergedError",
+    "ElementTypeError",
+    "InputError",
+    "MaxMarginError",
+    "OutOfMemoryError",
+]
+
+
+class MaxMarginError(Exception):
+    """What every exception of the package is."""
+
+    #: The argument or option that the error is about, if any.
+    input: str | None = None
+    #: The flat index of the first bad element, if one is to blame.
+    index: int | None = None
+    #: What was found there.
+    value: str | None = None
+    #: What was expected.
+    expected: str | None = None
+
+
+class InputError(MaxMarginError, ValueError):
+    """An argument or an option with a value, a shape or a length that has no meaning."""
+
+
+class ElementTypeError(MaxMarginError, TypeError):
+    """An array whose elements are of a type that is not taken."""
+
+
+class DeviceError(MaxMarginError, RuntimeError):
+    """A device that is missing, or failed."""
+
+
+class OutOfMemoryError(MaxMarginError, MemoryError):
+    """An allocation that the machine or the device refused."""
+
+
+class DivergedError(MaxMarginError, ArithmeticError):
+    """A loss that became NaN or infinite in training."""
