@@ -17,6 +17,7 @@ __all__ = [
     "adapters",
     "evaluate",
     "get_num_threads",
+    "jax_handler",
     "linear_fit",
     "linear_path",
     "set_num_threads",
@@ -168,6 +169,7 @@ class NativeLinearModel:
     def labels(self, features: Any) -> Numbers: ...
     def certain(self, features: Any) -> Numbers: ...
 
+def jax_handler() -> Any: ...
 def linear_fit(
     options: dict[str, Any],
     features: Any,

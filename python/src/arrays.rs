@@ -6,9 +6,9 @@ use std::ffi::{c_char, c_int, c_void};
 use std::ops::Range;
 
 use half::{bf16, f16};
-use maxmargin::linear::RowElements;
+use maxmargin::linear::{EntryValues, RowElements};
 use maxmargin::nn::Features;
-use maxmargin::{Floats, FloatsMut, Targets};
+use maxmargin::{Error, Floats, FloatsMut, Input, Result, Targets};
 use pyo3::buffer::{ElementType, PyUntypedBuffer};
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
@@ -105,6 +105,8 @@ enum Owner {
     Buffer(#[expect(dead_code, reason = "held, not read")] PyUntypedBuffer),
     /// A tensor, whose memory stays as long as nobody resizes it.
     Tensor(#[expect(dead_code, reason = "held, not read")] Py<PyAny>),
+    /// A caller that keeps it for the length of its call.
+    Caller,
 }
 
 /// An array's memory: contiguous, aligned, in the machine's byte order.
@@ -193,45 +195,67 @@ plain!(f16, bf16, f32, f64, i8, u8, i16, u16, i32, u32, i64, u64, usize);
 /// An array to read.
 pub(crate) struct Array {
     memory: Memory,
-    input: &'static str,
+    input: Input,
 }
 
 static PREPARE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
+/// An argument's name as the package has it.
+pub(crate) fn argument(input: Input) -> String {
+    input.to_string().replace(' ', "_")
+}
+
 impl Array {
-    /// The array behind any object, named `input` in errors.
-    pub(crate) fn of(object: &Bound<'_, PyAny>, input: &'static str) -> PyResult<Self> {
+    /// The array behind any object.
+    pub(crate) fn of(object: &Bound<'_, PyAny>, input: Input) -> PyResult<Self> {
         if let Some(memory) = Memory::in_place(object) {
             return Ok(Self { memory, input });
         }
         let py = object.py();
         let import = || py.import("maxmargin._arrays")?.getattr("prepare").map(Bound::unbind);
-        let prepared = PREPARE.get_or_try_init(py, import)?.bind(py).call1((object, input))?;
+        let prepared = PREPARE.get_or_try_init(py, import)?.bind(py).call1((object, argument(input)))?;
         let (array, is_bfloat16): (Bound<'_, PyAny>, bool) = prepared.extract()?;
-        let mut memory =
-            Memory::in_place(&array).ok_or_else(|| wrong_type(py, input, "numbers", &array.get_type().to_string()))?;
+        let mut memory = Memory::in_place(&array)
+            .ok_or_else(|| wrong_type(py, &argument(input), "numbers", &array.get_type().to_string()))?;
         if is_bfloat16 {
             memory.element = Element::Bf16;
         }
         Ok(Self { memory, input })
     }
 
+    /// An array in a caller's memory, of an element type by DLPack's code. `None` for a type that is not taken, or memory that
+    /// is not aligned.
+    ///
+    /// # Safety
+    /// The elements are there, one after the other, as long as the value lives.
+    pub(crate) unsafe fn in_memory(
+        start: *mut c_void,
+        [code, bits]: [u8; 2],
+        shape: Vec<usize>,
+        input: Input,
+    ) -> Option<Self> {
+        let element = Element::of_dlpack(code, bits)?;
+        let len = shape.iter().product();
+        let memory = Memory { start, len, element, shape, is_readonly: false, _owner: Owner::Caller }.aligned()?;
+        Some(Self { memory, input })
+    }
+
     pub(crate) fn shape(&self) -> &[usize] {
         &self.memory.shape
     }
 
-    fn refused(&self, py: Python<'_>, expected: &str) -> PyErr {
-        wrong_type(py, self.input, expected, self.memory.element.name())
+    fn refused(&self, expected: &'static str) -> Error {
+        Error::ElementType { input: self.input, expected, got: self.memory.element.name() }
     }
 
-    pub(crate) fn floats(&self, py: Python<'_>) -> PyResult<Floats<'_>> {
+    pub(crate) fn floats(&self) -> Result<Floats<'_>> {
         let memory = &self.memory;
         Ok(match memory.element {
             Element::F16 => Floats::F16(memory.slice()),
             Element::Bf16 => Floats::BF16(memory.slice()),
             Element::F32 => Floats::F32(memory.slice()),
             Element::F64 => Floats::F64(memory.slice()),
-            _ => return Err(self.refused(py, "float16, bfloat16, float32 or float64")),
+            _ => return Err(self.refused("float16, bfloat16, float32 or float64")),
         })
     }
 
@@ -254,7 +278,7 @@ impl Array {
     }
 
     /// The elements of rows of features.
-    pub(crate) fn rows(&self, py: Python<'_>) -> PyResult<RowElements<'_>> {
+    pub(crate) fn rows(&self) -> Result<RowElements<'_>> {
         let memory = &self.memory;
         Ok(match memory.element {
             Element::F16 => memory.slice::<f16>().into(),
@@ -262,12 +286,12 @@ impl Array {
             Element::F32 => memory.slice::<f32>().into(),
             Element::F64 => memory.slice::<f64>().into(),
             Element::U8 => memory.slice::<u8>().into(),
-            _ => return Err(self.refused(py, "float16, bfloat16, float32, float64 or uint8")),
+            _ => return Err(self.refused("float16, bfloat16, float32, float64 or uint8")),
         })
     }
 
     /// A copy of the elements, as features to train on.
-    pub(crate) fn features(&self, py: Python<'_>) -> PyResult<Features> {
+    pub(crate) fn features(&self) -> Result<Features> {
         let memory = &self.memory;
         Ok(match memory.element {
             Element::F16 => memory.slice::<f16>().to_vec().into(),
@@ -275,29 +299,29 @@ impl Array {
             Element::F32 => memory.slice::<f32>().to_vec().into(),
             Element::F64 => memory.slice::<f64>().to_vec().into(),
             Element::U8 => memory.slice::<u8>().to_vec().into(),
-            _ => return Err(self.refused(py, "float16, bfloat16, float32, float64 or uint8")),
+            _ => return Err(self.refused("float16, bfloat16, float32, float64 or uint8")),
         })
     }
 
-    pub(crate) fn f64s(&self, py: Python<'_>) -> PyResult<&[f64]> {
-        if self.memory.element == Element::F64 { Ok(self.memory.slice()) } else { Err(self.refused(py, "float64")) }
+    pub(crate) fn f64s(&self) -> Result<&[f64]> {
+        if self.memory.element == Element::F64 { Ok(self.memory.slice()) } else { Err(self.refused("float64")) }
     }
 
-    pub(crate) fn u32s(&self, py: Python<'_>) -> PyResult<&[u32]> {
-        if self.memory.element == Element::U32 { Ok(self.memory.slice()) } else { Err(self.refused(py, "uint32")) }
+    pub(crate) fn u32s(&self) -> Result<&[u32]> {
+        if self.memory.element == Element::U32 { Ok(self.memory.slice()) } else { Err(self.refused("uint32")) }
     }
 
     /// Offsets, stored as 64 bits.
-    pub(crate) fn offsets(&self, py: Python<'_>) -> PyResult<&[usize]> {
+    pub(crate) fn offsets(&self) -> Result<&[usize]> {
         let is_offset = self.memory.element == Element::U64 && size_of::<usize>() == 8;
-        if is_offset { Ok(self.memory.slice()) } else { Err(self.refused(py, "uint64")) }
+        if is_offset { Ok(self.memory.slice()) } else { Err(self.refused("uint64")) }
     }
 
-    pub(crate) fn entries(&self, py: Python<'_>) -> PyResult<maxmargin::linear::EntryValues<'_>> {
+    pub(crate) fn entries(&self) -> Result<EntryValues<'_>> {
         Ok(match self.memory.element {
             Element::F32 => self.memory.slice::<f32>().into(),
             Element::F64 => self.memory.slice::<f64>().into(),
-            _ => return Err(self.refused(py, "float32 or float64")),
+            _ => return Err(self.refused("float32 or float64")),
         })
     }
 }
@@ -326,11 +350,21 @@ impl ArrayMut {
         for other in others {
             let of = other.memory.addresses();
             if own.start < of.end && of.start < own.end {
-                let got = format!("one that overlaps with {}", other.input);
+                let got = format!("one that overlaps with {}", argument(other.input));
                 return Err(wrong_input(py, input, "memory of its own", got));
             }
         }
         Ok(Self { memory })
+    }
+
+    /// Memory of a caller's; as [`Array::in_memory`].
+    ///
+    /// # Safety
+    /// As [`Array::in_memory`], and nobody else reads or writes it meanwhile.
+    pub(crate) unsafe fn in_memory(start: *mut c_void, of: [u8; 2], shape: Vec<usize>) -> Option<Self> {
+        // SAFETY: the caller's.
+        let Array { memory, .. } = unsafe { Array::in_memory(start, of, shape, Input::GradientBuffer) }?;
+        matches!(memory.element, Element::F32 | Element::F64).then_some(Self { memory })
     }
 
     pub(crate) fn overlaps(&self, other: &Self) -> bool {

@@ -5,6 +5,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
+use crate::arrays::argument;
+
 static CLASSES: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 
 /// An exception of the class of this name, with these attributes.
@@ -17,10 +19,6 @@ fn exception(py: Python<'_>, class: &str, message: &str, attributes: &Bound<'_, 
     Ok(PyErr::from_value(exception))
 }
 
-fn input_name(input: maxmargin::Input) -> String {
-    input.to_string().replace(' ', "_")
-}
-
 /// What the exception says beyond its message.
 fn attributes<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyDict>> {
     let of = PyDict::new(py);
@@ -31,7 +29,7 @@ fn attributes<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyDict
             return Ok(inner);
         }
         Error::Value { input, index, value, expected } => {
-            of.set_item("input", input_name(*input))?;
+            of.set_item("input", argument(*input))?;
             of.set_item("index", index)?;
             of.set_item("value", value)?;
             of.set_item("expected", expected)?;
@@ -42,18 +40,18 @@ fn attributes<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyDict
             of.set_item("expected", expected)?;
         }
         Error::Shape { input, expected, got } | Error::Labels { input, expected, got } => {
-            of.set_item("input", input_name(*input))?;
+            of.set_item("input", argument(*input))?;
             of.set_item("value", got)?;
             of.set_item("expected", expected)?;
         }
         Error::Length { input, expected, got, .. } => {
-            of.set_item("input", input_name(*input))?;
+            of.set_item("input", argument(*input))?;
             of.set_item("value", got.to_string())?;
             of.set_item("expected", expected.to_string())?;
         }
         other => {
             if let Some(input) = other.input() {
-                of.set_item("input", input_name(input))?;
+                of.set_item("input", argument(input))?;
             }
         }
     }

@@ -4,6 +4,7 @@
 mod arrays;
 mod dlpack;
 mod error;
+mod jax;
 mod linear;
 mod loss;
 mod metric;
@@ -17,6 +18,8 @@ mod _maxmargin {
 
     #[pymodule_export]
     use crate::arrays::Numbers;
+    #[pymodule_export]
+    use crate::jax::jax_handler;
     #[pymodule_export]
     use crate::linear::{NativeLinearModel, linear_fit, linear_path};
     #[pymodule_export]

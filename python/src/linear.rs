@@ -25,20 +25,23 @@ impl Features {
         type Parts<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, usize);
         match object.extract::<Parts<'_>>() {
             Ok((starts, indices, values, columns)) => {
-                let of = |array: &Bound<'_, PyAny>| Array::of(array, "features");
+                let of = |array: &Bound<'_, PyAny>| Array::of(array, Input::Features);
                 Ok(Self::Sparse(of(&starts)?, of(&indices)?, of(&values)?, columns))
             }
-            Err(_) => Array::of(object, "features").map(Self::Dense),
+            Err(_) => Array::of(object, Input::Features).map(Self::Dense),
         }
     }
 
     fn rows(&self, py: Python<'_>) -> PyResult<Rows<'_>> {
         let rows = match self {
-            Self::Sparse(starts, indices, values, columns) => {
-                Rows::sparse(starts.offsets(py)?, indices.u32s(py)?, values.entries(py)?, *columns)
-            }
+            Self::Sparse(starts, indices, values, columns) => Rows::sparse(
+                starts.offsets().or_raise(py)?,
+                indices.u32s().or_raise(py)?,
+                values.entries().or_raise(py)?,
+                *columns,
+            ),
             Self::Dense(array) => match array.shape() {
-                [_, columns] => Rows::new(array.rows(py)?, *columns),
+                [_, columns] => Rows::new(array.rows().or_raise(py)?, *columns),
                 other => {
                     Err(Error::Shape { input: Input::Features, expected: "(N, D)".into(), got: shape_text(other) })
                 }
@@ -153,9 +156,9 @@ pub(crate) fn linear_fit<'py>(
     on_progress: Option<Py<PyAny>>,
 ) -> PyResult<(NativeLinearModel, Bound<'py, PyDict>, Numbers)> {
     let classifier = classifier_of(py, options)?;
-    let (features, targets) = (Features::of(features)?, Array::of(targets, "targets")?);
-    let weights = sample_weights.map(|weights| Array::of(weights, "sample_weights")).transpose()?;
-    let weights = weights.as_ref().map(|weights| weights.f64s(py)).transpose()?;
+    let (features, targets) = (Features::of(features)?, Array::of(targets, Input::Targets)?);
+    let weights = sample_weights.map(|weights| Array::of(weights, Input::SampleWeights)).transpose()?;
+    let weights = weights.as_ref().map(|weights| weights.f64s().or_raise(py)).transpose()?;
     let (rows, targets, start) = (features.rows(py)?, targets.targets(), start.map(|start| &start.get().model));
     let fit = watched(py, on_progress, |on| classifier.fit_with(&rows, targets, weights, start, on))?;
     let dict = fit_dict(py, &fit)?;
@@ -182,12 +185,12 @@ pub(crate) fn linear_path<'py>(
     on_progress: Option<Py<PyAny>>,
 ) -> PyResult<Path<'py>> {
     let classifier = classifier_of(py, options)?;
-    let (features, targets) = (Features::of(features)?, Array::of(targets, "targets")?);
-    let weights = sample_weights.map(|weights| Array::of(weights, "sample_weights")).transpose()?;
-    let weights = weights.as_ref().map(|weights| weights.f64s(py)).transpose()?;
+    let (features, targets) = (Features::of(features)?, Array::of(targets, Input::Targets)?);
+    let weights = sample_weights.map(|weights| Array::of(weights, Input::SampleWeights)).transpose()?;
+    let weights = weights.as_ref().map(|weights| weights.f64s().or_raise(py)).transpose()?;
     let (rows, targets) = (features.rows(py)?, targets.targets());
     let judge = validation.map(|(features, targets)| -> PyResult<(Features, Array)> {
-        Ok((Features::of(&features)?, Array::of(&targets, "targets")?))
+        Ok((Features::of(&features)?, Array::of(&targets, Input::Targets)?))
     });
     let judge = judge.transpose()?;
     let validation = match &judge {

@@ -1,6 +1,6 @@
 //! Losses by name with their options, and their evaluation.
 
-use maxmargin::loss::Loss;
+use maxmargin::loss::{Loss, Pattern};
 use maxmargin::{
     Batch, BinaryHinge, Buffers, CategoricalHinge, CosineEmbedding, CrammerSinger, Device, Distance, EmbeddingHinge,
     Error, Evaluation, Input, LeeLinWahba, ListwiseHinge, LovaszHinge, MarginRanking, MulticlassHinge,
@@ -10,7 +10,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::arrays::{Array, ArrayMut, matches, shape_text};
+use crate::arrays::{Array, ArrayMut, argument, matches, shape_text};
 use crate::error::{OrRaise, wrong_input};
 use crate::process::{choice, compute, device_of};
 
@@ -32,12 +32,12 @@ pub(crate) enum Inputs {
 }
 
 impl Inputs {
-    /// The arguments' names.
-    fn names(self) -> &'static [&'static str] {
+    /// The arguments.
+    pub(crate) fn arguments(self) -> &'static [Input] {
         match self {
-            Self::Scores | Self::Rows | Self::TargetRows => &["scores", "targets"],
-            Self::Pairs | Self::VectorPairs => &["scores", "second_scores", "targets"],
-            Self::Triplets => &["scores", "second_scores", "negatives"],
+            Self::Scores | Self::Rows | Self::TargetRows => &[Input::Scores, Input::Targets],
+            Self::Pairs | Self::VectorPairs => &[Input::Scores, Input::SecondScores, Input::Targets],
+            Self::Triplets => &[Input::Scores, Input::SecondScores, Input::Negatives],
         }
     }
 
@@ -110,12 +110,12 @@ where
     Ok(loss.boxed())
 }
 
-fn distance_of(options: &Options<'_>) -> PyResult<Option<Distance>> {
+fn distance_of(options: &Options<'_>) -> PyResult<Distance> {
     let [p, epsilon] = [options.take("p")?, options.take("eps")?];
     let norm = Distance::Norm { p: p.unwrap_or(2.0), epsilon: epsilon.unwrap_or(1e-6) };
     match options.take::<String>("distance")?.as_deref() {
-        None | Some("norm") => Ok(Some(norm)),
-        Some("cosine") => Ok(Some(Distance::Cosine)),
+        None | Some("norm") => Ok(norm),
+        Some("cosine") => Ok(Distance::Cosine),
         Some(other) => Err(wrong_input(options.0.py(), "distance", "norm or cosine", other)),
     }
 }
@@ -127,58 +127,36 @@ impl NativeLoss {
     #[pyo3(signature = (name, **options))]
     fn new(py: Python<'_>, name: &str, options: Option<Bound<'_, PyDict>>) -> PyResult<Self> {
         let options = Options(options.unwrap_or_else(|| PyDict::new(py)));
-        let (loss, inputs): (Box<dyn Loss>, Inputs) = match name {
-            "binary" => (
-                with!(options, BinaryHinge::new(); margin, ignore_index; penalty, kink, labels).boxed(),
-                Inputs::Scores,
-            ),
-            "embedding" => (with!(options, EmbeddingHinge::new(); margin, ignore_index; kink).boxed(), Inputs::Scores),
-            "ranking" => {
-                (with!(options, MarginRanking::new(); margin, ignore_index; penalty, kink).boxed(), Inputs::Pairs)
-            }
-            "crammer_singer" => (multiclass(&options, CrammerSinger)?, Inputs::Rows),
-            "weston_watkins" => (multiclass(&options, WestonWatkins)?, Inputs::Rows),
-            "lee_lin_wahba" => (multiclass(&options, LeeLinWahba)?, Inputs::Rows),
-            "one_vs_all" => (multiclass(&options, OneVsAll)?, Inputs::Rows),
+        let loss: Box<dyn Loss> = match name {
+            "binary" => with!(options, BinaryHinge::new(); margin, ignore_index; penalty, kink, labels).boxed(),
+            "embedding" => with!(options, EmbeddingHinge::new(); margin, ignore_index; kink).boxed(),
+            "ranking" => with!(options, MarginRanking::new(); margin, ignore_index; penalty, kink).boxed(),
+            "crammer_singer" => multiclass(&options, CrammerSinger)?,
+            "weston_watkins" => multiclass(&options, WestonWatkins)?,
+            "lee_lin_wahba" => multiclass(&options, LeeLinWahba)?,
+            "one_vs_all" => multiclass(&options, OneVsAll)?,
             "top_k" => {
                 let k: i64 = options.take("k")?.unwrap_or(1);
-                let k = usize::try_from(k).map_err(|_| {
-                    wrong_input(py, "k", "a whole number from 1 to the number of classes", k.to_string())
-                })?;
-                (multiclass(&options, TopK::new(k))?, Inputs::Rows)
+                let expected = "a whole number from 1 to the number of classes";
+                let k = usize::try_from(k).map_err(|_| wrong_input(py, "k", expected, k.to_string()))?;
+                multiclass(&options, TopK::new(k))?
             }
-            "multilabel" => (
-                with!(options, MultilabelMargin::new(); margin, ignore_index; penalty, kink, over_classes).boxed(),
-                Inputs::TargetRows,
-            ),
-            "categorical" => (
-                with!(options, CategoricalHinge::new(); margin, ignore_index; penalty, kink, ties).boxed(),
-                Inputs::TargetRows,
-            ),
-            "listwise" => (
-                with!(options, ListwiseHinge::new(); margin, ignore_index; penalty, kink, over_items).boxed(),
-                Inputs::TargetRows,
-            ),
-            "lovasz" => (
-                with!(options, LovaszHinge::new(); margin, ignore_index; penalty, kink, labels).boxed(),
-                Inputs::TargetRows,
-            ),
+            "multilabel" => {
+                with!(options, MultilabelMargin::new(); margin, ignore_index; penalty, kink, over_classes).boxed()
+            }
+            "categorical" => with!(options, CategoricalHinge::new(); margin, ignore_index; penalty, kink, ties).boxed(),
+            "listwise" => with!(options, ListwiseHinge::new(); margin, ignore_index; penalty, kink, over_items).boxed(),
+            "lovasz" => with!(options, LovaszHinge::new(); margin, ignore_index; penalty, kink, labels).boxed(),
             "triplet" => {
-                let mut loss = with!(options, TripletMargin::new(); margin, swap; penalty, kink);
-                if let Some(distance) = distance_of(&options)? {
-                    loss = loss.distance(distance);
-                }
-                (loss.boxed(), Inputs::Triplets)
+                let loss = with!(options, TripletMargin::new(); margin, swap; penalty, kink);
+                loss.distance(distance_of(&options)?).boxed()
             }
-            "cosine" => (
-                with!(options, CosineEmbedding::new(); margin, ignore_index; penalty, kink).boxed(),
-                Inputs::VectorPairs,
-            ),
+            "cosine" => with!(options, CosineEmbedding::new(); margin, ignore_index; penalty, kink).boxed(),
             other => return Err(wrong_input(py, "loss", "the name of a loss", other)),
         };
         options.finish(name)?;
         loss.check().or_raise(py)?;
-        Ok(Self { loss, inputs })
+        Ok(Self { inputs: inputs_of(&*loss), loss })
     }
 
     /// The loss with its options as JSON.
@@ -197,7 +175,7 @@ impl NativeLoss {
         reduction: &str,
         gradient: &Bound<'_, PyAny>,
     ) -> PyResult<Option<f64>> {
-        let arrays = vec![Array::of(scores, "scores")?, Array::of(targets, "targets")?];
+        let arrays = vec![Array::of(scores, Input::Scores)?, Array::of(targets, Input::Targets)?];
         let arrays = Arrays { inputs: self.inputs, arrays, sample_weights: None };
         arrays.check().or_raise(py)?;
         let request = Request::new().reduction(choice::<Reduction>(py, reduction)?);
@@ -215,9 +193,9 @@ impl NativeLoss {
 
 /// The arrays of an evaluation, checked for their shapes.
 pub(crate) struct Arrays {
-    inputs: Inputs,
-    arrays: Vec<Array>,
-    sample_weights: Option<Array>,
+    pub(crate) inputs: Inputs,
+    pub(crate) arrays: Vec<Array>,
+    pub(crate) sample_weights: Option<Array>,
 }
 
 impl Arrays {
@@ -227,8 +205,9 @@ impl Arrays {
         sample_weights: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let (inputs, py) = (loss.inputs, arrays.py());
-        let names = inputs.names();
-        if arrays.len() != names.len() {
+        let arguments = inputs.arguments();
+        if arrays.len() != arguments.len() {
+            let names: Vec<String> = arguments.iter().copied().map(argument).collect();
             let expected = format!("{} arrays after the loss ({})", names.len(), names.join(", "));
             return Err(PyTypeError::new_err(format!(
                 "{}: expected {expected}, got {}",
@@ -236,15 +215,16 @@ impl Arrays {
                 arrays.len()
             )));
         }
-        let arrays = arrays.iter().zip(names).map(|(array, name)| Array::of(&array, name)).collect::<PyResult<_>>()?;
-        let sample_weights = sample_weights.map(|weights| Array::of(weights, "sample_weights")).transpose()?;
+        let of = |(array, input): (Bound<'_, PyAny>, &Input)| Array::of(&array, *input);
+        let arrays = arrays.iter().zip(arguments).map(of).collect::<PyResult<_>>()?;
+        let sample_weights = sample_weights.map(|weights| Array::of(weights, Input::SampleWeights)).transpose()?;
         let arrays = Self { inputs, arrays, sample_weights };
         arrays.check().or_raise(py)?;
         Ok(arrays)
     }
 
     /// Shapes that agree in the number of elements alone are no fit: (2, 3) scores and (3, 2) targets.
-    fn check(&self) -> maxmargin::Result<()> {
+    pub(crate) fn check(&self) -> maxmargin::Result<()> {
         let shape =
             |input, expected: String, got: &[usize]| Err(Error::Shape { input, expected, got: shape_text(got) });
         let scores = self.arrays[0].shape();
@@ -275,8 +255,8 @@ impl Arrays {
     }
 
     /// The arrays as the library borrows them.
-    pub(crate) fn batch(&self, py: Python<'_>, score_kind: ScoreKind) -> PyResult<Batch<'_>> {
-        let floats = |index: usize| self.arrays[index].floats(py);
+    pub(crate) fn batch(&self, score_kind: ScoreKind) -> maxmargin::Result<Batch<'_>> {
+        let floats = |index: usize| self.arrays[index].floats();
         let columns = || self.arrays[0].shape()[1];
         let batch = match self.inputs {
             Inputs::Scores => Batch::new(floats(0)?, self.arrays[1].targets()),
@@ -286,7 +266,7 @@ impl Arrays {
             Inputs::Triplets => Batch::triplets(floats(0)?, floats(1)?, floats(2)?, columns()),
         };
         let batch = match &self.sample_weights {
-            Some(weights) => batch.sample_weights(weights.floats(py)?),
+            Some(weights) => batch.sample_weights(weights.floats()?),
             None => batch,
         };
         Ok(batch.score_kind(score_kind))
@@ -351,7 +331,7 @@ fn evaluate_arrays(
     device: &Device,
     [losses, gradient]: [Option<&Bound<'_, PyAny>>; 2],
 ) -> PyResult<Evaluation> {
-    let batch = arrays.batch(py, score_kind)?;
+    let batch = arrays.batch(score_kind).or_raise(py)?;
     let mut losses = losses.map(|array| ArrayMut::of(array, "losses", arrays.all())).transpose()?;
     let mut gradient = gradient.map(|array| ArrayMut::of(array, "out", arrays.all())).transpose()?;
     if let (Some(losses), Some(gradient)) = (&losses, &gradient)
@@ -374,19 +354,32 @@ fn evaluate_arrays(
 }
 
 /// A gradient has the shape of the scores, or (inputs, N, D) for several vectors per sample.
-fn check_gradient(arrays: &Arrays, gradient: &ArrayMut) -> maxmargin::Result<()> {
+pub(crate) fn gradient_shape(arrays: &Arrays) -> Vec<usize> {
     let scores = arrays.arrays[0].shape();
-    let expected = match arrays.inputs {
+    match arrays.inputs {
         Inputs::VectorPairs => [&[2], scores].concat(),
         Inputs::Triplets => [&[3], scores].concat(),
         _ => scores.to_vec(),
-    };
-    match gradient.shape() == expected {
-        true => Ok(()),
-        false => Err(Error::Shape {
-            input: Input::GradientBuffer,
-            expected: shape_text(&expected),
-            got: shape_text(gradient.shape()),
-        }),
+    }
+}
+
+fn check_gradient(arrays: &Arrays, gradient: &ArrayMut) -> maxmargin::Result<()> {
+    let expected = gradient_shape(arrays);
+    if gradient.shape() == expected {
+        return Ok(());
+    }
+    let (expected, got) = (shape_text(&expected), shape_text(gradient.shape()));
+    Err(Error::Shape { input: Input::GradientBuffer, expected, got })
+}
+
+/// What a loss takes.
+pub(crate) fn inputs_of(loss: &dyn Loss) -> Inputs {
+    match (loss.pattern(), loss.name()) {
+        (Pattern::Elementwise, "ranking") => Inputs::Pairs,
+        (Pattern::Elementwise, _) => Inputs::Scores,
+        (Pattern::Rows, _) => Inputs::Rows,
+        (Pattern::Vectors, "triplet") => Inputs::Triplets,
+        (Pattern::Vectors, _) => Inputs::VectorPairs,
+        _ => Inputs::TargetRows,
     }
 }

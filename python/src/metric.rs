@@ -57,7 +57,7 @@ impl NativeMetric {
     ) -> PyResult<()> {
         let arrays = Arrays::of(loss.get(), arrays, sample_weights)?;
         let score_kind = choice(py, score_kind)?;
-        let batch = arrays.batch(py, score_kind)?;
+        let batch = arrays.batch(score_kind).or_raise(py)?;
         let device = device_of(py, device)?;
         let mut metric = self.lock(py);
         let metric = &mut *metric;
@@ -77,7 +77,7 @@ impl NativeMetric {
     ) -> PyResult<(Returned, Returned)> {
         let arrays = Arrays::of(loss.get(), arrays, sample_weights)?;
         let score_kind = choice(py, score_kind)?;
-        let batch = arrays.batch(py, score_kind)?;
+        let batch = arrays.batch(score_kind).or_raise(py)?;
         let device = device_of(py, device)?;
         let mut metric = self.lock(py);
         let metric = &mut *metric;

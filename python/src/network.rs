@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use maxmargin::nn::{Accuracy, Dataset, Dense, End, Epoch, Optimizer, Score, Sequential};
 use maxmargin::train::{Fit, Trainer, predict};
-use maxmargin::{Error, Precision};
+use maxmargin::{Error, Input, Precision};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyDict};
@@ -91,8 +91,8 @@ impl NativeNetwork {
     }
 
     fn set_parameters(&self, py: Python<'_>, parameters: &Bound<'_, PyAny>) -> PyResult<()> {
-        let parameters = Array::of(parameters, "weights")?;
-        self.lock(py).set_parameters(parameters.f64s(py)?).or_raise(py)
+        let parameters = Array::of(parameters, Input::Weights)?;
+        self.lock(py).set_parameters(parameters.f64s().or_raise(py)?).or_raise(py)
     }
 
     /// The outputs for rows of features, row-major.
@@ -104,10 +104,10 @@ impl NativeNetwork {
         precision: &str,
         device: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Numbers> {
-        let (features, device) = (Array::of(features, "features")?, device_of(py, device)?);
+        let (features, device) = (Array::of(features, Input::Features)?, device_of(py, device)?);
         let network = self.lock(py).clone();
         check_columns(&features, network.inputs()).or_raise(py)?;
-        let (features, precision) = (features.features(py)?, precision_of(py, precision)?);
+        let (features, precision) = (features.features().or_raise(py)?, precision_of(py, precision)?);
         let outputs = interruptible(py, &AtomicBool::new(false), || predict(&device, &network, &features, precision))?;
         Ok(outputs.or_raise(py)?.into())
     }
@@ -117,7 +117,7 @@ fn check_columns(features: &Array, columns: usize) -> maxmargin::Result<()> {
     match features.shape() {
         [_, own] if *own == columns => Ok(()),
         other => Err(Error::Shape {
-            input: maxmargin::Input::Features,
+            input: Input::Features,
             expected: format!("(N, {columns}), as the network's inputs"),
             got: shape_text(other),
         }),
@@ -126,18 +126,18 @@ fn check_columns(features: &Array, columns: usize) -> maxmargin::Result<()> {
 
 /// Rows of features with targets: one per row, or a row of them.
 fn dataset(py: Python<'_>, features: &Bound<'_, PyAny>, targets: &Bound<'_, PyAny>) -> PyResult<Dataset> {
-    let (features, targets) = (Array::of(features, "features")?, Array::of(targets, "targets")?);
+    let (features, targets) = (Array::of(features, Input::Features)?, Array::of(targets, Input::Targets)?);
     let &[rows, columns] = features.shape() else {
         let got = shape_text(features.shape());
-        return Err(raised(py, &Error::Shape { input: maxmargin::Input::Features, expected: "(N, D)".into(), got }));
+        return Err(raised(py, &Error::Shape { input: Input::Features, expected: "(N, D)".into(), got }));
     };
     let is_column = matches(targets.shape(), &[rows]);
     if !is_column && targets.shape().first() != Some(&rows) {
         let (expected, got) = (format!("({rows},) or ({rows}, outputs)"), shape_text(targets.shape()));
-        return Err(raised(py, &Error::Shape { input: maxmargin::Input::Targets, expected, got }));
+        return Err(raised(py, &Error::Shape { input: Input::Targets, expected, got }));
     }
-    let targets = targets.f64s(py)?.to_vec();
-    Dataset::new(features.features(py)?, columns, targets).or_raise(py)
+    let targets = targets.f64s().or_raise(py)?.to_vec();
+    Dataset::new(features.features().or_raise(py)?, columns, targets).or_raise(py)
 }
 
 /// A network in training: its loss, optimizer and device, and the optimizer's memory.

@@ -59,7 +59,7 @@ fn threads_of_environment() -> usize {
     std::env::var(THREADS_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-fn pool() -> PyResult<Arc<ThreadPool>> {
+fn pool() -> Result<Arc<ThreadPool>, String> {
     let process = process();
     let mut pool = process.pool.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(pool) = pool.as_ref() {
@@ -67,7 +67,7 @@ fn pool() -> PyResult<Arc<ThreadPool>> {
     }
     let threads = process.threads.load(Ordering::Relaxed);
     let new = ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("maxmargin {index}")).build();
-    let new = Arc::new(new.map_err(|error| PyRuntimeError::new_err(format!("threads could not be started: {error}")))?);
+    let new = Arc::new(new.map_err(|error| format!("threads could not be started: {error}"))?);
     *pool = Some(new.clone());
     Ok(new)
 }
@@ -87,17 +87,21 @@ pub(crate) fn set_num_threads(py: Python<'_>, threads: i64) -> PyResult<()> {
 /// The number of threads that evaluations and fits are spread over.
 #[pyfunction]
 pub(crate) fn get_num_threads() -> PyResult<usize> {
-    Ok(pool()?.current_num_threads())
+    Ok(pool().map_err(PyRuntimeError::new_err)?.current_num_threads())
 }
 
-/// Computes without the interpreter. What is small is computed on the calling thread: waking another one takes longer. The
-/// caller vouches that small work starts no parallel loop.
+/// Computes on the threads of this process. What is small is computed on the calling thread: waking another one takes longer.
+/// The caller vouches that small work starts no parallel loop.
+pub(crate) fn on_threads<R: Send>(is_small: bool, work: impl FnOnce() -> R + Send) -> Result<R, String> {
+    if is_small { Ok(work()) } else { Ok(pool()?.install(work)) }
+}
+
+/// As [`on_threads`], without the interpreter where it is not small.
 pub(crate) fn compute<R: Send>(py: Python<'_>, is_small: bool, work: impl FnOnce() -> R + Send) -> PyResult<R> {
     if is_small {
         return Ok(work());
     }
-    let pool = pool()?;
-    Ok(py.detach(|| pool.install(work)))
+    py.detach(|| on_threads(false, work)).map_err(PyRuntimeError::new_err)
 }
 
 /// Computes without the interpreter for as long as it takes, on another thread, so that this one can heed Ctrl-C: `stop` is
@@ -108,7 +112,7 @@ pub(crate) fn interruptible<R: Send>(
     work: impl FnOnce() -> R + Send,
 ) -> PyResult<R> {
     const PATIENCE: Duration = Duration::from_millis(50);
-    let pool = pool()?;
+    let pool = pool().map_err(PyRuntimeError::new_err)?;
     let (caller, is_done) = (std::thread::current(), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let worker = scope.spawn(|| {

@@ -9,6 +9,9 @@ import types
 import numpy as np
 import pytest
 
+# Keras imports TensorFlow unless it is told otherwise.
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
 #: The switch that makes a missing library a failure: MAXMARGIN_PEERS=require.
 REQUIRES_PEERS = os.environ.get("MAXMARGIN_PEERS") == "require"
 
