@@ -390,6 +390,12 @@ impl ArrayMut {
     }
 }
 
+/// Where an array is read: the address of its first element. For tests that nothing is copied.
+#[pyfunction]
+pub(crate) fn address(array: &Bound<'_, PyAny>) -> PyResult<usize> {
+    Ok(Array::of(array, Input::Scores)?.memory.start as usize)
+}
+
 /// Numbers that were computed here, with the buffer protocol for numpy to show them in place.
 #[pyclass(frozen, module = "maxmargin._maxmargin")]
 pub(crate) struct Numbers {

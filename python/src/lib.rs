@@ -17,7 +17,7 @@ mod _maxmargin {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::arrays::Numbers;
+    use crate::arrays::{Numbers, address};
     #[pymodule_export]
     use crate::jax::jax_handler;
     #[pymodule_export]

@@ -1,6 +1,6 @@
 //! Losses by name with their options, and their evaluation.
 
-use maxmargin::loss::{Loss, Pattern};
+use maxmargin::loss::{Loss, Pattern, RowsLoss};
 use maxmargin::{
     Batch, BinaryHinge, Buffers, CategoricalHinge, CosineEmbedding, CrammerSinger, Device, Distance, EmbeddingHinge,
     Error, Evaluation, Input, LeeLinWahba, ListwiseHinge, LovaszHinge, MarginRanking, MulticlassHinge,
@@ -90,7 +90,7 @@ macro_rules! with {
     }};
 }
 
-fn multiclass<M: maxmargin::loss::RowsLoss>(options: &Options<'_>, method: M) -> PyResult<Box<dyn Loss>>
+fn multiclass<M: RowsLoss>(options: &Options<'_>, method: M) -> PyResult<Box<dyn Loss>>
 where
     MulticlassHinge<M>: Loss,
 {
@@ -162,6 +162,31 @@ impl NativeLoss {
     /// The loss with its options as JSON.
     fn json(&self, py: Python<'_>) -> PyResult<String> {
         serde_json::to_string(&self.loss).map_err(|error| wrong_input(py, "loss", "a loss", error.to_string()))
+    }
+
+    /// The loss of what [`NativeLoss::json`] wrote.
+    #[staticmethod]
+    fn from_json(py: Python<'_>, json: &str) -> PyResult<Self> {
+        let loss: Box<dyn Loss> =
+            serde_json::from_str(json).map_err(|error| wrong_input(py, "loss", "a loss as JSON", error.to_string()))?;
+        loss.check().or_raise(py)?;
+        Ok(Self { inputs: inputs_of(&*loss), loss })
+    }
+
+    /// The same loss with other weights of its classes.
+    fn with_class_weights(&self, py: Python<'_>, weights: Vec<f64>) -> PyResult<Self> {
+        fn of<M: RowsLoss>(loss: &dyn Loss, weights: &[f64]) -> Option<Box<dyn Loss>>
+        where
+            MulticlassHinge<M>: Loss,
+        {
+            let loss = loss.as_any().downcast_ref::<MulticlassHinge<M>>()?;
+            Some(loss.clone().class_weights(weights).boxed())
+        }
+        let weigh = [of::<CrammerSinger>, of::<WestonWatkins>, of::<LeeLinWahba>, of::<OneVsAll>, of::<TopK>];
+        let loss = weigh.iter().find_map(|weigh| weigh(&*self.loss, &weights));
+        let loss =
+            loss.ok_or_else(|| wrong_input(py, "class_weights", "a loss over rows of classes", self.loss.name()))?;
+        Ok(Self { loss, inputs: self.inputs })
     }
 
     /// The value alone, on the CPU, with the gradient written to an array: what a small batch needs, in as few steps as there

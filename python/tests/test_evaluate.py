@@ -43,6 +43,12 @@ def test_losses_are_values(loss):
     assert loss != mm.BinaryHinge(margin=123.0)
 
 
+def test_defaults_are_the_native_ones():
+    for kind in {type(loss) for loss in LOSSES}:
+        needed = {"k": 2} if kind is mm.TopK else {}
+        assert kind(**needed)._native.json() == mm._maxmargin.NativeLoss(kind.name, **needed).json()
+
+
 def hinge(scores, labels):
     return np.maximum(0, 1 - labels * scores.astype(np.float64))
 
@@ -224,6 +230,24 @@ def test_wrong_usage_is_a_type_error():
     ):
         with pytest.raises(TypeError):
             call()
+
+
+def test_arrays_are_read_where_they_are(rng):
+    from maxmargin import _maxmargin
+
+    x = rng.normal(size=(4, 3)).astype(np.float32)
+    given = [(x, x.ctypes.data), (memoryview(x), x.ctypes.data), (x[2:], x[2:].ctypes.data), (x.T, None), (x[:, :2], None)]
+    given += [(x.astype(">f4"), None), (ByDlpack(x, True), x.ctypes.data)]
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        tensor = torch.zeros(4, 3, dtype=torch.bfloat16, requires_grad=True)
+        given += [(tensor, tensor.data_ptr()), (tensor.t(), None)]
+    for array, address in given:
+        own = _maxmargin.address(array)
+        assert own == address if address is not None else own != getattr(array, "ctypes", x.ctypes).data
+    jax = pytest.importorskip("jax")
+    array = jax.numpy.ones((4, 3))
+    assert _maxmargin.address(array) == array.unsafe_buffer_pointer()
 
 
 def test_nothing_is_copied_on_the_way():

@@ -133,7 +133,10 @@ def cases(dtype=torch.float64):
         "top_k": (mt.TopKLoss(k=2), (normal(5, 4), classes)),
         "lovasz": (mt.LovaszHingeLoss(), (normal(5, 4), torch.where(labels > 0, 1, -1))),
         "listwise": (mt.ListwiseHingeLoss(), (normal(5, 4), relevances)),
-        "matrix": (mt.MaxMarginLoss(mm.WestonWatkins(margin_matrix=np.ones((4, 4)))), (normal(5, 4), classes)),
+        "matrix": (
+            mt.MaxMarginLoss(mm.WestonWatkins(margin_matrix=np.ones((4, 4)), class_weights=[1, 2, 3, 4])),
+            (normal(5, 4), classes),
+        ),
     }
 
 
@@ -217,9 +220,9 @@ def test_operators_pass_opcheck(name):
         "multilabel": "multilabel",
     }[name]
     for reduction in ("mean", "none"):
-        torch.library.opcheck(mt._loss_op, (spec, list(tensors), None, None, reduction))
+        torch.library.opcheck(mt._autograd._loss_op, (spec, list(tensors), None, None, reduction))
     upstream = torch.ones((), dtype=torch.float64)
-    torch.library.opcheck(mt._gradient_op, (spec, [x.detach() for x in tensors], None, None, "mean", upstream))
+    torch.library.opcheck(mt._autograd._gradient_op, (spec, [x.detach() for x in tensors], None, None, "mean", upstream))
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])

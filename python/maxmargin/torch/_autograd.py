@@ -1,0 +1,305 @@
+"""Losses as differentiable functions of tensors: in eager code, under torch.func, and as operators for torch.compile."""
+
+# torch reads the annotations of operators, so they are not postponed.
+import ast
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Optional
+
+import torch
+from torch import Tensor
+
+from .. import _losses, _maxmargin
+
+# A loss is passed on as a text, which torch.compile keeps in a graph as a constant: its name, and its options as NAME=VALUE or all
+# together as JSON.
+_NATIVE: dict[str, _maxmargin.NativeLoss] = {}
+# By the first letters of a loss: how many vectors it has a gradient for.
+_VECTORS = {"cos": 2, "tri": 3}
+_COMPUTED = (torch.float32, torch.float64)
+_ELEMENTWISE = ("binary", "embedding", "ranking")
+
+
+def _native(spec: str, class_weights: Optional[Tensor]) -> _maxmargin.NativeLoss:
+    native = _NATIVE.get(spec)
+    if native is None:
+        name, _, options = spec.partition(" ")
+        if options.startswith("{"):
+            native = _maxmargin.NativeLoss.from_json(options)
+        else:
+            pairs = (option.partition("=") for option in options.split())
+            native = _maxmargin.NativeLoss(name, **{key: _parsed(value) for key, _, value in pairs})
+        if len(_NATIVE) > 1000:
+            _NATIVE.clear()
+        _NATIVE[spec] = native
+    return native if class_weights is None else native.with_class_weights(class_weights.detach().double().tolist())
+
+
+def _parsed(value: str) -> Any:
+    for parse in (ast.literal_eval, float):
+        try:
+            return parse(value)
+        except ValueError:
+            pass
+    return value
+
+
+def spec_of(loss: _losses.Loss) -> str:
+    """The loss as a text, without class weights."""
+    plain = replace(loss, class_weights=None) if isinstance(loss, _losses._Multiclass) else loss
+    return f"{loss.name} {plain._native.json()}"
+
+
+def _differentiable(spec: str, tensors: Sequence[Tensor]) -> int:
+    """How many of the tensors, from the first on, a loss is a function of; the rest are targets."""
+    return len(tensors) if spec.startswith("triplet") else len(tensors) - 1
+
+
+#: A loss as a text, class weights, sample weights and the reduction.
+_Call = tuple[str, Optional[Tensor], Optional[Tensor], str]
+
+
+def _run(call: _Call, tensors: Sequence[Tensor], needs_gradient: bool) -> tuple[Tensor, Any]:
+    """Value, or losses, and the gradient with respect to all vectors or the first scores, in the type of the computation; None
+    where it is not needed."""
+    spec, class_weights, sample_weights, reduction = call
+    x = tensors[0]
+    dtype = x.dtype
+    computed = dtype if dtype in _COMPUTED else torch.float32
+    gradient = losses = None
+    if needs_gradient:
+        parts = _VECTORS.get(spec[:3])
+        if parts is None and computed is dtype and x.is_contiguous():
+            gradient = torch.empty_like(x)
+        else:
+            gradient = torch.empty(x.shape if parts is None else (parts, *x.shape), dtype=computed)
+    if reduction == "none":
+        is_elementwise = spec.startswith(_ELEMENTWISE)
+        losses = torch.empty(x.shape if is_elementwise else x.shape[:1], dtype=computed)
+    numbers = _maxmargin.evaluate(
+        _native(spec, class_weights),
+        tuple(tensors),
+        sample_weights,
+        "raw",
+        reduction,
+        None,
+        False,
+        "cpu",
+        losses,
+        gradient,
+    )
+    value: Any = numbers[0]
+    return torch.scalar_tensor(value, dtype=computed) if losses is None else losses, gradient
+
+
+def _scaled(call: _Call, gradient: Tensor, grad_output: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The gradient of each tensor that the loss is a function of, times what comes from behind."""
+    spec, reduction, x = call[0], call[3], tensors[0]
+    if reduction != "none" and grad_output.item() == 1.0 and gradient.shape == x.shape and gradient.dtype == x.dtype:
+        return [gradient, -gradient] if spec.startswith("ranking") else [gradient]
+    if reduction == "none":
+        # One factor per sample, after the axis of the several vectors.
+        extra = x.dim() - grad_output.dim()
+        gradient = gradient * grad_output.reshape(grad_output.shape + (1,) * extra)
+    else:
+        gradient = gradient * grad_output
+    if gradient.dtype != x.dtype:
+        gradient = gradient.to(x.dtype)
+    if spec.startswith("ranking"):
+        return [gradient, -gradient]
+    return list(gradient) if gradient.dim() > x.dim() else [gradient]
+
+
+def _second(spec: str) -> None:
+    """Refuses a second derivative that is not zero."""
+    is_linear = "penalty" not in spec or "penalty=linear" in spec or '"penalty":"Linear"' in spec
+    if not is_linear or spec.startswith(("triplet", "cosine")):
+        raise NotImplementedError(f"maxmargin: the second derivative of {spec.partition(' ')[0]} is not implemented")
+
+
+class _Gradient(torch.autograd.Function):
+    """The gradient as a function of its own: linear in what comes from behind, and of zero slope in the scores, or none."""
+
+    @staticmethod
+    def forward(call, grad_output, *tensors):
+        gradient = _run(call, tensors, True)[1]
+        return tuple(_scaled(call, gradient, grad_output, tensors))
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.call, grad_output, *tensors = inputs
+        ctx.save_for_backward(grad_output, *tensors)
+
+    @staticmethod
+    def backward(ctx, *outer):
+        _second(ctx.call[0])
+        grad_output, *tensors = ctx.saved_tensors
+        with torch.no_grad():
+            gradient = _run(ctx.call, tensors, True)[1]
+            slopes = _scaled(ctx.call, gradient, torch.ones_like(grad_output), tensors)
+            products = sum(a * b.to(a.dtype) for a, b in zip(outer, slopes, strict=True))
+            # One number for each of what comes from behind.
+            of_output = products.reshape(*grad_output.shape, -1).sum(-1).to(grad_output.dtype)
+        zeros = [torch.zeros_like(x) if i < len(outer) else None for i, x in enumerate(tensors)]
+        return None, of_output, *zeros
+
+
+class _Eager(torch.autograd.Function):
+    """Value and gradient in one pass.
+
+    The tensors are attributes, not saved: a gradient that is there is all that backward needs, and saving costs a small batch a
+    tenth of its time. They are looked at again only where a graph is kept for a second backward, or differentiated.
+    """
+
+    @staticmethod
+    def forward(ctx, call, *tensors):
+        value, ctx.gradient = _run(call, tensors, True)
+        ctx.call, ctx.tensors, ctx.version = call, tensors, tensors[0]._version
+        return value
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        # Given away, so that it becomes the scores' own gradient without a copy.
+        gradient, ctx.gradient = ctx.gradient, None
+        call, tensors = ctx.call, ctx.tensors
+        if torch.is_grad_enabled():
+            gradients = _Gradient.apply(call, grad_output, *tensors)
+        else:
+            if gradient is None:
+                if tensors[0]._version != ctx.version:
+                    raise RuntimeError("the scores were modified by an inplace operation between two backward passes")
+                gradient = _run(call, tensors, True)[1]
+            gradients = _scaled(call, gradient, grad_output, tensors)
+        return None, *gradients, *(None,) * (len(tensors) - len(gradients))
+
+
+class _Scores(torch.autograd.Function):
+    """As _Eager, for what is most common and often small, where each line shows in the time: contiguous scores in the type of the
+    computation, targets, and one number as the value."""
+
+    @staticmethod
+    def forward(ctx, scores, call):
+        spec, target, reduction = call
+        ctx.gradient = gradient = torch.empty_like(scores)
+        native = _NATIVE.get(spec) or _native(spec, None)
+        value: Any = native.value_and_gradient(scores, target, reduction, gradient)
+        ctx.scores, ctx.call, ctx.version = scores, call, scores._version
+        return torch.scalar_tensor(value, dtype=scores.dtype)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        gradient, ctx.gradient = ctx.gradient, None
+        if gradient is None or torch.is_grad_enabled():
+            return _again(ctx, grad_output), None
+        return gradient if grad_output.item() == 1.0 else gradient * grad_output, None
+
+
+def _again(ctx: Any, grad_output: Tensor) -> Tensor:
+    """The gradient of a graph that was kept, or that is differentiated."""
+    spec, target, reduction = ctx.call
+    if torch.is_grad_enabled():
+        return _Gradient.apply((spec, None, None, reduction), grad_output, ctx.scores, target)[0]
+    if ctx.scores._version != ctx.version:
+        raise RuntimeError("the scores were modified by an inplace operation between two backward passes")
+    return _run((spec, None, None, reduction), (ctx.scores, target), True)[1] * grad_output
+
+
+class _Transformed(torch.autograd.Function):
+    """For torch.func: the value, and the gradient once it is asked for."""
+
+    @staticmethod
+    def forward(call, *tensors):
+        return _run(call, tensors, False)[0]
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.call, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        tensors = ctx.saved_tensors
+        gradients = _Gradient.apply(ctx.call, grad_output, *tensors)
+        return None, *gradients, *(None,) * (len(tensors) - len(gradients))
+
+
+@torch.library.custom_op("maxmargin::loss", mutates_args=())
+def _loss_op(
+    spec: str,
+    tensors: Sequence[Tensor],
+    class_weights: Optional[Tensor],
+    sample_weights: Optional[Tensor],
+    reduction: str,
+) -> Tensor:
+    return _run((spec, class_weights, sample_weights, reduction), tensors, False)[0]
+
+
+@_loss_op.register_fake
+def _(spec, tensors, class_weights, sample_weights, reduction):
+    x = tensors[0]
+    shape = (x.shape if spec.startswith(_ELEMENTWISE) else x.shape[:1]) if reduction == "none" else ()
+    return x.new_empty(shape, dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
+
+
+@torch.library.custom_op("maxmargin::loss_backward", mutates_args=())
+def _gradient_op(
+    spec: str,
+    tensors: Sequence[Tensor],
+    class_weights: Optional[Tensor],
+    sample_weights: Optional[Tensor],
+    reduction: str,
+    grad_output: Tensor,
+) -> list[Tensor]:
+    call = spec, class_weights, sample_weights, reduction
+    gradients = _scaled(call, _run(call, tensors, True)[1], grad_output, tensors)
+    # An operator's outputs share no memory.
+    return [one.clone() for one in gradients] if len(gradients) > 1 else gradients
+
+
+@_gradient_op.register_fake
+def _(spec, tensors, class_weights, sample_weights, reduction, grad_output):
+    return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in tensors[: _differentiable(spec, tensors)]]
+
+
+def _setup_op(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.spec, tensors, class_weights, sample_weights, ctx.reduction = inputs
+    ctx.weights = class_weights, sample_weights
+    ctx.save_for_backward(*tensors)
+
+
+def _backward_op(ctx: Any, grad_output: Tensor) -> tuple[Any, ...]:
+    tensors = ctx.saved_tensors
+    gradients = _gradient_op(ctx.spec, tensors, *ctx.weights, ctx.reduction, grad_output)
+    return None, [*gradients, *[None] * (len(tensors) - len(gradients))], None, None, None
+
+
+_loss_op.register_autograd(_backward_op, setup_context=_setup_op)
+
+
+def evaluate(
+    spec: str,
+    tensors: tuple[Tensor, ...],
+    class_weights: Optional[Tensor],
+    sample_weights: Optional[Tensor],
+    reduction: str,
+) -> Tensor:
+    if torch.compiler.is_compiling():
+        return _loss_op(spec, tensors, class_weights, sample_weights, reduction)
+    if torch._C._are_functorch_transforms_active():
+        return _Transformed.apply((spec, class_weights, sample_weights, reduction), *tensors)
+    if torch.is_grad_enabled():
+        x = tensors[0]
+        if (
+            len(tensors) == 2
+            and class_weights is None
+            and sample_weights is None
+            and reduction != "none"
+            and x.requires_grad
+            and x.dtype in _COMPUTED
+            and x.is_contiguous()
+        ):
+            return _Scores.apply(x, (spec, tensors[1], reduction))
+        for x in tensors:
+            if x.requires_grad:
+                return _Eager.apply((spec, class_weights, sample_weights, reduction), *tensors)
+    return _run((spec, class_weights, sample_weights, reduction), tensors, False)[0]
