@@ -22,7 +22,7 @@ def _on_host(x: Any, input: str) -> tuple[Any, bool]:
         error = DeviceError(f"{input}: expected a tensor on the CPU, got one on {x.device}; call .cpu() on it first")
         error.input = input
         raise error
-    x = x.detach()
+    x = x.detach().resolve_neg()
     return (x.view(torch.int16).numpy(), True) if x.dtype == torch.bfloat16 else (x.numpy(), False)
 
 

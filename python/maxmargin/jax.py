@@ -9,7 +9,8 @@
 
 Values of half precision are float32, their gradients of the scores' own type. Gradients are of the scores (of MarginRanking and
 the losses of vectors, of all of them), not of targets and weights; second derivatives are an error. ``hinge_loss``,
-``perceptron_loss``, ``multiclass_hinge_loss`` and ``multiclass_perceptron_loss`` have optax's arguments and conventions.
+``perceptron_loss``, ``multiclass_hinge_loss`` and ``multiclass_perceptron_loss`` have the arguments and conventions of those in
+``optax.losses``, for targets of -1 and +1 and labels within range; others are errors.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ _VECTORS = {"triplet": 3, "cosine": 2}
 jax.ffi.register_ffi_target(_TARGET, _maxmargin.jax_handler(), platform="cpu")
 
 Reduction = Literal["mean", "sum", "none", "mean-over-count"]
+_REDUCTIONS = ("mean", "sum", "none", "mean-over-count")
 
 
 def max_margin_loss(
@@ -54,7 +56,17 @@ def max_margin_loss(
     Loss, reduction and score kind are constants of a compiled function. Wrong labels are found when it runs: the error is JAX's,
     and names index and value.
     """
+    if reduction not in _REDUCTIONS:
+        raise ValueError(f"reduction: expected one of {', '.join(_REDUCTIONS)}, got {reduction}")
+    scores = len(arrays) if loss.name == "triplet" else len(arrays) - 1
+    if scores < 1:
+        raise TypeError(f"{type(loss).__name__}: expected scores and targets, got {len(arrays)} arrays")
     given = tuple(jnp.asarray(array) for array in arrays)
+    # Scores of one floating point type: whole numbers and mixed types are promoted.
+    dtype = jnp.result_type(*given[:scores])
+    if not jnp.issubdtype(dtype, jnp.floating):
+        dtype = jnp.result_type(dtype, jnp.float32)
+    given = tuple(array.astype(dtype) for array in given[:scores]) + given[scores:]
     if sample_weights is not None:
         given = (*given, jnp.asarray(sample_weights, jnp.float32))
     call = {
@@ -63,7 +75,6 @@ def max_margin_loss(
         "score_kind": score_kind,
         "has_weights": sample_weights is not None,
     }
-    scores = len(arrays) if loss.name == "triplet" else len(arrays) - 1
     return _loss(json.dumps(call), loss.name, scores, *given)
 
 
@@ -115,12 +126,17 @@ _loss.defvjp(_forward, _backward)
 
 def hinge_loss(predictor_outputs: Any, targets: Any) -> jax.Array:
     """optax's ``hinge_loss``: max(0, 1 - t*s) of each score, for targets of -1 and +1. The slope at the kink is one half."""
-    return max_margin_loss(BinaryHinge(kink="half"), predictor_outputs, targets, reduction="none")
+    return _signed(BinaryHinge(kink="half"), predictor_outputs, targets)
 
 
 def perceptron_loss(predictor_outputs: Any, targets: Any) -> jax.Array:
     """optax's ``perceptron_loss``: max(0, -t*s) of each score, for targets of -1 and +1."""
-    return max_margin_loss(BinaryHinge(margin=0.0, kink="half"), predictor_outputs, targets, reduction="none")
+    return _signed(BinaryHinge(margin=0.0, kink="half"), predictor_outputs, targets)
+
+
+def _signed(loss: Loss, scores: Any, targets: Any) -> jax.Array:
+    scores, targets = jnp.broadcast_arrays(jnp.asarray(scores), jnp.asarray(targets))
+    return max_margin_loss(loss, scores, targets, reduction="none")
 
 
 def multiclass_hinge_loss(scores: Any, labels: Any) -> jax.Array:

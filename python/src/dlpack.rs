@@ -54,6 +54,11 @@ pub(crate) fn tensor_of(object: &Bound<'_, PyAny>) -> Option<Tensor> {
         drop(PyErr::take(py));
         return None;
     };
+    // torch may keep a tensor's signs apart from its memory.
+    let is_negated = object.call_method0(pyo3::intern!(py, "is_neg")).is_ok_and(|is| is.is_truthy().unwrap_or(true));
+    if is_negated {
+        return None;
+    }
     let to_tensor = api.to_tensor.filter(|_| api.major == 1)?;
     let mut tensor = DlTensor {
         data: std::ptr::null_mut(),
@@ -84,7 +89,9 @@ pub(crate) fn tensor_of(object: &Bound<'_, PyAny>) -> Option<Tensor> {
     let shape = list(tensor.shape).iter().map(|&extent| usize::try_from(extent).ok()).collect::<Option<Vec<_>>>()?;
     let is_contiguous = tensor.strides.is_null() || is_c_contiguous(&shape, list(tensor.strides));
     let offset = usize::try_from(tensor.byte_offset).ok()?;
-    (tensor.device_type == CPU && tensor.lanes == 1 && is_contiguous).then(|| Tensor {
+    // What has no memory (a fake tensor) is none of ours.
+    let has_memory = !tensor.data.is_null() || shape.contains(&0);
+    (has_memory && tensor.device_type == CPU && tensor.lanes == 1 && is_contiguous).then(|| Tensor {
         start: tensor.data.wrapping_byte_add(offset),
         code: tensor.code,
         bits: tensor.bits,

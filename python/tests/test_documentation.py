@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import os
 import pathlib
 import subprocess
 import sys
@@ -34,14 +35,23 @@ def test_the_package_has_its_example_and_its_version():
     assert maxmargin.__version__.count(".") == 2
 
 
-def test_the_stub_is_what_the_native_part_has():
+def mypy(tmp_path, *arguments):
+    """Runs a module of mypy on the package that is imported here, installed or not."""
+    import maxmargin
+
     need("mypy")
-    command = ["-m", "mypy.stubtest", "maxmargin._maxmargin", "--mypy-config-file", "pyproject.toml"]
-    result = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=PYTHON)
+    parent = pathlib.Path(maxmargin.__file__).parents[1]
+    environment = dict(os.environ)
+    if parent.name != "site-packages":
+        environment["MYPYPATH"] = str(parent)
+    command = [sys.executable, "-m", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_types():
-    need("mypy")
-    result = subprocess.run([sys.executable, "-m", "mypy", "-p", "maxmargin"], capture_output=True, text=True, cwd=PYTHON)
-    assert result.returncode == 0, result.stdout + result.stderr
+def test_the_stub_is_what_the_native_part_has(tmp_path):
+    mypy(tmp_path, "mypy.stubtest", "maxmargin._maxmargin", "--mypy-config-file", str(PYTHON / "pyproject.toml"))
+
+
+def test_types(tmp_path):
+    mypy(tmp_path, "mypy", "--config-file", str(PYTHON / "pyproject.toml"), "-p", "maxmargin")

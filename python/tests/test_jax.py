@@ -83,6 +83,18 @@ def test_wrong_labels_and_shapes_are_named():
         jax.block_until_ready(mj.max_margin_loss(loss, scores, classes[:3]))
 
 
+def test_types_are_promoted_and_arguments_checked():
+    whole = mj.max_margin_loss(mm.BinaryHinge(), [1, 2, -1], [1, -1, 1])
+    assert float(whole) == pytest.approx(5 / 3)
+    a, p, n = jnp.ones((2, 3), jnp.bfloat16), jnp.zeros((2, 3), jnp.float32), jnp.zeros((2, 3), jnp.float32)
+    assert mj.max_margin_loss(mm.TripletMargin(), a, p, n).dtype == jnp.float32
+    with pytest.raises(ValueError, match="reduction"):
+        mj.max_margin_loss(mm.BinaryHinge(), [1.0], [1], reduction="average")
+    with pytest.raises(TypeError, match="arrays"):
+        mj.max_margin_loss(mm.BinaryHinge())
+    assert mj.hinge_loss(jnp.ones((3, 2)), jnp.ones((3, 1))).shape == (3, 2)
+
+
 def test_second_derivatives_are_an_error():
     loss, (scores, signs) = cases()["binary"]
     function = jax.grad(lambda scores: mj.max_margin_loss(loss, scores, signs))

@@ -50,12 +50,33 @@ else:
     raise SystemExit("the control passed")
 
 for ours, theirs in ((mk.Hinge, keras.losses.Hinge), (mk.SquaredHinge, keras.losses.SquaredHinge)):
+    assert ours().name == theirs().name
     for reduction in ("sum", "sum_over_batch_size", "none", "mean_with_sample_weight"):
-        y, s, w = rng.choice([-1.0, 1.0], (6, 3)), rng.normal(size=(6, 3)), rng.uniform(0, 2, 6)
-        for weights in (None, w):
-            a = keras.ops.convert_to_numpy(ours(reduction=reduction)(y, s, weights))
-            b = keras.ops.convert_to_numpy(theirs(reduction=reduction)(y, s, weights))
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+        for shape, weight_shape in (((6, 3), (6,)), ((6, 1), (6,)), ((6,), ()), ((4, 6, 1), (4, 1)), ((2, 3, 4), (2, 1))):
+            y, s, w = rng.choice([-1.0, 1.0], shape), rng.normal(size=shape), rng.uniform(0, 2, weight_shape)
+            for weights in (None, w):
+                a = keras.ops.convert_to_numpy(ours(reduction=reduction)(y, s, weights))
+                b = keras.ops.convert_to_numpy(theirs(reduction=reduction)(y, s, weights))
+                assert a.shape == b.shape
+                np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+for shape in ((6, 4), (2, 3, 4)):
+    y, s = np.eye(4)[rng.integers(0, 4, shape[:-1])], rng.normal(size=shape)
+    a, b = mk.CategoricalHinge()(y, s), keras.losses.CategoricalHinge()(y, s)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b), rtol=1e-5)
+    classes = mk.MaxMarginLoss(mm.CrammerSinger(), reduction="none")(y.argmax(-1), s)
+    assert tuple(classes.shape) == shape[:-1]
+
+# Masks.
+steps = rng.normal(size=(8, 5, 2)).astype(np.float32)
+steps[::2, 3:] = 0
+labels = rng.choice([-1.0, 1.0], (8, 5, 1)).astype(np.float32)
+values = []
+for loss in (mk.Hinge(), "hinge"):
+    keras.utils.set_random_seed(2)
+    model = keras.Sequential([keras.Input((5, 2)), keras.layers.Masking(), keras.layers.LSTM(3, return_sequences=True), keras.layers.Dense(1)])
+    model.compile(loss=loss)
+    values.append(model.evaluate(steps, labels, verbose=0))
+assert abs(values[0] - values[1]) < 1e-6, values
 
 # Losses that Keras has not, saved and read with the model.
 classes = rng.integers(0, 3, 200)
@@ -65,6 +86,23 @@ first = model.fit(x, classes, epochs=3, verbose=0).history["loss"]
 assert first[-1] < first[0]
 config = mk.MaxMarginLoss(mm.TopK(k=2, class_weights=[1, 2, 3])).get_config()
 assert mk.MaxMarginLoss.from_config(config).loss == mm.TopK(k=2, class_weights=[1, 2, 3])
+assert mk.MaxMarginLoss.from_config(config).reduction == "sum_over_batch_size"
+import os, tempfile
+with tempfile.TemporaryDirectory() as folder:
+    for loss in (mk.MaxMarginLoss(mm.TopK(k=2)), mk.Hinge()):
+        units = 1 if isinstance(loss, mk.Hinge) else 3
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(units)])
+        model.compile(loss=loss)
+        model.save(os.path.join(folder, "model.keras"))
+        read = keras.saving.load_model(os.path.join(folder, "model.keras"))
+        assert type(read.loss) is type(loss) and read.loss.loss == loss.loss
+for wrong in ("hinge", mm.TripletMargin()):
+    try:
+        mk.MaxMarginLoss(wrong)
+    except TypeError:
+        pass
+    else:
+        raise SystemExit("taken")
 assert mk.Hinge.from_config(mk.Hinge(reduction="sum").get_config()).reduction == "sum"
 print("done", keras.backend.backend())
 '''

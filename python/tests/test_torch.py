@@ -328,3 +328,121 @@ def test_a_data_loader_with_workers_computes_our_losses():
     expected = torch.stack([_worker_loss(index) for index in range(8)])
     loader = torch.utils.data.DataLoader(_Losses(), batch_size=2, num_workers=2, timeout=60)
     torch.testing.assert_close(torch.cat(list(loader)), expected, rtol=0, atol=0)
+
+
+def test_fake_tensors_traces_and_graphs_see_an_operator():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    scores, target = torch.randn(6, 4), torch.randint(0, 4, (6,))
+    with FakeTensorMode() as mode:
+        fake = mt.multi_margin_loss(mode.from_tensor(scores), mode.from_tensor(target))
+    assert fake.shape == () and type(fake).__name__ == "FakeTensor"
+    for tracing_mode in ("real", "fake"):
+        graph = make_fx(lambda *x: mt.multi_margin_loss(*x), tracing_mode=tracing_mode)(scores, target)
+        torch.testing.assert_close(graph(3 * scores, target), mt.multi_margin_loss(3 * scores, target))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(mt.MultiMarginLoss(), (scores, target))
+    torch.testing.assert_close(traced(3 * scores, target), mt.multi_margin_loss(3 * scores, target))
+    meta = mt.multi_margin_loss(scores.to("meta"), target.to("meta"))
+    assert meta.device.type == "meta" and meta.shape == ()
+
+
+def test_signs_that_torch_keeps_apart_from_memory_are_heeded():
+    scores, target = torch.randn(6, 4), torch.randint(0, 4, (6,))
+    negated = torch._neg_view(scores)
+    torch.testing.assert_close(mt.multi_margin_loss(negated, target), F.multi_margin_loss(-scores, target))
+    assert mm.evaluate(mm.BinaryHinge(), negated[:, 0], torch.ones(6)).value == pytest.approx(
+        mm.evaluate(mm.BinaryHinge(), -scores[:, 0], torch.ones(6)).value
+    )
+
+
+def test_what_is_changed_in_place_between_two_walks_is_seen():
+    for change in (0, 1):
+        tensors = [torch.randn(6, 4, requires_grad=True) * 1, torch.randint(0, 4, (6,))]
+        value = mt.multi_margin_loss(*tensors)
+        torch.autograd.grad(value, tensors[0], retain_graph=True)
+        with torch.no_grad():
+            tensors[change].mul_(0)
+        with pytest.raises(RuntimeError, match="inplace"):
+            torch.autograd.grad(value, tensors[0])
+        with pytest.raises(RuntimeError, match="inplace"):
+            torch.autograd.grad(value, tensors[0], create_graph=True)
+
+
+def test_a_second_walk_without_the_graph_is_torchs_error():
+    scores = torch.randn(6, 4, requires_grad=True)
+    value = mt.multi_margin_loss(scores, torch.randint(0, 4, (6,)))
+    value.backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        value.backward()
+
+
+@pytest.mark.parametrize("name", ["multi_margin", "crammer_singer", "hinge_embedding", "triplet", "ranking"])
+def test_vmap_and_gradients_of_each_sample(name):
+    module, tensors = cases()[name]
+    first, *rest = [x.detach() for x in tensors]
+    many = torch.stack([first, 2 * first, -first])
+    values = torch.func.vmap(lambda x: module(x, *rest))(many)
+    torch.testing.assert_close(values, torch.stack([module(x, *rest) for x in many]))
+    gradients = torch.func.vmap(torch.func.grad(lambda x: module(x, *rest)))(many)
+    expected = [torch.func.grad(lambda x: module(x, *rest))(x) for x in many]
+    torch.testing.assert_close(gradients, torch.stack(expected))
+    module.reduction = "none"
+    jacobian = torch.func.jacrev(lambda x: module(x, *rest))(first)
+    assert jacobian.shape[1:] == first.shape
+    module.reduction = "mean"
+
+
+def test_what_is_not_differentiable_says_so():
+    scores, target = torch.randn(6, 4, requires_grad=True), torch.randint(0, 4, (6,))
+    for options in ({"sample_weight": torch.ones(6, requires_grad=True)}, {"weight": torch.ones(4, requires_grad=True)}):
+        with pytest.raises(RuntimeError, match="not differentiable"):
+            mt.multi_margin_loss(scores, target, **options)
+    forward = torch.autograd.forward_ad
+    with forward.dual_level(), pytest.raises((NotImplementedError, RuntimeError), match="jvp|forward"):
+        dual = forward.make_dual(scores.detach()[:, 0], torch.ones(6))
+        mt.hinge_embedding_loss(dual, target.sign() * 2 - 1)
+
+
+def test_types_of_targets_that_torch_wraps_are_torchs():
+    for function, scores in ((mt.hinge_embedding_loss, (torch.tensor([0.3, 0.4]),)),):
+        target = torch.tensor([1, 255], dtype=torch.uint8)
+        torch.testing.assert_close(function(*scores, target), F.hinge_embedding_loss(*scores, target))
+
+
+def test_options_are_checked_where_they_are_given():
+    for make in (
+        lambda: mt.MultiMarginLoss(penalty="bogus"),
+        lambda: mt.MultiMarginLoss(penalty="linear margin=5"),
+        lambda: mt.HingeEmbeddingLoss(kink="bogus"),
+        lambda: mt.TripletMarginLoss(penalty="cubic"),
+        lambda: mt.multi_margin_loss(torch.randn(2, 3), torch.tensor([0, 1]), p=3, kink="half"),
+    ):
+        with pytest.raises(ValueError):
+            make()
+    assert repr(mt.HingeEmbeddingLoss(ignore_index=-1)) == "HingeEmbeddingLoss(ignore_index=-1)"
+    with pytest.raises(TypeError, match="expected tensors"):
+        mt.CrammerSingerLoss()([[0.5, 0.1]], [0])
+    with pytest.raises(TypeError):
+        mt.CrammerSingerLoss()()
+
+
+def test_another_default_device_changes_nothing():
+    scores, target = torch.randn(6, 4).half().requires_grad_(), torch.randint(0, 4, (6,))
+    with torch.device("meta"):
+        for module in (mt.MultiMarginLoss(), mt.CrammerSingerLoss(), mt.MultiMarginLoss(reduction="none")):
+            assert module(scores, target).device.type == "cpu"
+
+
+def test_a_margin_matrix_survives_a_new_process():
+    import subprocess
+    import sys
+
+    matrix = [[0.0, 2.0, 1.0], [1.0, 0.0, 3.0], [1.0, 1.0, 0.0]]
+    module = mt.CrammerSingerLoss(margin_matrix=matrix, class_weights=[1, 2, 3])
+    scores, target = torch.tensor([[0.1, 0.5, 0.2], [0.3, 0.1, 0.9]]), torch.tensor([0, 1])
+    script = f"import pickle, torch; m = pickle.loads({pickle.dumps(module)!r}); print(m(torch.tensor({scores.tolist()}), torch.tensor([0, 1])).item())"
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=100).stdout
+    assert float(out) == pytest.approx(module(scores, target).item())

@@ -8,8 +8,10 @@ from typing import Any, Optional
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from .. import _losses, _maxmargin
+from .._errors import DeviceError
 
 # A loss is passed on as a text, which torch.compile keeps in a graph as a constant: its name, and its options as NAME=VALUE or all
 # together as JSON.
@@ -17,6 +19,9 @@ _NATIVE: dict[str, _maxmargin.NativeLoss] = {}
 # By the first letters of a loss: how many vectors it has a gradient for.
 _VECTORS = {"cos": 2, "tri": 3}
 _COMPUTED = (torch.float32, torch.float64)
+_CPU = torch.device("cpu")
+# What shows its memory; a subclass may have none.
+_TENSORS = (Tensor, torch.nn.Parameter)
 _ELEMENTWISE = ("binary", "embedding", "ranking")
 
 
@@ -72,10 +77,10 @@ def _run(call: _Call, tensors: Sequence[Tensor], needs_gradient: bool) -> tuple[
         if parts is None and computed is dtype and x.is_contiguous():
             gradient = torch.empty_like(x)
         else:
-            gradient = torch.empty(x.shape if parts is None else (parts, *x.shape), dtype=computed)
+            gradient = torch.empty(x.shape if parts is None else (parts, *x.shape), dtype=computed, device=_CPU)
     if reduction == "none":
         is_elementwise = spec.startswith(_ELEMENTWISE)
-        losses = torch.empty(x.shape if is_elementwise else x.shape[:1], dtype=computed)
+        losses = torch.empty(x.shape if is_elementwise else x.shape[:1], dtype=computed, device=_CPU)
     numbers = _maxmargin.evaluate(
         _native(spec, class_weights),
         tuple(tensors),
@@ -89,7 +94,7 @@ def _run(call: _Call, tensors: Sequence[Tensor], needs_gradient: bool) -> tuple[
         gradient,
     )
     value: Any = numbers[0]
-    return torch.scalar_tensor(value, dtype=computed) if losses is None else losses, gradient
+    return torch.scalar_tensor(value, dtype=computed, device=_CPU) if losses is None else losses, gradient
 
 
 def _scaled(call: _Call, gradient: Tensor, grad_output: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -117,17 +122,35 @@ def _second(spec: str) -> None:
         raise NotImplementedError(f"maxmargin: the second derivative of {spec.partition(' ')[0]} is not implemented")
 
 
+def _parts(arguments: tuple[Any, ...]) -> tuple[_Call, tuple[Tensor, ...]]:
+    """The arguments of a function below: those of a call one by one, since torch looks for tensors among them."""
+    spec, class_weights, sample_weights, reduction, *tensors = arguments
+    return (spec, class_weights, sample_weights, reduction), tuple(tensors)
+
+
+def _each(function: Any, info: Any, in_dims: tuple[Any, ...], arguments: tuple[Any, ...]) -> tuple[Any, Any]:
+    """The rule of vmap: one example after the other."""
+    results = []
+    for place in range(info.batch_size):
+        one = [x if dim is None else x.select(dim, place) for x, dim in zip(arguments, in_dims, strict=True)]
+        results.append(function.apply(*one))
+    if isinstance(results[0], tuple):
+        return tuple(torch.stack(parts) for parts in zip(*results, strict=True)), (0,) * len(results[0])
+    return torch.stack(results), 0
+
+
 class _Gradient(torch.autograd.Function):
     """The gradient as a function of its own: linear in what comes from behind, and of zero slope in the scores, or none."""
 
     @staticmethod
-    def forward(call, grad_output, *tensors):
-        gradient = _run(call, tensors, True)[1]
-        return tuple(_scaled(call, gradient, grad_output, tensors))
+    def forward(grad_output, *arguments):
+        call, tensors = _parts(arguments)
+        return tuple(_scaled(call, _run(call, tensors, True)[1], grad_output, tensors))
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        ctx.call, grad_output, *tensors = inputs
+        grad_output, *arguments = inputs
+        ctx.call, tensors = _parts(arguments)
         ctx.save_for_backward(grad_output, *tensors)
 
     @staticmethod
@@ -141,36 +164,35 @@ class _Gradient(torch.autograd.Function):
             # One number for each of what comes from behind.
             of_output = products.reshape(*grad_output.shape, -1).sum(-1).to(grad_output.dtype)
         zeros = [torch.zeros_like(x) if i < len(outer) else None for i, x in enumerate(tensors)]
-        return None, of_output, *zeros
+        return of_output, None, None, None, None, *zeros
+
+    @staticmethod
+    def vmap(info, in_dims, *arguments):
+        return _each(_Gradient, info, in_dims, arguments)
 
 
 class _Eager(torch.autograd.Function):
-    """Value and gradient in one pass.
-
-    The tensors are attributes, not saved: a gradient that is there is all that backward needs, and saving costs a small batch a
-    tenth of its time. They are looked at again only where a graph is kept for a second backward, or differentiated.
-    """
+    """Value and gradient in one pass. The gradient is an attribute, which backward gives away: it becomes the scores' own
+    gradient without a copy. What is saved is looked at again only where a graph is walked twice, or differentiated."""
 
     @staticmethod
-    def forward(ctx, call, *tensors):
-        value, ctx.gradient = _run(call, tensors, True)
-        ctx.call, ctx.tensors, ctx.version = call, tensors, tensors[0]._version
+    def forward(ctx, *arguments):
+        ctx.call, tensors = _parts(arguments)
+        value, ctx.gradient = _run(ctx.call, tensors, True)
+        ctx.save_for_backward(*tensors)
         return value
 
     @staticmethod
     def backward(ctx, grad_output):
-        # Given away, so that it becomes the scores' own gradient without a copy.
         gradient, ctx.gradient = ctx.gradient, None
-        call, tensors = ctx.call, ctx.tensors
+        tensors = ctx.saved_tensors
         if torch.is_grad_enabled():
-            gradients = _Gradient.apply(call, grad_output, *tensors)
+            gradients = _Gradient.apply(grad_output, *ctx.call, *tensors)
         else:
             if gradient is None:
-                if tensors[0]._version != ctx.version:
-                    raise RuntimeError("the scores were modified by an inplace operation between two backward passes")
-                gradient = _run(call, tensors, True)[1]
-            gradients = _scaled(call, gradient, grad_output, tensors)
-        return None, *gradients, *(None,) * (len(tensors) - len(gradients))
+                gradient = _run(ctx.call, tensors, True)[1]
+            gradients = _scaled(ctx.call, gradient, grad_output, tensors)
+        return None, None, None, None, *gradients, *(None,) * (len(tensors) - len(gradients))
 
 
 class _Scores(torch.autograd.Function):
@@ -178,49 +200,50 @@ class _Scores(torch.autograd.Function):
     computation, targets, and one number as the value."""
 
     @staticmethod
-    def forward(ctx, scores, call):
-        spec, target, reduction = call
+    def forward(ctx, scores, target, spec, reduction):
         ctx.gradient = gradient = torch.empty_like(scores)
-        native = _NATIVE.get(spec) or _native(spec, None)
-        value: Any = native.value_and_gradient(scores, target, reduction, gradient)
-        ctx.scores, ctx.call, ctx.version = scores, call, scores._version
-        return torch.scalar_tensor(value, dtype=scores.dtype)
+        value: Any = _native(spec, None).value_and_gradient(scores, target, reduction, gradient)
+        ctx.save_for_backward(scores, target)
+        ctx.spec, ctx.reduction = spec, reduction
+        return torch.scalar_tensor(value, dtype=scores.dtype, device=_CPU)
 
     @staticmethod
     def backward(ctx, grad_output):
         gradient, ctx.gradient = ctx.gradient, None
         if gradient is None or torch.is_grad_enabled():
-            return _again(ctx, grad_output), None
-        return gradient if grad_output.item() == 1.0 else gradient * grad_output, None
+            return _again(ctx, grad_output), None, None, None
+        return gradient if grad_output.item() == 1.0 else gradient * grad_output, None, None, None
 
 
-def _again(ctx: Any, grad_output: Tensor) -> Tensor:
+def _again(ctx: Any, grad_output: Tensor) -> Any:
     """The gradient of a graph that was kept, or that is differentiated."""
-    spec, target, reduction = ctx.call
+    tensors, call = ctx.saved_tensors, (ctx.spec, None, None, ctx.reduction)
     if torch.is_grad_enabled():
-        return _Gradient.apply((spec, None, None, reduction), grad_output, ctx.scores, target)[0]
-    if ctx.scores._version != ctx.version:
-        raise RuntimeError("the scores were modified by an inplace operation between two backward passes")
-    return _run((spec, None, None, reduction), (ctx.scores, target), True)[1] * grad_output
+        return _Gradient.apply(grad_output, *call, *tensors)[0]
+    return _run(call, tensors, True)[1] * grad_output
 
 
 class _Transformed(torch.autograd.Function):
     """For torch.func: the value, and the gradient once it is asked for."""
 
     @staticmethod
-    def forward(call, *tensors):
-        return _run(call, tensors, False)[0]
+    def forward(*arguments):
+        return _run(*_parts(arguments), False)[0]
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        ctx.call, *tensors = inputs
+        ctx.call, tensors = _parts(inputs)
         ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx, grad_output):
         tensors = ctx.saved_tensors
-        gradients = _Gradient.apply(ctx.call, grad_output, *tensors)
-        return None, *gradients, *(None,) * (len(tensors) - len(gradients))
+        gradients = _Gradient.apply(grad_output, *ctx.call, *tensors)
+        return None, None, None, None, *gradients, *(None,) * (len(tensors) - len(gradients))
+
+    @staticmethod
+    def vmap(info, in_dims, *arguments):
+        return _each(_Transformed, info, in_dims, arguments)
 
 
 @torch.library.custom_op("maxmargin::loss", mutates_args=())
@@ -282,24 +305,52 @@ def evaluate(
     class_weights: Optional[Tensor],
     sample_weights: Optional[Tensor],
     reduction: str,
-) -> Tensor:
-    if torch.compiler.is_compiling():
-        return _loss_op(spec, tensors, class_weights, sample_weights, reduction)
-    if torch._C._are_functorch_transforms_active():
-        return _Transformed.apply((spec, class_weights, sample_weights, reduction), *tensors)
+) -> Any:
+    """The value or the losses, differentiable in whatever way torch is asked for at the time."""
+    x = tensors[0]
+    if (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._is_tracing()
+        or type(x) not in _TENSORS
+        or not x.is_cpu
+    ):
+        return _by_operator(spec, tensors, class_weights, sample_weights, reduction)
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return _Transformed.apply(spec, class_weights, sample_weights, reduction, *tensors)
     if torch.is_grad_enabled():
-        x = tensors[0]
         if (
-            len(tensors) == 2
-            and class_weights is None
+            class_weights is None
             and sample_weights is None
             and reduction != "none"
+            and len(tensors) == 2
             and x.requires_grad
             and x.dtype in _COMPUTED
             and x.is_contiguous()
         ):
-            return _Scores.apply(x, (spec, tensors[1], reduction))
-        for x in tensors:
-            if x.requires_grad:
-                return _Eager.apply((spec, class_weights, sample_weights, reduction), *tensors)
+            return _Scores.apply(x, tensors[1], spec, reduction)
+        for weights in (class_weights, sample_weights):
+            if weights is not None and weights.requires_grad:
+                raise RuntimeError("a loss of maxmargin is not differentiable with respect to its weights")
+        for one in tensors:
+            if one.requires_grad:
+                return _Eager.apply(spec, class_weights, sample_weights, reduction, *tensors)
     return _run((spec, class_weights, sample_weights, reduction), tensors, False)[0]
+
+
+def _by_operator(
+    spec: str,
+    tensors: tuple[Tensor, ...],
+    class_weights: Optional[Tensor],
+    sample_weights: Optional[Tensor],
+    reduction: str,
+) -> Any:
+    """Where torch follows what is computed, or tensors are not plain memory: it then sees an operator."""
+    for x in tensors:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"expected tensors, got {type(x).__name__}")
+        if x.device.type not in ("cpu", "meta"):
+            raise DeviceError(
+                f"maxmargin computes on the CPU, and a tensor is on {x.device}; call .cpu() on scores and targets first"
+            )
+    return _loss_op(spec, tensors, class_weights, sample_weights, reduction)

@@ -17,7 +17,7 @@ from .functional import (
     margin_ranking_loss,
     multi_margin_loss,
     multilabel_margin_loss,
-    on_cpu,
+    options_text,
     soft_margin_loss,
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
@@ -25,13 +25,19 @@ from .functional import (
 
 
 class _Extras:
-    """Arguments beyond torch's, kept as attributes."""
+    """Arguments beyond torch's, checked, and kept where they are not the defaults."""
+
+    _DEFAULTS = {"penalty": "linear", "kink": "zero", "ignore_index": None, "margin": 1.0}
 
     def _keep(self, **extras: Any) -> None:
-        self._extras = {name: value for name, value in extras.items() if value is not None}
+        self._extras = {name: value for name, value in extras.items() if value not in (None, self._DEFAULTS[name])}
+        options_text(extras.get("penalty") or "linear", extras.get("kink", "zero"), extras.get("ignore_index"))
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self._extras.items())
 
 
-class HingeEmbeddingLoss(torch.nn.HingeEmbeddingLoss, _Extras):
+class HingeEmbeddingLoss(_Extras, torch.nn.HingeEmbeddingLoss):
     """torch.nn.HingeEmbeddingLoss."""
 
     def __init__(
@@ -53,7 +59,7 @@ class HingeEmbeddingLoss(torch.nn.HingeEmbeddingLoss, _Extras):
         )
 
 
-class SoftMarginLoss(torch.nn.SoftMarginLoss, _Extras):
+class SoftMarginLoss(_Extras, torch.nn.SoftMarginLoss):
     """torch.nn.SoftMarginLoss, finite for every finite score."""
 
     def __init__(
@@ -71,7 +77,7 @@ class SoftMarginLoss(torch.nn.SoftMarginLoss, _Extras):
         return soft_margin_loss(input, target, reduction=self.reduction, sample_weight=sample_weight, **self._extras)
 
 
-class MarginRankingLoss(torch.nn.MarginRankingLoss, _Extras):
+class MarginRankingLoss(_Extras, torch.nn.MarginRankingLoss):
     """torch.nn.MarginRankingLoss."""
 
     def __init__(
@@ -96,7 +102,7 @@ class MarginRankingLoss(torch.nn.MarginRankingLoss, _Extras):
         )
 
 
-class MultiMarginLoss(torch.nn.MultiMarginLoss, _Extras):
+class MultiMarginLoss(_Extras, torch.nn.MultiMarginLoss):
     """torch.nn.MultiMarginLoss (Weston-Watkins)."""
 
     def __init__(
@@ -113,13 +119,13 @@ class MultiMarginLoss(torch.nn.MultiMarginLoss, _Extras):
         ignore_index: int | None = None,
     ) -> None:
         super().__init__(p, margin, weight, size_average, reduce, reduction)
-        self._keep(penalty=penalty, kink=None if kink == "zero" else kink, ignore_index=ignore_index)
+        self._keep(penalty=penalty, kink=kink, ignore_index=ignore_index)
 
     def forward(self, input: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         # By the table of buffers: looking a buffer up as an attribute takes longer than all other lines here.
         weight = self._buffers["weight"]
         is_plain = weight is None and sample_weight is None and not self._extras
-        if is_plain and self.p == 1 and target.dtype is torch.long:
+        if is_plain and self.p == 1 and target.dtype is torch.long and target.dim() == 1:
             # The functional's way, without its other cases: it takes a tenth of a small batch's time.
             try:
                 spec = f"weston_watkins margin={self.margin} penalty=linear over_classes=mean"
@@ -134,7 +140,7 @@ class MultiMarginLoss(torch.nn.MultiMarginLoss, _Extras):
         return multi_margin_loss(input, target, self.p, self.margin, weight, None, None, self.reduction)
 
 
-class MultiLabelMarginLoss(torch.nn.MultiLabelMarginLoss, _Extras):
+class MultiLabelMarginLoss(_Extras, torch.nn.MultiLabelMarginLoss):
     """torch.nn.MultiLabelMarginLoss, with a margin."""
 
     def __init__(
@@ -157,7 +163,7 @@ class MultiLabelMarginLoss(torch.nn.MultiLabelMarginLoss, _Extras):
         )
 
 
-class TripletMarginLoss(torch.nn.TripletMarginLoss, _Extras):
+class TripletMarginLoss(_Extras, torch.nn.TripletMarginLoss):
     """torch.nn.TripletMarginLoss."""
 
     def __init__(
@@ -208,7 +214,7 @@ class TripletMarginWithDistanceLoss(torch.nn.TripletMarginWithDistanceLoss):
         )
 
 
-class CosineEmbeddingLoss(torch.nn.CosineEmbeddingLoss, _Extras):
+class CosineEmbeddingLoss(_Extras, torch.nn.CosineEmbeddingLoss):
     """torch.nn.CosineEmbeddingLoss."""
 
     def __init__(
@@ -260,7 +266,8 @@ class MaxMarginLoss(torch.nn.Module):
         self._spec = spec_of(loss)
 
     def forward(self, *tensors: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        on_cpu(*tensors)
+        if not tensors or not all(isinstance(x, Tensor) for x in tensors):
+            raise TypeError(f"{type(self.loss).__name__}: expected tensors, got {[type(x).__name__ for x in tensors]}")
         return evaluate(self._spec, tensors, self.weight, sample_weight, self.reduction)
 
     def extra_repr(self) -> str:

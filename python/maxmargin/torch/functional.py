@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import _reduction as _Reduction
 
 from .._errors import DeviceError, ElementTypeError, InputError
+from .._losses import BinaryHinge
 from ._autograd import evaluate
 
 __all__ = [
@@ -25,22 +26,20 @@ __all__ = [
 
 REDUCTIONS = ("mean", "sum", "none")
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-
-
-def on_cpu(*tensors: Tensor) -> None:
-    for x in tensors:
-        if not x.is_cpu and x.device.type != "meta":
-            raise DeviceError(
-                f"maxmargin computes on the CPU, and a tensor is on {x.device}; call .cpu() on scores and targets first"
-            )
+# An unsigned type has no -1: torch wraps it.
+_SIGNED = (*_FLOATS, torch.int64, torch.int32, torch.int16, torch.int8)
 
 
 def _legacy(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
     return reduction if size_average is None and reduce is None else _Reduction.legacy_get_string(size_average, reduce)
 
 
-def _options(penalty: str, kink: str, ignore_index: int | None) -> str:
-    """Options beyond torch's; empty where they are torch's own."""
+def options_text(penalty: str, kink: str, ignore_index: int | None) -> str:
+    """Options beyond torch's, checked; empty where they are torch's own."""
+    if penalty == "linear" and kink == "zero" and ignore_index is None:
+        return ""
+    if not torch.compiler.is_compiling():
+        BinaryHinge(penalty=penalty, kink=kink, ignore_index=ignore_index)  # type: ignore[arg-type]
     text = "" if penalty == "linear" else f" penalty={penalty}"
     text += "" if kink == "zero" else f" kink={kink}"
     return text if ignore_index is None else f"{text} ignore_index={ignore_index}"
@@ -68,8 +67,10 @@ def _ours_or_torchs(
 
 
 def _torchs(torchs: Callable[[], Tensor], ours: Exception | None, *tensors: Tensor) -> Tensor:
-    """What torch computes, or its error, from ours."""
-    on_cpu(*tensors)
+    """What torch computes on the CPU, or its error, from ours."""
+    for x in tensors:
+        if isinstance(x, Tensor) and x.device.type not in ("cpu", "meta"):
+            raise DeviceError(f"maxmargin computes on the CPU, and a tensor is on {x.device}; call .cpu() on it first")
     try:
         return torchs()
     except Exception as error:
@@ -78,7 +79,7 @@ def _torchs(torchs: Callable[[], Tensor], ours: Exception | None, *tensors: Tens
 
 def _are_scores(x: Tensor, target: Tensor) -> bool:
     """One target per score, none of which torch would have to broadcast, convert or differentiate."""
-    return x.shape == target.shape and not target.requires_grad and x.dtype in _FLOATS
+    return x.shape == target.shape and not target.requires_grad and x.dtype in _FLOATS and target.dtype in _SIGNED
 
 
 def hinge_embedding_loss(
@@ -95,7 +96,7 @@ def hinge_embedding_loss(
 ) -> Tensor:
     """torch.nn.functional.hinge_embedding_loss: s for t = 1, max(0, margin - s) for t = -1."""
     reduction = _legacy(size_average, reduce, reduction)
-    extra = _options("linear", kink, ignore_index)
+    extra = options_text("linear", kink, ignore_index)
 
     def torchs() -> Tensor:
         return F.hinge_embedding_loss(input, target, margin, reduction=reduction)
@@ -123,7 +124,7 @@ def soft_margin_loss(
 ) -> Tensor:
     """torch.nn.functional.soft_margin_loss: ln(1 + exp(-t*s)), here finite for every finite score."""
     reduction = _legacy(size_average, reduce, reduction)
-    extra = _options("linear", "zero", ignore_index)
+    extra = options_text("linear", "zero", ignore_index)
 
     def torchs() -> Tensor:
         return F.soft_margin_loss(input, target, reduction=reduction)
@@ -155,7 +156,7 @@ def margin_ranking_loss(
 ) -> Tensor:
     """torch.nn.functional.margin_ranking_loss: max(0, margin - t*(x1 - x2))."""
     reduction = _legacy(size_average, reduce, reduction)
-    extra = _options(penalty, kink, ignore_index)
+    extra = options_text(penalty, kink, ignore_index)
 
     def torchs() -> Tensor:
         return F.margin_ranking_loss(input1, input2, target, margin, reduction=reduction)
@@ -198,10 +199,12 @@ def multi_margin_loss(
     """torch.nn.functional.multi_margin_loss (Weston-Watkins): the mean over i != y of max(0, margin - s_y + s_i)^p."""
     if size_average is not None or reduce is not None:
         reduction = _legacy(size_average, reduce, reduction)
+    if p not in (1, 2):
+        raise ValueError("only p == 1 and p == 2 supported")
     chosen = penalty or ("linear" if p == 1 else "squared")
-    extra = "" if kink == "zero" and ignore_index is None else _options("linear", kink, ignore_index)
+    extra = "" if kink == "zero" and ignore_index is None else options_text("linear", kink, ignore_index)
     spec = f"weston_watkins margin={margin} penalty={chosen} over_classes=mean{extra}"
-    is_ours = target.dtype is torch.long and p in (1, 2)
+    is_ours = target.dtype is torch.long
     if is_ours and input.dim() == 1 and target.numel() == 1 and input.numel() > 1:
         value = multi_margin_loss(
             input.unsqueeze(0), target.reshape(1), p, margin, weight, None, None, reduction,
@@ -210,18 +213,25 @@ def multi_margin_loss(
         return _one_row(value, target.shape, reduction)
     is_torchs = not extra and sample_weight is None and penalty is None
     ours = None
-    if is_ours or not is_torchs:
+    if is_ours and input.numel() == 0 and _is_empty_batch(input, target, weight, reduction):
+        # torch returns memory that it never wrote.
+        zero = input.sum() if reduction != "none" else input.sum(1)
+        return zero / 0 if reduction == "mean" else zero
+    if (is_ours and target.dim() == 1) or not is_torchs:
         try:
             return evaluate(spec, (input, target), weight, sample_weight, reduction)
         except (InputError, ElementTypeError) as error:
             if not is_torchs:
                 raise
             ours = error
-    if input.numel() == 0 and input.dim() == 2 and input.size(1) > 1 and reduction in REDUCTIONS:
-        # torch returns memory that it never wrote.
-        zero = input.sum() if reduction != "none" else input.sum(1)
-        return zero / 0 if reduction == "mean" else zero
     return _torchs(lambda: F.multi_margin_loss(input, target, p, margin, weight, reduction=reduction), ours, input, target)
+
+
+def _is_empty_batch(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> bool:
+    """Rows of scores of which there are none, and what goes with them."""
+    has_classes = input.dim() == 2 and input.size(1) > 1
+    is_weight = weight is None or (weight.dim() == 1 and weight.size(0) == input.size(1))
+    return has_classes and is_weight and target.shape == input.shape[:1] and reduction in REDUCTIONS
 
 
 def multilabel_margin_loss(
@@ -239,7 +249,7 @@ def multilabel_margin_loss(
 ) -> Tensor:
     """torch.nn.functional.multilabel_margin_loss, with a margin. Targets are classes, ended by a negative number."""
     reduction = _legacy(size_average, reduce, reduction)
-    extra = ("" if margin == 1.0 else f" margin={margin}") + _options(penalty, kink, ignore_index)
+    extra = ("" if margin == 1.0 else f" margin={margin}") + options_text(penalty, kink, ignore_index)
     if input.dim() == 1 and input.shape == target.shape and input.numel() > 1:
         value = multilabel_margin_loss(
             input.unsqueeze(0), target.unsqueeze(0), None, None, reduction,
@@ -303,7 +313,7 @@ def triplet_margin_loss(
 ) -> Tensor:
     """torch.nn.functional.triplet_margin_loss: max(0, margin + d(a, p) - d(a, n)) with p-norms of the differences plus eps."""
     reduction = _legacy(size_average, reduce, reduction)
-    extra = _options(penalty, kink, None)
+    extra = options_text(penalty, kink, None)
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
 
@@ -333,7 +343,7 @@ def triplet_margin_with_distance_loss(
 ) -> Tensor:
     """torch.nn.functional.triplet_margin_with_distance_loss. Distances other than PairwiseDistance are computed by torch."""
     is_pairwise = distance_function is None or (
-        type(distance_function) is torch.nn.PairwiseDistance and not distance_function.keepdim
+        type(distance_function) is torch.nn.PairwiseDistance and not getattr(distance_function, "keepdim", False)
     )
     norm, eps = getattr(distance_function, "norm", 2.0), getattr(distance_function, "eps", 1e-6)
 
@@ -374,7 +384,7 @@ def cosine_embedding_loss(
 ) -> Tensor:
     """torch.nn.functional.cosine_embedding_loss: 1 - cos for t = 1, max(0, cos - margin) for t = -1."""
     reduction = _legacy(size_average, reduce, reduction)
-    extra = _options(penalty, kink, ignore_index)
+    extra = options_text(penalty, kink, ignore_index)
 
     def torchs() -> Tensor:
         return F.cosine_embedding_loss(input1, input2, target, margin, reduction=reduction)
@@ -385,6 +395,9 @@ def cosine_embedding_loss(
         (input1, input2, target),
         sample_weight,
         reduction,
-        _are_vectors(input1, input2) and target.shape == input1.shape[:-1] and not target.requires_grad,
+        _are_vectors(input1, input2)
+        and target.shape == input1.shape[:-1]
+        and not target.requires_grad
+        and target.dtype in _SIGNED,
         torchs if is_theirs else None,
     )
