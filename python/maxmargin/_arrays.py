@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._errors import DeviceError, ElementTypeError
+from ._errors import DeviceError, ElementTypeError, InputError
 
 Array = NDArray[Any]
 
@@ -40,8 +41,10 @@ def as_array(x: Any, input: str) -> Array:
     if has_bits:
         wide: Array = x.view(np.uint16).astype(np.uint32) << 16
         return wide.view(np.float32)
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise element_type_error(input, "numbers, none of them masked", "a masked array; fill it or leave the elements out")
     if isinstance(x, np.ndarray):
-        return x
+        return np.asarray(x)
     if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
         return np.from_dlpack(x)
     try:
@@ -63,7 +66,21 @@ def prepare(x: Any, input: str) -> tuple[Array, bool]:
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise element_type_error(input, "numbers", str(array.dtype))
     # A copy where the memory is strided, misaligned or of the other byte order.
-    return np.require(array, dtype=array.dtype.newbyteorder("="), requirements=["C", "A"]), False
+    # An array of no axes becomes one of a single element.
+    return np.require(np.atleast_1d(array), dtype=array.dtype.newbyteorder("="), requirements=["C", "A"]), False
+
+
+def whole_number(name: str, value: Any, least: int = 0) -> int:
+    """A whole number in range, or the error that says which argument is none."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or not least <= number < 1 << 63:
+        error = InputError(f"{name}: expected a whole number, {least} or more, got {value!r}")
+        error.input, error.expected, error.value = name, f"a whole number, {least} or more", repr(value)
+        raise error
+    return number
 
 
 def element_type_error(input: str, expected: str, got: str) -> ElementTypeError:
@@ -71,6 +88,11 @@ def element_type_error(input: str, expected: str, got: str) -> ElementTypeError:
     error = ElementTypeError(f"{input}: expected elements of type {expected}, got {got}")
     error.input, error.expected, error.value = input, expected, got
     return error
+
+
+def is_array(x: Any) -> bool:
+    """Whether an object is numpy's or torch's, whose shapes and types are read without a conversion."""
+    return isinstance(x, np.ndarray) or hasattr(x, "data_ptr")
 
 
 def computes_in_f64(x: Any) -> bool:

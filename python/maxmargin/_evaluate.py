@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _maxmargin
-from ._arrays import as_array, computes_in_f64
+from ._arrays import as_array, computes_in_f64, is_array
+from ._errors import InputError
 from ._losses import Loss
 
 __all__ = ["Evaluation", "Metric", "evaluate"]
@@ -76,15 +77,16 @@ def evaluate(
             TripletMargin anchors, positives and negatives. Anything with the buffer protocol, DLPack or ``__array__``.
             Scores in float16, bfloat16, float32 or float64; targets in any type. Shapes are equal but for axes of
             length 1; nothing is broadcast.
-        sample_weights: One non-negative weight per sample.
+        sample_weights: One non-negative weight per sample, finite in float32.
         reduction: ``mean`` divides by the sum of the weights, ``mean-over-count`` by the number of samples, ``mean-active`` by
-            that of samples with a violation.
+            that of samples with a violation, which has no gradient.
         gradient: Whether to return the gradient of the reduced value, in the shape of the scores.
         losses: Whether to return the loss of each sample.
-        per_class: One value per class instead of one (OneVsAll).
+        per_class: One value per class instead of one (OneVsAll, reduced by ``mean`` or ``sum``).
         divisor: The gradient is that of the sum divided by this number: a part's share of a larger batch's mean.
         score_kind: What the scores are: ``raw``, ``probability`` or ``logit`` (the loss then sees their sigmoid or softmax).
-        device: ``cpu``, ``gpu``, ``gpu:N``, part of an adapter's name, or a :class:`Device`. Without it the environment variable
+            ``guessed`` is torchmetrics's rule: logits where any score of the batch is outside [0, 1], else probabilities.
+        device: ``cpu``, ``gpu``, ``gpu:N``, ``auto`` (a real GPU or the CPU), part of an adapter's name, or a :class:`Device`. Without it the environment variable
             MAXMARGIN_DEVICE decides, or else it is the CPU: arrays are in its memory.
         out: The gradient's memory: float64 for float64 scores on the CPU, else float32.
         losses_out: The losses' memory, one per sample.
@@ -93,9 +95,11 @@ def evaluate(
         InputError: With the first bad index and value.
         ElementTypeError, DeviceError.
     """
+    if not isinstance(loss, Loss):
+        raise TypeError(f"loss: expected a loss of maxmargin, got {_words(loss)}")
     if gradient or losses or reduction == "none" or divisor is not None:
         # Their memory is allocated here, in the type of the computation.
-        if arrays and not hasattr(arrays[0], "dtype"):
+        if arrays and not is_array(arrays[0]):
             arrays = (as_array(arrays[0], "scores"), *arrays[1:])
         dtype = np.float64 if arrays and computes_in_f64(arrays[0]) and _is_cpu(device) else np.float32
         shape = tuple(arrays[0].shape) if arrays else ()
@@ -113,10 +117,19 @@ def evaluate(
         divisor,
         per_class,
         device,
-        losses_out,
-        out,
+        _with_axes(losses_out),
+        _with_axes(out),
     )
     return Evaluation(*numbers, losses_out, out)
+
+
+def _with_axes(array: NDArray[Any] | None) -> NDArray[Any] | None:
+    """An array of no axes as one of a single element, in the same memory."""
+    return array.reshape(1) if isinstance(array, np.ndarray) and array.ndim == 0 else array
+
+
+def _words(x: object) -> str:
+    return f"the class {x.__name__}: call it first" if isinstance(x, type) else type(x).__name__
 
 
 _ELEMENTWISE = ("binary", "embedding", "ranking")
@@ -151,6 +164,10 @@ class Metric:
         score_kind: ScoreKind = "raw",
         device: DeviceLike = None,
     ) -> None:
+        if not isinstance(loss, Loss):
+            raise TypeError(f"loss: expected a loss of maxmargin, got {_words(loss)}")
+        if score_kind not in get_args(ScoreKind):
+            raise InputError(f"score_kind: expected one of {', '.join(get_args(ScoreKind))}, got {score_kind!r}")
         self.loss = loss
         self.reduction = reduction
         self.per_class = per_class
@@ -179,6 +196,10 @@ class Metric:
 
     def merge(self, other: Metric) -> None:
         """Add what another metric of the same loss and options has seen."""
+        if not isinstance(other, Metric):
+            raise TypeError(f"merge: expected a Metric, got {type(other).__name__}")
+        if other.score_kind != self.score_kind:
+            raise InputError(f"merge: expected a metric with score_kind {self.score_kind}, got {other.score_kind}")
         self._native.merge(other._native)
 
     @property

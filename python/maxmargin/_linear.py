@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _maxmargin
-from ._arrays import as_array
+from ._arrays import as_array, element_type_error, whole_number
 from ._errors import InputError
 from ._evaluate import DeviceLike
 
@@ -190,6 +190,18 @@ class LinearClassifier:
     max_passes: float = 1000.0
     device: DeviceLike = None
 
+    def _options(self) -> dict[str, Any]:
+        options = dict(self.__dict__)
+        for name in ("C", "gamma", "intercept_scale", "gap", "max_passes"):
+            try:
+                options[name] = float(options[name])
+            except (TypeError, ValueError, OverflowError):
+                raise InputError(f"{name}: expected a number, got {options[name]!r}") from None
+        weights = options["class_weights"]
+        if weights is not None and not isinstance(weights, str):
+            options["class_weights"] = np.asarray(weights, np.float64).ravel().tolist()
+        return options
+
     def fit(
         self,
         features: Any,
@@ -199,13 +211,15 @@ class LinearClassifier:
         start: LinearModel | None = None,
         on_progress: Progress | None = None,
     ) -> LinearFit:
-        """Fit a model to rows of features, dense or of SciPy's CSR, and whole-number labels.
+        """Fit a model to rows of features, dense (floats, uint8 as 0 to 255) or of SciPy's CSR, and whole-number labels.
 
         ``start`` gives the weights to start from. ``on_progress`` gets passes, Newton steps and the gap (not yet certified),
         and ends the fit by returning False. A fit that falls short is no error: ``end`` and the certificate say so.
         """
+        if start is not None and not isinstance(start, LinearModel):
+            raise TypeError(f"start: expected a LinearModel, got {type(start).__name__}")
         native, how, multipliers = _maxmargin.linear_fit(
-            dict(self.__dict__),
+            self._options(),
             _rows(features),
             labels,
             _weights(sample_weights),
@@ -231,13 +245,13 @@ class LinearClassifier:
         With ``validation`` (features, labels) there are no parts: these rows judge.
         """
         native, how, multipliers, best, models = _maxmargin.linear_path(
-            dict(self.__dict__),
+            self._options(),
             _rows(features),
             labels,
             _weights(sample_weights),
             [float(c) for c in Cs],
-            folds,
-            seed,
+            whole_number("folds", folds, 2),
+            whole_number("seed", seed),
             None if validation is None else (_rows(validation[0]), validation[1]),
             on_progress,
         )
@@ -261,6 +275,13 @@ def _rows(features: Any) -> Any:
     matrix = features.tocsr()
     if matrix.ndim != 2:
         raise InputError(f"features: expected a matrix, got {matrix.ndim} dimensions")
+    if matrix.dtype.kind not in "biuf":
+        raise element_type_error("features", "numbers", str(matrix.dtype))
+    try:
+        # SciPy's own functions trust their starts and columns.
+        matrix.check_format(full_check=True)
+    except ValueError as error:
+        raise InputError(f"features: expected rows in compressed form (CSR), got {error}") from None
     if not matrix.has_canonical_format:
         matrix = matrix.copy()
         matrix.sum_duplicates()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _maxmargin
-from ._arrays import as_array
+from ._arrays import as_array, whole_number
 from ._errors import InputError
 from ._evaluate import DeviceLike
 from ._losses import Loss
@@ -87,8 +87,11 @@ class Sequential:
     __slots__ = ("_native",)
 
     def __init__(self, inputs: int, layers: Sequence[Dense], *, seed: int = 0) -> None:
-        native = [(layer.units, layer.activation, layer.initializer) for layer in layers]
-        self._native = _maxmargin.NativeNetwork(inputs, native, seed)
+        for layer in layers:
+            if not isinstance(layer, Dense):
+                raise TypeError(f"layers: expected Dense, got {type(layer).__name__}")
+        native = [(whole_number("units", one.units, 1), one.activation, one.initializer) for one in layers]
+        self._native = _maxmargin.NativeNetwork(whole_number("inputs", inputs, 1), native, whole_number("seed", seed))
 
     @property
     def inputs(self) -> int:
@@ -205,9 +208,18 @@ class Trainer:
         precision: Literal["f32", "f64"] = "f32",
         device: DeviceLike = None,
     ) -> None:
+        for name, value, kind in (
+            ("network", network, Sequential),
+            ("loss", loss, Loss),
+            ("optimizer", optimizer, _Optimizer),
+        ):
+            if not isinstance(value, kind):
+                raise TypeError(f"{name}: expected a {kind.__name__.lstrip('_')} of maxmargin, got {value!r}")
         self.network = network
         self.loss = loss
         self.optimizer = optimizer
+        self.precision: Literal["f32", "f64"] = precision
+        self.device = device
         self._native = _maxmargin.NativeTrainer(
             network._native, loss._native, optimizer._options(), accuracy, precision, device
         )
@@ -227,24 +239,26 @@ class Trainer:
     ) -> History:
         """Train the network until ``epochs`` epochs are done, those before included.
 
-        Features (N, D) in float16, bfloat16, float32, float64, or bytes that stand for x / 255. ``on_epoch`` gets a dict per
-        epoch and ends the training by returning False. After ``early_stopping`` epochs without a lower loss (of the
+        Features (N, D) in float16, bfloat16, float32, float64, bool, or bytes that stand for x / 255. ``on_epoch`` gets a dict per
+        epoch and ends the training by returning False; the network has its new weights once the training has ended. After ``early_stopping`` epochs without a lower loss (of the
         validation, where there is one) it ends as well. Ctrl-C ends it after the current step; the network then has the
         weights reached.
 
         Raises:
             DivergedError: Where the loss is not finite; the network then has the last good weights.
         """
+        if validation is not None and (not isinstance(validation, (tuple, list)) or len(validation) != 2):
+            raise TypeError("validation: expected features and targets")
         rows, end = self._native.fit(
             self.network._native,
             features,
             _targets(targets),
             None if validation is None else (validation[0], _targets(validation[1])),
-            epochs,
-            batch_size,
-            shuffle,
-            seed,
-            early_stopping,
+            whole_number("epochs", epochs),
+            whole_number("batch_size", batch_size),
+            bool(shuffle),
+            whole_number("seed", seed),
+            None if early_stopping is None else whole_number("early_stopping", early_stopping),
             on_epoch,
         )
         names = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -257,7 +271,10 @@ class Trainer:
 
     def predict(self, features: Any) -> NDArray[np.float64]:
         """The network's outputs (N, units of the last layer)."""
-        return self.network.predict(features)
+        return self.network.predict(features, precision=self.precision, device=self.device)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Trainer is not pickled: checkpoint() and resume() save and continue a training")
 
     @property
     def epochs_done(self) -> int:

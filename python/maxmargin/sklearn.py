@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
-from sklearn.preprocessing import LabelBinarizer
+from sklearn.preprocessing import LabelBinarizer, LabelEncoder
 from sklearn.utils import check_array, check_consistent_length, column_or_1d, compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from ._errors import InputError
 from ._evaluate import evaluate
 from ._linear import LinearClassifier, LinearFit, LinearModel
 from ._losses import BinaryHinge, CrammerSinger
@@ -47,17 +48,13 @@ def hinge_loss(y_true: Any, pred_decision: Any, *, labels: Any = None, sample_we
     pred_decision = check_array(pred_decision, ensure_2d=False)
     y_true = column_or_1d(y_true)
     classes = np.unique(labels if labels is not None else y_true)
-    if not np.issubdtype(pred_decision.dtype, np.floating):
+    if pred_decision.dtype not in (np.float16, np.float32, np.float64):
         pred_decision = pred_decision.astype(np.float64)
     weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
     if classes.size > 2:
         _check_decisions(y_true, pred_decision, classes, labels)
-        places = np.minimum(np.searchsorted(classes, y_true), classes.size - 1)
-        unseen = classes[places] != y_true
-        if unseen.any():
-            raise ValueError(f"y contains previously unseen labels: {list(np.unique(y_true[unseen]))}")
-        value, arrays = CrammerSinger(kink="active"), (pred_decision, places)
-        return _mean(value, arrays, weights)
+        places = LabelEncoder().fit(classes).transform(y_true)
+        return _mean(CrammerSinger(kink="active"), (pred_decision, places), weights)
     try:
         signs = LabelBinarizer(neg_label=-1).fit_transform(y_true)[:, 0]
     except TypeError:
@@ -88,12 +85,13 @@ def _check_decisions(y_true: Any, pred_decision: Any, classes: Any, labels: Any)
 
 
 def _mean(loss: Any, arrays: tuple[Any, Any], weights: NDArray[np.float64] | None) -> float:
-    if weights is None or (weights.sum() > 0 and weights.min() >= 0):
+    try:
         value = evaluate(loss, *arrays, sample_weights=weights).value
         return float("nan") if value is None else value
-    # Weights of either sign, as numpy's average takes them.
-    losses = evaluate(loss, *arrays, reduction="none").losses
-    return float(np.average(np.asarray(losses), weights=weights))
+    except InputError:
+        # Weights that are no weights to us: of either sign, beyond float32, or all zero. numpy's average takes them, or objects.
+        losses = evaluate(loss, *arrays, reduction="none").losses
+        return float(np.average(np.asarray(losses), weights=weights))
 
 
 #: Whether this version of scikit-learn balances the sums of weights rather than the counts of rows.
@@ -113,7 +111,9 @@ def _fit(classifier: LinearClassifier, X: Any, places: Any, weights: Any, start:
     keyed = np.column_stack([places.astype(rows.dtype), rows + 0.0])
     _, first, inverse = np.unique(keyed, axis=0, return_index=True, return_inverse=True)
     sums = np.bincount(inverse.ravel(), np.ones(places.size) if weights is None else weights, first.size)
-    kept = sums > 0
+    # A class all of whose rows weigh nothing is a class all the same.
+    of_class = np.bincount(places[first], sums)
+    kept = (sums > 0) | (of_class[places[first]] == 0)
     return classifier.fit(rows[first[kept]], places[first[kept]], sample_weights=sums[kept], start=start)
 
 
@@ -129,7 +129,9 @@ class _Linear(ClassifierMixin, BaseEstimator):
         weights = None
         if self.class_weight is not None:
             options = {"sample_weight": sample_weight} if _BALANCES_WEIGHTS else {}
-            weights = tuple(compute_class_weight(self.class_weight, classes=classes, y=y, **options).tolist())
+            balanced = compute_class_weight(self.class_weight, classes=classes, y=y, **options)
+            # A class whose rows weigh nothing cannot be balanced.
+            weights = tuple(np.where(np.isfinite(balanced), balanced, 1.0).tolist())
         is_hinge = multiclass != "one-vs-rest" or self.loss == "hinge"
         return LinearClassifier(
             loss="hinge" if is_hinge else "squared-hinge",
@@ -231,7 +233,7 @@ class MaxMarginClassifier(_Linear):
     The arguments and defaults are those of scikit-learn's ``LinearSVC``, and so is the objective. What differs: ``tol`` is the
     relative duality gap, so that the objective is within ``tol`` of the optimum; ``max_iter`` bounds the reads of all data;
     ``penalty="l1"`` is not solved; ``dual`` and ``random_state`` change nothing, since there is nothing random; data in
-    float32 stays so.
+    float32 is read as it is.
 
     In data of up to 65,536 numbers equal rows are fitted as one, so that weights do what repetitions do, to the bit.
 
@@ -367,6 +369,9 @@ class MaxMarginClassifierCV(_Linear):
         self.scores_ = np.empty((len(splits), self.Cs_.size))
         for part, (train, test) in enumerate(splits):
             weights = None if sample_weight is None else sample_weight[train]
+            present = np.unique(places[train] if weights is None else places[train][weights > 0])
+            if present.size < 2 or len(test) == 0:
+                raise ValueError(f"part {part} of cv has rows of {present.size} classes to fit, and {len(test)} rows to judge")
             model = None
             for place, C in enumerate(self.Cs_):
                 classifier = self._classifier(np.unique(y[train]), y[train], weights, float(C))

@@ -18,9 +18,11 @@ use pyo3::sync::PyOnceLock;
 use crate::dlpack;
 use crate::error::{wrong_input, wrong_type};
 
-/// The type of an array's elements. A bool is read as a byte: a foreign byte that is neither 0 nor 1 is no `bool`.
+/// The type of an array's elements.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Element {
+    /// Read as a byte: a foreign byte that is neither 0 nor 1 is no `bool`.
+    Bool,
     F16,
     Bf16,
     F32,
@@ -45,7 +47,8 @@ impl Element {
             ElementType::SignedInteger { bytes: 2 } => Self::I16,
             ElementType::SignedInteger { bytes: 4 } => Self::I32,
             ElementType::SignedInteger { bytes: 8 } => Self::I64,
-            ElementType::UnsignedInteger { bytes: 1 } | ElementType::Bool => Self::U8,
+            ElementType::Bool => Self::Bool,
+            ElementType::UnsignedInteger { bytes: 1 } => Self::U8,
             ElementType::UnsignedInteger { bytes: 2 } => Self::U16,
             ElementType::UnsignedInteger { bytes: 4 } => Self::U32,
             ElementType::UnsignedInteger { bytes: 8 } => Self::U64,
@@ -60,7 +63,8 @@ impl Element {
             (0, 16) => Self::I16,
             (0, 32) => Self::I32,
             (0, 64) => Self::I64,
-            (1 | 6, 8) => Self::U8,
+            (6, 8) => Self::Bool,
+            (1, 8) => Self::U8,
             (1, 16) => Self::U16,
             (1, 32) => Self::U32,
             (1, 64) => Self::U64,
@@ -74,7 +78,7 @@ impl Element {
 
     fn size(self) -> usize {
         match self {
-            Self::I8 | Self::U8 => 1,
+            Self::Bool | Self::I8 | Self::U8 => 1,
             Self::F16 | Self::Bf16 | Self::I16 | Self::U16 => 2,
             Self::F32 | Self::I32 | Self::U32 => 4,
             Self::F64 | Self::I64 | Self::U64 => 8,
@@ -83,6 +87,7 @@ impl Element {
 
     fn name(self) -> &'static str {
         match self {
+            Self::Bool => "bool",
             Self::F16 => "float16",
             Self::Bf16 => "bfloat16",
             Self::F32 => "float32",
@@ -131,6 +136,10 @@ impl Memory {
     }
 
     fn of_buffer(object: &Bound<'_, PyAny>) -> Option<Self> {
+        // numpy's masked arrays show what is masked as well.
+        if object.hasattr(pyo3::intern!(object.py(), "mask")).unwrap_or(true) {
+            return None;
+        }
         let buffer = PyUntypedBuffer::get(object).ok()?;
         let format = buffer.format();
         let element = Element::of(ElementType::from_format(format))?;
@@ -202,7 +211,11 @@ static PREPARE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// An argument's name as the package has it.
 pub(crate) fn argument(input: Input) -> String {
-    input.to_string().replace(' ', "_")
+    match input {
+        Input::GradientBuffer => "out".into(),
+        Input::LossesBuffer => "losses_out".into(),
+        other => other.to_string().replace(' ', "_"),
+    }
 }
 
 impl Array {
@@ -267,7 +280,7 @@ impl Array {
             Element::F32 => Targets::F32(memory.slice()),
             Element::F64 => Targets::F64(memory.slice()),
             Element::I8 => Targets::I8(memory.slice()),
-            Element::U8 => Targets::U8(memory.slice()),
+            Element::Bool | Element::U8 => Targets::U8(memory.slice()),
             Element::I16 => Targets::I16(memory.slice()),
             Element::U16 => Targets::U16(memory.slice()),
             Element::I32 => Targets::I32(memory.slice()),
@@ -285,8 +298,8 @@ impl Array {
             Element::Bf16 => memory.slice::<bf16>().into(),
             Element::F32 => memory.slice::<f32>().into(),
             Element::F64 => memory.slice::<f64>().into(),
-            Element::U8 => memory.slice::<u8>().into(),
-            _ => return Err(self.refused("float16, bfloat16, float32, float64 or uint8")),
+            Element::Bool | Element::U8 => memory.slice::<u8>().into(),
+            _ => return Err(self.refused("float16, bfloat16, float32, float64, uint8 or bool")),
         })
     }
 
@@ -299,7 +312,11 @@ impl Array {
             Element::F32 => memory.slice::<f32>().to_vec().into(),
             Element::F64 => memory.slice::<f64>().to_vec().into(),
             Element::U8 => memory.slice::<u8>().to_vec().into(),
-            _ => return Err(self.refused("float16, bfloat16, float32, float64 or uint8")),
+            // Bytes stand for x / 255, booleans for themselves.
+            Element::Bool => {
+                memory.slice::<u8>().iter().map(|&x| f32::from(u8::from(x != 0))).collect::<Vec<f32>>().into()
+            }
+            _ => return Err(self.refused("float16, bfloat16, float32, float64, uint8 or bool")),
         })
     }
 

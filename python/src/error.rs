@@ -34,7 +34,23 @@ fn attributes<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyDict
             of.set_item("value", value)?;
             of.set_item("expected", expected)?;
         }
+        Error::ElementType { input, expected, got } => {
+            of.set_item("input", argument(*input))?;
+            of.set_item("value", got)?;
+            of.set_item("expected", expected)?;
+        }
+        Error::UnknownDevice { requested, .. } | Error::AmbiguousDevice { requested, .. } => {
+            of.set_item("input", "device")?;
+            of.set_item("value", requested)?;
+        }
         Error::Option { option, expected, got } => {
+            // The package's own names where they differ from the library's.
+            let option = match *option {
+                "c" => "C",
+                "init" => "initializer",
+                "beta1" | "beta2" => "betas",
+                other => other,
+            };
             of.set_item("input", option)?;
             of.set_item("value", got)?;
             of.set_item("expected", expected)?;
@@ -83,6 +99,13 @@ pub(crate) fn wrong_type(py: Python<'_>, input: &str, expected: &str, got: &str)
     let filled = set.iter().try_for_each(|(name, value)| attributes.set_item(name, value));
     let message = format!("{input}: expected elements of type {expected}, got {got}");
     filled.and_then(|()| exception(py, "ElementTypeError", &message, &attributes)).unwrap_or_else(|other| other)
+}
+
+/// A device that cannot be used.
+pub(crate) fn no_device(py: Python<'_>, message: &str) -> PyErr {
+    let attributes = PyDict::new(py);
+    let filled = attributes.set_item("input", "device");
+    filled.and_then(|()| exception(py, "DeviceError", message, &attributes)).unwrap_or_else(|other| other)
 }
 
 /// An argument that has no meaning.

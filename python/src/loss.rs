@@ -62,7 +62,14 @@ impl<'py> Options<'py> {
             None => Ok(None),
             Some(value) => {
                 self.0.del_item(name)?;
-                if value.is_none() { Ok(None) } else { value.extract().map(Some) }
+                let may_lack = matches!(name, "ignore_index" | "class_weights" | "margin_matrix");
+                if value.is_none() && may_lack {
+                    return Ok(None);
+                }
+                value.extract().map(Some).map_err(|_| {
+                    let got = value.repr().map_or_else(|_| "something else".into(), |text| text.to_string());
+                    wrong_input(value.py(), option_name(name), kind_of(name), got)
+                })
             }
         }
     }
@@ -77,6 +84,40 @@ impl<'py> Options<'py> {
             None => Ok(()),
             Some(name) => Err(PyTypeError::new_err(format!("{loss} has no option {name}"))),
         }
+    }
+}
+
+/// An option's name, which errors keep.
+fn option_name(name: &str) -> &'static str {
+    const NAMES: [&str; 15] = [
+        "margin",
+        "p",
+        "eps",
+        "k",
+        "ignore_index",
+        "swap",
+        "class_weights",
+        "margin_matrix",
+        "penalty",
+        "kink",
+        "ties",
+        "labels",
+        "over_classes",
+        "over_items",
+        "distance",
+    ];
+    NAMES.into_iter().find(|known| *known == name).unwrap_or("option")
+}
+
+/// What an option is, in words.
+fn kind_of(name: &str) -> &'static str {
+    match name {
+        "margin" | "p" | "eps" => "a number",
+        "k" | "ignore_index" => "a whole number of 64 bits",
+        "swap" => "True or False",
+        "class_weights" => "one number per class",
+        "margin_matrix" => "one row of numbers per class",
+        _ => "a name",
     }
 }
 

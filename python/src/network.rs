@@ -1,7 +1,7 @@
 //! Networks of dense layers and their training.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use maxmargin::nn::{Accuracy, Dataset, Dense, End, Epoch, Optimizer, Score, Sequential};
 use maxmargin::train::{Fit, Trainer, predict};
@@ -168,8 +168,18 @@ fn optimizer_of(py: Python<'_>, options: OptimizerOptions) -> PyResult<Optimizer
 }
 
 impl NativeTrainer {
-    fn lock(&self, py: Python<'_>) -> MutexGuard<'_, Trainer> {
-        self.trainer.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
+    /// Never waits: a training holds the trainer until its end, and may itself be what asks, through its callback.
+    fn lock(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, Trainer>> {
+        match self.trainer.try_lock() {
+            Ok(trainer) => Ok(trainer),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(wrong_input(
+                py,
+                "trainer",
+                "one that is not training just now",
+                "one in use, perhaps by its own on_epoch",
+            )),
+        }
     }
 }
 
@@ -222,7 +232,7 @@ impl NativeTrainer {
         if let Some(patience) = early_stopping {
             fit = fit.early_stopping(patience);
         }
-        let mut guard = self.lock(py);
+        let mut guard = self.lock(py)?;
         let trainer = &mut *guard;
         trainer.set_parameters(network.get().lock(py).parameters()).or_raise(py)?;
         let mut failed: Option<PyErr> = None;
@@ -259,7 +269,7 @@ impl NativeTrainer {
         targets: &Bound<'_, PyAny>,
     ) -> PyResult<(f64, Option<f64>)> {
         let data = dataset(py, features, targets)?;
-        let mut guard = self.lock(py);
+        let mut guard = self.lock(py)?;
         guard.set_parameters(network.get().lock(py).parameters()).or_raise(py)?;
         let trainer = &*guard;
         let score = interruptible(py, &AtomicBool::new(false), || trainer.evaluate(&data))?;
@@ -269,18 +279,18 @@ impl NativeTrainer {
 
     /// Epochs done.
     #[getter]
-    fn epochs_done(&self, py: Python<'_>) -> u64 {
-        self.lock(py).epochs_done()
+    fn epochs_done(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(self.lock(py)?.epochs_done())
     }
 
     /// Weights, the optimizer's memory and the progress of training.
     fn checkpoint<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, &self.lock(py).checkpoint().or_raise(py)?))
+        Ok(PyBytes::new(py, &self.lock(py)?.checkpoint().or_raise(py)?))
     }
 
     /// Continues from a checkpoint; the network gets its weights.
     fn resume(&self, py: Python<'_>, network: &Bound<'_, NativeNetwork>, bytes: &[u8]) -> PyResult<()> {
-        let mut trainer = self.lock(py);
+        let mut trainer = self.lock(py)?;
         trainer.resume(bytes).or_raise(py)?;
         network.get().lock(py).set_parameters(trainer.network().parameters()).or_raise(py)
     }

@@ -12,7 +12,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::error::{OrRaise, wrong_input};
+use crate::error::{OrRaise, no_device, wrong_input};
 
 /// The environment variable with the number of threads.
 const THREADS_VARIABLE: &str = "MAXMARGIN_THREADS";
@@ -146,7 +146,7 @@ pub(crate) fn device_of(py: Python<'_>, device: Option<&Bound<'_, PyAny>>) -> Py
     };
     if let Ok(device) = device.cast::<PyDevice>() {
         let device = device.get();
-        device.check()?;
+        device.check(py)?;
         return Ok(device.device.clone());
     }
     match device.extract::<String>() {
@@ -162,7 +162,7 @@ fn opened(py: Python<'_>, selection: &str) -> PyResult<Device> {
     }
     let process = process();
     if process.parent_has_gpu {
-        return Err(forked());
+        return Err(forked(py));
     }
     let key = selection.to_lowercase();
     let known = |gpus: &HashMap<String, Device>| gpus.get(&key).cloned();
@@ -175,8 +175,9 @@ fn opened(py: Python<'_>, selection: &str) -> PyResult<Device> {
     Ok(gpus.entry(key).or_insert(device).clone())
 }
 
-fn forked() -> PyErr {
-    PyRuntimeError::new_err(
+fn forked(py: Python<'_>) -> PyErr {
+    no_device(
+        py,
         "device: this process was forked from one that had opened a GPU, and GPUs do not survive a fork; use the CPU here, or \
          start workers with the method \"spawn\" or \"forkserver\"",
     )
@@ -191,9 +192,9 @@ pub(crate) struct PyDevice {
 }
 
 impl PyDevice {
-    fn check(&self) -> PyResult<()> {
+    fn check(&self, py: Python<'_>) -> PyResult<()> {
         let is_elsewhere = self.device != Device::Cpu && self.process != std::process::id();
-        if is_elsewhere { Err(forked()) } else { Ok(()) }
+        if is_elsewhere { Err(forked(py)) } else { Ok(()) }
     }
 }
 
@@ -243,7 +244,7 @@ impl PyDevice {
 #[pyfunction]
 pub(crate) fn adapters(py: Python<'_>) -> PyResult<Vec<(String, String, &'static str, String)>> {
     if process().parent_has_gpu {
-        return Err(forked());
+        return Err(forked(py));
     }
     // Asking the drivers starts them.
     process().has_gpu.store(true, Ordering::Relaxed);

@@ -145,6 +145,16 @@ def test_every_protocol(rng):
     assert mm.evaluate(mm.BinaryHinge(), [1, 2], [1, -1]).value == pytest.approx(1.5)
 
 
+def test_pandas_and_scalars():
+    pandas = pytest.importorskip("pandas")
+    for dtype in ("float64", "Float64", "float32", "Float32"):
+        scores = pandas.Series([0.5, -1.0], dtype=dtype)
+        result = mm.evaluate(mm.BinaryHinge(), scores, pandas.Series([1, 1]), gradient=True)
+        assert result.value == 1.25 and result.gradient.tolist() == [-0.5, -0.5]
+    assert mm.evaluate(mm.BinaryHinge(), 0.5, 1).value == 0.5
+    assert mm.evaluate(mm.BinaryHinge(), np.float32(0.5), np.int8(1), gradient=True).gradient.shape == ()
+
+
 def test_out_is_written_in_place(rng):
     scores, labels = rng.normal(size=(100, 4)).astype(np.float32), rng.integers(0, 4, 100)
     out, losses = np.full((100, 4), np.nan, np.float32), np.full(100, np.nan, np.float32)
@@ -204,6 +214,15 @@ BAD = [
     (lambda: mm.BinaryHinge(margin=float("nan")), mm.InputError, {"input": "margin"}),
     (lambda: mm.BinaryHinge(penalty="cubic"), mm.InputError, {"input": "penalty"}),
     (lambda: mm.TopK(k=-1), mm.InputError, {"input": "k"}),
+    (lambda: mm.TopK(k=None), mm.InputError, {"input": "k"}),
+    (lambda: mm.TopK(k=2**70), mm.InputError, {"input": "k"}),
+    (lambda: mm.BinaryHinge(margin="1"), mm.InputError, {"input": "margin", "value": "'1'"}),
+    (lambda: mm.BinaryHinge(margin=10**400), mm.InputError, {"input": "margin"}),
+    (lambda: mm.BinaryHinge(kink=None), mm.InputError, {"input": "kink"}),
+    (lambda: mm.TripletMargin(swap="no"), mm.InputError, {"input": "swap"}),
+    (lambda: mm.evaluate(mm.BinaryHinge(), np.ones(2, bool), [1, 1]), mm.ElementTypeError, {"value": "bool"}),
+    (lambda: mm.evaluate(mm.BinaryHinge(), np.ma.array([1.0, 2.0], mask=[0, 1]), [1, 1]), mm.ElementTypeError, {}),
+    (lambda: mm.evaluate(mm.BinaryHinge(), [1.0], [1], out=np.ones(1, np.float32)), mm.ElementTypeError, {"input": "out"}),
     (lambda: mm.evaluate(mm.TopK(k=9), np.ones((2, 3)), [0, 1]), mm.InputError, {}),
 ]
 
@@ -225,6 +244,10 @@ def test_wrong_usage_is_a_type_error():
         lambda: mm.evaluate(mm.BinaryHinge(), [1.0]),
         lambda: mm.evaluate(mm.MarginRanking(), [1.0], [1]),
         lambda: mm.BinaryHinge(0.5),
+        lambda: mm.evaluate("hinge", [1.0], [1]),
+        lambda: mm.evaluate(mm.BinaryHinge, [1.0], [1]),
+        lambda: mm.Metric("hinge"),
+        lambda: mm.Metric(mm.BinaryHinge()).merge(1),
         lambda: mm.BinaryHinge(margins=0.5),
         lambda: mm.TopK(),
     ):

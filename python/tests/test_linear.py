@@ -123,10 +123,30 @@ def test_wrong_input_is_named(rng):
         (lambda: options.fit(features, labels * 0), "targets"),
         (lambda: options.fit(features, labels + 0.5), "targets"),
         (lambda: options.fit(features, labels, sample_weights=-np.ones(400)), "sample_weights"),
-        (lambda: mm.LinearClassifier(C=-1).fit(features, labels), "c"),
+        (lambda: mm.LinearClassifier(C=-1).fit(features, labels), "C"),
         (lambda: mm.LinearClassifier(loss="squared").fit(features, labels), "loss"),
         (lambda: mm.LinearClassifier(multiclass="crammer-singer", loss="squared-hinge").fit(features, labels), "loss"),
     ):
         with pytest.raises(mm.InputError) as caught:
             call()
         assert caught.value.input == name
+
+
+def test_sparse_matrices_that_lie_are_refused(rng):
+    sparse = pytest.importorskip("scipy.sparse")
+    features, labels = data(rng)
+    for change in (lambda m: m.indptr.__setitem__(3, 10**6), lambda m: m.indptr.__setitem__(1, -5), lambda m: m.indices.__setitem__(0, 99)):
+        matrix = sparse.csr_matrix(features)
+        matrix.indptr, matrix.indices = matrix.indptr.copy(), matrix.indices.copy()
+        change(matrix)
+        with pytest.raises(mm.InputError):
+            mm.LinearClassifier().fit(matrix, labels)
+    with pytest.raises(mm.ElementTypeError):
+        mm.LinearClassifier().fit(sparse.csr_matrix(features.astype(complex)), labels)
+    for options in ({"C": None}, {"C": 10**400}, {"gap": "small"}):
+        with pytest.raises(mm.InputError):
+            mm.LinearClassifier(**options).fit(features, labels)
+    with pytest.raises(mm.InputError, match="folds"):
+        mm.LinearClassifier().fit_path(features, labels, [1.0], folds=-1)
+    with pytest.raises(TypeError, match="start"):
+        mm.LinearClassifier().fit(features, labels, start="model")

@@ -107,6 +107,13 @@ def test_metrics_are_values():
     assert metric.compute().value == 4.0
 
 
+def test_score_kinds_are_checked_and_not_mixed():
+    with pytest.raises(mm.InputError, match="score_kind"):
+        mm.Metric(mm.BinaryHinge(), score_kind="logits")
+    with pytest.raises(mm.InputError, match="score_kind"):
+        mm.Metric(mm.BinaryHinge()).merge(mm.Metric(mm.BinaryHinge(), score_kind="logit"))
+
+
 def test_many_threads_update_one_metric():
     from concurrent.futures import ThreadPoolExecutor
 

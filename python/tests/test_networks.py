@@ -128,3 +128,54 @@ def test_bytes_stand_for_fractions(rng):
     images = rng.integers(0, 256, (30, 12), dtype=np.uint8)
     net = mm.Sequential(12, [mm.Dense(3)])
     np.testing.assert_allclose(net.predict(images), net.predict((images / 255).astype(np.float32)), rtol=1e-4, atol=1e-6)
+
+
+def test_a_trainer_in_use_refuses_instead_of_waiting(rng):
+    features, labels = circles(rng)
+    trainer = mm.Trainer(network(), mm.BinaryHinge(), mm.SGD(0.01))
+    for ask in (trainer.checkpoint, lambda: trainer.epochs_done, lambda: trainer.evaluate(features, labels)):
+        with pytest.raises(mm.InputError, match="on_epoch"):
+            trainer.fit(features, labels, epochs=trainer.epochs_done + 2, on_epoch=lambda _, ask=ask: (ask(), True)[1])
+    seen = []
+    trainer.fit(features, labels, epochs=trainer.epochs_done + 2, on_epoch=lambda _: seen.append(trainer.predict(features)))
+    assert len(seen) == 2
+
+
+def test_booleans_stand_for_themselves(rng):
+    features = rng.integers(0, 2, (30, 2)).astype(bool)
+    net = network()
+    np.testing.assert_array_equal(net.predict(features), net.predict(features.astype(np.float32)))
+
+
+def test_predict_has_the_trainers_precision(rng):
+    features, labels = circles(rng)
+    trainer = mm.Trainer(network(), mm.BinaryHinge(), mm.SGD(0.01), precision="f64")
+    trainer.fit(features.astype(np.float64), labels)
+    double = features.astype(np.float64)
+    np.testing.assert_array_equal(trainer.predict(double), trainer.network.predict(double, precision="f64"))
+
+
+def test_arguments_are_named(rng):
+    features, labels = circles(rng)
+    trainer = mm.Trainer(network(), mm.BinaryHinge(), mm.SGD(0.01))
+    for call, name in (
+        (lambda: trainer.fit(features, labels, epochs=-1), "epochs"),
+        (lambda: trainer.fit(features, labels, batch_size=2**70), "batch_size"),
+        (lambda: trainer.fit(features, labels, seed=0.5), "seed"),
+        (lambda: trainer.fit(features, labels, early_stopping=-1), "early_stopping"),
+        (lambda: mm.Sequential(-1, [mm.Dense(1)]), "inputs"),
+        (lambda: mm.Sequential(2, [mm.Dense(-1)]), "units"),
+        (lambda: mm.Sequential(2, [mm.Dense(1, initializer="he")]), "initializer"),
+    ):
+        with pytest.raises(mm.InputError) as caught:
+            call()
+        assert caught.value.input == name
+    for call in (
+        lambda: mm.Trainer(network(), "hinge", mm.SGD(0.01)),
+        lambda: mm.Trainer(network(), mm.BinaryHinge(), mm.SGD),
+        lambda: mm.Sequential(2, [1]),
+        lambda: trainer.fit(features, labels, validation=(features,)),
+        lambda: pickle.dumps(trainer),
+    ):
+        with pytest.raises(TypeError):
+            call()

@@ -169,3 +169,28 @@ def test_cross_validation_chooses_as_a_grid_does():
 def test_penalties_that_are_not_solved_are_refused():
     with pytest.raises(ValueError, match="l1"):
         MaxMarginClassifier(penalty="l1").fit([[0.0], [1.0]], [0, 1])
+
+
+def test_a_class_without_weight_stays_a_class():
+    X, y = make_classification(150, 8, n_classes=3, n_informative=5, random_state=1)
+    weights = (y != 2).astype(float)
+    for copies in (1, 70):
+        rows, labels = np.tile(X, (copies, 1)), np.tile(y, copies)
+        for options in ({}, {"class_weight": "balanced"}):
+            model = MaxMarginClassifier(C=0.01, warm_start=True, **options).fit(rows, labels, np.tile(weights, copies))
+            assert model.coef_.shape == (3, 8) and list(model.classes_) == [0, 1, 2]
+            assert model.fit(rows, labels, np.tile(weights, copies)).decision_function(X).shape == (150, 3)
+
+
+def test_a_part_with_one_class_is_named():
+    X, y = np.arange(8.0)[:, None], np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    splits = [(np.arange(6), np.arange(6, 8)), (np.arange(4), np.arange(4, 8))]
+    with pytest.raises(ValueError, match="part 1 of cv"):
+        MaxMarginClassifierCV(Cs=[1.0], cv=splits).fit(X, y)
+
+
+def test_weights_that_only_numpy_takes():
+    y, decisions = [0, 1, 1, 0], [0.5, -0.2, 2.0, 0.1]
+    for weights in ([1e300, 1e300, 2e300, 1e299], [1.0, -0.5, 2.0, 1.0]):
+        expected = metrics.hinge_loss(y, decisions, sample_weight=weights)
+        assert hinge_loss(y, decisions, sample_weight=weights) == pytest.approx(expected)
