@@ -47,19 +47,36 @@ def hinge_loss(y_true: Any, pred_decision: Any, *, labels: Any = None, sample_we
     check_consistent_length(y_true, pred_decision, sample_weight)
     pred_decision = check_array(pred_decision, ensure_2d=False)
     y_true = column_or_1d(y_true)
-    classes = np.unique(labels if labels is not None else y_true)
+    classes = _unique(np.asarray(labels)) if labels is not None else _unique(y_true)
     if pred_decision.dtype not in (np.float16, np.float32, np.float64):
         pred_decision = pred_decision.astype(np.float64)
     weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
     if classes.size > 2:
         _check_decisions(y_true, pred_decision, classes, labels)
-        places = LabelEncoder().fit(classes).transform(y_true)
+        is_index = y_true.dtype.kind in "iu" and np.array_equal(classes, np.arange(classes.size))
+        if is_index and y_true.size > 0 and y_true.min() >= 0 and y_true.max() < classes.size:
+            places = y_true
+        else:
+            places = LabelEncoder().fit(classes).transform(y_true)
         return _mean(CrammerSinger(kink="active"), (pred_decision, places), weights)
+    if classes.size == 2 and y_true.dtype.kind in "biu" and labels is None:
+        signs = np.where(y_true == classes[1], np.int8(1), np.int8(-1))
+        return _mean(BinaryHinge(kink="active"), (np.ravel(column_or_1d(pred_decision)), signs), weights)
     try:
         signs = LabelBinarizer(neg_label=-1).fit_transform(y_true)[:, 0]
     except TypeError:
         raise ValueError("pred_decision should be an array of floats.") from None
     return _mean(BinaryHinge(kink="active"), (np.ravel(column_or_1d(pred_decision)), signs), weights)
+
+
+def _unique(y: NDArray[Any]) -> NDArray[Any]:
+    """np.unique, without a sort where whole numbers lie close together."""
+    if y.dtype.kind not in "iu" or y.size < 1000:
+        return np.unique(y)
+    low, high = int(y.min()), int(y.max())
+    if high - low > 1 << 16:
+        return np.unique(y)
+    return (np.flatnonzero(np.bincount((y - low).astype(np.intp))) + low).astype(y.dtype)
 
 
 def _check_decisions(y_true: Any, pred_decision: Any, classes: Any, labels: Any) -> None:

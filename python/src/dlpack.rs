@@ -5,6 +5,8 @@ use std::ffi::{c_int, c_void};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
 
 /// `DLTensor` of dlpack.h.
 #[repr(C)]
@@ -43,17 +45,34 @@ pub(crate) struct Tensor {
     pub(crate) shape: Vec<usize>,
 }
 
+/// The first type that offered a table, and its table's address: mostly `torch.Tensor`, so that it is looked up once.
+static FIRST: PyOnceLock<(Py<PyType>, usize)> = PyOnceLock::new();
+
+/// The table of a tensor's type.
+fn api_of(object: &Bound<'_, PyAny>) -> Option<&'static ExchangeApi> {
+    let (py, of) = (object.py(), object.get_type());
+    if let Some((known, api)) = FIRST.get(py)
+        && of.is(known.bind(py))
+    {
+        // SAFETY: it was such a table when it was kept, and these live as long as the process.
+        return unsafe { (*api as *const ExchangeApi).as_ref() };
+    }
+    let capsule = of.getattr(pyo3::intern!(py, "__dlpack_c_exchange_api__")).ok()?;
+    // SAFETY: the capsule is a live object; the function returns null and sets an exception where it has another name.
+    let api = unsafe { ffi::PyCapsule_GetPointer(capsule.as_ptr(), c"dlpack_exchange_api".as_ptr()) };
+    if api.is_null() {
+        drop(PyErr::take(py));
+        return None;
+    }
+    let _ = FIRST.set(py, (of.unbind(), api as usize));
+    // SAFETY: a capsule of this name holds this table, which lives as long as the process.
+    unsafe { api.cast::<ExchangeApi>().as_ref() }
+}
+
 /// The memory of a contiguous tensor on the CPU; `None` for anything else.
 pub(crate) fn tensor_of(object: &Bound<'_, PyAny>) -> Option<Tensor> {
     let py = object.py();
-    let capsule = object.get_type().getattr(pyo3::intern!(py, "__dlpack_c_exchange_api__")).ok()?;
-    // SAFETY: the capsule is a live object; the function returns null and sets an exception where it has another name.
-    let api = unsafe { ffi::PyCapsule_GetPointer(capsule.as_ptr(), c"dlpack_exchange_api".as_ptr()) };
-    // SAFETY: a capsule of this name holds this table, which lives as long as the process.
-    let Some(api) = (unsafe { api.cast::<ExchangeApi>().as_ref() }) else {
-        drop(PyErr::take(py));
-        return None;
-    };
+    let api = api_of(object)?;
     // torch may keep a tensor's signs apart from its memory.
     let is_negated = object.call_method0(pyo3::intern!(py, "is_neg")).is_ok_and(|is| is.is_truthy().unwrap_or(true));
     if is_negated {

@@ -160,7 +160,14 @@ fn outside(batch: &Batch<'_>, ignore_index: Option<i64>) -> Result<Option<(Input
         x: &[T],
         kept: &dyn Fn(usize) -> bool,
     ) -> Option<(Input, u64, String)> {
-        let index = x.iter().enumerate().position(|(i, &x)| (x < T::ZERO || x > T::ONE) && kept(i))?;
+        // Most often there is none: without a branch for each score, a block is looked at as fast as it is read.
+        let has_outside = |block: &[T]| block.iter().fold(false, |seen, &x| seen | (x < T::ZERO) | (x > T::ONE));
+        let mut blocks = x.chunks(JOB).enumerate().filter(|(_, block)| has_outside(block));
+        let index = blocks.find_map(|(number, block)| {
+            let start = number * JOB;
+            let is_it = |(i, &x): (usize, &T)| (x < T::ZERO || x > T::ONE) && kept(start + i);
+            block.iter().enumerate().position(is_it).map(|i| start + i)
+        })?;
         Some((input, index as u64, number(x[index])))
     }
     let columns = batch.columns.unwrap_or(1).max(1);

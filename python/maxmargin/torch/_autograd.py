@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from .. import _losses, _maxmargin
-from .._errors import DeviceError
+from .._errors import DeviceError, ElementTypeError, InputError
 
 # A loss is passed on as a text, which torch.compile keeps in a graph as a constant: its name, and its options as NAME=VALUE or all
 # together as JSON.
@@ -21,7 +21,15 @@ _VECTORS = {"cos": 2, "tri": 3}
 _COMPUTED = (torch.float32, torch.float64)
 _CPU = torch.device("cpu")
 # What shows its memory; a subclass may have none.
-_TENSORS = (Tensor, torch.nn.Parameter)
+_TENSORS = frozenset((Tensor, torch.nn.Parameter))
+# Bound once: in a small batch each lookup shows.
+_is_compiling = torch.compiler.is_compiling
+_is_grad_enabled = torch.is_grad_enabled
+_empty_like = torch.empty_like
+_scalar_tensor = torch.scalar_tensor
+_is_tracing = torch._C._is_tracing
+_modes = torch._C._len_torch_dispatch_stack
+_are_transforms_active = torch._C._are_functorch_transforms_active
 _ELEMENTWISE = ("binary", "embedding", "ranking")
 
 
@@ -196,31 +204,59 @@ class _Eager(torch.autograd.Function):
 
 
 class _Scores(torch.autograd.Function):
-    """As _Eager, for what is most common and often small, where each line shows in the time: contiguous scores in the type of the
-    computation, targets, and one number as the value."""
+    """As _Eager, for scores and targets alone, and one number as the value: what is most common and often small, where each line
+    shows in the time. Scores are contiguous and of the type of the computation, or else the native part refuses."""
 
     @staticmethod
-    def forward(ctx, scores, target, spec, reduction):
-        ctx.gradient = gradient = torch.empty_like(scores)
-        value: Any = _native(spec, None).value_and_gradient(scores, target, reduction, gradient)
+    def forward(ctx, scores, call):
+        target, spec, reduction = call
+        ctx.gradient = gradient = _empty_like(scores)
+        native = _NATIVE.get(spec) or _native(spec, None)
+        value: Any = native.value_and_gradient(scores, target, reduction, gradient)
         ctx.save_for_backward(scores, target)
-        ctx.spec, ctx.reduction = spec, reduction
-        return torch.scalar_tensor(value, dtype=scores.dtype, device=_CPU)
+        ctx.call = call
+        return _scalar_tensor(value, dtype=scores.dtype, device=_CPU)
 
     @staticmethod
     def backward(ctx, grad_output):
         gradient, ctx.gradient = ctx.gradient, None
-        if gradient is None or torch.is_grad_enabled():
-            return _again(ctx, grad_output), None, None, None
-        return gradient if grad_output.item() == 1.0 else gradient * grad_output, None, None, None
+        if gradient is None or _is_grad_enabled():
+            return _again(ctx, grad_output), None
+        return gradient if grad_output.item() == 1.0 else gradient * grad_output, None
 
 
 def _again(ctx: Any, grad_output: Tensor) -> Any:
     """The gradient of a graph that was kept, or that is differentiated."""
-    tensors, call = ctx.saved_tensors, (ctx.spec, None, None, ctx.reduction)
+    tensors, call = ctx.saved_tensors, (ctx.call[1], None, None, ctx.call[2])
     if torch.is_grad_enabled():
         return _Gradient.apply(grad_output, *call, *tensors)[0]
     return _run(call, tensors, True)[1] * grad_output
+
+
+# Function.apply looks first for transforms and a setup_context, of which there are none where these are called.
+_apply_eager = super(torch.autograd.Function, _Eager).apply
+_apply_scores = super(torch.autograd.Function, _Scores).apply
+
+
+def value_of_scores(spec: str, scores: Tensor, target: Tensor, reduction: str) -> Any:
+    """The quick way of :func:`evaluate` where it can be taken, or else None."""
+    if (
+        _is_compiling()
+        or _modes()
+        or _is_tracing()
+        or type(scores) not in _TENSORS
+        or _are_transforms_active()
+        or forward_ad._current_level >= 0
+        or not scores.requires_grad
+        or not _is_grad_enabled()
+        or reduction == "none"
+    ):
+        return None
+    try:
+        return _apply_scores(scores, (target, spec, reduction))
+    except (InputError, ElementTypeError, DeviceError):
+        # The other way says what is wrong, or finds that nothing is.
+        return None
 
 
 class _Transformed(torch.autograd.Function):
@@ -308,33 +344,17 @@ def evaluate(
 ) -> Any:
     """The value or the losses, differentiable in whatever way torch is asked for at the time."""
     x = tensors[0]
-    if (
-        torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._is_tracing()
-        or type(x) not in _TENSORS
-        or not x.is_cpu
-    ):
+    if _is_compiling() or _modes() or _is_tracing() or type(x) not in _TENSORS or not x.is_cpu:
         return _by_operator(spec, tensors, class_weights, sample_weights, reduction)
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+    if _are_transforms_active() or forward_ad._current_level >= 0:
         return _Transformed.apply(spec, class_weights, sample_weights, reduction, *tensors)
-    if torch.is_grad_enabled():
-        if (
-            class_weights is None
-            and sample_weights is None
-            and reduction != "none"
-            and len(tensors) == 2
-            and x.requires_grad
-            and x.dtype in _COMPUTED
-            and x.is_contiguous()
-        ):
-            return _Scores.apply(x, tensors[1], spec, reduction)
+    if _is_grad_enabled():
         for weights in (class_weights, sample_weights):
             if weights is not None and weights.requires_grad:
                 raise RuntimeError("a loss of maxmargin is not differentiable with respect to its weights")
         for one in tensors:
             if one.requires_grad:
-                return _Eager.apply(spec, class_weights, sample_weights, reduction, *tensors)
+                return _apply_eager(spec, class_weights, sample_weights, reduction, *tensors)
     return _run((spec, class_weights, sample_weights, reduction), tensors, False)[0]
 
 

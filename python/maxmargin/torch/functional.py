@@ -11,7 +11,7 @@ from torch.nn import _reduction as _Reduction
 
 from .._errors import DeviceError, ElementTypeError, InputError
 from .._losses import BinaryHinge
-from ._autograd import evaluate
+from ._autograd import evaluate, value_of_scores
 
 __all__ = [
     "cosine_embedding_loss",
@@ -57,6 +57,10 @@ def _ours_or_torchs(
     where options are asked for that torch does not have."""
     ours = None
     if is_ours or torchs is None:
+        if len(tensors) == 2 and weights == (None, None):
+            value = value_of_scores(spec, *tensors, reduction)
+            if value is not None:
+                return value  # type: ignore[no-any-return]
         try:
             return evaluate(spec, tensors, *weights, reduction)
         except (InputError, ElementTypeError) as error:
@@ -204,32 +208,37 @@ def multi_margin_loss(
     chosen = penalty or ("linear" if p == 1 else "squared")
     extra = "" if kink == "zero" and ignore_index is None else options_text("linear", kink, ignore_index)
     spec = f"weston_watkins margin={margin} penalty={chosen} over_classes=mean{extra}"
-    is_ours = target.dtype is torch.long
-    if is_ours and input.dim() == 1 and target.numel() == 1 and input.numel() > 1:
+    is_torchs = not extra and sample_weight is None and penalty is None
+    ours = None
+    if target.dtype is torch.long and (target.dim() == 1 or not is_torchs) and input.dim() == 2:
+        if weight is None and sample_weight is None:
+            value = value_of_scores(spec, input, target, reduction)
+            if value is not None:
+                return value  # type: ignore[no-any-return]
+        try:
+            return evaluate(spec, (input, target), weight, sample_weight, reduction)
+        except (InputError, ElementTypeError) as error:
+            if _is_empty_batch(input, target, weight, reduction):
+                # torch returns memory that it never wrote.
+                zero = input.sum() if reduction != "none" else input.sum(1)
+                return zero / 0 if reduction == "mean" else zero
+            if not is_torchs:
+                raise
+            ours = error
+    elif target.dtype is torch.long and input.dim() == 1 and target.numel() == 1 and input.numel() > 1:
         value = multi_margin_loss(
             input.unsqueeze(0), target.reshape(1), p, margin, weight, None, None, reduction,
             penalty=penalty, kink=kink, ignore_index=ignore_index, sample_weight=_row(sample_weight),
         )  # fmt: skip
         return _one_row(value, target.shape, reduction)
-    is_torchs = not extra and sample_weight is None and penalty is None
-    ours = None
-    if is_ours and input.numel() == 0 and _is_empty_batch(input, target, weight, reduction):
-        # torch returns memory that it never wrote.
-        zero = input.sum() if reduction != "none" else input.sum(1)
-        return zero / 0 if reduction == "mean" else zero
-    if (is_ours and target.dim() == 1) or not is_torchs:
-        try:
-            return evaluate(spec, (input, target), weight, sample_weight, reduction)
-        except (InputError, ElementTypeError) as error:
-            if not is_torchs:
-                raise
-            ours = error
+    elif not is_torchs:
+        return evaluate(spec, (input, target), weight, sample_weight, reduction)
     return _torchs(lambda: F.multi_margin_loss(input, target, p, margin, weight, reduction=reduction), ours, input, target)
 
 
 def _is_empty_batch(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> bool:
     """Rows of scores of which there are none, and what goes with them."""
-    has_classes = input.dim() == 2 and input.size(1) > 1
+    has_classes = input.numel() == 0 and input.dim() == 2 and input.size(1) > 1
     is_weight = weight is None or (weight.dim() == 1 and weight.size(0) == input.size(1))
     return has_classes and is_weight and target.shape == input.shape[:1] and reduction in REDUCTIONS
 
