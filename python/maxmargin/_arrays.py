@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._errors import DeviceError, ElementTypeError, InputError
+from ._errors import DeviceError, ElementTypeError, InputError, wrong
 
 Array = NDArray[Any]
 
@@ -20,9 +20,7 @@ def _on_host(x: Any, input: str) -> tuple[Any, bool]:
     if torch is None or not isinstance(x, torch.Tensor):
         return x, False
     if x.device.type != "cpu":
-        error = DeviceError(f"{input}: expected a tensor on the CPU, got one on {x.device}; call .cpu() on it first")
-        error.input = input
-        raise error
+        raise wrong(DeviceError, input, "a tensor on the CPU", f"one on {x.device}; call .cpu() on it first")
     x = x.detach().resolve_neg()
     return (x.view(torch.int16).numpy(), True) if x.dtype == torch.bfloat16 else (x.numpy(), False)
 
@@ -42,7 +40,7 @@ def as_array(x: Any, input: str) -> Array:
         wide: Array = x.view(np.uint16).astype(np.uint32) << 16
         return wide.view(np.float32)
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
-        raise element_type_error(input, "numbers, none of them masked", "a masked array; fill it or leave the elements out")
+        raise wrong(ElementTypeError, input, "numbers, none of them masked", "a masked array")
     if isinstance(x, np.ndarray):
         return np.asarray(x)
     if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
@@ -51,7 +49,7 @@ def as_array(x: Any, input: str) -> Array:
         array = np.asarray(x)
     except ValueError as error:
         # A list of lists of several lengths.
-        raise element_type_error(input, "numbers", f"{type(x).__name__}: {error}") from None
+        raise wrong(ElementTypeError, input, "numbers", f"{type(x).__name__}: {error}") from None
     # Whole numbers in a list are numbers as well.
     is_number = isinstance(x, (list, tuple, int)) and array.dtype.kind in "iu" and input != "targets"
     return array.astype(np.float64) if is_number else array
@@ -64,7 +62,7 @@ def prepare(x: Any, input: str) -> tuple[Array, bool]:
     if has_bits or is_bfloat16(array):
         return np.ascontiguousarray(array).view(np.uint16), True
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-        raise element_type_error(input, "numbers", str(array.dtype))
+        raise wrong(ElementTypeError, input, "numbers", str(array.dtype))
     # A copy where the memory is strided, misaligned or of the other byte order.
     # An array of no axes becomes one of a single element.
     return np.require(np.atleast_1d(array), dtype=array.dtype.newbyteorder("="), requirements=["C", "A"]), False
@@ -75,19 +73,10 @@ def whole_number(name: str, value: Any, least: int = 0) -> int:
     try:
         number = operator.index(value)
     except TypeError:
-        number = None
-    if number is None or not least <= number < 1 << 63:
-        error = InputError(f"{name}: expected a whole number, {least} or more, got {value!r}")
-        error.input, error.expected, error.value = name, f"a whole number, {least} or more", repr(value)
-        raise error
+        number = -1
+    if not least <= number < 1 << 63:
+        raise wrong(InputError, name, f"a whole number, {least} or more", repr(value))
     return number
-
-
-def element_type_error(input: str, expected: str, got: str) -> ElementTypeError:
-    """The error of an element type that is not taken."""
-    error = ElementTypeError(f"{input}: expected elements of type {expected}, got {got}")
-    error.input, error.expected, error.value = input, expected, got
-    return error
 
 
 def is_array(x: Any) -> bool:

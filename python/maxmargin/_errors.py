@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 __all__ = [
     "DeviceError",
     "DivergedError",
@@ -25,6 +27,9 @@ class MaxMarginError(Exception):
     expected: str | None = None
 
 
+Kind = TypeVar("Kind", bound=MaxMarginError)
+
+
 class InputError(MaxMarginError, ValueError):
     """An argument or an option with a value, a shape or a length that has no meaning."""
 
@@ -43,3 +48,10 @@ class OutOfMemoryError(MaxMarginError, MemoryError):
 
 class DivergedError(MaxMarginError, ArithmeticError):
     """A loss that became NaN or infinite in training."""
+
+
+def wrong(kind: type[Kind], input: str, expected: str, got: str) -> Kind:
+    """An error of an argument, with what was expected and what came."""
+    error = kind(f"{input}: expected {expected}, got {got}")
+    error.input, error.expected, error.value = input, expected, got
+    return error

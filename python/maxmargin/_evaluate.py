@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from . import _maxmargin
 from ._arrays import as_array, computes_in_f64, is_array
-from ._errors import InputError
+from ._errors import InputError, wrong
 from ._losses import Loss
 
 __all__ = ["Evaluation", "Metric", "evaluate"]
@@ -167,7 +167,7 @@ class Metric:
         if not isinstance(loss, Loss):
             raise TypeError(f"loss: expected a loss of maxmargin, got {_words(loss)}")
         if score_kind not in get_args(ScoreKind):
-            raise InputError(f"score_kind: expected one of {', '.join(get_args(ScoreKind))}, got {score_kind!r}")
+            raise wrong(InputError, "score_kind", f"one of {', '.join(get_args(ScoreKind))}", repr(score_kind))
         self.loss = loss
         self.reduction = reduction
         self.per_class = per_class
@@ -199,7 +199,7 @@ class Metric:
         if not isinstance(other, Metric):
             raise TypeError(f"merge: expected a Metric, got {type(other).__name__}")
         if other.score_kind != self.score_kind:
-            raise InputError(f"merge: expected a metric with score_kind {self.score_kind}, got {other.score_kind}")
+            raise wrong(InputError, "merged metric", f"score_kind {self.score_kind}", other.score_kind)
         self._native.merge(other._native)
 
     @property

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _maxmargin
-from ._arrays import as_array, element_type_error, whole_number
-from ._errors import InputError
+from ._arrays import as_array, whole_number
+from ._errors import ElementTypeError, InputError, wrong
 from ._evaluate import DeviceLike
 
 __all__ = ["Certificate", "LinearClassifier", "LinearFit", "LinearModel", "LinearPath", "PathModel"]
@@ -196,7 +196,7 @@ class LinearClassifier:
             try:
                 options[name] = float(options[name])
             except (TypeError, ValueError, OverflowError):
-                raise InputError(f"{name}: expected a number, got {options[name]!r}") from None
+                raise wrong(InputError, name, "a number", repr(options[name])) from None
         weights = options["class_weights"]
         if weights is not None and not isinstance(weights, str):
             options["class_weights"] = np.asarray(weights, np.float64).ravel().tolist()
@@ -274,14 +274,14 @@ def _rows(features: Any) -> Any:
         return features
     matrix = features.tocsr()
     if matrix.ndim != 2:
-        raise InputError(f"features: expected a matrix, got {matrix.ndim} dimensions")
+        raise wrong(InputError, "features", "a matrix", f"{matrix.ndim} dimensions")
     if matrix.dtype.kind not in "biuf":
-        raise element_type_error("features", "numbers", str(matrix.dtype))
+        raise wrong(ElementTypeError, "features", "numbers", str(matrix.dtype))
     try:
         # SciPy's own functions trust their starts and columns.
         matrix.check_format(full_check=True)
     except ValueError as error:
-        raise InputError(f"features: expected rows in compressed form (CSR), got {error}") from None
+        raise wrong(InputError, "features", "rows in compressed form (CSR)", str(error)) from None
     if not matrix.has_canonical_format:
         matrix = matrix.copy()
         matrix.sum_duplicates()
@@ -291,7 +291,7 @@ def _rows(features: Any) -> Any:
     indices = matrix.indices
     if indices.dtype.itemsize != 4:
         if matrix.shape[1] >= 1 << 32:
-            raise InputError(f"features: expected fewer than 2^32 columns, got {matrix.shape[1]}")
+            raise wrong(InputError, "features", "fewer than 2^32 columns", str(matrix.shape[1]))
         indices = indices.astype(np.uint32)
     # A negative column becomes one beyond the last, which is refused.
     return (matrix.indptr.astype(np.int64, copy=False).view(np.uint64), indices.view(np.uint32), values, matrix.shape[1])

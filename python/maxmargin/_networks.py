@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from . import _maxmargin
 from ._arrays import as_array, whole_number
-from ._errors import InputError
+from ._errors import InputError, wrong
 from ._evaluate import DeviceLike
 from ._losses import Loss
 
@@ -125,7 +125,7 @@ class Sequential:
         given = [np.asarray(part, np.float64) for part in weights]
         shapes, got = self._shapes(), [part.shape for part in given]
         if shapes != got:
-            raise InputError(f"weights: expected arrays of the shapes {shapes}, got {got}")
+            raise wrong(InputError, "weights", f"arrays of the shapes {shapes}", str(got))
         self._native.set_parameters(np.concatenate([part.ravel() for part in given]))
 
     def predict(

@@ -16,7 +16,7 @@ tensor(0.6900)
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torchmetrics.classification as theirs
@@ -89,30 +89,47 @@ def _sums(loss: Loss, preds: Tensor, target: Tensor) -> tuple[Tensor, int] | Non
     return torch.tensor(value, dtype=torch.float64), result.count
 
 
-class BinaryHingeLoss(theirs.BinaryHingeLoss):
+class _Sums(Metric):
+    """What both metrics share: states in f64, updates by this package where it can, and the mean."""
+
+    if TYPE_CHECKING:
+        # torch.jit reads the annotations of a class, and knows no postponed ones.
+        measures: Tensor
+        total: Tensor
+
+    def _keep(self, shape: tuple[int, ...]) -> None:
+        self.add_state("measures", default=torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def _add(self, loss: Loss, preds: Tensor, target: Tensor) -> bool:
+        """Adds a batch; False where it is torchmetrics's to add, or to say what is wrong with it."""
+        sums = _sums(loss, preds, target) if _is_ours(preds, target) else None
+        if sums is None:
+            return False
+        self.measures += sums[0]
+        self.total += sums[1]
+        return True
+
+    def compute(self) -> Tensor:
+        """The mean over all batches, or one mean per class."""
+        return (self.measures / self.total).to(self.dtype)
+
+
+class BinaryHingeLoss(_Sums, theirs.BinaryHingeLoss):
     """torchmetrics.classification.BinaryHingeLoss."""
 
     def __init__(
         self, squared: bool = False, ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(squared, ignore_index, validate_args, **kwargs)
-        self.add_state("measures", default=torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+        self._keep(())
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Add a batch."""
-        sums = _sums(_loss(self.squared, self.ignore_index, None), preds, target) if _is_ours(preds, target) else None
-        if sums is None:
+        if not self._add(_loss(self.squared, self.ignore_index, None), preds, target):
             super().update(preds, target)
-            return
-        self.measures += sums[0]
-        self.total += sums[1]
-
-    def compute(self) -> Tensor:
-        """The mean over all batches."""
-        return (self.measures / self.total).to(self.dtype)
 
 
-class MulticlassHingeLoss(theirs.MulticlassHingeLoss):
+class MulticlassHingeLoss(_Sums, theirs.MulticlassHingeLoss):
     """torchmetrics.classification.MulticlassHingeLoss."""
 
     def __init__(
@@ -125,24 +142,14 @@ class MulticlassHingeLoss(theirs.MulticlassHingeLoss):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, squared, multiclass_mode, ignore_index, validate_args, **kwargs)
-        shape = () if multiclass_mode == "crammer-singer" else (num_classes,)
-        self.add_state("measures", default=torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
+        self._keep(() if multiclass_mode == "crammer-singer" else (num_classes,))
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Add a batch."""
-        sums = None
         has_classes = isinstance(preds, Tensor) and preds.ndim > 1 and preds.shape[1] == self.num_classes
-        if has_classes and _is_ours(preds, target):
-            sums = _sums(_loss(self.squared, self.ignore_index, self.multiclass_mode), preds, target)
-        if sums is None:
+        loss = _loss(self.squared, self.ignore_index, self.multiclass_mode)
+        if not has_classes or not self._add(loss, preds, target):
             super().update(preds, target)
-            return
-        self.measures += sums[0]
-        self.total += sums[1]
-
-    def compute(self) -> Tensor:
-        """The mean over all batches, or one mean per class."""
-        return (self.measures / self.total).to(self.dtype)
 
 
 class HingeLoss(theirs.HingeLoss):

@@ -2,7 +2,7 @@
 //! where an array is C-contiguous, aligned and in the machine's byte order. All else is first copied once, in Python (`maxmargin/_arrays.py`), which also knows
 //! DLPack and the arrays of other libraries.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::c_void;
 use std::ops::Range;
 
 use half::{bf16, f16};
@@ -10,7 +10,6 @@ use maxmargin::linear::{EntryValues, RowElements};
 use maxmargin::nn::Features;
 use maxmargin::{Error, Floats, FloatsMut, Input, Result, Targets};
 use pyo3::buffer::{ElementType, PyUntypedBuffer};
-use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -307,15 +306,13 @@ impl Array {
     pub(crate) fn features(&self) -> Result<Features> {
         let memory = &self.memory;
         Ok(match memory.element {
-            Element::F16 => memory.slice::<f16>().to_vec().into(),
-            Element::Bf16 => memory.slice::<bf16>().to_vec().into(),
-            Element::F32 => memory.slice::<f32>().to_vec().into(),
-            Element::F64 => memory.slice::<f64>().to_vec().into(),
-            Element::U8 => memory.slice::<u8>().to_vec().into(),
+            Element::F16 => copied(memory.slice::<f16>())?.into(),
+            Element::Bf16 => copied(memory.slice::<bf16>())?.into(),
+            Element::F32 => copied(memory.slice::<f32>())?.into(),
+            Element::F64 => copied(memory.slice::<f64>())?.into(),
+            Element::U8 => copied(memory.slice::<u8>())?.into(),
             // Bytes stand for x / 255, booleans for themselves.
-            Element::Bool => {
-                memory.slice::<u8>().iter().map(|&x| f32::from(u8::from(x != 0))).collect::<Vec<f32>>().into()
-            }
+            Element::Bool => collected(memory.slice::<u8>().iter().map(|&x| f32::from(u8::from(x != 0))))?.into(),
             _ => return Err(self.refused("float16, bfloat16, float32, float64, uint8 or bool")),
         })
     }
@@ -341,6 +338,20 @@ impl Array {
             _ => return Err(self.refused("float32 or float64")),
         })
     }
+}
+
+/// Numbers in memory of their own, which the machine may refuse.
+fn collected<T>(numbers: impl ExactSizeIterator<Item = T>) -> Result<Vec<T>> {
+    let mut own = Vec::new();
+    let refused = |_| Error::OutOfMemory { device: "the host".into(), operation: "copying an array".into() };
+    own.try_reserve_exact(numbers.len()).map_err(refused)?;
+    own.extend(numbers);
+    Ok(own)
+}
+
+/// A copy, which the machine may refuse.
+pub(crate) fn copied<T: Copy>(numbers: &[T]) -> Result<Vec<T>> {
+    collected(numbers.iter().copied())
 }
 
 /// An array to write losses or a gradient to.
@@ -411,83 +422,6 @@ impl ArrayMut {
 #[pyfunction]
 pub(crate) fn address(array: &Bound<'_, PyAny>) -> PyResult<usize> {
     Ok(Array::of(array, Input::Scores)?.memory.start as usize)
-}
-
-/// Numbers that were computed here, with the buffer protocol for numpy to show them in place.
-#[pyclass(frozen, module = "maxmargin._maxmargin")]
-pub(crate) struct Numbers {
-    data: Data,
-}
-
-enum Data {
-    F64(Vec<f64>),
-    I64(Vec<i64>),
-    Bool(Vec<bool>),
-}
-
-impl From<Vec<f64>> for Numbers {
-    fn from(x: Vec<f64>) -> Self {
-        Self { data: Data::F64(x) }
-    }
-}
-
-impl From<Vec<i64>> for Numbers {
-    fn from(x: Vec<i64>) -> Self {
-        Self { data: Data::I64(x) }
-    }
-}
-
-impl From<Vec<bool>> for Numbers {
-    fn from(x: Vec<bool>) -> Self {
-        Self { data: Data::Bool(x) }
-    }
-}
-
-#[pymethods]
-impl Numbers {
-    /// # Safety
-    /// Called by the interpreter alone, with a view to fill.
-    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
-        let (start, len, size, format): (*const c_void, usize, usize, &'static std::ffi::CStr) = match &slf.get().data {
-            Data::F64(x) => (x.as_ptr().cast(), x.len(), 8, c"d"),
-            Data::I64(x) => (x.as_ptr().cast(), x.len(), 8, c"q"),
-            Data::Bool(x) => (x.as_ptr().cast(), x.len(), 1, c"?"),
-        };
-        if view.is_null() {
-            return Err(PyBufferError::new_err("view is null"));
-        }
-        if flags & ffi::PyBUF_WRITABLE == ffi::PyBUF_WRITABLE {
-            return Err(PyBufferError::new_err("these numbers cannot be written to"));
-        }
-        // Shape and strides must outlive the view; `internal` says where they are, to be freed with it.
-        let extents = Box::into_raw(Box::new([len as isize, size as isize]));
-        // SAFETY: the interpreter passes a view that is not null. The numbers live in a frozen class, so they neither move
-        // nor change while the view holds a reference to the object.
-        unsafe {
-            (*view).obj = slf.into_any().into_ptr();
-            (*view).buf = start.cast_mut();
-            (*view).len = (len * size) as isize;
-            (*view).readonly = 1;
-            (*view).itemsize = size as isize;
-            (*view).format = match flags & ffi::PyBUF_FORMAT == ffi::PyBUF_FORMAT {
-                true => format.as_ptr().cast_mut(),
-                false => std::ptr::null_mut::<c_char>(),
-            };
-            (*view).ndim = 1;
-            (*view).shape = extents.cast();
-            (*view).strides = extents.cast::<isize>().add(1);
-            (*view).suboffsets = std::ptr::null_mut();
-            (*view).internal = extents.cast();
-        }
-        Ok(())
-    }
-
-    /// # Safety
-    /// Called by the interpreter alone, with a view that `__getbuffer__` filled.
-    unsafe fn __releasebuffer__(&self, view: *mut ffi::Py_buffer) {
-        // SAFETY: `internal` is the box that `__getbuffer__` made, and a view is released once.
-        unsafe { drop(Box::from_raw((*view).internal.cast::<[isize; 2]>())) };
-    }
 }
 
 /// Whether two shapes are equal but for axes of length 1.

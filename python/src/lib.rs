@@ -9,6 +9,7 @@ mod linear;
 mod loss;
 mod metric;
 mod network;
+mod numbers;
 mod process;
 
 /// The module `maxmargin._maxmargin`.
@@ -17,7 +18,7 @@ mod _maxmargin {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::arrays::{Numbers, address};
+    use crate::arrays::address;
     #[pymodule_export]
     use crate::jax::jax_handler;
     #[pymodule_export]
@@ -28,6 +29,8 @@ mod _maxmargin {
     use crate::metric::NativeMetric;
     #[pymodule_export]
     use crate::network::{NativeNetwork, NativeTrainer};
+    #[pymodule_export]
+    use crate::numbers::Numbers;
     #[pymodule_export]
     use crate::process::{PyDevice, adapters, get_num_threads, set_num_threads};
 

@@ -10,8 +10,9 @@ use maxmargin::{Error, Input};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::arrays::{Array, Numbers, shape_text};
+use crate::arrays::{Array, shape_text};
 use crate::error::{OrRaise, raised, wrong_input};
+use crate::numbers::Numbers;
 use crate::process::{compute, device_of, interruptible};
 
 /// Rows of features: dense, or SciPy's CSR as (starts, indices, values, columns).

@@ -349,7 +349,7 @@ impl Arrays {
 }
 
 /// The numbers of an evaluation, in the order of `maxmargin.Evaluation`.
-type Returned = (Option<f64>, Option<Vec<f64>>, u64, f64, u64, Option<u64>, &'static str);
+pub(crate) type Returned = (Option<f64>, Option<Vec<f64>>, u64, f64, u64, Option<u64>, &'static str);
 
 pub(crate) fn returned(evaluation: &Evaluation) -> Returned {
     let precision = if evaluation.precision == Precision::F64 { "f64" } else { "f32" };

@@ -2,14 +2,14 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use maxmargin::Reduction;
 use maxmargin::loss::Loss;
 use maxmargin::metric::{Metric, MetricState};
+use maxmargin::{Batch, Device, Reduction};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
 use crate::error::{OrRaise, wrong_input};
-use crate::loss::{Arrays, NativeLoss, returned};
+use crate::loss::{Arrays, NativeLoss, Returned, returned};
 use crate::process::{choice, compute, device_of};
 
 /// The sums of a loss over batches.
@@ -24,9 +24,24 @@ impl NativeMetric {
         use pyo3::sync::MutexExt;
         self.metric.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-type Returned = (Option<f64>, Option<Vec<f64>>, u64, f64, u64, Option<u64>, &'static str);
+    /// Works on a batch, without the interpreter where it is large.
+    fn with<R: Send>(
+        &self,
+        py: Python<'_>,
+        arrays: &Arrays,
+        score_kind: &str,
+        device: Option<&Bound<'_, PyAny>>,
+        work: impl FnOnce(&mut Metric<Box<dyn Loss>>, &Device, &Batch<'_>) -> maxmargin::Result<R> + Send,
+    ) -> PyResult<R> {
+        let score_kind = choice(py, score_kind)?;
+        let batch = arrays.batch(score_kind).or_raise(py)?;
+        let device = device_of(py, device)?;
+        let mut metric = self.lock(py);
+        let metric = &mut *metric;
+        compute(py, arrays.is_small(&batch, score_kind), || work(metric, &device, &batch))?.or_raise(py)
+    }
+}
 
 #[pymethods]
 impl NativeMetric {
@@ -56,12 +71,7 @@ impl NativeMetric {
         device: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let arrays = Arrays::of(loss.get(), arrays, sample_weights)?;
-        let score_kind = choice(py, score_kind)?;
-        let batch = arrays.batch(score_kind).or_raise(py)?;
-        let device = device_of(py, device)?;
-        let mut metric = self.lock(py);
-        let metric = &mut *metric;
-        compute(py, arrays.is_small(&batch, score_kind), || metric.update(&device, &batch))?.or_raise(py)
+        self.with(py, &arrays, score_kind, device, |metric, device, batch| metric.update(device, batch))
     }
 
     /// Adds a batch; returns its own numbers and the running ones.
@@ -76,13 +86,7 @@ impl NativeMetric {
         device: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<(Returned, Returned)> {
         let arrays = Arrays::of(loss.get(), arrays, sample_weights)?;
-        let score_kind = choice(py, score_kind)?;
-        let batch = arrays.batch(score_kind).or_raise(py)?;
-        let device = device_of(py, device)?;
-        let mut metric = self.lock(py);
-        let metric = &mut *metric;
-        let step =
-            compute(py, arrays.is_small(&batch, score_kind), || metric.forward(&device, &batch))?.or_raise(py)?;
+        let step = self.with(py, &arrays, score_kind, device, |metric, device, batch| metric.forward(device, batch))?;
         Ok((returned(&step.batch), returned(&step.running)))
     }
 

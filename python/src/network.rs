@@ -10,9 +10,10 @@ use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::arrays::{Array, Numbers, matches, shape_text};
+use crate::arrays::{Array, copied, matches, shape_text};
 use crate::error::{OrRaise, raised, wrong_input};
 use crate::loss::NativeLoss;
+use crate::numbers::Numbers;
 use crate::process::{choice, device_of, interruptible};
 
 /// A network's layers and weights.
@@ -136,7 +137,7 @@ fn dataset(py: Python<'_>, features: &Bound<'_, PyAny>, targets: &Bound<'_, PyAn
         let (expected, got) = (format!("({rows},) or ({rows}, outputs)"), shape_text(targets.shape()));
         return Err(raised(py, &Error::Shape { input: Input::Targets, expected, got }));
     }
-    let targets = targets.f64s().or_raise(py)?.to_vec();
+    let targets = targets.f64s().and_then(copied).or_raise(py)?;
     Dataset::new(features.features().or_raise(py)?, columns, targets).or_raise(py)
 }
 

@@ -2,6 +2,7 @@
 //! do not exist in it, and drivers do not survive a fork.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -232,7 +233,9 @@ impl PyDevice {
     }
 
     fn __hash__(&self) -> u64 {
-        self.device.name().len() as u64
+        let mut hasher = std::hash::DefaultHasher::new();
+        self.device.name().hash(&mut hasher);
+        hasher.finish()
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyAny>, (String,)) {

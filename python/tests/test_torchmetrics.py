@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 
 import pytest
 from conftest import need
@@ -120,6 +121,13 @@ def test_collection_clone_pickle_reset_and_device_moves():
         assert other.compute() == value
     metric.reset()
     assert metric.total == 0
+
+
+def test_a_metric_can_be_scripted_as_torchmetrics_is():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(mt.BinaryHingeLoss())
+        torch.jit.script(mt.MulticlassHingeLoss(3))
 
 
 def test_plot():
