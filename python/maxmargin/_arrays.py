@@ -63,6 +63,8 @@ def prepare(x: Any, input: str) -> tuple[Array, bool]:
         return np.ascontiguousarray(array).view(np.uint16), True
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise wrong(ElementTypeError, input, "numbers", str(array.dtype))
+    if input == "sample_weights" and array.dtype.kind in "biu":
+        array = array.astype(np.float64)
     # A copy where the memory is strided, misaligned or of the other byte order.
     # An array of no axes becomes one of a single element.
     return np.require(np.atleast_1d(array), dtype=array.dtype.newbyteorder("="), requirements=["C", "A"]), False

@@ -75,6 +75,10 @@ impl Element {
         })
     }
 
+    fn is_float(self) -> bool {
+        matches!(self, Self::F16 | Self::Bf16 | Self::F32 | Self::F64)
+    }
+
     fn size(self) -> usize {
         match self {
             Self::Bool | Self::I8 | Self::U8 => 1,
@@ -220,7 +224,9 @@ pub(crate) fn argument(input: Input) -> String {
 impl Array {
     /// The array behind any object.
     pub(crate) fn of(object: &Bound<'_, PyAny>, input: Input) -> PyResult<Self> {
-        if let Some(memory) = Memory::in_place(object) {
+        // Weights may be whole numbers; they are few, and copied.
+        let is_taken = |memory: &Memory| input != Input::SampleWeights || memory.element.is_float();
+        if let Some(memory) = Memory::in_place(object).filter(is_taken) {
             return Ok(Self { memory, input });
         }
         let py = object.py();

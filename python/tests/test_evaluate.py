@@ -145,6 +145,13 @@ def test_every_protocol(rng):
     assert mm.evaluate(mm.BinaryHinge(), [1, 2], [1, -1]).value == pytest.approx(1.5)
 
 
+def test_weights_may_be_whole_numbers(rng):
+    scores, labels, weights = rng.normal(size=20), rng.choice([-1, 1], 20), rng.integers(0, 3, 20)
+    expected = mm.evaluate(mm.BinaryHinge(), scores, labels, sample_weights=weights.astype(float))
+    for given in (weights, weights.astype(np.uint8), weights.tolist()):
+        assert mm.evaluate(mm.BinaryHinge(), scores, labels, sample_weights=given).value == expected.value
+
+
 def test_pandas_and_scalars():
     pandas = pytest.importorskip("pandas")
     for dtype in ("float64", "Float64", "float32", "Float32"):

@@ -297,6 +297,14 @@ def test_a_tensor_elsewhere_says_what_to_do():
         mm.evaluate(mm.CrammerSinger(), meta, torch.tensor([0, 1, 2]))
 
 
+def test_penalties_by_name_in_functionals():
+    first, second, signs = torch.randn(6), torch.randn(6), torch.tensor([1, -1, 1, 1, -1, 1])
+    for penalty in ("smooth:0.5", "modified-huber", "rennie", "softplus", "squared"):
+        value = mt.margin_ranking_loss(first, second, signs, penalty=penalty)
+        expected = mm.evaluate(mm.MarginRanking(penalty=penalty), first, second, signs).value
+        assert value.item() == pytest.approx(expected)
+
+
 def test_ignored_and_weighted_samples():
     scores = torch.randn(4, 3, requires_grad=True)
     target = torch.tensor([0, -100, 2, 1])

@@ -52,7 +52,7 @@ def _parsed(value: str) -> Any:
     for parse in (ast.literal_eval, float):
         try:
             return parse(value)
-        except ValueError:
+        except (ValueError, SyntaxError):
             pass
     return value
 
