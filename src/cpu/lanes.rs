@@ -214,13 +214,13 @@ macro_rules! lanes {
 
             #[inline(always)]
             fn exp(mut self) -> Self {
-                lanes_of::<_, $element>(&mut self.raw).iter_mut().for_each(|x| *x = x.exp());
+                lanes_of::<_, $element>(&mut self.raw).iter_mut().for_each(|x| *x = Number::exp(*x));
                 self
             }
 
             #[inline(always)]
             fn ln_1p(mut self) -> Self {
-                lanes_of::<_, $element>(&mut self.raw).iter_mut().for_each(|x| *x = x.ln_1p());
+                lanes_of::<_, $element>(&mut self.raw).iter_mut().for_each(|x| *x = Number::ln_1p(*x));
                 self
             }
         }

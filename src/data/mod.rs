@@ -3,6 +3,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod device_tensor;
+pub(crate) mod elementary;
 pub(crate) mod evaluation;
 pub(crate) mod exact;
 pub(crate) mod exact_sum;

@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 use std::ops::{Add, AddAssign, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
+use super::elementary;
+
 /// A number, or a vector of numbers treated alike in every lane. One formula then serves both. Conditions are masks,
 /// and choices select by a mask.
 pub(crate) trait Number:
@@ -20,7 +22,7 @@ pub(crate) trait Number:
     /// The number where it is above 0 or NaN, else 0.
     fn positive_part(self) -> Self;
     fn exp(self) -> Self;
-    /// ln(1 + self), accurate also near 0.
+    /// ln(1 + self) for numbers from 0 to 1, accurate also near 0.
     fn ln_1p(self) -> Self;
 }
 
@@ -38,7 +40,7 @@ pub(crate) trait Real: Number<Mask = bool> + Default + PartialOrd + Send + Sync 
 }
 
 macro_rules! real {
-    ($t:ty) => {
+    ($t:ty, $exp:path, $ln_1p:path) => {
         impl Number for $t {
             type Mask = bool;
             #[inline(always)]
@@ -63,11 +65,11 @@ macro_rules! real {
             }
             #[inline(always)]
             fn exp(self) -> Self {
-                <$t>::exp(self)
+                $exp(self)
             }
             #[inline(always)]
             fn ln_1p(self) -> Self {
-                <$t>::ln_1p(self)
+                $ln_1p(self)
             }
         }
 
@@ -95,5 +97,5 @@ macro_rules! real {
         }
     };
 }
-real!(f32);
-real!(f64);
+real!(f32, elementary::exp, elementary::ln_1p);
+real!(f64, f64::exp, f64::ln_1p);
