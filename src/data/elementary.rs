@@ -5,7 +5,7 @@
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     // x = n ln 2 + r with |r| <= ln(2) / 2. The high part of ln 2 has so few digits that n times it is exact.
-    const LN_2_HIGH: f32 = 0.693_359_375;
+    const LN_2_HIGH: f32 = 355.0 / 512.0;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     // 3 * 2^22: added to a small number, it leaves the nearest whole number in the last bits.
     const ROUND: f32 = 12_582_912.0;
