@@ -215,11 +215,9 @@ fn sigmoid<T: Real>(x: T) -> T {
 /// e^x_i / sum of e^x_j, computed relative to the largest x.
 fn softmax<T: Real>(row: &mut [T]) {
     let largest = row.iter().fold(T::NEG_INFINITY, |m, &x| if x > m || x.is_nan() { x } else { m });
-    let mut sum = 0.0;
-    for x in row.iter_mut() {
-        *x = (*x - largest).exp();
-        sum += x.to_f64();
-    }
+    // Two loops: the first becomes vector instructions.
+    row.iter_mut().for_each(|x| *x = (*x - largest).exp());
+    let sum: f64 = row.iter().map(|x| x.to_f64()).sum();
     let factor = 1.0 / sum;
     for x in row {
         *x = T::from_f64(x.to_f64() * factor);
