@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from . import _maxmargin
 from ._arrays import as_array, computes_in_f64, is_array
 from ._errors import InputError, wrong
-from ._losses import Loss
+from ._losses import ELEMENTWISE, VECTORS, Loss
 
 __all__ = ["Evaluation", "Metric", "evaluate"]
 
@@ -104,10 +104,10 @@ def evaluate(
         dtype = np.float64 if arrays and computes_in_f64(arrays[0]) and _is_cpu(device) else np.float32
         shape = tuple(arrays[0].shape) if arrays else ()
         if (gradient or divisor is not None) and out is None:
-            parts = {"triplet": (3,), "cosine": (2,)}.get(loss.name, ())
+            parts = (VECTORS[loss.name],) if loss.name in VECTORS else ()
             out = np.empty(parts + shape, dtype)
         if (losses or reduction == "none") and losses_out is None:
-            losses_out = np.empty(shape if loss.name in _ELEMENTWISE else shape[:1], dtype)
+            losses_out = np.empty(shape if loss.name in ELEMENTWISE else shape[:1], dtype)
     numbers = _maxmargin.evaluate(
         loss._native,
         arrays,
@@ -131,8 +131,6 @@ def _with_axes(array: NDArray[Any] | None) -> NDArray[Any] | None:
 def _words(x: object) -> str:
     return f"the class {x.__name__}: call it first" if isinstance(x, type) else type(x).__name__
 
-
-_ELEMENTWISE = ("binary", "embedding", "ranking")
 
 
 def _is_cpu(device: DeviceLike) -> bool:

@@ -27,6 +27,11 @@ __all__ = [
     "WestonWatkins",
 ]
 
+#: Losses with one sample for each score; all others have one for each row.
+ELEMENTWISE = ("binary", "embedding", "ranking")
+#: Losses of vectors, and how many of them a sample has: so many parts has a gradient.
+VECTORS = {"triplet": 3, "cosine": 2}
+
 Kink = Literal["zero", "half", "active"]
 Ties = Literal["first", "split"]
 Labels = Literal["plus-minus-one", "zero-one"]

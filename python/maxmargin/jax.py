@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import _maxmargin
-from ._losses import BinaryHinge, CrammerSinger, Loss
+from ._losses import ELEMENTWISE, VECTORS, BinaryHinge, CrammerSinger, Loss
 
 __all__ = [
     "hinge_loss",
@@ -35,8 +35,6 @@ __all__ = [
 ]
 
 _TARGET = "maxmargin_loss"
-_ELEMENTWISE = ("binary", "embedding", "ranking")
-_VECTORS = {"triplet": 3, "cosine": 2}
 
 jax.ffi.register_ffi_target(_TARGET, _maxmargin.jax_handler(), platform="cpu")
 
@@ -87,10 +85,10 @@ def _run(call: str, name: str, arrays: tuple[jax.Array, ...], *, has_gradient: b
     x = arrays[0]
     dtype = jnp.float64 if x.dtype == jnp.float64 else jnp.float32
     is_none = json.loads(call)["reduction"] == "none"
-    shape = (x.shape if name in _ELEMENTWISE else x.shape[:1]) if is_none else ()
+    shape = (x.shape if name in ELEMENTWISE else x.shape[:1]) if is_none else ()
     results = [jax.ShapeDtypeStruct(shape, dtype)]
     if has_gradient:
-        parts = (_VECTORS[name],) if name in _VECTORS else ()
+        parts = (VECTORS[name],) if name in VECTORS else ()
         results.append(jax.ShapeDtypeStruct(parts + x.shape, dtype))
     return jax.ffi.ffi_call(_TARGET, results, vmap_method="sequential")(*arrays, call=call)
 
@@ -106,7 +104,7 @@ def _backward(call: str, name: str, scores: int, saved: Any, upstream: jax.Array
     # One factor, or one per sample.
     factor = upstream.reshape(upstream.shape + (1,) * (x.ndim - upstream.ndim)) if upstream.ndim else upstream
     gradient = gradient * factor
-    if name in _VECTORS:
+    if name in VECTORS:
         parts = list(gradient)
     elif name == "ranking":
         parts = [gradient, -gradient]

@@ -57,7 +57,7 @@ pub(crate) struct NativeLoss {
 struct Options<'py>(Bound<'py, PyDict>);
 
 impl<'py> Options<'py> {
-    fn take<T: for<'a> FromPyObject<'a, 'py, Error = PyErr>>(&self, name: &str) -> PyResult<Option<T>> {
+    fn take<T: for<'a> FromPyObject<'a, 'py, Error = PyErr>>(&self, name: &'static str) -> PyResult<Option<T>> {
         match self.0.get_item(name)? {
             None => Ok(None),
             Some(value) => {
@@ -68,13 +68,13 @@ impl<'py> Options<'py> {
                 }
                 value.extract().map(Some).map_err(|_| {
                     let got = value.repr().map_or_else(|_| "something else".into(), |text| text.to_string());
-                    wrong_input(value.py(), option_name(name), kind_of(name), got)
+                    wrong_input(value.py(), name, kind_of(name), got)
                 })
             }
         }
     }
 
-    fn choice<T: std::str::FromStr<Err = Error>>(&self, name: &str) -> PyResult<Option<T>> {
+    fn choice<T: std::str::FromStr<Err = Error>>(&self, name: &'static str) -> PyResult<Option<T>> {
         self.take::<String>(name)?.map(|text| choice(self.0.py(), &text)).transpose()
     }
 
@@ -85,28 +85,6 @@ impl<'py> Options<'py> {
             Some(name) => Err(PyTypeError::new_err(format!("{loss} has no option {name}"))),
         }
     }
-}
-
-/// An option's name, which errors keep.
-fn option_name(name: &str) -> &'static str {
-    const NAMES: [&str; 15] = [
-        "margin",
-        "p",
-        "eps",
-        "k",
-        "ignore_index",
-        "swap",
-        "class_weights",
-        "margin_matrix",
-        "penalty",
-        "kink",
-        "ties",
-        "labels",
-        "over_classes",
-        "over_items",
-        "distance",
-    ];
-    NAMES.into_iter().find(|known| *known == name).unwrap_or("option")
 }
 
 /// What an option is, in words.

@@ -243,7 +243,7 @@ impl PyDevice {
     }
 }
 
-/// The adapters here, best first, as (selection, name, kind, backend, driver).
+/// The adapters here, best first, as (selection, name, kind, backend).
 #[pyfunction]
 pub(crate) fn adapters(py: Python<'_>) -> PyResult<Vec<(String, String, &'static str, String)>> {
     if process().parent_has_gpu {

@@ -16,8 +16,8 @@ from .._errors import DeviceError, ElementTypeError, InputError
 # A loss is passed on as a text, which torch.compile keeps in a graph as a constant: its name, and its options as NAME=VALUE or all
 # together as JSON.
 _NATIVE: dict[str, _maxmargin.NativeLoss] = {}
-# By the first letters of a loss: how many vectors it has a gradient for.
-_VECTORS = {"cos": 2, "tri": 3}
+# By the first letters of a loss, which are found faster than its name.
+_VECTORS = {name[:3]: count for name, count in _losses.VECTORS.items()}
 _COMPUTED = (torch.float32, torch.float64)
 _CPU = torch.device("cpu")
 # What shows its memory; a subclass may have none.
@@ -30,7 +30,6 @@ _scalar_tensor = torch.scalar_tensor
 _is_tracing = torch._C._is_tracing
 _modes = torch._C._len_torch_dispatch_stack
 _are_transforms_active = torch._C._are_functorch_transforms_active
-_ELEMENTWISE = ("binary", "embedding", "ranking")
 
 
 def _native(spec: str, class_weights: Optional[Tensor]) -> _maxmargin.NativeLoss:
@@ -87,7 +86,7 @@ def _run(call: _Call, tensors: Sequence[Tensor], needs_gradient: bool) -> tuple[
         else:
             gradient = torch.empty(x.shape if parts is None else (parts, *x.shape), dtype=computed, device=_CPU)
     if reduction == "none":
-        is_elementwise = spec.startswith(_ELEMENTWISE)
+        is_elementwise = spec.startswith(_losses.ELEMENTWISE)
         losses = torch.empty(x.shape if is_elementwise else x.shape[:1], dtype=computed, device=_CPU)
     numbers = _maxmargin.evaluate(
         _native(spec, class_weights),
@@ -296,7 +295,7 @@ def _loss_op(
 @_loss_op.register_fake
 def _(spec, tensors, class_weights, sample_weights, reduction):
     x = tensors[0]
-    shape = (x.shape if spec.startswith(_ELEMENTWISE) else x.shape[:1]) if reduction == "none" else ()
+    shape = (x.shape if spec.startswith(_losses.ELEMENTWISE) else x.shape[:1]) if reduction == "none" else ()
     return x.new_empty(shape, dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
 
 
@@ -369,8 +368,14 @@ def _by_operator(
     for x in tensors:
         if not isinstance(x, Tensor):
             raise TypeError(f"expected tensors, got {type(x).__name__}")
-        if x.device.type not in ("cpu", "meta"):
+    refuse_elsewhere(tensors)
+    return _loss_op(spec, tensors, class_weights, sample_weights, reduction)
+
+
+def refuse_elsewhere(tensors: Sequence[Any]) -> None:
+    """An error for a tensor on another device than the CPU; a meta tensor is on none."""
+    for x in tensors:
+        if isinstance(x, Tensor) and x.device.type not in ("cpu", "meta"):
             raise DeviceError(
                 f"maxmargin computes on the CPU, and a tensor is on {x.device}; call .cpu() on scores and targets first"
             )
-    return _loss_op(spec, tensors, class_weights, sample_weights, reduction)

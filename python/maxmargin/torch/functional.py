@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import _reduction as _Reduction
 
-from .._errors import DeviceError, ElementTypeError, InputError
+from .._errors import ElementTypeError, InputError
 from .._losses import BinaryHinge
-from ._autograd import evaluate, value_of_scores
+from ._autograd import evaluate, refuse_elsewhere, value_of_scores
 
 __all__ = [
     "cosine_embedding_loss",
@@ -72,9 +72,7 @@ def _ours_or_torchs(
 
 def _torchs(torchs: Callable[[], Tensor], ours: Exception | None, *tensors: Tensor) -> Tensor:
     """What torch computes on the CPU, or its error, from ours."""
-    for x in tensors:
-        if isinstance(x, Tensor) and x.device.type not in ("cpu", "meta"):
-            raise DeviceError(f"maxmargin computes on the CPU, and a tensor is on {x.device}; call .cpu() on it first")
+    refuse_elsewhere(tensors)
     try:
         return torchs()
     except Exception as error:
