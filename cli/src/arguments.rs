@@ -6,6 +6,7 @@ use crate::bench::BenchArguments;
 use crate::devices::DevicesArguments;
 use crate::eval::EvalArguments;
 use crate::fit::FitArguments;
+use crate::merge::MergeArguments;
 use crate::predict::PredictArguments;
 use crate::train::TrainArguments;
 
@@ -23,6 +24,7 @@ pub(crate) enum Command {
     Devices(DevicesArguments),
     /// Evaluate a loss over scores and targets in files.
     Eval(EvalArguments),
+    Merge(MergeArguments),
     /// Train a network of dense layers with a max-margin loss.
     Train(TrainArguments),
     /// Fit a linear max-margin model, with a certificate of how close to the optimum it is.

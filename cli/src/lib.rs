@@ -12,12 +12,14 @@ mod failure;
 mod file;
 mod fit;
 mod interrupt;
+mod merge;
 mod method;
 mod objective;
 mod place;
 mod predict;
 mod progress;
 mod report;
+mod state;
 mod train;
 mod words;
 
@@ -136,6 +138,7 @@ fn run_command() -> failure::Outcome<ExitCode> {
         arguments::Command::Devices(options) => devices::run(options)?,
         arguments::Command::Bench(options) => bench::run(options)?,
         arguments::Command::Eval(options) => eval::run(options)?,
+        arguments::Command::Merge(options) => merge::run(options)?,
         arguments::Command::Predict(options) => predict::run(options)?,
         arguments::Command::Train(options) if train::run(options)? => return Ok(ExitCode::from(interrupt::EXIT_CODE)),
         arguments::Command::Train(_) => {}

@@ -4,35 +4,46 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use maxmargin::{Device, Evaluation, Precision};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::eval::Batches;
 use crate::failure::{Failure, Outcome, listed_paths};
 use crate::words::number_text;
 
-/// An evaluation with the other values of its report.
-pub(crate) struct Report {
+/// What is evaluated, and where. It is saved with the sums of an evaluation.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct About {
     pub(crate) loss: String,
     pub(crate) options: Map<String, Value>,
-    /// For each file of text, by its option: whether a header was found.
-    pub(crate) headers: Vec<(&'static str, bool)>,
     /// The classes in the order of their indices, where the targets are text.
     pub(crate) classes: Option<Vec<String>>,
     pub(crate) reduction: String,
+    /// [`device_json`]; null for several devices.
+    pub(crate) device: Value,
+    /// What the numbers do not say by themselves.
+    pub(crate) notes: Vec<String>,
+}
+
+/// An evaluation with the other values of its report.
+pub(crate) struct Report {
+    pub(crate) about: About,
+    /// The part that is evaluated, if it is one.
+    pub(crate) part: Option<String>,
+    /// The number of states that are put together, if they are.
+    pub(crate) states: Option<usize>,
+    /// For each file of text, by its option: whether a header was found.
+    pub(crate) headers: Vec<(&'static str, bool)>,
     pub(crate) evaluation: Evaluation,
     pub(crate) batches: Option<Batches>,
-    pub(crate) device: Device,
     /// The files that are written.
     pub(crate) written: Vec<PathBuf>,
     /// Where the losses are written.
     pub(crate) losses_out: Option<PathBuf>,
-    /// What the numbers do not say by themselves.
-    pub(crate) notes: Vec<String>,
     /// Why this device was chosen, if it was not named.
     pub(crate) device_note: Option<String>,
-    pub(crate) read_seconds: f64,
-    pub(crate) compute_seconds: f64,
-    pub(crate) total_seconds: f64,
+    /// What took how long.
+    pub(crate) seconds: Vec<(&'static str, f64)>,
 }
 
 /// The most memory that the program has held so far, where the system reports it (Linux).
@@ -70,13 +81,18 @@ pub(crate) fn device_json(device: &Device) -> Value {
 
 /// The device's name for people; equal adapters differ in their index.
 pub(crate) fn device_text(device: &Device) -> String {
-    match device {
-        Device::Gpu(gpu) => {
-            let adapter = gpu.description();
-            let kind = if adapter.is_software() { ", software" } else { "" };
-            format!("{} (gpu:{}{kind})", adapter.name, adapter.index)
+    text_of_device(&device_json(device))
+}
+
+/// As [`device_text`], from [`device_json`].
+fn text_of_device(device: &Value) -> String {
+    let name = device["name"].as_str().unwrap_or("several");
+    match device["index"].as_u64() {
+        Some(index) => {
+            let kind = if device["software"] == true { ", software" } else { "" };
+            format!("{name} (gpu:{index}{kind})")
         }
-        _ => device.name().to_owned(),
+        None => name.into(),
     }
 }
 
@@ -146,30 +162,40 @@ impl Report {
         }
     }
 
-    pub(crate) fn json(&self) -> String {
+    /// As the options of the command line ask for it.
+    pub(crate) fn in_form(&self, json: bool, quiet: bool) -> String {
+        match (json, quiet) {
+            (true, _) => self.json(),
+            (false, true) => self.plain_value(),
+            (false, false) => self.text(),
+        }
+    }
+
+    fn json(&self) -> String {
         let mut object = json!({
-            "loss": self.loss,
-            "options": self.options,
+            "loss": self.about.loss,
+            "options": self.about.options,
             "value": self.value(),
-            "reduction": self.reduction,
+            "reduction": self.about.reduction,
             "count": self.evaluation.count,
             "weight_sum": number(self.evaluation.weight_sum),
             "active": self.evaluation.active,
             "accuracy": self.evaluation.accuracy(),
             "precision": self.precision(),
-            "device": device_json(&self.device),
-            "seconds": {
-                "read": self.read_seconds,
-                "upload": self.evaluation.upload_time.as_secs_f64(),
-                "compute": self.compute_seconds,
-                "total": self.total_seconds,
-            },
+            "device": self.about.device,
+            "seconds": self.seconds.iter().map(|&(what, seconds)| (what.into(), json!(seconds))).collect::<Map<_, _>>(),
             "peak_memory_bytes": peak_memory_bytes(),
         });
+        if let Some(part) = &self.part {
+            object["part"] = part.as_str().into();
+        }
+        if let Some(states) = self.states {
+            object["states"] = states.into();
+        }
         if !self.headers.is_empty() {
             object["csv_header"] = headers_json(&self.headers);
         }
-        if let Some(classes) = &self.classes {
+        if let Some(classes) = &self.about.classes {
             object["classes"] = json!(classes);
         }
         if let (Some(batches), Some(object)) = (&self.batches, object.as_object_mut()) {
@@ -183,8 +209,8 @@ impl Report {
         if !self.written.is_empty() {
             object["written"] = self.written.iter().map(|path| path.to_string_lossy()).collect();
         }
-        if !self.notes.is_empty() {
-            object["notes"] = json!(self.notes);
+        if !self.about.notes.is_empty() {
+            object["notes"] = json!(self.about.notes);
         }
         if let (Some(note), Some(device)) = (&self.device_note, object.get_mut("device")) {
             device["note"] = note.as_str().into();
@@ -192,7 +218,7 @@ impl Report {
         object.to_string()
     }
 
-    pub(crate) fn plain_value(&self) -> String {
+    fn plain_value(&self) -> String {
         match (&self.evaluation.per_class, self.evaluation.value) {
             (Some(values), _) => values.iter().map(|&x| number_text(x)).collect::<Vec<_>>().join(" "),
             (None, Some(value)) => number_text(value),
@@ -208,9 +234,10 @@ impl Report {
         }
     }
 
-    pub(crate) fn text(&self) -> String {
+    fn text(&self) -> String {
         let e = &self.evaluation;
         let options: Vec<String> = self
+            .about
             .options
             .iter()
             .filter(|(_, value)| !value.is_null())
@@ -222,11 +249,11 @@ impl Report {
         let mut text = format!(
             "{:<10}{}  ({})\n{:<10}{}  ({})\n{:<10}{}  weight sum {}\n{:<10}{}\n",
             "loss",
-            self.loss,
+            self.about.loss,
             options.join(", "),
             "value",
             self.plain_value(),
-            if e.value.is_none() && e.per_class.is_none() { self.losses_note() } else { self.reduction.clone() },
+            if self.about.reduction == "none" { self.losses_note() } else { self.about.reduction.clone() },
             "samples",
             e.count,
             number_text(e.weight_sum),
@@ -239,22 +266,23 @@ impl Report {
         if let Some(batches) = &self.batches {
             text += &format!("{:<10}{}: {}\n", "batches", batches.count, batches_text(batches));
         }
-        text += &inputs_text(&self.headers, self.classes.as_deref(), 10);
+        if let Some(part) = &self.part {
+            text += &format!("{:<10}{part}\n", "part");
+        }
+        if let Some(states) = self.states {
+            text += &format!("{:<10}{states}\n", "states");
+        }
+        text += &inputs_text(&self.headers, self.about.classes.as_deref(), 10);
         let note = self.device_note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
         if !self.written.is_empty() {
             text += &format!("{:<10}{}\n", "wrote", listed_paths(&self.written));
         }
-        for note in &self.notes {
+        for note in &self.about.notes {
             text += &format!("{:<10}{note}\n", "note");
         }
-        text += &format!("{:<10}{}{note}, {}\n", "device", device_text(&self.device), self.precision());
-        text + &format!(
-            "{:<10}read {:.4}, upload {:.4}, compute {:.4}, total {:.4}",
-            "seconds",
-            self.read_seconds,
-            e.upload_time.as_secs_f64(),
-            self.compute_seconds,
-            self.total_seconds
-        )
+        let device = text_of_device(&self.about.device);
+        text += &format!("{:<10}{device}{note}, {}\n", "device", self.precision());
+        let seconds: Vec<String> = self.seconds.iter().map(|(what, seconds)| format!("{what} {seconds:.4}")).collect();
+        text + &format!("{:<10}{}", "seconds", seconds.join(", "))
     }
 }

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use maxmargin::compat::Peer;
 use maxmargin::{Kink, Reduction, ScoreKind, Ties};
 
+use super::part::Part;
 use crate::choices::{DistanceName, Labels, Over, PenaltyName, at_least_one, one_of, whole_number};
 use crate::file::TextOptions;
 use crate::method::Method;
@@ -324,6 +325,12 @@ pub(super) struct Common {
     /// Draw the batches' values to this .svg or .png file.
     #[arg(long, value_name = "F", help_heading = "Outputs")]
     pub(super) plot_out: Option<PathBuf>,
+    /// Evaluate the I-th of N parts of the samples, cut at the blocks of one run. The parts of text are read whole.
+    #[arg(long, value_name = "I/N", requires = "state_out", help_heading = "Parts")]
+    pub(super) part: Option<Part>,
+    /// Write the sums, every bit of them, to this .json file: `maxmargin merge` puts parts and files together.
+    #[arg(long, value_name = "S.json", help_heading = "Parts")]
+    pub(super) state_out: Option<PathBuf>,
     /// The slope where a margin is met exactly: 0 (the default), 1/2 or 1.
     #[arg(long, value_parser = one_of(Kink::NAMES, |_| true), help_heading = "Loss")]
     pub(super) kink: Option<Kink>,

@@ -181,6 +181,13 @@ impl Given<'_> {
         }
     }
 
+    /// The files that have something for each sample, by option; those of scores first.
+    pub(super) fn files(&self) -> Vec<(&'static str, &Path)> {
+        let scores = self.scores.iter().map(|&FileOption { option, path }| (option, path));
+        let others = [("--targets", self.targets), ("--sample-weights", self.common.sample_weights.as_deref())];
+        scores.chain(others.into_iter().filter_map(|(option, path)| Some((option, path?)))).collect()
+    }
+
     /// The file of the scores, or the first of several.
     pub(super) fn scores_path(&self) -> &Path {
         self.scores.first().map_or(Path::new(""), |file| file.path)

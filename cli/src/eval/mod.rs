@@ -5,10 +5,12 @@ mod auto;
 mod given;
 mod inputs;
 mod outputs;
+mod part;
 mod settings;
 mod stream;
 mod task;
 
+use std::ops::Range;
 use std::time::Instant;
 
 use maxmargin::plot::{Chart, Format};
@@ -16,15 +18,18 @@ use maxmargin::{Device, Targets};
 
 use self::given::{FamilyName, Given};
 use self::outputs::Outputs;
+use self::stream::Cut;
 use self::task::Setup;
 use crate::choices::Labels;
 use crate::failure::{Failure, Outcome};
 use crate::file::{pending, publish_all};
 use crate::place::{self, Place};
-use crate::report::{Report, print};
+use crate::report::{About, Report, device_json, print};
+use crate::state::{Samples, State};
 use crate::words::number_text;
 
 pub(crate) use self::arguments::EvalArguments;
+pub(crate) use self::part::Part;
 pub(crate) use self::stream::Batches;
 
 pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
@@ -33,6 +38,7 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let common = given.common;
     let settings = given.settings()?;
     let mut outputs = Outputs::new(common)?;
+    let mut state_out = pending("--state-out", &common.state_out, &[".json"])?;
     let mut plot_out = pending("--plot-out", &common.plot_out, &[".svg", ".png"])?;
     let place = place::of(&common.place)?;
     let opening = Instant::now();
@@ -65,14 +71,22 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     let opened_seconds = opening.elapsed().as_secs_f64();
     let (device, device_note) = match place {
         Place::Named(device) => (device, None),
+        // What is faster may differ from part to part, and devices cut blocks of their own.
+        Place::Auto(None) if common.part.is_some() => (Device::cpu(), Some("as for every part".into())),
+        Place::Auto(Some(_)) if common.part.is_some() => {
+            return Err(Failure::usage(
+                "--part goes with a device that is named; auto may choose another one for each part",
+            ));
+        }
         Place::Auto(gpu) => {
             let (device, note) = auto::choose(&inputs, &files, &*loss, &settings, &outputs, gpu);
             (device, Some(note))
         }
     };
     let (headers, classes) = (files.headers(&given), files.classes());
-    outputs.begin(&inputs, inputs.is_double && matches!(device, Device::Cpu))?;
-    let streamed = stream::run(&inputs, files, &*loss, &device, &settings, &mut outputs)?;
+    let cut = Cut::of(&inputs, &files, &device);
+    outputs.begin(&inputs, cut.samples.clone(), inputs.is_double && matches!(device, Device::Cpu))?;
+    let streamed = stream::run(&inputs, files, &*loss, &device, &settings, cut.clone(), &mut outputs)?;
 
     if let (Some(pending), Some(path), Some(batches)) = (&mut plot_out, &common.plot_out, &streamed.batches) {
         let drawn = Format::of(path).and_then(|format| chart(&given, &batches.values).render(format));
@@ -81,31 +95,49 @@ pub(crate) fn run(arguments: &EvalArguments) -> Outcome<()> {
     if streamed.evaluation.value.is_some_and(f64::is_nan) {
         notes.push("a score or a weight that is not finite makes the value NaN; --losses-out shows where".into());
     }
-    let written = [&common.grad_out, &common.losses_out, &common.plot_out].into_iter().flatten().cloned().collect();
-    let report = Report {
-        written,
+    let written = [&common.grad_out, &common.losses_out, &common.plot_out, &common.state_out];
+    let about = About {
         loss: given.family.text(),
         options,
-        headers,
         classes,
         reduction: settings.reduction.to_string(),
-        losses_out: common.losses_out.clone(),
+        device: device_json(&device),
         notes,
+    };
+    let samples = Samples::of(&given.files(), inputs.shape.samples, cut.block, common.part);
+    let part = common.part.map(|_| part_text(&samples, &cut.samples));
+    if let Some(pending) = &mut state_out {
+        pending.write_bytes(&State::new(samples, about.clone(), streamed.state).to_bytes()?)?;
+    }
+    let report = Report {
+        about,
+        part,
+        states: None,
+        headers,
+        losses_out: common.losses_out.clone(),
         evaluation: streamed.evaluation,
         batches: streamed.batches,
-        device,
+        written: written.into_iter().flatten().cloned().collect(),
         device_note,
-        read_seconds: opened_seconds + streamed.read_seconds,
-        compute_seconds: streamed.compute_seconds,
-        total_seconds: started.elapsed().as_secs_f64(),
+        seconds: vec![
+            ("read", opened_seconds + streamed.read_seconds),
+            ("upload", streamed.upload_seconds),
+            ("compute", streamed.compute_seconds),
+            ("total", started.elapsed().as_secs_f64()),
+        ],
     };
-    print(&match (common.place.json, common.place.quiet) {
-        (true, _) => report.json(),
-        (false, true) => report.plain_value(),
-        (false, false) => report.text(),
-    })?;
+    print(&report.in_form(common.place.json, common.place.quiet))?;
     // All files are complete, and the report is printed, before any file gets its name.
-    publish_all(outputs.finish().chain(plot_out))
+    publish_all(outputs.finish().chain(plot_out).chain(state_out))
+}
+
+/// Which samples a part has.
+fn part_text(part: &Samples, samples: &Range<usize>) -> String {
+    let of_all = format!("{} of {}", part.part, part.parts);
+    match samples.end.checked_sub(1).filter(|last| *last >= samples.start) {
+        Some(last) => format!("{of_all}: samples {} to {last} of {}", samples.start, part.total),
+        None => format!("{of_all}: no samples, since there are fewer blocks than parts"),
+    }
 }
 
 /// A chart of the batches' values: one line, or one per class.

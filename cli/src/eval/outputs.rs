@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use maxmargin::{BatchShape, FloatsMut};
+use maxmargin::FloatsMut;
 
 use super::arguments::Common;
 use super::given::SampleLayout;
@@ -41,6 +41,8 @@ pub(super) struct Outputs {
     losses: Option<PendingOutput>,
     gradient: Option<PendingOutput>,
     is_double: bool,
+    /// The samples that the files hold.
+    samples: Range<usize>,
 }
 
 pub(super) struct Room {
@@ -70,21 +72,29 @@ impl Outputs {
             losses: pending("--losses-out", &common.losses_out, &[".npy"])?,
             gradient: pending("--grad-out", &common.grad_out, &[".npy"])?,
             is_double: false,
+            samples: 0..0,
         })
     }
 
-    pub(super) fn begin(&mut self, inputs: &Inputs<'_>, is_double: bool) -> Outcome<()> {
-        let scores = &inputs.scores_shape;
+    /// Begins the files with the losses and the gradient of these samples.
+    pub(super) fn begin(&mut self, inputs: &Inputs<'_>, samples: Range<usize>, is_double: bool) -> Outcome<()> {
+        let count = samples.len();
+        // A part of scores in several axes is no whole number of rows.
+        let scores = match inputs.given.layout() {
+            _ if count == inputs.shape.samples => inputs.scores_shape.clone(),
+            SampleLayout::Element => vec![count],
+            _ => vec![count, inputs.shape.columns],
+        };
         let losses_shape = match inputs.given.layout() {
             SampleLayout::Element => scores.clone(),
             // One loss per row or list.
-            SampleLayout::Row | SampleLayout::Vectors(_) | SampleLayout::Whole => vec![inputs.shape.samples],
+            SampleLayout::Row | SampleLayout::Vectors(_) | SampleLayout::Whole => vec![count],
         };
         let gradient_shape = match inputs.given.layout() {
             SampleLayout::Vectors(vectors) => [&[vectors], &scores[..]].concat(),
-            _ => scores.clone(),
+            _ => scores,
         };
-        self.is_double = is_double;
+        (self.samples, self.is_double) = (samples, is_double);
         for (output, shape) in [(&mut self.losses, losses_shape), (&mut self.gradient, gradient_shape)] {
             let Some(file) = output else { continue };
             if is_double {
@@ -103,14 +113,15 @@ impl Outputs {
 
     /// Writes the losses and the gradient of these samples to their place in the files.
     pub(super) fn write(&mut self, inputs: &Inputs<'_>, samples: Range<usize>, room: &Room) -> Outcome<()> {
-        let BatchShape { samples: total, columns, .. } = inputs.shape;
+        let (total, columns) = (self.samples.len(), inputs.shape.columns);
+        let start = samples.start - self.samples.start;
         if let (Some(file), Some(losses)) = (&mut self.losses, &room.losses) {
-            losses.write(file, 0..samples.len(), samples.start as u64)?;
+            losses.write(file, 0..samples.len(), start as u64)?;
         }
         let (Some(file), Some(gradient)) = (&mut self.gradient, &room.gradient) else { return Ok(()) };
         let block = samples.len() * columns;
         for vector in 0..inputs.vectors() {
-            let first = (vector as u64 * total as u64 + samples.start as u64) * columns as u64;
+            let first = (vector as u64 * total as u64 + start as u64) * columns as u64;
             gradient.write(file, vector * block..(vector + 1) * block, first)?;
         }
         Ok(())

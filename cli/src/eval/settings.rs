@@ -4,7 +4,7 @@
 use maxmargin::compat::Peer;
 use maxmargin::{Kink, Reduction, ScoreKind, Ties};
 
-use super::given::{FamilyName, FileOption, Given};
+use super::given::{FamilyName, Given, SampleLayout};
 use crate::choices::{DistanceName, Labels, Over, PenaltyName};
 use crate::failure::{Failure, Outcome};
 use crate::file::refuse_same_file;
@@ -112,19 +112,15 @@ impl Given<'_> {
     /// Refuses combinations of options without meaning.
     fn check_usage(&self, settings: &Settings) -> Outcome<()> {
         let common = self.common;
-        let scores = self.scores.iter().map(|&FileOption { option, path }| (option, Some(path)));
-        let others = [
-            ("--targets", self.targets),
-            ("--sample-weights", common.sample_weights.as_deref()),
-            ("--class-weights", self.class_weights),
-            ("--margin-matrix", self.margin_matrix),
-        ];
+        let of_samples = self.files().into_iter().map(|(option, path)| (option, Some(path)));
+        let of_classes = [("--class-weights", self.class_weights), ("--margin-matrix", self.margin_matrix)];
         refuse_same_file(
-            &scores.chain(others).collect::<Vec<_>>(),
+            &of_samples.chain(of_classes).collect::<Vec<_>>(),
             &[
                 ("--grad-out", common.grad_out.as_deref()),
                 ("--losses-out", common.losses_out.as_deref()),
                 ("--plot-out", common.plot_out.as_deref()),
+                ("--state-out", common.state_out.as_deref()),
             ],
         )?;
         settings.penalty.check_margin(settings.margin)?;
@@ -132,6 +128,19 @@ impl Given<'_> {
             return Err(Failure::usage(
                 "--grad-out goes with --reduction mean, mean-over-count or sum, got mean-active",
             ));
+        }
+        if common.state_out.is_some() && settings.reduction == Reduction::None {
+            return Err(Failure::usage("--state-out goes with every --reduction but none"));
+        }
+        if common.part.is_some_and(|part| part.count > 1) {
+            let together = match (self.layout(), settings.score_kind) {
+                (SampleLayout::Whole, _) => Some("lovasz without --per-row is one loss of all samples"),
+                (_, ScoreKind::Guessed) => Some("--score-kind guessed looks at all scores; name their kind"),
+                _ => None,
+            };
+            if let Some(together) = together {
+                return Err(Failure::usage(format!("--part: {together}")));
+            }
         }
         if common.batch_size.is_some() {
             if common.grad_out.is_some() || common.losses_out.is_some() {

@@ -12,11 +12,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use maxmargin::loss::Loss;
-use maxmargin::metric::Metric;
-use maxmargin::{Buffers, Device, Evaluation, Reduction, weigh};
+use maxmargin::metric::{Metric, MetricState};
+use maxmargin::{Buffers, Device, Error, Evaluation, Reduction, weigh};
 
 use super::inputs::{Block, Files, Inputs};
 use super::outputs::{Outputs, Room};
+use super::part::Part;
 use super::settings::Settings;
 use crate::failure::{Failure, Outcome};
 use crate::progress;
@@ -45,10 +46,14 @@ pub(crate) struct Batches {
 
 pub(super) struct Streamed {
     pub(super) evaluation: Evaluation,
+    /// The sums of the evaluation.
+    pub(super) state: MetricState<Box<dyn Loss>>,
     /// Where batches were asked for.
     pub(super) batches: Option<Batches>,
     /// Mean time per thread spent waiting for files.
     pub(super) read_seconds: f64,
+    /// Mean time per thread spent on transfers to a device.
+    pub(super) upload_seconds: f64,
     /// Mean time per thread spent evaluating.
     pub(super) compute_seconds: f64,
 }
@@ -65,6 +70,25 @@ fn block_samples(inputs: &Inputs<'_>, files: &Files, device: &Device) -> usize {
     inputs.batch_size().map_or(block, |size| (block / size).max(1).saturating_mul(size))
 }
 
+/// The blocks that are evaluated: all, or those of a part.
+#[derive(Clone)]
+pub(super) struct Cut {
+    /// Samples per block.
+    pub(super) block: usize,
+    blocks: Range<usize>,
+    pub(super) samples: Range<usize>,
+}
+
+impl Cut {
+    pub(super) fn of(inputs: &Inputs<'_>, files: &Files, device: &Device) -> Self {
+        let (total, block) = (inputs.shape.samples, block_samples(inputs, files, device));
+        // No samples still make one block, so that its shape is checked.
+        let blocks = inputs.given.common.part.unwrap_or(Part::WHOLE).blocks(total.max(1).div_ceil(block));
+        let [start, end] = [blocks.start, blocks.end].map(|blocks| blocks.saturating_mul(block).min(total));
+        Self { block, blocks, samples: start..end }
+    }
+}
+
 /// The most bytes of all threads' blocks together; two blocks are always allowed.
 const IN_FLIGHT: u64 = 128 << 20;
 
@@ -72,7 +96,7 @@ const IN_FLIGHT: u64 = 128 << 20;
 fn turns(device: &Device, blocks: usize, block_bytes: u64) -> usize {
     let cores = if matches!(device, Device::Cpu) { rayon::current_num_threads() } else { 2 };
     let room = usize::try_from(IN_FLIGHT / block_bytes.max(1)).unwrap_or(usize::MAX);
-    cores.min(room).max(2).min(blocks)
+    cores.min(room).max(2).min(blocks.max(1))
 }
 
 pub(super) fn metric(loss: &dyn Loss, settings: &Settings) -> Metric<Box<dyn Loss>> {
@@ -98,8 +122,7 @@ pub(super) fn bytes_per_second(
     files.read(0..samples, &inputs.shape, &mut block)?;
     let metric = || metric(loss, settings);
     let batch_size = inputs.batch_size();
-    let work =
-        Work { inputs, device, metric: &metric, divisor: 1.0, batch_size, block: samples, blocks: 1, threads: 1 };
+    let work = Work { inputs, device, metric: &metric, divisor: 1.0, batch_size, block: samples, end: 1, threads: 1 };
     let mut done = work.evaluate(&block, outputs.room(), Duration::ZERO)?;
     if !matches!(device, Device::Cpu) || done.spent.compute < SOON {
         done = work.evaluate(&block, done.room, Duration::ZERO)?;
@@ -115,26 +138,25 @@ pub(super) fn run(
     loss: &dyn Loss,
     device: &Device,
     settings: &Settings,
+    cut: Cut,
     outputs: &mut Outputs,
 ) -> Outcome<Streamed> {
     let started = Instant::now();
     let total = inputs.shape.samples;
     let divisor = divisor(inputs, &mut files, loss, settings)?;
     let batch_size = inputs.batch_size();
-    let block = block_samples(inputs, &files, device);
-    // No samples still make one block, so that its shape is checked.
-    let blocks = total.max(1).div_ceil(block);
+    let Cut { block, blocks, samples } = cut;
+    let common = inputs.given.common;
     let sums_only = settings.reduction == Reduction::None;
     let metric = || metric(loss, settings);
     let (mut running, mut batches) = (metric(), Batches::default());
-    let common = inputs.given.common;
     let most_kept = if common.place.json || common.plot_out.is_some() { usize::MAX } else { MOST_BATCHES };
-    let bytes = files.bytes();
-    let bar = progress::bytes(bytes, &format!("evaluating on {}", device.name()));
-    let block_bytes = (u128::from(bytes) * block as u128 / total.max(1) as u128).try_into().unwrap_or(u64::MAX);
-    let threads = turns(device, blocks, block_bytes);
-    let work = Work { inputs, device, metric: &metric, divisor, batch_size, block, blocks, threads };
-    let turn = Mutex::new(Turn { files, next: 0 });
+    let bytes_of = |samples: usize, of: u64| (u128::from(of) * samples as u128 / total.max(1) as u128) as u64;
+    let bytes_of_all = files.bytes();
+    let bar = progress::bytes(bytes_of(samples.len(), bytes_of_all), &format!("evaluating on {}", device.name()));
+    let threads = turns(device, blocks.len(), bytes_of(block, bytes_of_all));
+    let work = Work { inputs, device, metric: &metric, divisor, batch_size, block, end: blocks.end, threads };
+    let turn = Mutex::new(Turn { files, next: blocks.start });
     let mut spent = Spent { read: started.elapsed() * threads as u32, ..Spent::default() };
     let (to_workers, rooms) = channel();
     // One room for each thread, and one that waits to be written.
@@ -152,7 +174,7 @@ pub(super) fn run(
         batches.values.extend(done.batches.into_iter().take(kept));
         spent.add(&done.spent);
         outputs.write(inputs, done.samples.clone(), &done.room)?;
-        bar.set_position((bytes as u128 * done.samples.end as u128 / total.max(1) as u128) as u64);
+        bar.set_position(bytes_of(done.samples.end - samples.start, bytes_of_all));
         Ok(done.room)
     };
     thread::scope(|scope| {
@@ -166,7 +188,7 @@ pub(super) fn run(
         let started = started.count();
         drop(to_main);
         let mut early = BTreeMap::new();
-        for index in 0..blocks {
+        for index in blocks {
             if started == 0 {
                 // The system gives no thread: this one evaluates.
                 let room = lock(&rooms).recv().map_err(|_| Failure::data("no memory for results"))?;
@@ -191,16 +213,26 @@ pub(super) fn run(
         Ok(())
     })?;
     bar.finish_and_clear();
-    let mut evaluation = running.compute().map_err(|error| inputs.explain_part(error, 0))?;
-    let a_thread = |time: Duration| time.as_secs_f64() / threads as f64;
-    evaluation.upload_time = spent.upload.div_f64(threads as f64);
+    let explain = |error| inputs.explain_part(error, 0);
+    let mut evaluation = match running.compute() {
+        // The other parts may have samples.
+        Err(Error::EmptyMean { .. } | Error::ZeroWeight { .. }) if common.state_out.is_some() => {
+            let mut sums = running.clone().reduction(Reduction::Sum).compute().map_err(explain)?;
+            (sums.value, sums.per_class) = (None, None);
+            sums
+        }
+        evaluation => evaluation.map_err(explain)?,
+    };
     if sums_only {
         evaluation.value = None;
     }
+    let a_thread = |time: Duration| time.as_secs_f64() / threads as f64;
     Ok(Streamed {
         evaluation,
+        state: running.state().map_err(explain)?.clone(),
         batches: batch_size.map(|_| batches),
         read_seconds: a_thread(spent.read),
+        upload_seconds: a_thread(spent.upload),
         compute_seconds: a_thread(spent.compute.saturating_sub(spent.upload)),
     })
 }
@@ -257,7 +289,8 @@ struct Work<'a> {
     divisor: f64,
     batch_size: Option<usize>,
     block: usize,
-    blocks: usize,
+    /// Behind the last block.
+    end: usize,
     threads: usize,
 }
 
@@ -294,7 +327,7 @@ impl Work<'_> {
             let reading = Instant::now();
             let mut turn = lock(turn);
             let index = turn.next;
-            if index >= self.blocks {
+            if index >= self.end {
                 return;
             }
             turn.next += 1;

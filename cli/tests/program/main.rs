@@ -11,6 +11,7 @@ mod limits;
 mod multiclass;
 mod networks;
 mod outputs;
+mod parts;
 mod presets;
 mod readme;
 mod reports;

@@ -101,6 +101,11 @@ fn reports_of_eval_read_as_they_should() {
             "eval binary --scores scores.npy --targets labels.npy --quiet",
             "eval binary --scores nan.npy --targets labels.npy --device cpu",
             "eval cosine --first anchors.npy --second positives.npy --targets zero_one.npy --device cpu --quiet",
+            "eval binary --scores scores.npy --targets labels.npy --device cpu --part 1/2 --state-out 1.json",
+            "eval binary --scores scores.npy --targets labels.npy --device cpu --part 2/2 --state-out 2.json",
+            "merge 1.json 2.json",
+            "merge 1.json 2.json --json",
+            "merge 1.json 2.json --quiet",
         ],
     );
     insta::assert_snapshot!("eval", text);
@@ -226,7 +231,7 @@ fn a_wrong_device_variable_is_named() {
 }
 
 /// Every command whose --help has examples.
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "devices",
     "eval binary",
     "eval ranking",
@@ -238,6 +243,7 @@ const COMMANDS: [&str; 14] = [
     "eval lovasz",
     "eval triplet",
     "eval cosine",
+    "merge",
     "train",
     "fit",
     "predict",
@@ -252,8 +258,8 @@ fn every_example_of_help_runs() {
         let (_, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{command} has no examples"));
         for example in examples.replace("\\\n", "").lines().map(str::trim).filter(|line| !line.is_empty()) {
             let arguments = example.strip_prefix("maxmargin ").unwrap_or_else(|| panic!("{command}: {example}"));
-            // The examples of fit end with one of predict.
-            assert!(arguments.starts_with(command) || command == "fit", "{command}: {example}");
+            // The examples of fit end with one of predict, and those of merge begin with what is merged.
+            assert!(arguments.starts_with(command) || ["fit", "merge"].contains(&command), "{command}: {example}");
             let output = folder.run(arguments);
             let errors = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success() && errors.is_empty(), "{example}: {errors}");
