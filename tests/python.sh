@@ -15,7 +15,7 @@ if ! "$python" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 
     python=/usr/bin/python3
 fi
 [ -x "$environment/bin/python" ] || "$python" -m venv "$environment"
-packages=(pytest 'mypy>=1.15' ml_dtypes 'scikit-learn>=1.6' pandas 'jax>=0.6' optax)
+packages=(pytest 'mypy>=1.15' ml_dtypes 'scikit-learn>=1.6' pandas 'jax>=0.6' optax 'dask[dataframe,distributed]' 'ray[data]' safetensors)
 if [ "${MAXMARGIN_PEERS:-}" = require ]; then
     packages+=(torch torchmetrics expecttest matplotlib 'keras>=3.5')
 fi

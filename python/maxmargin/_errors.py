@@ -21,6 +21,8 @@ class MaxMarginError(Exception):
     input: str | None = None
     #: The flat index of the first bad element, if one is to blame.
     index: int | None = None
+    #: The file or the block that the index counts in, where there are several.
+    file: str | None = None
     #: What was found there.
     value: str | None = None
     #: What was expected.

@@ -20,7 +20,7 @@ def test_the_readmes_examples():
     assert result.attempted > 15 and result.failed == 0
 
 
-@pytest.mark.parametrize("name", ["_evaluate", "_losses", "_networks", "_linear", "torch", "torchmetrics", "sklearn", "jax", "keras"])
+@pytest.mark.parametrize("name", ["_evaluate", "_losses", "_networks", "_linear", "torch", "torchmetrics", "sklearn", "jax", "keras", "dask"])
 def test_the_examples_of_a_module(name):
     if not name.startswith("_"):
         need(name)
