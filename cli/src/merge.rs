@@ -81,7 +81,9 @@ impl Merged {
         let fail = |what: String| Failure::file(path, format!("{what}, as in {}", self.path.display()));
         self.metric.merge(metric).map_err(|error| match error {
             Error::Option { expected, got, .. } => {
-                Failure::file(path, format!("expected {expected}, as in {}, got {got}", self.path.display()))
+                let there = self.path.display();
+                let failure = Failure::file(path, format!("expected {expected}, as in {there}, got {got}"));
+                if expected.contains("labels") { failure.hint("--labels says which there are") } else { failure }
             }
             error => Failure::file(path, error),
         })?;
@@ -121,6 +123,8 @@ struct Given(BTreeMap<DataSet, GivenParts>);
 /// The parts of one data set.
 struct GivenParts {
     first: (PathBuf, Samples),
+    /// Where the first one was evaluated.
+    device: String,
     /// By number, and for a whole evaluation also by its sums: files of the same name on several machines are different data
     /// where their sums differ.
     paths: BTreeMap<(u64, String), PathBuf>,
@@ -133,14 +137,17 @@ impl Given {
     /// Its samples are in another one as well, or may be.
     fn add(&mut self, path: &Path, state: &State) -> Outcome<()> {
         let samples = &state.samples;
-        let new = || GivenParts { first: (path.into(), samples.clone()), paths: BTreeMap::new() };
+        let device = device_of(state).to_owned();
+        let new = || GivenParts { first: (path.into(), samples.clone()), device, paths: BTreeMap::new() };
         let given = self.0.entry((samples.files.clone(), samples.total)).or_insert_with(new);
         let (first_path, first) = &given.first;
         let scores = samples.scores();
         if (samples.block, samples.parts) != (first.block, first.parts) {
-            let cut =
-                |of: &Samples| format!("{} of {} samples per block", counted(of.parts as usize, "part"), of.block);
-            let (own, others) = (cut(samples), cut(first));
+            let cut = |of: &Samples, device: &str| {
+                let parts = counted(of.parts as usize, "part");
+                format!("{parts} of {} samples per block on {device}", of.block)
+            };
+            let (own, others) = (cut(samples, device_of(state)), cut(first, &given.device));
             let message = format!("{scores} is cut into {own} here, and into {others} in {}", first_path.display());
             return Err(Failure::file(path, message));
         }
@@ -154,16 +161,24 @@ impl Given {
 
     /// Refuses data sets of which parts are missing.
     fn check_complete(&self) -> Outcome<()> {
-        for GivenParts { first: (_, samples), paths } in self.0.values() {
+        for (data, GivenParts { first: (_, samples), paths, .. }) in &self.0 {
             let missing = missing(paths.keys().map(|(part, _)| *part), samples.parts);
             if !missing.is_empty() {
                 let (scores, count) = (samples.scores(), samples.parts);
                 let message = format!("of the {count} parts these are missing: {}", listed(&missing));
-                return Err(Failure::data(format!("{scores}: {message}")));
+                // A part that was evaluated with other files is none of these.
+                let other = self.0.iter().find(|(other, _)| *other != data);
+                let other = other.map(|(_, other)| format!("; {} is of other files", other.first.0.display()));
+                return Err(Failure::data(format!("{scores}: {message}{}", other.unwrap_or_default())));
             }
         }
         Ok(())
     }
+}
+
+/// Where a state was evaluated.
+fn device_of(state: &State) -> &str {
+    state.about.device["name"].as_str().unwrap_or_default()
 }
 
 /// The numbers from 1 to `count` that are not given, in words; given ones ascend.

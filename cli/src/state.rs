@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::eval::Part;
 use crate::failure::{Failure, Outcome};
-use crate::file::read_bytes;
+use crate::file::{file_of, read_bytes};
 use crate::report::About;
 
 /// The version of the file. It grows where an older program would misread one.
@@ -28,7 +28,7 @@ pub(crate) struct State {
 /// Which samples the sums are of.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Samples {
-    /// The files, by option, with absolute paths.
+    /// The files, by option, with absolute paths that follow links.
     pub(crate) files: Vec<(String, String)>,
     /// The samples of the files.
     pub(crate) total: u64,
@@ -39,12 +39,23 @@ pub(crate) struct Samples {
     pub(crate) parts: u64,
 }
 
+/// The most bytes of a state: a million classes have 40 MB.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// A file of an option, with what is read of it.
+fn absolute(argument: &Path) -> String {
+    let file = file_of(argument);
+    let place = file.canonicalize().unwrap_or_else(|_| std::path::absolute(&file).unwrap_or_else(|_| file.clone()));
+    let (argument, file) = (argument.to_string_lossy(), file.to_string_lossy());
+    // What stands behind the file's name says which array or columns of it.
+    format!("{}{}", place.display(), argument.strip_prefix(&*file).unwrap_or_default())
+}
+
 impl Samples {
     /// Some samples of these files.
     pub(crate) fn of(files: &[(&str, &Path)], total: usize, block: usize, part: Option<Part>) -> Self {
         let part = part.unwrap_or(Part::WHOLE);
-        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
-        let file = |&(option, path): &(&str, &Path)| (option.to_owned(), absolute(path).to_string_lossy().into_owned());
+        let file = |&(option, path): &(&str, &Path)| (option.to_owned(), absolute(path));
         Self {
             files: files.iter().map(file).collect(),
             total: total as u64,
@@ -83,7 +94,14 @@ impl State {
         let wrong = |what: &dyn std::fmt::Display| {
             Failure::file(path, format!("expected a state that eval --state-out wrote: {what}"))
         };
+        let there = std::fs::metadata(path).map_err(|error| Failure::file(path, error))?;
+        if !there.is_file() || there.len() > MOST_BYTES {
+            return Err(wrong(&"it is no file of at most 64 MB"));
+        }
         let value: Value = serde_json::from_slice(&read_bytes(path)?).map_err(|error| wrong(&error))?;
+        if has_control_characters(&value) {
+            return Err(wrong(&"its texts have control characters"));
+        }
         // The version first: a later one may have other fields.
         match value.get("version").and_then(Value::as_u64) {
             Some(version) if version == u64::from(VERSION) => {}
@@ -96,5 +114,15 @@ impl State {
             return Err(wrong(&format!("there is no part {part} of {parts}")));
         }
         Ok(state)
+    }
+}
+
+/// Whether a text in it would do more to a terminal than be there.
+fn has_control_characters(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.chars().any(char::is_control),
+        Value::Array(values) => values.iter().any(has_control_characters),
+        Value::Object(fields) => fields.values().any(has_control_characters),
+        _ => false,
     }
 }

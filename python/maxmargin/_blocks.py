@@ -1,6 +1,6 @@
 """Losses over data in blocks: what an engine of several processes computes of each, and how that is put together.
 
-An engine needs two functions: :func:`state_of` makes the state of a block, and ``Metric.merge`` puts states together. Merging is exact,
+An engine needs two functions: :func:`state_of` makes the state of a block, and :meth:`State.merge` puts states together. Merging is exact,
 so the order of the blocks, retries and the number of workers change no bit; only the cut into blocks does.
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from . import _maxmargin
 from ._arrays import as_array, computes_in_f64
 from ._errors import InputError, MaxMarginError, wrong
-from ._evaluate import DeviceLike, Metric, Reduction, ScoreKind, evaluate
+from ._evaluate import DeviceLike, Evaluation, Metric, Reduction, ScoreKind, evaluate
 from ._files import File
 from ._losses import ELEMENTWISE, VECTORS, Loss
 
@@ -59,12 +59,18 @@ class Task:
             device=self.device,
         )
 
-    def merged(self, states: Iterable[Metric]) -> Metric:
+    def merged(self, states: Iterable[State]) -> State:
         """One state of several, which are not changed: an engine may keep them."""
-        whole = self.metric()
+        whole = State(self.metric())
         for state in states:
             whole.merge(state)
         return whole
+
+    def divisor(self, evaluation: Evaluation) -> float:
+        """What the gradient of the sum is divided by, once the whole data was seen."""
+        if self.reduction == "sum":
+            return 1.0
+        return float(evaluation.weight_sum if self.reduction == "mean" else evaluation.count)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -114,20 +120,47 @@ class Place:
         return explained
 
 
-def state_of(task: Task, place: Place, sample_weights: Any, *arrays: Any) -> Metric:
+@dataclass
+class State:
+    """What some blocks add to a loss."""
+
+    metric: Metric
+    #: The length of their rows, where rows are samples and there are any, and one of the blocks that have it.
+    columns: int | None = None
+    where: str | None = None
+
+    def merge(self, other: State) -> None:
+        """Add other blocks.
+
+        Raises:
+            InputError: For rows of another length.
+        """
+        if self.columns is None:
+            self.columns, self.where = other.columns, other.where
+        elif other.columns not in (None, self.columns):
+            expected = f"rows of {self.columns}" + (f", as in {self.where}" if self.where else "")
+            error = wrong(InputError, "scores", expected, str(other.columns))
+            raise Place({"scores": other.where}).explain(error, {})
+        self.metric.merge(other.metric)
+
+
+def state_of(task: Task, place: Place, sample_weights: Any, *arrays: Any) -> State:
     """The state of one block."""
     metric = task.metric()
     arrays, sample_weights = _read(task, arrays, sample_weights)
     with _explained(task, place, arrays, sample_weights):
         metric.update(*arrays, sample_weights=sample_weights)
-    return metric
+    shape = np.shape(arrays[0])
+    if task.is_elementwise or not shape[0]:
+        return State(metric)
+    return State(metric, shape[1], place.names.get("scores"))
 
 
 def outputs_of(
     task: Task,
-    place: Place,
     divisor: float,
     wanted: str,
+    place: Place,
     sample_weights: Any,
     *arrays: Any,
 ) -> NDArray[Any]:
@@ -172,15 +205,6 @@ def shape_of(scores: Any) -> tuple[tuple[int, ...], str]:
     return scores.shape, "float64" if computes_in_f64(scores) else "float32"
 
 
-def divisor_of(task: Task, evaluation: Any) -> float:
-    """What the gradient of the sum is divided by, once the whole data was seen."""
-    if task.reduction == "mean-active":
-        raise wrong(InputError, "reduction", "mean, mean-over-count or sum, with a gradient", task.reduction)
-    if task.reduction == "sum":
-        return 1.0
-    return float(evaluation.weight_sum if task.reduction == "mean" else evaluation.count)
-
-
 def file_blocks(task: Task, lists: Sequence[Any], sample_weights: Any) -> list[tuple[Place, Any, tuple[File, ...]]]:
     """The blocks of lists of files, one list for each array: place, weights, arrays.
 
@@ -192,6 +216,8 @@ def file_blocks(task: Task, lists: Sequence[Any], sample_weights: Any) -> list[t
         named["sample_weights"] = sample_weights
     files = {}
     for input, paths in named.items():
+        if is_path(paths):
+            raise wrong(InputError, input, "files in a list, also one alone", str(paths))
         if not is_files(paths):
             raise wrong(InputError, input, "a list of files, as the scores are", type(paths).__name__)
         files[input] = [File.of(path, input) for path in paths]
@@ -209,23 +235,58 @@ def file_blocks(task: Task, lists: Sequence[Any], sample_weights: Any) -> list[t
 
 def is_files(x: Any) -> bool:
     """Whether an argument is a list of paths."""
-    return isinstance(x, (list, tuple)) and all(isinstance(path, (str, os.PathLike)) for path in x)
+    return isinstance(x, (list, tuple)) and all(map(is_path, x))
 
 
-def output_paths(folder: Any, files: Sequence[File] | None, count: int, option: str) -> list[str]:
-    """One .npy file for each block, in a folder that is there afterwards: of the same name as the file of the scores, or the
-    number of the block.
+def is_path(x: Any) -> bool:
+    """Whether an argument is a path."""
+    return isinstance(x, (str, os.PathLike))
+
+
+class Outputs:
+    """The .npy files for the blocks' gradients and losses: each in a folder, of the same name as the file of scores, or the number of the
+    block.
 
     Raises:
-        InputError: For files of the same name in several folders.
+        InputError: For a gradient that there is not, files of scores with the same name, one folder for both, and files that are read.
     """
-    names = [file.stem for file in files] if files else [f"{number:06}" for number in range(count)]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise wrong(InputError, option, "files of scores with names of their own", f"{twice} twice")
-    os.makedirs(folder, exist_ok=True)
-    folder = os.path.abspath(folder)
-    return [os.path.join(folder, f"{name}.npy") for name in names]
+
+    def __init__(
+        self,
+        task: Task,
+        blocks: Sequence[tuple[Place, Any, tuple[File, ...]]] | int,
+        gradient: bool,
+        gradient_out: Any,
+        losses_out: Any,
+    ) -> None:
+        if (gradient or gradient_out is not None) and task.reduction == "mean-active":
+            raise wrong(InputError, "reduction", "mean, mean-over-count or sum, with a gradient", task.reduction)
+        folders = {"gradient": gradient_out, "losses": losses_out}
+        given = {name: os.path.realpath(folder) for name, folder in folders.items() if folder is not None}
+        #: By output, one path per block.
+        self.paths: dict[str, list[str]] = {}
+        if len(given) == 2 and len(set(given.values())) == 1:
+            raise wrong(InputError, "losses_out", "another folder than gradient_out", str(losses_out))
+        if isinstance(blocks, int):
+            names, read = [f"{number:06}" for number in range(blocks)], set()
+        else:
+            names = [arrays[0].stem for _, _, arrays in blocks]
+            files = [file for _, weights, arrays in blocks for file in (*arrays, weights) if file is not None]
+            read = {os.path.realpath(file.parts[0]) for file in files}
+        for name, folder in given.items():
+            option = f"{name}_out"
+            if len(set(names)) < len(names):
+                twice = next(name for name in names if names.count(name) > 1)
+                raise wrong(InputError, option, "files of scores with names of their own", f"{twice} twice")
+            paths = [os.path.join(folder, f"{name}.npy") for name in names]
+            for path in paths:
+                if path in read:
+                    raise wrong(InputError, option, "a folder without files that are read", path)
+            try:
+                os.makedirs(folder, exist_ok=True)
+            except OSError as error:
+                raise wrong(InputError, option, "a folder that can be made", f"{folder}: {error.strerror}") from None
+            self.paths[name] = paths
 
 
 def use_threads(count: float) -> None:

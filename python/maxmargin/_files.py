@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import importlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,13 +68,14 @@ class File:
                 return _npy(path)
             if path.endswith(".safetensors"):
                 return _safetensors(path, names)
-            return _parquet(path, names.split(","), input)
-        except MaxMarginError:
-            raise
-        except ImportError:
+            # A name with a comma stands in double quotes, as in CSV.
+            return _parquet(path, next(csv.reader([names])), input)
+        except (MaxMarginError, ImportError):
             raise
         except Exception as error:
-            failure = InputError(f"{self.argument}: {error}")
+            # A KeyError's own text has quotes around it.
+            what = error.args[0] if isinstance(error, KeyError) and error.args else error
+            failure = InputError(f"{self.argument}: {what}")
             failure.input, failure.file = input, self.argument
             raise failure from None
 
@@ -96,6 +99,11 @@ def _safetensors(path: str, name: str) -> NDArray[Any]:
     from safetensors import safe_open
     from safetensors.numpy import load
 
+    try:
+        # It gives numpy the types of 16 bits and less.
+        importlib.import_module("ml_dtypes")
+    except ImportError:
+        pass
     if _is_remote(path):
         import fsspec
 

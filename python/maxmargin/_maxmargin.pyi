@@ -19,7 +19,11 @@ __all__ = [
     "evaluate",
     "get_num_threads",
     "jax_handler",
+    "linear_answer",
     "linear_fit",
+    "linear_fit_parts",
+    "linear_merge_summaries",
+    "linear_part_summary",
     "linear_path",
     "set_num_threads",
 ]
@@ -184,6 +188,19 @@ def linear_fit(
     on_progress: Callable[[float, int, float], bool | None] | None,
     /,
 ) -> tuple[NativeLinearModel, dict[str, Any], Numbers]: ...
+def linear_part_summary(features: Any, targets: Any, sample_weights: Any, /) -> bytes: ...
+def linear_merge_summaries(summaries: Sequence[bytes], /) -> bytes: ...
+def linear_answer(
+    question: bytes, features: Any, targets: Any, sample_weights: Any, state: Any, /
+) -> tuple[Numbers, Numbers | None]: ...
+def linear_fit_parts(
+    options: dict[str, Any],
+    summary: bytes,
+    start: NativeLinearModel | None,
+    ask: Callable[[bytes], Any],
+    on_progress: Callable[[float, int, float], bool | None] | None,
+    /,
+) -> tuple[NativeLinearModel, dict[str, Any]]: ...
 def linear_path(
     options: dict[str, Any],
     features: Any,

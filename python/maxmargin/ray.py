@@ -22,9 +22,9 @@ import ray.data
 import ray.exceptions
 
 from . import _blocks
-from ._blocks import Place, Task, file_blocks
+from ._blocks import Outputs, Place, State, Task, file_blocks
 from ._errors import ElementTypeError, InputError, MaxMarginError, wrong
-from ._evaluate import DeviceLike, Evaluation, Metric, Reduction, ScoreKind
+from ._evaluate import DeviceLike, Evaluation, Reduction, ScoreKind
 from ._losses import Loss
 
 __all__ = ["evaluate"]
@@ -78,25 +78,24 @@ def evaluate(
     if not is_dataset and (gradient or losses):
         raise wrong(InputError, "gradient", "a data set; files get gradient_out and losses_out", "lists of files")
     if is_dataset:
+        Outputs(task, 0, gradient, None, None)
         return _of_dataset(task, data[0], _Columns(task, arrays, sample_weights), gradient, losses, remote_args)
     blocks = file_blocks(task, arrays, sample_weights)
+    outputs = Outputs(task, blocks, False, gradient_out, losses_out)
     calls = [(task, place, weights, *arrays) for place, weights, arrays in blocks]
-    whole = task.metric()
+    whole = State(task.metric())
     for state in _as_completed(_state_of, calls, {"name": "maxmargin-state", **remote_args}):
         whole.merge(state)
-    result = whole.compute()
-    for name, folder in (("gradient", gradient_out), ("losses", losses_out)):
-        if folder is None:
-            continue
-        divisor = _blocks.divisor_of(task, result) if name == "gradient" else 1.0
-        paths = _blocks.output_paths(folder, [arrays[0] for _, _, arrays in blocks], len(blocks), f"{name}_out")
-        calls = [(path, task, place, divisor, name, weights, *arrays) for path, (place, weights, arrays) in zip(paths, blocks)]
+    result = whole.metric.compute()
+    for name, paths in outputs.paths.items():
+        divisor = task.divisor(result) if name == "gradient" else 1.0
+        calls = [(path, task, divisor, name, place, weights, *arrays) for path, (place, weights, arrays) in zip(paths, blocks)]
         for _ in _as_completed(_write, calls, {"name": f"maxmargin-{name}", **remote_args}):
             pass
     return result
 
 
-def _state_of(*block: Any) -> Metric:
+def _state_of(*block: Any) -> State:
     _use_threads()
     return _blocks.state_of(*block)
 
@@ -146,7 +145,7 @@ class _Columns:
             self.names["sample_weights"] = sample_weights
         for input, names in self.names.items():
             all_names = [names] if isinstance(names, str) else names
-            if not isinstance(all_names, (list, tuple)) or not all(isinstance(name, str) for name in all_names):
+            if not isinstance(all_names, (list, tuple)) or not all_names or not all(isinstance(name, str) for name in all_names):
                 raise wrong(InputError, input, "a column's name, or a list of names", repr(names))
 
     def place(self) -> Place:
@@ -173,7 +172,7 @@ class _StateOfBlock:
 
     def __call__(self, block: Mapping[str, Any]) -> dict[str, Any]:
         _use_threads()
-        state: Metric | MaxMarginError
+        state: State | MaxMarginError
         try:
             state = _blocks.state_of(self.task, self.columns.place(), *self.columns.arguments(self.task, block))
         except MaxMarginError as error:
@@ -191,7 +190,7 @@ class _WithOutputs:
         arguments = self.columns.arguments(self.task, block)
         outputs = dict(block)
         for name, divisor in self.divisors.items():
-            output = _blocks.outputs_of(self.task, self.columns.place(), divisor, name, *arguments)
+            output = _blocks.outputs_of(self.task, divisor, name, self.columns.place(), *arguments)
             # The samples first, as in every column.
             outputs[name] = np.moveaxis(output, 0, 1) if name == "gradient" and self.task.vectors else output
         return outputs
@@ -210,19 +209,22 @@ def _of_dataset(
         for name in [of] if isinstance(of, str) else of:
             if there is not None and name not in there:
                 raise wrong(InputError, input, f"a column among {', '.join(there)}", name)
+    for name, is_wanted in (("gradient", gradient), ("losses", losses)):
+        if is_wanted and there is not None and name in there:
+            raise wrong(InputError, name, f"a data set without a column {name}, which it gets", "one with it")
     options = {"batch_size": None, "batch_format": "numpy", **remote_args}
     names = [name for of in columns.names.values() for name in ([of] if isinstance(of, str) else of)]
     states = dataset.select_columns(list(dict.fromkeys(names))).map_batches(_StateOfBlock(task, columns).__call__, **options)
-    whole = task.metric()
+    whole = State(task.metric())
     for row in states.iter_rows():
         state = pickle.loads(row["state"])
         if isinstance(state, MaxMarginError):
             raise state
         whole.merge(state)
-    result = whole.compute()
+    result: Evaluation = whole.metric.compute()
     divisors = {}
     if gradient:
-        divisors["gradient"] = _blocks.divisor_of(task, result)
+        divisors["gradient"] = task.divisor(result)
     if losses:
         divisors["losses"] = 1.0
     if divisors:

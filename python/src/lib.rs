@@ -6,6 +6,7 @@ mod dlpack;
 mod error;
 mod jax;
 mod linear;
+mod linear_parts;
 mod loss;
 mod metric;
 mod network;
@@ -23,6 +24,8 @@ mod _maxmargin {
     use crate::jax::jax_handler;
     #[pymodule_export]
     use crate::linear::{NativeLinearModel, linear_fit, linear_path};
+    #[pymodule_export]
+    use crate::linear_parts::{linear_answer, linear_fit_parts, linear_merge_summaries, linear_part_summary};
     #[pymodule_export]
     use crate::loss::{NativeLoss, evaluate};
     #[pymodule_export]

@@ -16,13 +16,13 @@ use crate::numbers::Numbers;
 use crate::process::{compute, device_of, interruptible};
 
 /// Rows of features: dense, or SciPy's CSR as (starts, indices, values, columns).
-enum Features {
+pub(crate) enum Features {
     Dense(Array),
     Sparse(Array, Array, Array, usize),
 }
 
 impl Features {
-    fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+    pub(crate) fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         type Parts<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, usize);
         match object.extract::<Parts<'_>>() {
             Ok((starts, indices, values, columns)) => {
@@ -33,7 +33,7 @@ impl Features {
         }
     }
 
-    fn rows(&self, py: Python<'_>) -> PyResult<Rows<'_>> {
+    pub(crate) fn rows(&self, py: Python<'_>) -> PyResult<Rows<'_>> {
         let rows = match self {
             Self::Sparse(starts, indices, values, columns) => Rows::sparse(
                 starts.offsets().or_raise(py)?,
@@ -53,7 +53,7 @@ impl Features {
 }
 
 /// The options of a fit, by the names of `maxmargin.LinearClassifier`.
-fn classifier_of(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<LinearClassifier> {
+pub(crate) fn classifier_of(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<LinearClassifier> {
     let get = |name: &str| options.get_item(name).map(|value| value.filter(|value| !value.is_none()));
     let number = |name: &str, default: f64| get(name)?.map_or(Ok(default), |value| value.extract());
     let text = |name: &str| get(name)?.map_or(Ok(String::new()), |value| value.extract::<String>());
@@ -97,7 +97,7 @@ fn classifier_of(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Linear
         .device(device_of(py, get("device")?.as_ref())?))
 }
 
-fn end_text(end: FitEnd) -> &'static str {
+pub(crate) fn end_text(end: FitEnd) -> &'static str {
     match end {
         FitEnd::Converged => "converged",
         FitEnd::Passes => "passes",
@@ -219,7 +219,7 @@ pub(crate) fn linear_path<'py>(
 /// A fitted linear model.
 #[pyclass(frozen, module = "maxmargin._maxmargin")]
 pub(crate) struct NativeLinearModel {
-    model: LinearModel,
+    pub(crate) model: LinearModel,
 }
 
 #[pymethods]

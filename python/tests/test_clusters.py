@@ -164,10 +164,10 @@ def test_any_engine_merges_in_the_order_of_completion(files, dask_cluster):
     task = _blocks.Task(files.loss)
     blocks = _blocks.file_blocks(task, (files.scores, files.targets), files.weights)
     futures = [dask_cluster.client.submit(_blocks.state_of, task, place, w, *xy, pure=False) for place, w, xy in blocks]
-    whole = task.metric()
+    whole = _blocks.State(task.metric())
     for _, state in distributed.as_completed(futures, with_results=True):
         whole.merge(state)
-    assert same_bits(whole.compute(), files.one)
+    assert same_bits(whole.metric.compute(), files.one)
 
 
 def test_dask_names_the_file_and_the_index_of_a_bad_label(files, mm_dask, dask_cluster, tmp_path):
@@ -285,6 +285,7 @@ def check_outputs(files: Files, result: mm.Evaluation, folder: pathlib.Path) -> 
         ({"scores": ["a.txt"] * FILES}, "scores: expected a file that ends in .npy, .safetensors, .parquet, got a.txt"),
         ({"targets": ["a.parquet"] * FILES}, "targets: expected the name of an array or of columns after a.parquet:"),
         ({"scores": ["none.npy"] * FILES}, "none.npy: .*No such file"),
+        ({"scores": "s.npy"}, "scores: expected files in a list, also one alone, got s.npy"),
         ({"options": {"score_kind": "guessed"}}, "score_kind: expected raw, probability or logit"),
         ({"options": {"reduction": "none"}}, "reduction: expected one that gives a number"),
         ({"options": {"reduction": "mean-active", "gradient": True}}, "reduction: expected mean, mean-over-count or sum"),
@@ -319,6 +320,134 @@ def test_columns_of_lists_and_missing_values(mm_dask, tmp_path):
     ]:
         with pytest.raises(mm.InputError, match=words):
             mm_dask.evaluate(mm.CrammerSinger(), [f"{path}:{names[0]}"], [f"{path}:{names[1]}"])
+
+
+def test_bfloat16_in_safetensors_and_names_with_commas(mm_dask, tmp_path, rng):
+    ml_dtypes, safetensors = need("ml_dtypes"), need("safetensors.numpy")
+    scores = rng.normal(size=(4, 3)).astype(ml_dtypes.bfloat16)
+    safetensors.save_file({"s": scores}, tmp_path / "x.safetensors")
+    pq.write_table(pa.table({"a,b": [0, 1, 2, 0]}), tmp_path / "y.parquet")
+    got = mm_dask.evaluate(mm.CrammerSinger(), [f"{tmp_path}/x.safetensors:s"], [f'{tmp_path}/y.parquet:"a,b"'])
+    assert got.value == mm.evaluate(mm.CrammerSinger(), scores, [0, 1, 2, 0]).value
+
+
+def test_masked_arrays_and_columns_of_pandas_own_types(mm_dask, rng):
+    dd, pd = need("dask.dataframe"), need("pandas")
+    scores, targets = rng.normal(size=30).astype(np.float32), np.where(rng.random(30) < 0.5, -1, 1)
+    with pytest.raises(mm.ElementTypeError, match="none of them masked"):
+        mm_dask.evaluate(mm.BinaryHinge(), np.ma.masked_array(scores, mask=scores > 1), targets)
+    whole = mm.evaluate(mm.BinaryHinge(), scores, targets)
+    frame = pd.DataFrame({"s": pd.array(scores, "Float32"), "t": pd.array(targets, "Int64")})
+    parts = dd.from_pandas(frame, npartitions=3)
+    got = mm_dask.evaluate(mm.BinaryHinge(), parts.s, parts.t)
+    assert abs(got.value - whole.value) < 1e-12 and got.precision == "f32"
+
+
+def test_outputs_overwrite_nothing_that_is_read(mm_dask, tmp_path):
+    np.save(tmp_path / "s.npy", np.zeros(3, np.float32))
+    os.mkdir(tmp_path / "y")
+    np.save(tmp_path / "y" / "s.npy", np.ones(3, np.int8))
+    data = mm.BinaryHinge(), [tmp_path / "s.npy"], [tmp_path / "y" / "s.npy"]
+    for option, folder in [("gradient_out", tmp_path), ("losses_out", f"{tmp_path}/y/../y")]:
+        with pytest.raises(mm.InputError, match=f"^{option}: expected a folder without files that are read"):
+            mm_dask.evaluate(*data, **{option: folder})
+    with pytest.raises(mm.InputError, match="^losses_out: expected another folder than gradient_out"):
+        mm_dask.evaluate(*data, gradient_out=tmp_path / "o", losses_out=tmp_path / "o")
+    with pytest.raises(mm.InputError, match="^losses_out: expected a folder that can be made"):
+        mm_dask.evaluate(*data, losses_out=tmp_path / "s.npy")
+    assert np.array_equal(np.load(tmp_path / "s.npy"), np.zeros(3)) and mm_dask.evaluate(*data).value == 1.0
+
+
+def test_files_with_other_numbers_of_classes_are_refused(mm_dask, tmp_path):
+    for n, classes in enumerate((7, 5)):
+        np.save(tmp_path / f"s{n}.npy", np.zeros((4, classes), np.float32))
+        np.save(tmp_path / f"t{n}.npy", np.arange(4))
+    files = [[tmp_path / f"{name}{n}.npy" for n in range(2)] for name in "st"]
+    with pytest.raises(mm.InputError, match=r"s1\.npy: scores: expected rows of 7, as in .*s0\.npy, got 5") as raised:
+        mm_dask.evaluate(mm.CrammerSinger(), *files)
+    assert raised.value.file == str(tmp_path / "s1.npy")
+
+
+# Linear fits
+
+
+class Rows:
+    """Rows about a plane, and the certified optimum of one process."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(5)
+        self.features = rng.normal(size=(6000, 12)).astype(np.float32)
+        self.labels = np.where(self.features @ rng.normal(size=12) + 0.5 * rng.normal(size=6000) > 0, 3, -2)
+        self.weights = rng.random(6000)
+        self.classifier = mm.LinearClassifier(C=0.3, gap=1e-7)
+        one = self.classifier.fit(self.features, self.labels, sample_weights=self.weights)
+        self.one = one.model.certificates[0]
+
+    def parts(self):
+        da = need("dask.array")
+        chunks = (1500, 1000, 2000, 1, 1499)
+        features = da.from_array(self.features, chunks=(chunks, 7))
+        return features, da.from_array(self.labels, chunks=999), da.from_array(self.weights, chunks=6000)
+
+    def agrees(self, fit) -> bool:
+        """Whether the optimum of one process lies between the bounds of the fit."""
+        of = fit.model.certificates[0]
+        return fit.end == "converged" and of.dual <= self.one.primal and self.one.dual <= of.primal
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return Rows()
+
+
+def test_a_linear_fit_on_three_workers_has_the_certified_objective_of_one(rows, mm_dask, dask_cluster):
+    dask_cluster.fill()
+    features, labels, weights = rows.parts()
+    fit = mm_dask.fit(rows.classifier, features, labels, sample_weights=weights)
+    assert rows.agrees(fit) and fit.model.relative_gap <= 1e-7
+    assert abs(fit.model.certificates[0].primal - rows.one.primal) <= 2e-7 * rows.one.primal
+    # Without a part it is another problem.
+    fewer = mm_dask.fit(rows.classifier, features[:4000], labels[:4000], sample_weights=weights[:4000])
+    assert not rows.agrees(fewer)
+
+
+def test_a_linear_fit_goes_on_where_a_worker_is_killed(rows, mm_dask, dask_cluster):
+    dask_cluster.fill()
+    features, labels, weights = rows.parts()
+    victim, told = dask_cluster.workers[-1], []
+
+    def on_progress(passes, steps, gap):
+        told.append(gap)
+        if steps == 4 and victim.poll() is None:
+            victim.kill()
+            victim.wait()
+
+    fit = mm_dask.fit(rows.classifier, features, labels, sample_weights=weights, on_progress=on_progress)
+    assert victim.poll() == -9 and len(told) > 8
+    assert rows.agrees(fit)
+
+
+def test_a_linear_fit_with_any_scheduler_says_what_is_wrong(rows, mm_dask):
+    da = need("dask.array")
+    features, labels, weights = rows.parts()
+    assert rows.agrees(mm_dask.fit(rows.classifier, features, labels, sample_weights=weights))
+    bad = rows.features.copy()
+    bad[4321, 5] = np.nan
+    with pytest.raises(mm.InputError, match=r"features\[51857\]") as raised:
+        mm_dask.fit(rows.classifier, da.from_array(bad, chunks=(1000, 12)), labels)
+    assert raised.value.index == 4321 * 12 + 5
+    with pytest.raises(mm.InputError, match="intercept: expected none or a penalized one, for rows in parts, got free"):
+        mm_dask.fit(mm.LinearClassifier(intercept="free"), features, labels)
+    with pytest.raises(mm.InputError, match=r"targets: expected shape \(6000,\), got \(10,\)"):
+        mm_dask.fit(rows.classifier, features, labels[:10])
+
+    def fails(passes, steps, gap):
+        raise KeyError("told")
+
+    with pytest.raises(KeyError, match="told"):
+        mm_dask.fit(rows.classifier, features, labels, on_progress=fails)
+    stopped = mm_dask.fit(rows.classifier, features, labels, on_progress=lambda passes, steps, gap: steps < 2)
+    assert stopped.end == "stopped" and stopped.newton_steps == 2
 
 
 # Ray

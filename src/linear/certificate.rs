@@ -103,6 +103,28 @@ struct Part {
 }
 
 fn certify_together(candidates: &[Candidate<'_, '_>]) -> Result<Vec<(Certificate, Vec<f64>)>> {
+    let (sums, decisions) = sums_together(candidates)?;
+    let certificates = candidates.iter().zip(sums).map(|((problem, w, _), sum)| sum.certificate(problem, w));
+    Ok(certificates.zip(decisions).collect())
+}
+
+/// What some rows add to a certificate, where the other rows are elsewhere: those of all are added element by element. Not for a
+/// free intercept.
+pub(super) fn sums_of_certificate(problem: &Problem<'_>, w: &[f64], multipliers: &[f64]) -> Result<Vec<f64>> {
+    let (sums, _) = sums_together(&[(problem, w, multipliers)])?;
+    let numbers = sums.into_iter().flat_map(|sum| [vec![sum.losses, sum.gap, sum.total], sum.sums].concat());
+    Ok(numbers.collect())
+}
+
+/// The certificate of what [`sums_of_certificate`] of all rows adds up to; `problem` has the units of the rows.
+pub(super) fn certificate_of_sums(problem: &Problem<'_>, w: &[f64], sums: &[f64]) -> Option<Certificate> {
+    let (&[losses, gap, total], sums) = sums.split_first_chunk()?;
+    let sum = Part { losses, gap, total, sums: sums.get(..w.len().checked_sub(1)?)?.to_vec(), ..Part::default() };
+    Some(sum.certificate(problem, w))
+}
+
+/// What all rows add to the certificates of candidates, and their decision values.
+fn sums_together(candidates: &[Candidate<'_, '_>]) -> Result<(Vec<Part>, Vec<Vec<f64>>)> {
     let matrix = &candidates[0].0.space.matrix;
     let (stored, offsets): (Vec<Vec<f64>>, Vec<f64>) =
         candidates.iter().map(|(problem, w, _)| problem.space.in_stored_units(w)).unzip();
@@ -142,7 +164,7 @@ fn certify_together(candidates: &[Candidate<'_, '_>]) -> Result<Vec<(Certificate
         }
         part
     });
-    let certificates = candidates.iter().enumerate().map(|(vector, (problem, w, _))| {
+    let sum_of = |vector: usize| {
         let mut sum = Part { sums: vec![0.0; matrix.columns], ..Part::default() };
         for part in parts.iter().map(|parts| &parts[vector]) {
             sum.losses += part.losses;
@@ -155,9 +177,9 @@ fn certify_together(candidates: &[Candidate<'_, '_>]) -> Result<Vec<(Certificate
         if !sum.list.is_empty() {
             matrix.add_rows(&sum.list, &mut sum.sums);
         }
-        sum.certificate(problem, w)
-    });
-    Ok(certificates.zip(decisions).collect())
+        sum
+    };
+    Ok(((0..candidates.len()).map(sum_of).collect(), decisions))
 }
 
 impl Part {

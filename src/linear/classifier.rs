@@ -47,7 +47,7 @@ pub struct LinearClassifier {
     pub(super) c: f64,
     pub(super) intercept: Intercept,
     standardize: bool,
-    class_weights: ClassWeights,
+    pub(super) class_weights: ClassWeights,
     pub(super) multiclass: Multiclass,
     pub(super) gap: f64,
     pub(super) max_passes: f64,
@@ -216,23 +216,30 @@ impl LinearClassifier {
 
     /// The weights of the classes, by the rows that are kept.
     pub(super) fn weights_of(&self, classes: &[i64], labels: &[i64], kept: Option<&[bool]>) -> Result<Vec<f64>> {
-        match &self.class_weights {
-            ClassWeights::Equal => Ok(vec![1.0; classes.len()]),
-            ClassWeights::Balanced => {
-                let mut counts = vec![0u64; classes.len()];
-                for (row, label) in labels.iter().enumerate() {
-                    if let Ok(place) = classes.binary_search(label)
-                        && kept.is_none_or(|kept| kept[row])
-                    {
-                        counts[place] += 1;
-                    }
+        let mut counts = vec![0u64; classes.len()];
+        if self.class_weights == ClassWeights::Balanced {
+            for (row, label) in labels.iter().enumerate() {
+                if let Ok(place) = classes.binary_search(label)
+                    && kept.is_none_or(|kept| kept[row])
+                {
+                    counts[place] += 1;
                 }
-                let (rows, classes) = (counts.iter().sum::<u64>() as f64, classes.len() as f64);
-                Ok(counts.into_iter().map(|count| rows / (classes * count.max(1) as f64)).collect())
+            }
+        }
+        self.weights_by_counts(&counts)
+    }
+
+    /// The weights of classes with so many rows.
+    pub(super) fn weights_by_counts(&self, counts: &[u64]) -> Result<Vec<f64>> {
+        match &self.class_weights {
+            ClassWeights::Equal => Ok(vec![1.0; counts.len()]),
+            ClassWeights::Balanced => {
+                let (rows, classes) = (counts.iter().sum::<u64>() as f64, counts.len() as f64);
+                Ok(counts.iter().map(|&count| rows / (classes * count.max(1) as f64)).collect())
             }
             ClassWeights::Given(weights) => {
-                if weights.len() != classes.len() {
-                    let (expected, got) = (classes.len(), weights.len());
+                if weights.len() != counts.len() {
+                    let (expected, got) = (counts.len(), weights.len());
                     return Err(Error::Length { input: Input::ClassWeights, expected, got, unit: "class" });
                 }
                 check_weights(Input::ClassWeights, weights)?;
@@ -241,7 +248,6 @@ impl LinearClassifier {
         }
     }
 
-    #[cfg(feature = "gpu")]
     pub(super) fn is_standardized(&self) -> bool {
         self.standardize
     }
@@ -264,23 +270,36 @@ impl LinearClassifier {
         if let Some(first) = first {
             rows.0.write_row((first, 1.0), [&zeros, &ones], &mut Vec::new(), &mut about);
         }
-        let [sums, squares] = rows.0.moments(&about, kept);
-        let mean: Vec<f64> = about.iter().zip(&sums).map(|(about, sum)| about + sum / count).collect();
-        let is_constant: Vec<bool> =
-            sums.iter().zip(&squares).map(|(sum, square)| *sum == 0.0 && *square == 0.0).collect();
-        let [_, squares] = rows.0.moments(&mean, kept);
-        let mut scale = ones;
-        for (column, square) in squares.iter().enumerate().filter(|(column, _)| !is_constant[*column]) {
-            let deviation = (square / count).sqrt();
-            if !(deviation.is_normal() && (1.0 / deviation).is_normal()) {
-                let expected = "columns whose variance f64 can hold, to standardize them".into();
-                return Err(Error::Shape { input: Input::Features, expected, got: format!("column {column}") });
-            }
-            scale[column] = 1.0 / deviation;
-        }
-        // A shift would leave no element 0.
-        Ok([if rows.0.sparse().is_some() { zeros } else { mean }, scale])
+        scaling_by(count, &about, rows.0.sparse().is_some(), &mut |about| Ok(rows.0.moments(about, kept)))
     }
+}
+
+/// Gives the sums of the elements of each column, and of their squares, about the numbers that it is given.
+pub(super) type Moments<'a> = dyn FnMut(&[f64]) -> Result<[Vec<f64>; 2]> + 'a;
+
+/// What is taken from each column, and what the rest is multiplied by. `about` is a row, `moments` gives the sums of the elements of
+/// all rows, and of their squares, about the numbers that it is given.
+pub(super) fn scaling_by(
+    count: f64,
+    about: &[f64],
+    is_sparse: bool,
+    moments: &mut Moments<'_>,
+) -> Result<[Vec<f64>; 2]> {
+    let [sums, squares] = moments(about)?;
+    let mean: Vec<f64> = about.iter().zip(&sums).map(|(about, sum)| about + sum / count).collect();
+    let is_constant: Vec<bool> = sums.iter().zip(&squares).map(|(sum, square)| *sum == 0.0 && *square == 0.0).collect();
+    let [_, squares] = moments(&mean)?;
+    let mut scale = vec![1.0; mean.len()];
+    for (column, square) in squares.iter().enumerate().filter(|(column, _)| !is_constant[*column]) {
+        let deviation = (square / count).sqrt();
+        if !(deviation.is_normal() && (1.0 / deviation).is_normal()) {
+            let expected = "columns whose variance f64 can hold, to standardize them".into();
+            return Err(Error::Shape { input: Input::Features, expected, got: format!("column {column}") });
+        }
+        scale[column] = 1.0 / deviation;
+    }
+    // A shift would leave no element 0.
+    Ok([if is_sparse { vec![0.0; mean.len()] } else { mean }, scale])
 }
 
 pub(super) fn check_weights(input: Input, weights: &[f64]) -> Result<()> {

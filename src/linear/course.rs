@@ -113,9 +113,14 @@ impl Course {
         improves
     }
 
+    /// Whether a certificate decides what comes next.
+    pub(super) fn is_due(&self) -> bool {
+        self.end.is_some() || self.progress.gap <= self.target
+    }
+
     /// What comes next, where the gradient has the squared norm `square` and the hinge's multipliers moved by `moved`.
     pub(super) fn next(&mut self, square: f64, moved: Option<f64>, kappa: f64) -> Next {
-        if self.end.is_some() || self.progress.gap <= self.target {
+        if self.is_due() {
             return Next::Certify;
         }
         let is_minimised = moved.is_some_and(|moved| square <= INNER * moved);

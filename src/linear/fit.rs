@@ -236,28 +236,41 @@ impl<'a, 'd> Prepared<'a, 'd> {
     }
 
     fn empty_model(&self) -> LinearModel {
+        self.classifier.empty_model(&self.data.classes, &self.space())
+    }
+}
+
+impl LinearClassifier {
+    /// A model without outputs.
+    pub(super) fn empty_model(&self, classes: &[i64], space: &Space<'_>) -> LinearModel {
         LinearModel {
-            columns: self.data.rows.columns(),
+            columns: space.matrix.columns,
             weights: Vec::new(),
             bias: Vec::new(),
-            classes: self.data.classes.clone(),
+            classes: classes.to_vec(),
             certificates: Vec::new(),
-            loss: self.classifier.loss,
-            multiclass: self.classifier.multiclass,
-            intercept: self.classifier.intercept,
-            c: self.classifier.c,
-            shift: self.shift.clone(),
-            scale: self.scale.clone(),
+            loss: self.loss,
+            multiclass: self.multiclass,
+            intercept: self.intercept,
+            c: self.c,
+            shift: space.shift.to_vec(),
+            scale: space.scale.to_vec(),
         }
     }
 }
 
 impl LinearModel {
     /// Adds the weights of an output, in the units that they were solved for.
-    fn take(&mut self, w: &[f64], space: &Space<'_>) {
+    pub(super) fn take(&mut self, w: &[f64], space: &Space<'_>) {
         let (weights, bias) = space.in_stored_units(w);
         self.weights.extend(weights);
         self.bias.push(bias);
+    }
+
+    /// The weights of an output, in the units of a space.
+    pub(super) fn in_solved_units(&self, output: usize, space: &Space<'_>) -> Vec<f64> {
+        let stored = &self.weights[output * self.columns..(output + 1) * self.columns];
+        space.in_solved_units(stored, self.bias[output])
     }
 }
 
@@ -271,7 +284,7 @@ pub(super) fn fit(
 ) -> Result<LinearFit> {
     let prepared = Prepared::new(classifier, data, None)?;
     if let Some(start) = start {
-        check_start(start, &data.rows, &data.classes)?;
+        check_start(start, data.rows.columns(), &data.classes)?;
     }
     let (outputs, rows) = (prepared.outputs(), data.rows.len());
     check_room(outputs.saturating_mul(data.rows.columns()).saturating_mul(size_of::<f64>()))?;
@@ -284,10 +297,7 @@ pub(super) fn fit(
         steps_on_gpu: 0,
         multipliers: filled(0.0, outputs.saturating_mul(rows))?,
     };
-    let in_solved_units = |model: &LinearModel, output: usize| {
-        let stored = &model.weights[output * model.columns..(output + 1) * model.columns];
-        prepared.space().in_solved_units(stored, model.bias[output])
-    };
+    let in_solved_units = |model: &LinearModel, output: usize| model.in_solved_units(output, &prepared.space());
     if prepared.is_joint() {
         if let Some(on_gpu) = on_gpu {
             return Err(on_gpu.refuse_joint());
@@ -325,10 +335,10 @@ pub(super) fn fit(
 }
 
 /// Refuses a start with other features or classes.
-fn check_start(start: &LinearModel, rows: &Rows<'_>, classes: &[i64]) -> Result<()> {
-    if start.columns != rows.columns() {
-        let (expected, got) = (format!("(N, {}), as the model has them", start.columns), rows.columns());
-        return Err(Error::Shape { input: Input::Features, expected, got: format!("(N, {got})") });
+pub(super) fn check_start(start: &LinearModel, columns: usize, classes: &[i64]) -> Result<()> {
+    if start.columns != columns {
+        let (expected, got) = (format!("(N, {}), as the model has them", start.columns), format!("(N, {columns})"));
+        return Err(Error::Shape { input: Input::Features, expected, got });
     }
     if start.classes != classes {
         let words = |classes: &[i64]| {

@@ -211,7 +211,13 @@ pub(super) fn factored(
 }
 
 /// Adds `sign` times the sum of c x x' over the listed rows to the lower half of a matrix.
-fn add_gram(problem: &Problem<'_>, rows: &[u32], sign: f64, is_exact: bool, lower: &mut DMatrix<f64>) -> Result<()> {
+pub(super) fn add_gram(
+    problem: &Problem<'_>,
+    rows: &[u32],
+    sign: f64,
+    is_exact: bool,
+    lower: &mut DMatrix<f64>,
+) -> Result<()> {
     if is_exact {
         add_gram_in::<f64>(problem, rows, sign, lower)
     } else {

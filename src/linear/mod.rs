@@ -36,7 +36,8 @@
 //! A Newton step reads all rows once for the change of the violations, and again those rows whose multiplier changed.
 //! Classes and folds are solved side by side, so that one read serves all of them. The same problem gives the same bits on
 //! one machine, whatever the number of threads. With [`LinearClassifier::device`], a GPU takes these steps in f32 first
-//! (`on_gpu.rs`); the certificate is computed as before, and the CPU goes on in f64 where it does not confirm the gap.
+//! (`on_gpu.rs`); the certificate is computed as before, and the CPU goes on in f64 where it does not confirm the gap. Rows that lie in
+//! parts on several machines are fitted by [`LinearClassifier::fit_parts`], whose passes over the rows are sums of the parts' own.
 //!
 //! # Coming from another library
 //! | there | here, and what differs |
@@ -59,7 +60,9 @@
 //! | `problem.rs` | one binary problem |
 //! | `newton/` | its solver, which asks for products with all rows |
 //! | `lockstep.rs` | solvers side by side, and where they start |
-//! | `on_gpu.rs` | the solver with its rows on a GPU |
+//! | `steps.rs` | the solver of rows that lie elsewhere, which are asked for sums |
+//! | `on_gpu.rs` | rows on a GPU |
+//! | `parts/` | rows in parts, in several processes |
 //! | `descent.rs` | the start of sparse problems, and of those with few rows per column |
 //! | `joint/` | all classes in one problem |
 //! | `hessian.rs` | Newton's equations: Cholesky, conjugate gradients |
@@ -92,6 +95,7 @@ mod newton;
 mod no_gpu;
 #[cfg(feature = "gpu")]
 mod on_gpu;
+mod parts;
 mod path;
 mod problem;
 mod rows;
@@ -99,6 +103,7 @@ mod solved;
 mod space;
 #[cfg(test)]
 mod sparse_tests;
+mod steps;
 #[cfg(test)]
 mod tests;
 
@@ -109,6 +114,7 @@ pub use fit::LinearFit;
 pub use joint::Multiclass;
 pub use loss::LinearLoss;
 pub use model::LinearModel;
+pub use parts::{Answer, PartSummary, PartsFit, Question, RowPart};
 pub use path::{LinearPath, PathModel, Validation};
 pub use rows::{EntryValues, RowElements, Rows};
 pub use space::Intercept;

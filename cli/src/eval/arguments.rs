@@ -325,7 +325,9 @@ pub(super) struct Common {
     /// Draw the batches' values to this .svg or .png file.
     #[arg(long, value_name = "F", help_heading = "Outputs")]
     pub(super) plot_out: Option<PathBuf>,
-    /// Evaluate the I-th of N parts of the samples, cut at the blocks of one run. The parts of text are read whole.
+    /// Evaluate the I-th of N parts of the samples, cut at the blocks that one run on the same device has: 4 MiB of the files on
+    /// the CPU, 64 MiB on a GPU. The files must stay as they are. Losses and gradient are the part's own; those of scores in
+    /// several axes have one axis.
     #[arg(long, value_name = "I/N", requires = "state_out", help_heading = "Parts")]
     pub(super) part: Option<Part>,
     /// Write the sums, every bit of them, to this .json file: `maxmargin merge` puts parts and files together.

@@ -109,7 +109,7 @@ fn is_svmlight(path: &Path) -> bool {
 }
 
 /// The file that an argument names, without the name of an array in it.
-pub(super) fn file_of(argument: &Path) -> PathBuf {
+pub(crate) fn file_of(argument: &Path) -> PathBuf {
     split(argument).0
 }
 

@@ -19,6 +19,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
+pub(crate) use argument::file_of;
 pub(crate) use csv::TextOptions;
 pub(crate) use elements::{Array, Data};
 pub(crate) use output::{PendingOutput, pending, publish_all, publish_each, refuse_same_file, remove_unfinished};

@@ -105,6 +105,20 @@ fn states_of_several_files_add_up() {
     let _ = folder.json(&format!("{} --state-out a.json", of("a", "a")));
     let _ = folder.json(&format!("{} --state-out b.json", of("b", "b")));
     assert_eq!(numbers(&folder.json("merge a.json b.json")), numbers(&folder.json(&of("all", ""))));
+    // One file by two names is one file.
+    std::fs::create_dir(folder.path("sub")).unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(folder.path("a.npy"), folder.path("link.npy")).unwrap();
+    for name in ["sub/../a", if cfg!(unix) { "link" } else { "./a" }] {
+        let again = format!("{binary} --scores {name}.npy --targets ta.npy --state-out again.json");
+        let _ = folder.json(&again);
+        folder.fails("merge a.json again.json", 1, &["a.npy is given twice: it is in a.json as well"]);
+    }
+    // Ones alone fit both encodings.
+    folder.i64("tb.npy", &[1, 1]);
+    let zero_one = of("b", "b").replace("plus-minus-one", "zero-one");
+    let _ = folder.json(&format!("{zero_one} --state-out b.json"));
+    folder.fails("merge a.json b.json", 1, &["b.json: expected", "--labels says which there are"]);
     // A state of another loss, kind of scores or reduction is refused, by name.
     for (options, words) in [
         ("--margin 2", "b.json: expected a metric of a loss with margin"),
@@ -163,11 +177,14 @@ fn what_cannot_be_cut_or_merged_is_said() {
     folder.write("x.json", b"{\"version\": 1}");
     folder.write("y.json", b"{\"version\": 9}");
     folder.write("z.json", b"no JSON");
+    folder.write("escape.json", b"{\"version\": 1, \"notes\": [\"\\u001b[2J\"]}");
     for (name, words) in [
         ("x.json", "expected a state that eval --state-out wrote: missing field"),
         ("y.json", "its version is 9, this program reads 1"),
         ("z.json", "expected a state that eval --state-out wrote: "),
         ("none.json", "none.json: No such file"),
+        (".", "it is no file of at most 64 MB"),
+        ("escape.json", "its texts have control characters"),
     ] {
         folder.fails(&format!("merge {name}"), 1, &[words]);
     }

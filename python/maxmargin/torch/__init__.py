@@ -14,10 +14,13 @@ have are modules of their own: Crammer-Singer, top-k, Lovasz, listwise and other
 >>> round(value.item(), 4), scores.grad.tolist()
 (0.325, [[0.25, 0.25, 0.25, -0.75]])
 
+:func:`mean_over_ranks` weighs the shards of DistributedDataParallel by their samples.
+
 Tensors are on the CPU. Half precision is read as it is; its value is float32, its gradient in its own type. Second derivatives
 are zero with the linear penalty, and an error otherwise.
 """
 
+from ._data_parallel import mean_over_ranks
 from ._modules import (
     BinaryHingeLoss,
     CategoricalHingeLoss,
@@ -71,6 +74,7 @@ __all__ = [
     "hinge_embedding_loss",
     "margin_ranking_loss",
     "max_margin_loss",
+    "mean_over_ranks",
     "multi_margin_loss",
     "multilabel_margin_loss",
     "soft_margin_loss",

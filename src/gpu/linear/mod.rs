@@ -84,18 +84,6 @@ pub(crate) struct DeviceProblem<'a> {
     pub(crate) loss: LossNumbers,
 }
 
-/// What is known of the multipliers that fit the violations. They are in units of C, and so are all sums of them.
-pub(crate) struct Followed {
-    /// The sums of the losses, of the multipliers less their conjugates, and of what the multipliers moved by, squared.
-    pub(crate) sums: [f64; 3],
-    /// Multipliers inside their bounds.
-    pub(crate) inside: f64,
-    /// Those above 0.
-    pub(crate) above: f64,
-    /// The sum of multiplier times label times row.
-    pub(crate) image: Vec<f64>,
-}
-
 /// Rows on a device, and the state of a problem.
 pub(crate) struct DeviceRows {
     gpu: Gpu,
@@ -187,6 +175,11 @@ impl DeviceRows {
         &self.gpu
     }
 
+    /// The columns, with the intercept's.
+    pub(crate) fn width(&self) -> usize {
+        self.columns + 1
+    }
+
     /// Starts a problem.
     pub(crate) fn begin(&mut self, problem: &DeviceProblem<'_>) -> Result<()> {
         let LossNumbers { slope, bend, is_unbounded } = problem.loss;
@@ -259,8 +252,10 @@ impl DeviceRows {
     }
 
     /// Moves the violations by `step` along the direction, and sets the multipliers that fit them. Where it `hardens`, the
-    /// multipliers become the base of the new ones first.
-    pub(crate) fn follow(&self, step: f64, kappa: f64, hardens: bool) -> Result<Followed> {
+    /// multipliers become the base of the new ones first. Returns sums, in units of C: of the losses, of the multipliers less
+    /// their conjugates, of what the multipliers moved by, squared, of the multipliers inside their bounds, and above 0; and the
+    /// sum of multiplier times label times row.
+    pub(crate) fn follow(&self, step: f64, kappa: f64, hardens: bool) -> Result<([f64; 5], Vec<f64>)> {
         self.write_params(|params| {
             (params.kappa, params.step_a, params.hardens) = (kappa as f32, step as f32, hardens.into());
         });
@@ -271,7 +266,7 @@ impl DeviceRows {
         };
         let (sums, image) = self.read_sums(record, self.image_window.0 + self.image_window.1)?;
         let [losses, duals, moved, inside, above, ..] = sums;
-        Ok(Followed { sums: [losses, duals, moved], inside, above, image })
+        Ok(([losses, duals, moved, inside, above], image))
     }
 
     /// Runs what is recorded, and reads so many bytes of a buffer.

@@ -26,9 +26,7 @@ mod center;
 mod search;
 
 use self::search::Crossing;
-#[cfg(feature = "gpu")]
-pub(super) use self::search::FLAT;
-pub(super) use self::search::{descending, search};
+pub(super) use self::search::{FLAT, descending, search};
 
 /// Rows inside their bounds at the beginning of a warm start, at least, as a share of the columns and of the rows.
 const INSIDE_PER_COLUMN: f64 = 16.0;
@@ -479,12 +477,18 @@ fn kappa_of_warm_start(problem: &Problem<'_>, z: &[f64]) -> f64 {
 
 /// As above, from a sample of the rows' distances from where their loss bends.
 pub(super) fn kappa_of_distances(mut sample: Vec<f64>, rows: usize, columns: usize) -> f64 {
-    let wanted = (INSIDE_PER_COLUMN * columns as f64).max(INSIDE_PER_ROW * rows as f64);
-    let place = (wanted / rows as f64 * sample.len() as f64) as usize;
-    let place = place.min(sample.len().saturating_sub(1));
     if sample.is_empty() {
         return 1.0;
     }
-    let (_, &mut margin, _) = sample.select_nth_unstable_by(place, f64::total_cmp);
-    (0.5 / margin.max(1e-9)).max(1.0)
+    kappa_where(rows as f64, columns, |wanted| {
+        let place = (wanted / rows as f64 * sample.len() as f64) as usize;
+        let place = place.min(sample.len() - 1);
+        *sample.select_nth_unstable_by(place, f64::total_cmp).1
+    })
+}
+
+/// As above, where `distance_of` gives the distance that so many rows are below.
+pub(super) fn kappa_where(rows: f64, columns: usize, distance_of: impl FnOnce(f64) -> f64) -> f64 {
+    let wanted = (INSIDE_PER_COLUMN * columns as f64).max(INSIDE_PER_ROW * rows);
+    (0.5 / distance_of(wanted).max(1e-9)).max(1.0)
 }
