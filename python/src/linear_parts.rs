@@ -111,7 +111,10 @@ pub(crate) fn linear_fit_parts<'py>(
     let mut failed: Option<PyErr> = None;
     let mut failed_progress: Option<PyErr> = None;
     let mut asked = |question: &Question| {
-        let sums = written(py, "question", question).and_then(|bytes| ask.call1((bytes,))?.extract::<Vec<f64>>());
+        let sums = written(py, "question", question).and_then(|bytes| {
+            let sums = Array::of(&ask.call1((bytes,))?, Input::SampleWeights)?;
+            Ok(sums.f64s().or_raise(py)?.to_vec())
+        });
         sums.map_err(|error| {
             failed = Some(error);
             Error::Option { option: "sum of answers", expected: "numbers".into(), got: "an exception".into() }

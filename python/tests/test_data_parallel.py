@@ -44,6 +44,7 @@ def criteria():
 
 
 def rank_main(rank: int, port: int, results) -> None:
+    import maxmargin as mm
     import maxmargin.torch as mt
 
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
@@ -58,6 +59,12 @@ def rank_main(rank: int, port: int, results) -> None:
         value = loss.detach().clone()
         torch.distributed.all_reduce(value)
         found[name] = (value.item() / len(SHARDS), gradients_of(loss, model))
+    # A weight that is none is an error on every rank, and so are weights of 0 alone.
+    for wrong in (-1.0 if rank == 1 else 1.0, 0.0):
+        try:
+            mt.mean_over_ranks(total.detach(), wrong)
+        except mm.InputError as error:
+            found.setdefault("errors", []).append(str(error))
     # What DistributedDataParallel makes of each rank's own mean.
     found["plain"] = (0.0, gradients_of(mt.MultiMarginLoss()(model(x), targets), model))
     if rank == 0:
@@ -104,5 +111,7 @@ def test_shards_of_1_7_and_100_samples_have_the_gradients_of_one_process(found, 
     expected = gradients_of(mean, model)
     assert farthest(gradients, expected) <= 1e-6
     if name == "multi margin":
+        words = "weight: expected one number per rank, 0 or more, with a positive, finite sum, got "
+        assert found["errors"] == [words + "nan over all ranks", words + "0.0 over all ranks"]
         # The average of the ranks' means is another thing.
         assert farthest(found["plain"][1], expected) > 0.05

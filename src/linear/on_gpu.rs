@@ -213,7 +213,7 @@ impl Steps for DeviceRows {
         MOST_FACTORED
     }
 
-    fn has_exact_gram(&self) -> bool {
+    fn is_f64(&self) -> bool {
         false
     }
 

@@ -56,8 +56,9 @@ pub(super) trait Steps {
     /// products.
     fn most_factored(&self) -> usize;
 
-    /// Whether [`Steps::gram`] has an exact form beside the one in f32.
-    fn has_exact_gram(&self) -> bool;
+    /// Whether numbers are in f64. Then [`Steps::gram`] has an exact form beside the one in f32, and the objective's slope a sign at
+    /// steps of any order.
+    fn is_f64(&self) -> bool;
 
     /// The sum of weight times x (x v) over the rows inside their bounds.
     fn product(&mut self, vector: &[f64]) -> Result<Vec<f64>>;
@@ -139,7 +140,7 @@ impl Descent<'_, '_> {
             if let Some(direction) = solved(&at.gram(false)?) {
                 return Ok(Some((direction, 1.0)));
             }
-            let exact = if at.has_exact_gram() { solved(&at.gram(true)?) } else { None };
+            let exact = if at.is_f64() { solved(&at.gram(true)?) } else { None };
             return Ok(exact.map(|direction| (direction, 2.0)));
         }
         let asked = std::cell::RefCell::new((at, None));
@@ -169,7 +170,7 @@ impl Descent<'_, '_> {
         }
         let c = self.problem.c;
         let mut new = Some(direction);
-        search_by_fours(steepness, |steps| {
+        search_by_fours(steepness, at.is_f64(), |steps| {
             let sums = at.slopes(new.take(), self.kappa, steps)?;
             Ok(std::array::from_fn(|place| {
                 let [slope, curvature] = sums[place];
@@ -208,7 +209,7 @@ impl Descent<'_, '_> {
 
 /// The step at which a slope, which grows with it, is nearly 0, as a number of f32. `of` gives the slopes and their derivatives at
 /// four steps; `steepness` is the slope at step 0, which is negative.
-fn search_by_fours(steepness: f64, mut of: impl FnMut([f64; 4]) -> Result<[[f64; 2]; 4]>) -> Result<f64> {
+fn search_by_fours(steepness: f64, is_f64: bool, mut of: impl FnMut([f64; 4]) -> Result<[[f64; 2]; 4]>) -> Result<f64> {
     // Where the slope is known to be negative, and where positive, with the step that its derivative leads to.
     let (mut low, mut high) = ((0.0, f64::NAN), (f64::INFINITY, f64::NAN));
     let mut steps = [0.25, 0.5, 1.0, 2.0];
@@ -232,6 +233,12 @@ fn search_by_fours(steepness: f64, mut of: impl FnMut([f64; 4]) -> Result<[[f64;
         if high.0.is_infinite() {
             let far = low.0.max(2.0);
             steps = [2.0 * far, 4.0 * far, 16.0 * far, 64.0 * far];
+            continue;
+        }
+        if is_f64 && low.0 == 0.0 {
+            // A direction may be far too long: the next steps are of several orders.
+            let newton = if high.1 > 0.0 && high.1 < high.0 { high.1 } else { high.0 / 8.0 };
+            steps = [high.0 / 4096.0, high.0 / 64.0, newton, high.0 / 2.0];
             continue;
         }
         if high.0 - low.0 <= f64::from(f32::EPSILON) * high.0 {

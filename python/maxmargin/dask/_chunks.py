@@ -63,7 +63,7 @@ def aligned_blocks(
             raise wrong(InputError, first_input, f"shape (N, {columns})", _shape_text(first.shape))
         first = arrays[first_input] = _with_whole_rows(first)
     for input in list(arrays)[1:]:
-        arrays[input] = _aligned(arrays[input], first, input, rows_are_samples)
+        arrays[input] = _aligned(arrays[input], first, input, first_input, rows_are_samples)
     parts = {input: array.to_delayed() for input, array in arrays.items()}
     starts = {input: [np.cumsum([0, *sizes]) for sizes in array.chunks] for input, array in arrays.items()}
     blocks = []
@@ -87,9 +87,11 @@ def _as_dask(x: Any, input: str) -> Any:
     if hasattr(x, "to_dask_array"):
         return _of_frame(x, input)
     if is_files(x) and len(x):
-        raise wrong(InputError, input, "a Dask array, as the scores are", "a list of files")
+        raise wrong(InputError, input, "a Dask array", "a list of files")
     if is_path(x):
         raise wrong(InputError, input, "files in a list, also one alone", str(x))
+    if hasattr(x, "tocsr"):
+        raise wrong(InputError, input, "a dense array", type(x).__name__)
     return da.from_array(as_array(x, input), chunks=-1)
 
 
@@ -123,7 +125,7 @@ def _with_whole_rows(array: Any) -> Any:
     return array if array.numblocks[1] == 1 else array.rechunk({1: -1})
 
 
-def _aligned(array: Any, first: Any, input: str, rows_are_samples: bool) -> Any:
+def _aligned(array: Any, first: Any, input: str, first_input: str, rows_are_samples: bool) -> Any:
     """An array whose chunks have the samples of the first one's chunks."""
     samples = first.shape[:1] if rows_are_samples else first.shape
     if not any(np.isnan(array.shape)) and not any(np.isnan(first.shape)):
@@ -137,7 +139,8 @@ def _aligned(array: Any, first: Any, input: str, rows_are_samples: bool) -> Any:
     if array.ndim > 1 and rows_are_samples:
         array = _with_whole_rows(array)
     if array.numblocks[0] != first.numblocks[0]:
-        raise wrong(InputError, input, f"{first.numblocks[0]} partitions, as of scores", str(array.numblocks[0]))
+        expected = f"{first.numblocks[0]} partitions, as of {first_input}"
+        raise wrong(InputError, input, expected, str(array.numblocks[0]))
     return array
 
 

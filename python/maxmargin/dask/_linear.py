@@ -13,7 +13,8 @@ from tlz import partition_all
 
 from .. import _maxmargin
 from .._blocks import Place
-from .._errors import InputError, MaxMarginError, wrong
+from .._arrays import as_array
+from .._errors import MaxMarginError
 from .._linear import LinearClassifier, LinearModel, Progress, _weights
 from ._chunks import MERGED, aligned_blocks, tasks, tree, use_threads
 
@@ -54,7 +55,8 @@ def fit(
     Args:
         classifier: How to fit. One class against the rest, on the CPU, with an intercept that is penalised or none; meant for up to
             4,095 features.
-        features: A Dask array (rows, columns), dense, or columns of a Dask dataframe. Its chunks of rows are the parts.
+        features: A Dask array (rows, columns), dense, or columns of a Dask dataframe. Its chunks of rows are the parts. Few rows with
+            many columns are fitted much faster in one process, where they fit.
         labels: One whole number per row.
         sample_weights: One weight per row.
         start: Weights to start from, such as those of a fit of some of the rows with a C that is as many times as large.
@@ -77,13 +79,14 @@ def fit(
     summary = _maxmargin.linear_merge_summaries(summaries)
     answers: list[Any] = [None] * len(parts)
 
-    def ask(question: bytes) -> list[float]:
+    def ask(question: bytes) -> NDArray[np.float64]:
         nonlocal answers
         asked = tasks(_answer, "answer", [(question, part, before) for part, before in zip(parts, answers)])
         sums = tasks(_sums, "sums", [(list(group),) for group in partition_all(MERGED, asked)])
         # The parts' states stay where they are; the total comes here.
         total, *answers = dask.base.persist(tree(_total, "sum", sums), *asked)
-        return [float(x) for x in total.compute()]
+        sums_of_all: NDArray[np.float64] = total.compute()
+        return sums_of_all
 
     native_start = None if start is None else start._native
     native, how = _maxmargin.linear_fit_parts(classifier._options(), summary, native_start, ask, on_progress)
@@ -92,9 +95,8 @@ def fit(
 
 def _loaded(features: Any, labels: Any, sample_weights: Any = None) -> tuple[Any, Any, Any]:
     """The arrays of a part, in the form in which they are read many times."""
-    if hasattr(features, "tocsr"):
-        raise wrong(InputError, "features", "dense rows", type(features).__name__)
-    return np.ascontiguousarray(features), np.ascontiguousarray(labels), _weights(sample_weights)
+    arrays = as_array(features, "features"), as_array(labels, "targets")
+    return np.ascontiguousarray(arrays[0]), np.ascontiguousarray(arrays[1]), _weights(sample_weights)
 
 
 def _summary(place: Place, part: tuple[Any, Any, Any]) -> bytes:

@@ -8,6 +8,8 @@ import torch
 import torch.distributed
 from torch import Tensor
 
+from .._errors import InputError, wrong
+
 
 def mean_over_ranks(total: Tensor, weight: float | Tensor, group: Any = None) -> Tensor:
     """The mean loss over the samples of all ranks, for training with DistributedDataParallel on shards of any sizes.
@@ -24,9 +26,20 @@ def mean_over_ranks(total: Tensor, weight: float | Tensor, group: Any = None) ->
 
     Returns:
         The loss to call ``backward`` on. The average of all ranks' values is the mean. One number goes over the network.
+
+    Raises:
+        InputError: On every rank, for a weight of one of them that is no number or negative, and where all are 0.
     """
-    if total.ndim:
-        raise ValueError(f"total: expected one number, the sum of the losses, got the shape {tuple(total.shape)}")
-    of_all = torch.as_tensor(weight, dtype=torch.float64).detach().clone()
+    if not isinstance(total, Tensor) or total.ndim or not total.is_floating_point():
+        got = f"the shape {tuple(total.shape)}" if isinstance(total, Tensor) else type(total).__name__
+        raise TypeError(f"total: expected a tensor with one number, the sum of the losses, got {got}")
+    own = torch.as_tensor(weight).detach().to(torch.float64).cpu()
+    if own.numel() != 1 or not own.item() >= 0.0:
+        # The other ranks wait for this one: all are told.
+        own = torch.full((), float("nan"), dtype=torch.float64)
+    of_all = own.reshape(()).to(total.device)
     torch.distributed.all_reduce(of_all, group=group)
-    return total * (torch.distributed.get_world_size(group) / of_all).to(total.dtype)
+    if not 0.0 < of_all.item() < float("inf"):
+        expected = "one number per rank, 0 or more, with a positive, finite sum"
+        raise wrong(InputError, "weight", expected, f"{of_all.item()} over all ranks")
+    return (total.to(torch.float64) * (torch.distributed.get_world_size(group) / of_all)).to(total.dtype)

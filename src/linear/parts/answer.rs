@@ -4,6 +4,7 @@ use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
 use super::PartSummary;
+use super::summary::overflows;
 use crate::data::memory::{filled, reserved};
 use crate::data::tensor::Targets;
 use crate::error::{Error, Input, Result};
@@ -113,7 +114,8 @@ impl<'a> RowPart<'a> {
     /// What a fit must know of it before its first question. All features and weights are checked.
     ///
     /// # Errors
-    /// [`Error::Value`] for a feature that is not finite, or a weight that is negative or not finite.
+    /// [`Error::Value`] for a feature that is not finite, or a weight that is negative or not finite; [`Error::Option`] for weights whose
+    /// sum is not.
     pub fn summary(&self) -> Result<PartSummary> {
         self.rows.check()?;
         if let Some(weights) = self.weights {
@@ -131,6 +133,9 @@ impl<'a> RowPart<'a> {
             let (count, weight) = labels.entry(label).or_insert((0u64, 0.0));
             *count += 1;
             *weight += self.weights.map_or(1.0, |weights| weights[row]);
+        }
+        if let Some((_, weight)) = labels.values().find(|(_, weight): &&(u64, f64)| !weight.is_finite()) {
+            return Err(overflows(*weight));
         }
         Ok(PartSummary {
             columns: matrix.columns,

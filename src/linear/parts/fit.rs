@@ -291,7 +291,7 @@ impl Steps for Parts<'_, '_> {
         MOST_FACTORED
     }
 
-    fn has_exact_gram(&self) -> bool {
+    fn is_f64(&self) -> bool {
         true
     }
 

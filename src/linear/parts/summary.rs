@@ -18,11 +18,16 @@ pub struct PartSummary {
     pub(super) is_sparse: bool,
 }
 
+/// The error for weights whose sum f64 cannot hold.
+pub(super) fn overflows(sum: f64) -> Error {
+    Error::Option { option: "sample_weights", expected: "weights with a finite sum".into(), got: sum.to_string() }
+}
+
 impl PartSummary {
     /// Adds other parts.
     ///
     /// # Errors
-    /// [`Error::Shape`] for another number of columns.
+    /// [`Error::Shape`] for another number of columns, [`Error::Option`] for weights whose sum is not finite.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         if self.columns != other.columns {
             let (expected, got) =
@@ -34,6 +39,9 @@ impl PartSummary {
             let own = self.labels.entry(*label).or_default();
             own.0 = own.0.saturating_add(*count);
             own.1 += weight;
+            if !own.1.is_finite() {
+                return Err(overflows(own.1));
+            }
         }
         if self.first.is_empty() {
             self.first.clone_from(&other.first);

@@ -130,12 +130,16 @@ fn parts_reach_the_certified_optimum_of_all_rows() {
     let data = Data::random(700, 9, 2, 1);
     for loss in LOSSES {
         for intercept in [Intercept::None, Intercept::Penalized(1.0), Intercept::Penalized(10.0)] {
-            for c in [0.01, 1.0, 30.0] {
+            for c in [0.01, 1.0, 30.0, 1e9] {
                 let classifier = LinearClassifier::new(loss).intercept(intercept).c(c).gap(1e-6);
                 let fit = data.fit(&classifier, None);
                 data.agrees(&classifier, &fit);
                 let support = data.whole(&classifier.clone().gap(1e-9)).support_vectors;
-                assert!(fit.support_vectors[0].abs_diff(support) <= 30, "{fit:?} {support}");
+                assert!(
+                    c > 100.0 || fit.support_vectors[0].abs_diff(support) <= 30,
+                    "{} {support}",
+                    fit.support_vectors[0]
+                );
             }
         }
     }
