@@ -35,7 +35,7 @@ def empty(task: _blocks.Task, *_: object) -> _blocks.State:
 
 def calls(scores: list[str], targets: list[str]) -> tuple[_blocks.Task, list[tuple]]:
     task = _blocks.Task(mm.BinaryHinge())
-    return task, [(task, place, weights, *arrays) for place, weights, arrays in _blocks.file_blocks(task, (scores, targets), None)]
+    return task, [(task, *block) for block in _blocks.file_blocks(task, (scores, targets), None)]
 
 
 def one_process(scores: list[str], targets: list[str]) -> float:

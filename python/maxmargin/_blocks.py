@@ -87,6 +87,11 @@ class Task:
         """The length of the gradient's first axis, for losses of several vectors per sample."""
         return VECTORS.get(self.loss.name)
 
+    def check_gradient(self) -> None:
+        """Refuse a reduction that has no gradient."""
+        if self.reduction == "mean-active":
+            raise wrong(InputError, "reduction", "mean, mean-over-count or sum, with a gradient", self.reduction)
+
     def check_count(self, arrays: Sequence[Any]) -> None:
         """Refuse another number of arrays than the loss takes."""
         if len(arrays) != len(self.inputs):
@@ -118,6 +123,10 @@ class Place:
         explained = type(error)(f"{where}: {text}" if where else text)
         vars(explained).update(attributes, file=where)
         return explained
+
+
+#: What :func:`state_of` takes after the task: the place, the weights or None, and the arrays or files, those of scores first.
+Block = tuple[Any, ...]
 
 
 @dataclass
@@ -205,8 +214,8 @@ def shape_of(scores: Any) -> tuple[tuple[int, ...], str]:
     return scores.shape, "float64" if computes_in_f64(scores) else "float32"
 
 
-def file_blocks(task: Task, lists: Sequence[Any], sample_weights: Any) -> list[tuple[Place, Any, tuple[File, ...]]]:
-    """The blocks of lists of files, one list for each array: place, weights, arrays.
+def file_blocks(task: Task, lists: Sequence[Any], sample_weights: Any) -> list[Block]:
+    """The blocks of lists of files, one list for each array.
 
     Raises:
         InputError: For lists of several lengths.
@@ -228,9 +237,13 @@ def file_blocks(task: Task, lists: Sequence[Any], sample_weights: Any) -> list[t
     for number in range(len(files["scores"])):
         of_block = {input: files[input][number] for input in files}
         place = Place({input: file.argument for input, file in of_block.items()})
-        weights = of_block.pop("sample_weights", None)
-        blocks.append((place, weights, tuple(of_block.values())))
+        blocks.append(block_of(place, of_block))
     return blocks
+
+
+def block_of(place: Place, arrays: dict[str, Any]) -> Block:
+    """A block of arrays by input, those of scores first."""
+    return (place, arrays.pop("sample_weights", None), *arrays.values())
 
 
 def is_files(x: Any) -> bool:
@@ -254,13 +267,12 @@ class Outputs:
     def __init__(
         self,
         task: Task,
-        blocks: Sequence[tuple[Place, Any, tuple[File, ...]]] | int,
-        gradient: bool,
+        blocks: Sequence[Block] | int,
         gradient_out: Any,
         losses_out: Any,
     ) -> None:
-        if (gradient or gradient_out is not None) and task.reduction == "mean-active":
-            raise wrong(InputError, "reduction", "mean, mean-over-count or sum, with a gradient", task.reduction)
+        if gradient_out is not None:
+            task.check_gradient()
         folders = {"gradient": gradient_out, "losses": losses_out}
         given = {name: os.path.realpath(folder) for name, folder in folders.items() if folder is not None}
         #: By output, one path per block.
@@ -270,8 +282,8 @@ class Outputs:
         if isinstance(blocks, int):
             names, read = [f"{number:06}" for number in range(blocks)], set()
         else:
-            names = [arrays[0].stem for _, _, arrays in blocks]
-            files = [file for _, weights, arrays in blocks for file in (*arrays, weights) if file is not None]
+            names = [scores.stem for _, _, scores, *_ in blocks]
+            files = [file for _, *of_block in blocks for file in of_block if file is not None]
             read = {os.path.realpath(file.parts[0]) for file in files}
         for name, folder in given.items():
             option = f"{name}_out"

@@ -78,18 +78,19 @@ def evaluate(
     if not is_dataset and (gradient or losses):
         raise wrong(InputError, "gradient", "a data set; files get gradient_out and losses_out", "lists of files")
     if is_dataset:
-        Outputs(task, 0, gradient, None, None)
+        if gradient:
+            task.check_gradient()
         return _of_dataset(task, data[0], _Columns(task, arrays, sample_weights), gradient, losses, remote_args)
     blocks = file_blocks(task, arrays, sample_weights)
-    outputs = Outputs(task, blocks, False, gradient_out, losses_out)
-    calls = [(task, place, weights, *arrays) for place, weights, arrays in blocks]
+    outputs = Outputs(task, blocks, gradient_out, losses_out)
+    calls = [(task, *block) for block in blocks]
     whole = State(task.metric())
     for state in _as_completed(_state_of, calls, {"name": "maxmargin-state", **remote_args}):
         whole.merge(state)
     result = whole.metric.compute()
     for name, paths in outputs.paths.items():
         divisor = task.divisor(result) if name == "gradient" else 1.0
-        calls = [(path, task, divisor, name, place, weights, *arrays) for path, (place, weights, arrays) in zip(paths, blocks)]
+        calls = [(path, task, divisor, name, *block) for path, block in zip(paths, blocks)]
         for _ in _as_completed(_write, calls, {"name": f"maxmargin-{name}", **remote_args}):
             pass
     return result

@@ -163,7 +163,7 @@ def test_any_engine_merges_in_the_order_of_completion(files, dask_cluster):
     dask_cluster.fill()
     task = _blocks.Task(files.loss)
     blocks = _blocks.file_blocks(task, (files.scores, files.targets), files.weights)
-    futures = [dask_cluster.client.submit(_blocks.state_of, task, place, w, *xy, pure=False) for place, w, xy in blocks]
+    futures = [dask_cluster.client.submit(_blocks.state_of, task, *block, pure=False) for block in blocks]
     whole = _blocks.State(task.metric())
     for _, state in distributed.as_completed(futures, with_results=True):
         whole.merge(state)

@@ -9,12 +9,10 @@ import dask.base
 import numpy as np
 
 from .. import _blocks
-from .._blocks import Outputs, Place, State, Task, file_blocks, is_files
+from .._blocks import Block, Outputs, State, Task, block_of, file_blocks, is_files
 from .._evaluate import DeviceLike, Evaluation, Reduction, ScoreKind
 from .._losses import Loss
 from ._chunks import aligned_blocks, tasks, tree, use_threads
-
-_Block = tuple[Place, Any, tuple[Any, ...]]
 
 
 def evaluate(
@@ -59,27 +57,24 @@ def evaluate(
         blocks = file_blocks(evaluated, arrays, sample_weights)
     else:
         blocks, grid = _array_blocks(evaluated, arrays, sample_weights)
-    outputs = Outputs(evaluated, blocks if is_listed else len(blocks), gradient, gradient_out, losses_out)
+    if gradient:
+        evaluated.check_gradient()
+    outputs = Outputs(evaluated, blocks if is_listed else len(blocks), gradient_out, losses_out)
     wanted = [name for name, is_wanted in (("gradient", gradient), ("losses", losses)) if is_wanted]
-    shapes = tasks(_blocks.shape_of, "shape", [(block[2][0],) for block in blocks]) if wanted else []
-    states = tasks(_state_of, "state", [(evaluated, *_flat(block)) for block in blocks])
+    shapes = tasks(_blocks.shape_of, "shape", [(scores,) for _, _, scores, *_ in blocks]) if wanted else []
+    states = tasks(_state_of, "state", [(evaluated, *block) for block in blocks])
     whole = tree(evaluated.merged, "merge", states) if states else State(evaluated.metric())
     whole, shapes = dask.base.compute(whole, shapes)
     result: Evaluation = whole.metric.compute()
     for name in wanted:
         divisor = evaluated.divisor(result) if name == "gradient" else 1.0
-        parts = tasks(_outputs_of, name, [(evaluated, divisor, name, *_flat(block)) for block in blocks])
+        parts = tasks(_outputs_of, name, [(evaluated, divisor, name, *block) for block in blocks])
         setattr(result, name, _assembled(evaluated, name, parts, shapes, grid))
     for name, paths in outputs.paths.items():
         divisor = evaluated.divisor(result) if name == "gradient" else 1.0
-        calls = [(path, evaluated, divisor, name, *_flat(block)) for path, block in zip(paths, blocks)]
+        calls = [(path, evaluated, divisor, name, *block) for path, block in zip(paths, blocks)]
         dask.base.compute(tasks(_write, name, calls))
     return result
-
-
-def _flat(block: _Block) -> tuple[Any, ...]:
-    place, weights, arrays = block
-    return (place, weights, *arrays)
 
 
 def _state_of(*block: Any) -> State:
@@ -97,17 +92,13 @@ def _write(*block: Any) -> str:
     return _blocks.write_outputs(*block)
 
 
-def _array_blocks(evaluated: Task, arrays: Any, sample_weights: Any) -> tuple[list[_Block], tuple[int, ...]]:
+def _array_blocks(evaluated: Task, arrays: Any, sample_weights: Any) -> tuple[list[Block], tuple[int, ...]]:
     """The blocks of Dask arrays, and how many there are along each axis."""
     named = dict(zip(evaluated.inputs, arrays))
     if sample_weights is not None:
         named["sample_weights"] = sample_weights
     aligned, grid = aligned_blocks(named, not evaluated.is_elementwise)
-    blocks = []
-    for place, of_block in aligned:
-        weights = of_block.pop("sample_weights", None)
-        blocks.append((place, weights, tuple(of_block.values())))
-    return blocks, grid
+    return [block_of(place, of_block) for place, of_block in aligned], grid
 
 
 def _assembled(evaluated: Task, name: str, parts: list[Any], shapes: list[Any], grid: tuple[int, ...]) -> Any:

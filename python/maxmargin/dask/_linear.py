@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tlz import partition_all
 
 from .. import _maxmargin
-from .._blocks import Place
 from .._arrays import as_array
+from .._blocks import Place
 from .._errors import MaxMarginError
 from .._linear import LinearClassifier, LinearModel, Progress, _weights
 from ._chunks import MERGED, aligned_blocks, tasks, tree, use_threads
