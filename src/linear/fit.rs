@@ -62,10 +62,7 @@ impl<'a> Labelled<'a> {
         classes.extend_from_slice(&labels);
         classes.sort_unstable();
         classes.dedup();
-        if classes.len() < 2 {
-            let got = classes.first().map_or("no rows".into(), |class| format!("only {class}"));
-            return Err(Error::Labels { input: Input::Targets, expected: "at least two classes".into(), got });
-        }
+        check_classes(&classes)?;
         Ok(Self { rows: *rows, labels, classes, weights })
     }
 
@@ -73,6 +70,15 @@ impl<'a> Labelled<'a> {
     pub(super) fn outputs(&self) -> usize {
         if self.classes.len() == 2 { 1 } else { self.classes.len() }
     }
+}
+
+/// Refuses a single class.
+pub(super) fn check_classes(classes: &[i64]) -> Result<()> {
+    if classes.len() < 2 {
+        let got = classes.first().map_or("no rows".into(), |class| format!("only {class}"));
+        return Err(Error::Labels { input: Input::Targets, expected: "at least two classes".into(), got });
+    }
+    Ok(())
 }
 
 /// The labels of finite rows.

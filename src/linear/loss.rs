@@ -1,7 +1,9 @@
 //! The losses of a margin: what a row costs, its convex conjugate, and the multiplier that fits a violation.
 
+use serde::{Deserialize, Serialize};
+
 /// The loss of a row with violation z = 1 - y s, where y is the label as -1 or +1 and s the decision value.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum LinearLoss {
     /// max(0, z): the loss of the support vector machine (LIBLINEAR's L1-loss).

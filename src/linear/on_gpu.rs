@@ -137,7 +137,6 @@ impl OnGpu {
             course,
             best_w: None,
             has_multipliers: false,
-            steps: 0,
         };
         descent.run(&mut self.rows, &mut |course| {
             if !on_progress(course.progress) {
@@ -145,8 +144,8 @@ impl OnGpu {
             }
             !patience.is_over(&course.progress)
         })?;
-        self.steps += descent.steps;
         let Descent { course, best_w, has_multipliers, kappa, .. } = descent;
+        self.steps += course.progress.newton_steps - steps;
         *progress = FitProgress { gap: f64::INFINITY, ..course.progress };
         let is_reached = course.progress.gap <= target;
         let is_stopped = course.end == Some(FitEnd::Stopped);

@@ -80,7 +80,6 @@ pub(super) struct Descent<'a, 'p> {
     pub(super) best_w: Option<Vec<f64>>,
     /// Whether any multipliers were kept.
     pub(super) has_multipliers: bool,
-    pub(super) steps: u64,
 }
 
 impl Descent<'_, '_> {
@@ -121,7 +120,6 @@ impl Descent<'_, '_> {
                     let step = self.search(at, &direction, steepness)?;
                     self.w.iter_mut().zip(&direction).for_each(|(w, d)| *w += step * d);
                     self.course.progress.newton_steps += 1;
-                    self.steps += 1;
                     at.follow(step, self.kappa, false)?
                 }
             };

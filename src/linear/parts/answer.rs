@@ -27,7 +27,7 @@ pub struct Question {
 /// The problem that a question belongs to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Asked {
-    pub(super) loss: LossNumbers,
+    pub(super) loss: LinearLoss,
     pub(super) c: f64,
     /// The constant feature of a penalised intercept; 0 for none.
     pub(super) constant: f64,
@@ -38,14 +38,6 @@ pub(super) struct Asked {
     pub(super) positive: (i64, f64),
     /// The weight of all other labels.
     pub(super) rest: f64,
-}
-
-/// A [`LinearLoss`] as it is sent.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) enum LossNumbers {
-    Hinge,
-    SquaredHinge,
-    SmoothHinge(f64),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -195,7 +187,7 @@ impl<'a> RowPart<'a> {
             weights: &weights,
             // Multipliers are in units of C.
             c: 1.0,
-            loss: asked.loss.into(),
+            loss: asked.loss,
         };
         let needs_state = !matches!(question.what, What::Distances(_) | What::Begin { .. });
         let rows = self.rows.len();
@@ -214,26 +206,6 @@ impl What {
             Self::Slopes { direction, .. } => direction.as_ref(),
             Self::Product { vector, .. } => Some(vector),
             Self::Moments(_) | Self::Follow { .. } | Self::Gram { .. } => None,
-        }
-    }
-}
-
-impl From<LossNumbers> for LinearLoss {
-    fn from(loss: LossNumbers) -> Self {
-        match loss {
-            LossNumbers::Hinge => Self::Hinge,
-            LossNumbers::SquaredHinge => Self::SquaredHinge,
-            LossNumbers::SmoothHinge(gamma) => Self::SmoothHinge(gamma),
-        }
-    }
-}
-
-impl From<LinearLoss> for LossNumbers {
-    fn from(loss: LinearLoss) -> Self {
-        match loss {
-            LinearLoss::Hinge => Self::Hinge,
-            LinearLoss::SquaredHinge => Self::SquaredHinge,
-            LinearLoss::SmoothHinge(gamma) => Self::SmoothHinge(gamma),
         }
     }
 }

@@ -6,11 +6,11 @@ use super::PartSummary;
 use super::answer::{Asked, DISTANCES, Question, What, distance_of};
 use crate::cpu::linear::{Elements, Matrix};
 use crate::device::Device;
-use crate::error::{Error, Input, Result};
+use crate::error::{Error, Result};
 use crate::linear::certificate::{Certificate, certificate_of_sums};
 use crate::linear::classifier::{LinearClassifier, scaling_by};
 use crate::linear::course::{Course, FitEnd, FitProgress, OnProgress};
-use crate::linear::fit::check_start;
+use crate::linear::fit::{check_classes, check_start};
 use crate::linear::joint::Multiclass;
 use crate::linear::model::LinearModel;
 use crate::linear::newton::kappa_where;
@@ -72,7 +72,7 @@ impl LinearClassifier {
         };
         let constant = if let Intercept::Penalized(scale) = self.intercept { scale } else { 0.0 };
         let mut asked = Asked {
-            loss: self.loss.into(),
+            loss: self.loss,
             c: self.c,
             constant,
             shift: Vec::new(),
@@ -134,10 +134,7 @@ impl LinearClassifier {
         let refuse = |option, expected: &str, got: &str| {
             Err(Error::Option { option, expected: format!("{expected}, for rows in parts"), got: got.into() })
         };
-        if classes.len() < 2 {
-            let got = classes.first().map_or("no rows".into(), |class| format!("only {class}"));
-            return Err(Error::Labels { input: Input::Targets, expected: "at least two classes".into(), got });
-        }
+        check_classes(classes)?;
         if self.intercept == Intercept::Free {
             return refuse("intercept", "none or a penalized one", "free");
         }
@@ -173,8 +170,8 @@ impl LinearClassifier {
         };
         let followed = parts.begin(&w, kappa, is_half)?;
         course.progress.passes += 1.0;
-        let (best_w, has_multipliers, steps) = (None, false, 0);
-        let mut descent = Descent { problem, rows, w, kappa, followed, course, best_w, has_multipliers, steps };
+        let (best_w, has_multipliers) = (None, false);
+        let mut descent = Descent { problem, rows, w, kappa, followed, course, best_w, has_multipliers };
         loop {
             descent.run(parts, &mut |course| {
                 if !on_progress(course.progress) {
